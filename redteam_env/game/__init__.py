@@ -1,0 +1,49 @@
+"""The rules of the attacker-defender-judge game as pure functions, without any framework."""
+
+from redteam_env.game.errors import RedteamError, unknown_name
+from redteam_env.game.prompts import Prompts, load_prompts
+from redteam_env.game.records import (
+    ATTACKER,
+    DEFENDER,
+    Dialogue,
+    Episode,
+    Generation,
+    Line,
+    Seed,
+    Turn,
+    Verdict,
+    public_dialogue,
+    role_of,
+)
+from redteam_env.game.rewards import PRESETS, RewardTable, reward_table, signs
+from redteam_env.game.rules import Game, GameState, Messages
+from redteam_env.game.thinking import PREFILL, Split, Thinking, split_action
+
+__all__ = [
+    "ATTACKER",
+    "DEFENDER",
+    "PREFILL",
+    "PRESETS",
+    "Dialogue",
+    "Episode",
+    "Game",
+    "GameState",
+    "Generation",
+    "Line",
+    "Messages",
+    "Prompts",
+    "RedteamError",
+    "RewardTable",
+    "Seed",
+    "Split",
+    "Thinking",
+    "Turn",
+    "Verdict",
+    "load_prompts",
+    "public_dialogue",
+    "reward_table",
+    "role_of",
+    "signs",
+    "split_action",
+    "unknown_name",
+]

@@ -1,0 +1,34 @@
+"""Errors a user can act on: each names what was wrong, with which value, and what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class RedteamError(ValueError):
+    """A wrong value from outside: an argument, a file, a name or a server.
+
+    The command line prints its text as one line and exits with 2.
+    """
+
+
+def unknown_name(
+    what: str, name: object, allowed: Iterable[str], *, hint: str = ""
+) -> RedteamError:
+    """Build the error for a name that is not among the allowed ones.
+
+    Args:
+        what: The kind of thing, such as ``"judge"``.
+        name: The value that was given.
+        allowed: The names that would have been right.
+        hint: A sentence on how to add one.
+
+    Returns:
+        An error that lists the allowed names and the nearest match.
+    """
+    names = sorted(allowed)
+    near = difflib.get_close_matches(str(name), names, n=1)
+    guess = f" Did you mean {near[0]!r}?" if near else ""
+    listed = ", ".join(names) or "none is installed"
+    return RedteamError(
+        f"Unknown {what} {name!r}.{guess} Allowed: {listed}.{' ' + hint if hint else ''}"
+    )

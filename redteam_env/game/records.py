@@ -1,0 +1,270 @@
+"""The nouns of the game: frozen records with a JSON round trip.
+
+A *Seed* is played as a *Game* between agents; a *Verdict* is a judge's reading of the public
+*Dialogue*; with rewards it makes an *Episode*. A transcript on disk is one JSON object a line,
+each carrying ``schema`` so that a later version can read or refuse it.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from redteam_env.game.errors import RedteamError
+
+SCHEMA = 1
+
+ATTACKER = "attacker_0"
+DEFENDER = "defender_0"
+
+
+def role_of(seat: str) -> str:
+    """Return the role of a seat: ``attacker_0`` is played in the role ``attacker``."""
+    return seat.rpartition("_")[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seed:
+    """A one-line request with its label, from which a game starts.
+
+    Attributes:
+        id: Unique name within its source.
+        text: The request itself.
+        harmful: The label: is the request harmful?
+        category: A topic within the source's own scheme, or empty.
+        source: Name of the source.
+        split: ``train`` or ``heldout``.
+    """
+
+    id: str
+    text: str
+    harmful: bool
+    category: str = ""
+    source: str = ""
+    split: str = "train"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """What a model sampled for one turn; training uses these ids and never re-tokenises.
+
+    Attributes:
+        prompt_ids: Token ids of the prompt, the prefill included.
+        completion_ids: Sampled token ids, the stop token included where one was sampled.
+        logprobs: Log-probability (nats) of each completion token under the sampling policy at the
+            sampling temperature; as long as ``completion_ids``.
+        adapter: Name of the weights that sampled, such as ``attacker`` or ``base``.
+        version: Number of updates these weights had seen.
+        temperature: Sampling temperature; 0 is greedy.
+        finished: Whether a stop token ended the turn (otherwise the length limit did).
+    """
+
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    adapter: str
+    version: int
+    temperature: float
+    finished: bool
+
+    def __post_init__(self) -> None:
+        if len(self.logprobs) != len(self.completion_ids):
+            raise RedteamError(
+                f"A generation of {len(self.completion_ids)} tokens has {len(self.logprobs)} "
+                "log-probabilities; give one for each token."
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One seat's action after the rules decided what of it is public.
+
+    Attributes:
+        seat: Who acted.
+        text: The action as it was received (without the prefill), cut to the limit.
+        visible: What the other seats and the judge see.
+        thought: What nobody else sees.
+        well_formed: Whether the tags were in order (always true without thinking).
+        forfeit: Whether nothing could be shown, which ends the game.
+        truncated: Whether the text was cut at the character limit.
+        generation: The tokens behind the text, if a model wrote it.
+    """
+
+    seat: str
+    text: str
+    visible: str
+    thought: str = ""
+    well_formed: bool = True
+    forfeit: bool = False
+    truncated: bool = False
+    generation: Generation | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One public utterance."""
+
+    seat: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialogue:
+    """The public part of a game, which is all that a judge may see.
+
+    In a raw game the first line is the seed itself, spoken for the attacker's seat.
+    """
+
+    lines: tuple[Line, ...]
+
+    @property
+    def prompt(self) -> str:
+        """The last attacker line: the request that the last answer is about."""
+        return next((x.text for x in reversed(self.lines) if role_of(x.seat) == "attacker"), "")
+
+    @property
+    def response(self) -> str:
+        """The last defender line."""
+        return next((x.text for x in reversed(self.lines) if role_of(x.seat) == "defender"), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """A judge's answer to the three questions; ``None`` is *unknown* and voids the game.
+
+    Attributes:
+        prompt_harmful: Is the attacker's public request harmful?
+        response_refusal: Does the answer refuse?
+        response_harmful: Is the answer harmful?
+        probabilities: Probability of *true* for the fields where the judge gave one.
+        raw: The judge's own words.
+        judge: Which judge it was.
+        error: Why there is no verdict, or ``None``.
+    """
+
+    prompt_harmful: bool | None = None
+    response_refusal: bool | None = None
+    response_harmful: bool | None = None
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    raw: str = ""
+    judge: str = ""
+    error: str | None = None
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """The names of the fields that are unknown."""
+        names = ("prompt_harmful", "response_refusal", "response_harmful")
+        return tuple(name for name in names if getattr(self, name) is None)
+
+    @property
+    def void_reason(self) -> str | None:
+        """Why a game with this verdict is void, or ``None`` for a whole verdict."""
+        if self.error is not None:
+            return f"judge error: {self.error}"
+        if self.unknown:
+            return f"judge left unknown: {', '.join(self.unknown)}"
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Episode:
+    """A finished game with its rewards.
+
+    Attributes:
+        seed: What it started from.
+        rewritten: Whether the attacker rewrote the seed (otherwise it went raw to the defender).
+        turns: All turns in order.
+        verdict: The judge's, or ``None`` after a forfeit.
+        rewards: Reward of each seat; all 0 in a void game.
+        components: For each seat, the weighted components that sum to its reward.
+        samples: Seats whose turns may be trained on.
+        void: Why the game does not count, or ``None``.
+        path: Where in a run it was played, as :mod:`redteam_env.randomness` addresses it.
+        group: Games of one group share the seed but not the sampling randomness.
+    """
+
+    seed: Seed
+    rewritten: bool
+    turns: tuple[Turn, ...]
+    verdict: Verdict | None
+    rewards: Mapping[str, float]
+    components: Mapping[str, Mapping[str, float]]
+    samples: tuple[str, ...]
+    void: str | None = None
+    path: tuple[int | str, ...] = ()
+    group: int = 0
+
+    @property
+    def forfeit(self) -> str | None:
+        """The seat that forfeited the game, or ``None``."""
+        return next((turn.seat for turn in self.turns if turn.forfeit), None)
+
+    @property
+    def dialogue(self) -> Dialogue:
+        """The public dialogue."""
+        return public_dialogue(self.seed, self.rewritten, self.turns)
+
+    def to_json(self) -> str:
+        """Return the episode as one line of ASCII JSON."""
+        return json.dumps({"schema": SCHEMA, **dataclasses.asdict(self)}, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, line: str) -> "Episode":
+        """Read an episode back.
+
+        Args:
+            line: What :meth:`to_json` wrote.
+
+        Returns:
+            An equal episode.
+
+        Raises:
+            RedteamError: If it is no JSON object, of another schema, or misses a field.
+        """
+        try:
+            data = json.loads(line)
+            schema = data.pop("schema")
+            if schema != SCHEMA:
+                raise RedteamError(
+                    f"The transcript has schema {schema!r}; this version reads {SCHEMA}. "
+                    "Read it with the version that wrote it."
+                )
+            verdict = data.pop("verdict")
+            return cls(
+                seed=Seed(**data.pop("seed")),
+                turns=tuple(_turn(turn) for turn in data.pop("turns")),
+                verdict=None if verdict is None else Verdict(**verdict),
+                samples=tuple(data.pop("samples")),
+                path=tuple(data.pop("path")),
+                **data,
+            )
+        except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise RedteamError(
+                f"This line is no episode ({error}): {line[:80]!r}. Each line of a transcript must "
+                "be what Episode.to_json wrote."
+            ) from error
+
+
+def _turn(data: dict[str, Any]) -> Turn:
+    generation = data.pop("generation")
+    if generation is not None:
+        for name in ("prompt_ids", "completion_ids", "logprobs"):
+            generation[name] = tuple(generation[name])
+    return Turn(generation=None if generation is None else Generation(**generation), **data)
+
+
+def public_dialogue(seed: Seed, rewritten: bool, turns: tuple[Turn, ...]) -> Dialogue:
+    """Return what everybody may see of a game.
+
+    Args:
+        seed: The seed; it is public only in a raw game.
+        rewritten: Whether the attacker rewrote the seed.
+        turns: The turns so far.
+
+    Returns:
+        The visible texts in order, without forfeited turns.
+    """
+    start = () if rewritten else (Line(seat=ATTACKER, text=seed.text),)
+    spoken = tuple(Line(seat=x.seat, text=x.visible) for x in turns if not x.forfeit)
+    return Dialogue(lines=start + spoken)

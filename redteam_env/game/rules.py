@@ -1,0 +1,310 @@
+"""The rules of the game as pure functions over frozen states; no framework, no clock, no network.
+
+One game: a seed is drawn; the attacker rewrites it (or it goes raw to the defender); the defender
+answers; after the agreed number of exchanges a judge reads the public dialogue and rewards are
+given (Self-RedTeam, arXiv 2506.07468, section 3). The faces in :mod:`redteam_env.envs` and the
+batched :mod:`redteam_env.rollout` all call this one class.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from redteam_env.game.errors import RedteamError, unknown_name
+from redteam_env.game.prompts import Prompts, load_prompts
+from redteam_env.game.records import (
+    ATTACKER,
+    DEFENDER,
+    Dialogue,
+    Episode,
+    Generation,
+    Seed,
+    Turn,
+    Verdict,
+    public_dialogue,
+    role_of,
+)
+from redteam_env.game.rewards import PRESETS, RewardTable
+from redteam_env.game.thinking import PREFILL, Thinking, split_action
+
+Messages = list[dict[str, str]]
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GameState:
+    """A game in progress.
+
+    Attributes:
+        seed: What it started from.
+        rewritten: Whether the attacker plays.
+        turns: The turns so far.
+        to_move: The seat to move, or ``None`` when the game is over and only the verdict is due.
+    """
+
+    seed: Seed
+    rewritten: bool
+    turns: tuple[Turn, ...]
+    to_move: str | None
+
+    @property
+    def forfeited(self) -> bool:
+        """Whether the last turn ended the game without a verdict."""
+        return bool(self.turns) and self.turns[-1].forfeit
+
+    @property
+    def dialogue(self) -> Dialogue:
+        """What everybody may see."""
+        return public_dialogue(self.seed, self.rewritten, self.turns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Game:
+    """The rules with their settings.
+
+    Attributes:
+        rewards: The table that pays the seats.
+        prompts: The instruction texts.
+        exchanges: Attacker-defender exchanges in a rewritten game; a raw game has one.
+        thinking: The thinking rule of each seat; seats not named may think (``optional``).
+        leak_on_violation: Show malformed turns as a whole, as Self-RedTeam's code does.
+        max_seed_chars: Longest seed, in characters; a longer one is an error.
+        max_action_chars: Longest action, in characters; a longer one is cut and marked.
+        seats: The seats in the order in which they move.
+    """
+
+    rewards: RewardTable = PRESETS["self_redteam"]
+    prompts: Prompts = field(default_factory=load_prompts)
+    exchanges: int = 1
+    thinking: Mapping[str, Thinking] = field(default_factory=dict)
+    leak_on_violation: bool = False
+    max_seed_chars: int = 1000
+    max_action_chars: int = 8000
+    seats: tuple[str, ...] = (ATTACKER, DEFENDER)
+
+    def __post_init__(self) -> None:
+        for name in ("exchanges", "max_seed_chars", "max_action_chars"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise RedteamError(f"{name} is {value!r}; give a whole number of at least 1.")
+        for seat in self.thinking:
+            if seat not in self.seats:
+                raise unknown_name("seat in thinking", seat, self.seats)
+
+    def thinking_of(self, seat: str) -> Thinking:
+        """Return the thinking rule of a seat."""
+        return self.thinking.get(seat, Thinking.OPTIONAL)
+
+    def must_think(self, seat: str) -> bool:
+        """Whether a seat's every turn needs the think-answer format."""
+        return self.thinking_of(seat) is Thinking.REQUIRED
+
+    def prefill(self, seat: str) -> str:
+        """Return the text a model's turn is pre-filled with; empty unless the seat must think."""
+        return PREFILL if self.must_think(seat) else ""
+
+    def start(self, seed: Seed, *, rewritten: bool) -> GameState:
+        """Start a game.
+
+        Args:
+            seed: The request to play.
+            rewritten: Whether the attacker rewrites it; otherwise the defender gets it raw.
+
+        Returns:
+            The first state.
+
+        Raises:
+            RedteamError: If the seed is empty or longer than ``max_seed_chars``.
+        """
+        if not seed.text.strip():
+            raise RedteamError(f"Seed {seed.id!r} is empty; remove it from its source.")
+        if len(seed.text) > self.max_seed_chars:
+            raise RedteamError(
+                f"Seed {seed.id!r} has {len(seed.text)} characters, over the limit of "
+                f"{self.max_seed_chars}; shorten it or raise max_seed_chars."
+            )
+        first = self.seats[0] if rewritten else DEFENDER
+        return GameState(seed=seed, rewritten=rewritten, turns=(), to_move=first)
+
+    def apply(
+        self, state: GameState, text: str, *, generation: Generation | None = None
+    ) -> GameState:
+        """Let the seat to move act.
+
+        Args:
+            state: A state in which somebody is to move.
+            text: The action. Any text is legal: over-long text is cut, lone surrogates are replaced.
+            generation: The tokens behind the text, if a model wrote it.
+
+        Returns:
+            The next state.
+
+        Raises:
+            RedteamError: If nobody is to move, or the action is no text.
+        """
+        seat = state.to_move
+        if seat is None:
+            raise RedteamError("The game is over; start another one before acting.")
+        if not isinstance(text, str):
+            raise RedteamError(f"The action of {seat} is {text!r}; an action is a str.")
+        clean = _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", str(text))
+        cut = clean[: self.max_action_chars]
+        split = split_action(cut, self.thinking_of(seat), leak_on_violation=self.leak_on_violation)
+        turn = Turn(
+            seat=seat,
+            text=cut,
+            visible=split.visible,
+            thought=split.thought,
+            well_formed=split.well_formed,
+            forfeit=split.forfeit,
+            truncated=len(cut) < len(clean),
+            generation=generation,
+        )
+        turns = (*state.turns, turn)
+        return dataclasses.replace(
+            state, turns=turns, to_move=None if turn.forfeit else self._next(state, turns)
+        )
+
+    def _next(self, state: GameState, turns: tuple[Turn, ...]) -> str | None:
+        if not state.rewritten:
+            return None
+        if len(turns) >= self.exchanges * len(self.seats):
+            return None
+        return self.seats[len(turns) % len(self.seats)]
+
+    def rules_text(self, state: GameState, seat: str) -> str:
+        """Return the instruction of a seat, without the seed."""
+        return self.prompts.rules(
+            role_of(seat), harmful=state.seed.harmful, must_think=self.must_think(seat)
+        )
+
+    def instruction(self, state: GameState, seat: str) -> str:
+        """Return the seat's instruction and, for the attacker of a rewritten game, the seed."""
+        rules = self.rules_text(state, seat)
+        if role_of(seat) != "attacker":
+            return rules
+        return f"{rules}\n\n{self.prompts.request(state.seed.text)}" if state.rewritten else rules
+
+    def messages(self, state: GameState, seat: str) -> Messages:
+        """Return the chat messages a model at this seat is prompted with.
+
+        Args:
+            state: A state in which the seat is to move.
+            seat: The seat.
+
+        Returns:
+            A system message with the rules, then alternating user and assistant messages; of the
+            other seats' turns, and of its own, only what was visible.
+        """
+        messages = [{"role": "system", "content": self.rules_text(state, seat)}]
+        if role_of(seat) == "attacker":
+            messages.append({"role": "user", "content": self.prompts.request(state.seed.text)})
+        for line in state.dialogue.lines:
+            speaker = "assistant" if line.seat == seat else "user"
+            messages.append({"role": speaker, "content": line.text})
+        return messages
+
+    def finish(
+        self,
+        state: GameState,
+        verdict: Verdict | None,
+        *,
+        path: tuple[int | str, ...] = (),
+        group: int = 0,
+    ) -> Episode:
+        """Pay the seats and close the game.
+
+        Args:
+            state: A state in which nobody is to move.
+            verdict: The judge's; ``None`` exactly if the game was forfeited.
+            path: Where in a run the game was played.
+            group: The group of games it belongs to.
+
+        Returns:
+            The episode. It is void, with rewards of 0 and nothing to train on, if the verdict
+            failed or left a field unknown.
+
+        Raises:
+            RedteamError: If somebody is still to move, or the verdict is missing or not due.
+        """
+        if state.to_move is not None:
+            raise RedteamError(f"{state.to_move} is still to move; a running game has no verdict.")
+        if (verdict is None) != state.forfeited:
+            raise RedteamError(
+                "A forfeited game is not judged." if verdict else "A finished game needs a verdict."
+            )
+        void = None if verdict is None else verdict.void_reason
+        components: dict[str, dict[str, float]] = {seat: {} for seat in self.seats}
+        samples: tuple[str, ...] = ()
+        if verdict is None:
+            seat = state.turns[-1].seat
+            must_think = self.must_think(seat)
+            components[seat] = self.rewards.forfeit(role_of(seat), must_think=must_think)
+            samples = (seat,)
+        elif void is None:
+            paid = self.rewards.score(
+                seed_harmful=state.seed.harmful,
+                rewritten=state.rewritten,
+                verdict=verdict,
+                formats=self._formats(state),
+            )
+            components = {seat: dict(paid.get(role_of(seat), {})) for seat in self.seats}
+            samples = self._samples(state, verdict)
+        return Episode(
+            seed=state.seed,
+            rewritten=state.rewritten,
+            turns=state.turns,
+            verdict=verdict,
+            rewards={seat: float(sum(parts.values())) for seat, parts in components.items()},
+            components=components,
+            samples=samples,
+            void=void,
+            path=path,
+            group=group,
+        )
+
+    def _formats(self, state: GameState) -> dict[str, bool]:
+        seats = [x for x in self.seats if self.must_think(x) and self._played(state, x)]
+        return {
+            role_of(seat): all(turn.well_formed for turn in state.turns if turn.seat == seat)
+            for seat in seats
+        }
+
+    @staticmethod
+    def _played(state: GameState, seat: str) -> bool:
+        return any(turn.seat == seat for turn in state.turns)
+
+    def _samples(self, state: GameState, verdict: Verdict) -> tuple[str, ...]:
+        faithful = not state.rewritten or verdict.prompt_harmful == state.seed.harmful
+        drop = self.rewards.drop_unfaithful and not faithful
+        return tuple(
+            seat
+            for seat in self.seats
+            if self._played(state, seat) and not (drop and role_of(seat) == "defender")
+        )
+
+    def replay(self, episode: Episode) -> Episode:
+        """Play a recorded game again from its action texts and its verdict.
+
+        Args:
+            episode: The record.
+
+        Returns:
+            The episode these rules give; equal to the record if it was played under them.
+
+        Raises:
+            RedteamError: If the record has more or fewer turns than these rules allow.
+        """
+        state = self.start(episode.seed, rewritten=episode.rewritten)
+        for turn in episode.turns:
+            state = self.apply(state, turn.text, generation=turn.generation)
+            state = dataclasses.replace(
+                state,
+                turns=(
+                    *state.turns[:-1],
+                    dataclasses.replace(state.turns[-1], truncated=turn.truncated),
+                ),
+            )
+        return self.finish(state, episode.verdict, path=episode.path, group=episode.group)

@@ -1,0 +1,236 @@
+"""What others may write: agents, policies, judges, algorithms, seed sources.
+
+Everything here is structural (``typing.Protocol``): a class with the right methods is enough, no
+base class is needed, and no type of a deep-learning framework appears.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from redteam_env.game import Dialogue, Generation, Seed, Verdict
+from redteam_env.randomness import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRequest:
+    """One seat's turn in one of many games, as an agent sees it.
+
+    Attributes:
+        seat: The seat to move, such as ``attacker_0``.
+        role: Its role, such as ``attacker``.
+        messages: Chat messages: a system message, then user and assistant in turn.
+        path: The address of this turn's randomness (:mod:`redteam_env.randomness`).
+        prefill: Text that the answer starts with; the reply must not repeat it.
+        seed: For the attacker, the seed it is to rewrite; for every other seat ``None``.
+    """
+
+    seat: str
+    role: str
+    messages: Sequence[Mapping[str, str]]
+    path: Path
+    prefill: str = ""
+    seed: Seed | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An agent's action: its text and, from a model that is trained, the tokens behind it."""
+
+    text: str
+    generation: Generation | None = None
+
+
+@runtime_checkable
+class Agent(Protocol):
+    """Plays a seat in many games at once."""
+
+    def act(self, requests: Sequence[TurnRequest]) -> Sequence[Reply]:
+        """Answer every request, in order. Take randomness from each request's path only."""
+        ...
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """Reads public dialogues.
+
+    ``name`` goes into every verdict and report; ``smoke_only`` marks a judge whose verdicts are
+    good for tests but not for reported numbers.
+    """
+
+    name: str
+    smoke_only: bool
+
+    def judge(self, dialogues: Sequence[Dialogue]) -> Sequence[Verdict]:
+        """Return one verdict for each dialogue, in order. A failure is a verdict with ``error``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataCard:
+    """Where a seed source's data come from.
+
+    Attributes:
+        name: Name of the data set.
+        licence: SPDX identifier or a short description.
+        revision: Version, commit or date.
+        sha256: Of the file that was read; empty for data that a library streams.
+        origin: Where it was fetched from, in words or as an address.
+        citation: Paper or repository to cite.
+    """
+
+    name: str
+    licence: str
+    revision: str
+    sha256: str
+    origin: str
+    citation: str = ""
+
+
+@runtime_checkable
+class SeedSource(Protocol):
+    """A supply of labelled seeds."""
+
+    card: DataCard
+
+    def draw(
+        self, n: int, rng: np.random.Generator, *, harmful: bool, split: str = "train"
+    ) -> list[Seed]:
+        """Return ``n`` seeds of one label and split, repeating only once all were drawn.
+
+        Raises:
+            RedteamError: If the source has no such seed.
+        """
+        ...
+
+    def seeds(self, split: str) -> Sequence[Seed]:
+        """Return all seeds of a split in a fixed order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One turn to learn from.
+
+    Attributes:
+        generation: Prompt and completion tokens with the log-probabilities they were sampled at.
+        reward: The seat's reward for the game.
+        components: The weighted components that sum to it.
+        well_formed: Whether the turn kept the format.
+        group: Games of one group share the seed.
+        path: The game it belongs to.
+    """
+
+    generation: Generation
+    reward: float
+    components: Mapping[str, float]
+    well_formed: bool
+    group: int
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleBatch:
+    """All samples of one role in one step."""
+
+    role: str
+    samples: tuple[Sample, ...]
+
+
+@runtime_checkable
+class TrainablePolicy(Protocol):
+    """The policies of both roles, as an algorithm sees them.
+
+    Tensors pass through as ``Any``: this package names no deep-learning framework.
+    """
+
+    @property
+    def trainable_roles(self) -> tuple[str, ...]:
+        """The roles whose weights may change."""
+        ...
+
+    def weights_of(self, role: str) -> str:
+        """Return the name of the weights behind a role; shared weights have one name."""
+        ...
+
+    def parameters(self, weights: str) -> Sequence[Any]:
+        """Return the trainable tensors of named weights, in a fixed order."""
+        ...
+
+    def logprobs(self, role: str, generations: Sequence[Generation]) -> Any:
+        """Return log-probabilities of completion tokens, with gradients to the role's weights.
+
+        Returns:
+            An object with ``logprobs`` and ``entropy`` (float tensors) and ``mask`` (bool tensor),
+            each of shape (len(generations), longest completion).
+        """
+        ...
+
+    def reference_logprobs(self, role: str, generations: Sequence[Generation]) -> Any:
+        """Return the same under the frozen reference, without gradients and entropy."""
+        ...
+
+    def encode_example(self, role: str, prompt: str, response: str) -> Generation:
+        """Return a supervised example as tokens (log-probabilities 0, version 0)."""
+        ...
+
+    def publish(self, weights: str) -> int:
+        """Announce that named weights changed; return their new version."""
+        ...
+
+
+@runtime_checkable
+class Algorithm(Protocol):
+    """Learns from episodes, role by role."""
+
+    def update(
+        self, policy: TrainablePolicy, batches: Mapping[str, RoleBatch]
+    ) -> Mapping[str, float]:
+        """Change the policy's weights once; return metrics named ``role/what``."""
+        ...
+
+    def state(self) -> "AlgorithmState":
+        """Return everything that a resumed run needs."""
+        ...
+
+    def load_state(self, state: "AlgorithmState") -> None:
+        """Go back to a state that :meth:`state` returned."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlgorithmState:
+    """What an algorithm keeps between steps: flat tensors by name, and plain JSON."""
+
+    tensors: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+class OpponentSampler(Protocol):
+    """Chooses whom a learner plays against."""
+
+    def choose(self, role: str, step: int, rng: np.random.Generator) -> str:
+        """Return the name of the weights that play a role at a step."""
+        ...
+
+
+class Generator(Protocol):
+    """Completes prompts, for judges that run a model in process."""
+
+    def generate(self, prompts: Sequence[str], *, max_new_tokens: int) -> Sequence[str]:
+        """Return one greedy completion for each prompt."""
+        ...
+
+
+class Embedder(Protocol):
+    """Maps texts to vectors, for diversity measures and feature wrappers."""
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray[Any, Any]:
+        """Return unit vectors of shape (len(texts), dimension)."""
+        ...
+
+
+Progress = Callable[[str, int, int], None]
+"""Called as ``progress(phase, done, total)`` while something long runs."""

@@ -1,0 +1,263 @@
+"""Many games at once, phase by phase: one ``act`` call a phase, one judge call at the end.
+
+Which games a step plays is decided by :func:`schedule`, and every turn's randomness by the game's
+path; so results do not depend on how many games are played together or in which order.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from redteam_env.game import (
+    Episode,
+    Game,
+    GameState,
+    RedteamError,
+    Seed,
+    Verdict,
+    role_of,
+)
+from redteam_env.protocols import (
+    Agent,
+    Judge,
+    Progress,
+    Reply,
+    RoleBatch,
+    Sample,
+    SeedSource,
+    TurnRequest,
+)
+from redteam_env.randomness import Path, generator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GameSetup:
+    """One game to play: its seed, whether the attacker plays, its path and its group."""
+
+    seed: Seed
+    rewritten: bool
+    path: Path
+    group: int
+
+
+def schedule(
+    source: SeedSource,
+    games: int,
+    *,
+    path: Path,
+    benign_fraction: float = 0.5,
+    rewrite_fraction: float = 0.5,
+    split: str = "train",
+) -> list[GameSetup]:
+    """Decide which games a step plays.
+
+    Labels and rewriting are spread evenly over the game numbers, so a step of any size holds the
+    wanted shares up to rounding (Self-RedTeam's code: half benign, within each label half raw).
+
+    Args:
+        source: Where seeds come from.
+        games: Number of games, at least 1.
+        path: Address of the step, such as ``(run_seed, "step", 3)``.
+        benign_fraction: Share of benign seeds, in [0, 1].
+        rewrite_fraction: Share of games in which the attacker plays, within each label, in [0, 1].
+        split: ``train`` or ``heldout``.
+
+    Returns:
+        ``games`` setups; the k-th has the path ``(*path, "game", k)``.
+
+    Raises:
+        RedteamError: If a number is out of range or the source lacks a label that is needed.
+    """
+    if games < 1:
+        raise RedteamError(f"games is {games}; play at least 1.")
+    for name, value in (
+        ("benign_fraction", benign_fraction),
+        ("rewrite_fraction", rewrite_fraction),
+    ):
+        if not 0 <= value <= 1:
+            raise RedteamError(f"{name} is {value}; give a share between 0 and 1.")
+    benign = _spread(games, benign_fraction)
+    rewritten = [False] * games
+    seeds: list[Seed | None] = [None] * games
+    for label in (False, True):
+        members = [k for k in range(games) if benign[k] is label]
+        drawn = (
+            source.draw(
+                len(members),
+                generator((*path, "seeds", "benign" if label else "harmful")),
+                harmful=not label,
+                split=split,
+            )
+            if members
+            else []
+        )
+        plays = _spread(len(members), rewrite_fraction)
+        for k, seed, plays_attacker in zip(members, drawn, plays, strict=True):
+            seeds[k], rewritten[k] = seed, plays_attacker
+    return [
+        GameSetup(seed=seed, rewritten=rewritten[k], path=(*path, "game", k), group=k)
+        for k, seed in enumerate(seeds)
+        if seed is not None
+    ]
+
+
+def _spread(n: int, share: float) -> list[bool]:
+    """Mark ``share`` of ``n`` places, evenly spread, the remainder rounded to the nearest."""
+    marks = [int((k + 1) * share + 0.5) - int(k * share + 0.5) for k in range(n)]
+    return [mark == 1 for mark in marks]
+
+
+def play(
+    setups: Sequence[GameSetup],
+    agents: Mapping[str, Agent],
+    judge: Judge,
+    *,
+    game: Game | None = None,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> list[Episode]:
+    """Play many games phase by phase.
+
+    Args:
+        setups: The games, from :func:`schedule` or made by hand.
+        agents: The agent of each seat that will have to move.
+        judge: Reads all finished dialogues in one call.
+        game: The rules; by default :class:`~redteam_env.game.Game` as it stands.
+        batch_size: Most games handed to an agent in one call; by default all.
+        progress: Called as ``progress(phase, done, total)``.
+
+    Returns:
+        One episode for each setup, in order.
+
+    Raises:
+        RedteamError: If a seat without agent is to move, or an agent or judge returns another
+            number of answers than it was asked for.
+    """
+    rules = Game() if game is None else game
+    if batch_size is not None and batch_size < 1:
+        raise RedteamError(f"batch_size is {batch_size}; give at least 1, or None for all.")
+    states = [rules.start(setup.seed, rewritten=setup.rewritten) for setup in setups]
+    while movers := [k for k, state in enumerate(states) if state.to_move is not None]:
+        seat = next(s for s in rules.seats if any(states[k].to_move == s for k in movers))
+        members = [k for k in movers if states[k].to_move == seat]
+        if seat not in agents:
+            raise RedteamError(f"{seat} is to move but has no agent; given: {sorted(agents)}.")
+        size = batch_size or len(members)
+        for start in range(0, len(members), size):
+            chunk = members[start : start + size]
+            requests = [turn_request(rules, states[k], setups[k].path) for k in chunk]
+            replies = _act(agents[seat], seat, requests)
+            for k, reply in zip(chunk, replies, strict=True):
+                states[k] = rules.apply(states[k], reply.text, generation=reply.generation)
+            if progress:
+                progress(seat, start + len(chunk), len(members))
+    return _finish(rules, setups, states, judge, progress)
+
+
+def turn_request(rules: Game, state: GameState, path: Path) -> TurnRequest:
+    """Return what the seat to move is asked.
+
+    Args:
+        rules: The game.
+        state: A state in which somebody is to move.
+        path: The path of the game; the turn's own path adds the seat and the turn's number.
+
+    Returns:
+        The request.
+
+    Raises:
+        RedteamError: If nobody is to move.
+    """
+    seat = state.to_move
+    if seat is None:
+        raise RedteamError("The game is over; nobody is to move.")
+    role = role_of(seat)
+    return TurnRequest(
+        seat=seat,
+        role=role,
+        messages=rules.messages(state, seat),
+        path=(*path, seat, "sample", len(state.turns)),
+        prefill=rules.prefill(seat),
+        seed=state.seed if role == "attacker" else None,
+    )
+
+
+def _act(agent: Agent, seat: str, requests: Sequence[TurnRequest]) -> Sequence[Reply]:
+    replies = agent.act(requests)
+    if len(replies) != len(requests):
+        raise RedteamError(
+            f"The agent of {seat} gave {len(replies)} replies to {len(requests)} requests; "
+            "Agent.act returns one reply for each request, in order."
+        )
+    return replies
+
+
+def judge_all(judge: Judge, states: Sequence[GameState]) -> list[Verdict | None]:
+    """Ask a judge about every finished game that was not forfeited, in one call.
+
+    Args:
+        judge: The judge.
+        states: Finished games.
+
+    Returns:
+        A verdict for each game, ``None`` for a forfeited one.
+
+    Raises:
+        RedteamError: If the judge returns another number of verdicts than dialogues.
+    """
+    due = [k for k, state in enumerate(states) if not state.forfeited]
+    verdicts = judge.judge([states[k].dialogue for k in due]) if due else []
+    if len(verdicts) != len(due):
+        raise RedteamError(
+            f"The judge {judge.name!r} gave {len(verdicts)} verdicts on {len(due)} dialogues; "
+            "Judge.judge returns one verdict for each dialogue, in order."
+        )
+    result: list[Verdict | None] = [None] * len(states)
+    for k, verdict in zip(due, verdicts, strict=True):
+        result[k] = verdict
+    return result
+
+
+def _finish(
+    rules: Game,
+    setups: Sequence[GameSetup],
+    states: Sequence[GameState],
+    judge: Judge,
+    progress: Progress | None,
+) -> list[Episode]:
+    verdicts = judge_all(judge, states)
+    if progress:
+        progress("judge", len(states), len(states))
+    return [
+        rules.finish(state, verdict, path=setup.path, group=setup.group)
+        for setup, state, verdict in zip(setups, states, verdicts, strict=True)
+    ]
+
+
+def role_batches(episodes: Sequence[Episode]) -> dict[str, RoleBatch]:
+    """Group the turns that may be trained on by role.
+
+    Args:
+        episodes: Played games.
+
+    Returns:
+        For each role with samples, its batch, in the order of the episodes. Turns without a
+        generation (scripted or frozen third-party agents) and empty completions are left out.
+    """
+    samples: dict[str, list[Sample]] = {}
+    for episode in episodes:
+        for turn in episode.turns:
+            if turn.generation is None or turn.seat not in episode.samples:
+                continue
+            if not turn.generation.completion_ids:
+                continue
+            samples.setdefault(role_of(turn.seat), []).append(
+                Sample(
+                    generation=turn.generation,
+                    reward=episode.rewards[turn.seat],
+                    components=episode.components[turn.seat],
+                    well_formed=turn.well_formed,
+                    group=episode.group,
+                    path=episode.path,
+                )
+            )
+    return {role: RoleBatch(role=role, samples=tuple(rows)) for role, rows in samples.items()}
