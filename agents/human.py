@@ -1,0 +1,31 @@
+"""A person at the terminal as an agent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.panel import Panel
+
+from redteam_env.display import safe_text
+from redteam_env.protocols import Agent, Reply, TurnRequest
+
+
+@dataclass(frozen=True, slots=True)
+class HumanAgent:
+    """Shows the messages of each request and reads one line as the answer."""
+
+    console: Console
+
+    def act(self, requests: Sequence[TurnRequest]) -> list[Reply]:
+        """Ask the person for every request, in order."""
+        return [Reply(text=self._ask(request)) for request in requests]
+
+    def _ask(self, request: TurnRequest) -> str:
+        for message in request.messages:
+            self.console.print(Panel(safe_text(message["content"]), title=message["role"]))
+        return self.console.input(f"{request.seat}> ", markup=False)
+
+
+def human(role: str) -> Agent:  # noqa: ARG001 - every agent factory takes the role
+    """A person who types the answers."""
+    return HumanAgent(Console())
