@@ -45,7 +45,8 @@ def resolve_agent(agent: str | Agent, role: str) -> Agent:
         RedteamError: If the name is unknown or the object has no ``act``.
     """
     found = build("agents", agent, role=role) if isinstance(agent, str) else agent
-    return require(found, "act", f"agent {agent!r}")
+    checked: Agent = require(found, "act", f"agent {agent!r}")
+    return checked
 
 
 def require(thing: Any, method: str, what: str) -> Any:
