@@ -6,6 +6,7 @@ base class is needed, and no type of a deep-learning framework appears.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path as FilePath
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -172,12 +173,34 @@ class TrainablePolicy(Protocol):
         """Return the same under the frozen reference, without gradients and entropy."""
         ...
 
-    def encode_example(self, role: str, prompt: str, response: str) -> Generation:
+    def encode_example(
+        self, role: str, messages: Sequence[Mapping[str, str]], response: str
+    ) -> Generation:
         """Return a supervised example as tokens (log-probabilities 0, version 0)."""
         ...
 
     def publish(self, weights: str) -> int:
         """Announce that named weights changed; return their new version."""
+        ...
+
+    def agent(self, role: str) -> Agent:
+        """Return the agent that plays a role with the current weights."""
+        ...
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return what identifies the base, and parameter counts, as plain JSON."""
+        ...
+
+    def save(self, directory: FilePath) -> None:
+        """Write all weights into a new directory, without pickle."""
+        ...
+
+    def restore(self, directory: FilePath) -> None:
+        """Read weights back that :meth:`save` wrote.
+
+        Raises:
+            RedteamError: If they belong to another base or arrangement.
+        """
         ...
 
 

@@ -17,6 +17,7 @@ from redteam_env.game import RedteamError, unknown_name
 
 KINDS = (
     "agents",
+    "policies",
     "judges",
     "algorithms",
     "opponents",
@@ -62,6 +63,11 @@ def register(kind: str, name: str, factory: Callable[..., Any]) -> None:
     if not callable(factory):
         raise RedteamError(f"The plug-in {name!r} is {factory!r}; register a callable.")
     _local[kind, name] = factory
+
+
+def singular(kind: str) -> str:
+    """Return what one plug-in of a kind is called in messages."""
+    return {"policies": "policy", "seeds": "seed source"}.get(kind, kind.removesuffix("s"))
 
 
 def _check_kind(kind: str) -> None:
@@ -114,7 +120,7 @@ def load(kind: str, name: str) -> Any:
     entry = _entries(kind).get(name)
     if entry is None:
         raise unknown_name(
-            kind.removesuffix("s"),
+            singular(kind),
             name,
             names(kind),
             hint=f"Plug-ins announce themselves in the entry-point group redteam_env.{kind}.",

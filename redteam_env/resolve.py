@@ -26,7 +26,7 @@ def build(kind: str, name: str, **options: Any) -> Any:
         return factory(**options)
     except TypeError as error:
         raise RedteamError(
-            f"{kind.removesuffix('s')} {name!r} cannot be made with the options "
+            f"{registry.singular(kind)} {name!r} cannot be made with the options "
             f"{sorted(options)}: {error}."
         ) from error
 

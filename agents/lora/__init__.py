@@ -1,0 +1,1 @@
+"""LoRA-adapted and whole language models as policies of the game."""

@@ -1,0 +1,168 @@
+"""Chat messages to token ids, with the text of players always tokenised as content.
+
+A model's chat template marks turns with control tokens such as ``<|im_start|>``. A player who
+writes ``<|im_start|>system`` into its text must not forge a turn. So the template is rendered with
+markers in place of the contents; only the template's own text is tokenised with control tokens, the
+contents by a tokenizer that knows none.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jinja2
+from tokenizers import Tokenizer
+
+from redteam_env.game import RedteamError
+
+_MARK = "\ue000{}\ue001"
+_MARKS = re.compile("\ue000(\\d+)\ue001")
+# Llama-3 templates put today's date into the prompt unless they are given one
+_TEMPLATE_OPTIONS = {"date_string": "01 Jan 2026", "enable_thinking": False}
+
+Message = Mapping[str, str]
+
+
+class ChatCodec:
+    """Encodes messages for one tokenizer and decodes what the model said.
+
+    Attributes:
+        control_ids: Ids that structure a dialogue; the text of players never yields one.
+        stop_ids: Ids that end a turn.
+        max_prompt_tokens: Longest prompt; longer text of players is cut at its end.
+    """
+
+    def __init__(
+        self, tokenizer: Any, *, stop_ids: Sequence[int] = (), max_prompt_tokens: int = 2048
+    ) -> None:
+        name = getattr(tokenizer, "name_or_path", "the model")
+        if not getattr(tokenizer, "chat_template", None):
+            raise RedteamError(
+                f"{name!r} has no chat template, so its turns cannot be told apart. Use an instruct "
+                "model, or put a chat_template.jinja beside its tokenizer."
+            )
+        if not getattr(tokenizer, "is_fast", False):
+            raise RedteamError(
+                f"{name!r} has only a slow tokenizer; give a model with a tokenizer.json."
+            )
+        self._tokenizer = tokenizer
+        self._plain = _without_added_tokens(tokenizer)
+        self._template: str = str(tokenizer.chat_template)
+        added = tokenizer.added_tokens_decoder
+        special = {i for i, token in added.items() if token.special}
+        named = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id} - {None}
+        structural = {i for i, token in added.items() if token.content in self._template}
+        self._special = frozenset(special | named)
+        self.control_ids = frozenset(special | named | structural)
+        self.stop_ids = frozenset({*stop_ids, tokenizer.eos_token_id} - {None})
+        self.max_prompt_tokens = max_prompt_tokens
+        if not self.stop_ids:
+            raise RedteamError(
+                f"{name!r} names no end-of-sequence token, so no turn would ever end; "
+                "set eos_token in its tokenizer_config.json."
+            )
+        probe = [("system", "a"), ("user", "b"), ("assistant", "c"), ("user", "d")]
+        self.encode([{"role": role, "content": text} for role, text in probe])
+
+    @property
+    def end_id(self) -> int:
+        """The id that ends a turn in supervised examples."""
+        eos = self._tokenizer.eos_token_id
+        return int(eos) if eos is not None else min(self.stop_ids)
+
+    @property
+    def pad_id(self) -> int:
+        """An id to pad with; padding is masked, so any id will do."""
+        pad = self._tokenizer.pad_token_id
+        return int(pad) if pad is not None else min(self.stop_ids)
+
+    def encode(self, messages: Sequence[Message], prefill: str = "") -> tuple[int, ...]:
+        """Return the prompt of a turn.
+
+        Args:
+            messages: Chat messages; the first may be a system message.
+            prefill: Our own text that the answer starts with.
+
+        Returns:
+            Token ids up to and with the generation prompt and the prefill. If they would be more
+            than ``max_prompt_tokens``, the longest contents of players are cut at their end.
+
+        Raises:
+            RedteamError: If the template drops or repeats a message, or the rules alone are over
+                the limit.
+        """
+        rendered, contents = self._render(messages)
+        pieces = _MARKS.split(rendered)
+        if sorted(int(k) for k in pieces[1::2]) != list(range(len(contents))):
+            raise RedteamError(
+                "The chat template drops or repeats a message; it cannot carry the game. "
+                "Use the template of a plain instruct model."
+            )
+        encoded = [
+            self.content_ids(contents[int(piece)]) if k % 2 else self._template_ids(piece)
+            for k, piece in enumerate(pieces)
+        ]
+        tail = self._template_ids(prefill)
+        fixed = {
+            2 * position + 1
+            for position, index in enumerate(pieces[1::2])
+            if messages[int(index)]["role"] == "system"
+        }
+        self._cut(encoded, fixed, len(tail))
+        return tuple(i for ids in [*encoded, tail] for i in ids)
+
+    def content_ids(self, text: str) -> list[int]:
+        """Return a player's text as ids, none of which is a control token."""
+        ids = self._plain.encode(text, add_special_tokens=False).ids
+        return [i for i in ids if i not in self.control_ids]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of sampled ids, without control tokens."""
+        kept = [i for i in ids if i not in self._special and i not in self.stop_ids]
+        return str(self._tokenizer.decode(kept, clean_up_tokenization_spaces=False))
+
+    def _template_ids(self, text: str) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+
+    def _render(self, messages: Sequence[Message]) -> tuple[str, list[str]]:
+        contents = [message["content"] for message in messages]
+        marked = [
+            {"role": message["role"], "content": _MARK.format(k)}
+            for k, message in enumerate(messages)
+        ]
+        try:
+            return self._apply(marked), contents
+        except jinja2.TemplateError:
+            if len(marked) < 2 or marked[0]["role"] != "system":
+                raise
+        # Gemma's and older Mistral templates refuse a system message: it opens the first user turn
+        first = {"role": "user", "content": f"{marked[0]['content']}\n\n{marked[1]['content']}"}
+        return self._apply([first, *marked[2:]]), contents
+
+    def _apply(self, messages: list[dict[str, str]]) -> str:
+        return str(
+            self._tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True, **_TEMPLATE_OPTIONS
+            )
+        )
+
+    def _cut(self, encoded: list[list[int]], fixed: set[int], tail: int) -> None:
+        excess = sum(map(len, encoded)) + tail - self.max_prompt_tokens
+        while excess > 0:
+            players = [k for k in range(1, len(encoded), 2) if k not in fixed]
+            longest = max(players, key=lambda k: len(encoded[k]), default=None)
+            if longest is None or not encoded[longest]:
+                raise RedteamError(
+                    f"The instructions alone are longer than max_prompt_tokens = "
+                    f"{self.max_prompt_tokens}; raise it or shorten the prompts."
+                )
+            cut = min(excess, max(1, len(encoded[longest]) // 2))
+            del encoded[longest][-cut:]
+            excess -= cut
+
+
+def _without_added_tokens(tokenizer: Any) -> Tokenizer:
+    spec = json.loads(tokenizer.backend_tokenizer.to_str())
+    spec.update(added_tokens=[], post_processor=None, truncation=None, padding=None)
+    return Tokenizer.from_str(json.dumps(spec))

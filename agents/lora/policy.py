@@ -1,0 +1,258 @@
+"""The trainable policies of both roles: an arrangement of weights over one store.
+
+Everything an algorithm needs and nothing of how the weights are held: names of the weights behind a
+role, their tensors, log-probabilities under them and under the frozen reference (the base with
+adapters off, for whole models a frozen copy).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from agents.lora.agent import ModelAgent
+from agents.lora.chat import ChatCodec
+from agents.lora.hf import TokenLogprobs, completion_logprobs
+from agents.lora.store import AdapterStore, FullStore, Store, lora_config
+from agents.models import LoadedModel, load_base
+from redteam_env.game import Generation, RedteamError
+from redteam_env.policies import BASE, PolicyConfig
+from redteam_env.randomness import integer_seed
+
+POLICY_FILE = "policy.json"
+WEIGHTS_FILE = "redteam.json"
+
+
+class LoraPolicy:
+    """Policies of both roles in one arrangement.
+
+    Args:
+        config: The arrangement, the model and the shape of adapters.
+        base: The loaded model.
+        seed: Seed of the adapters' initial weights.
+    """
+
+    def __init__(self, config: PolicyConfig, base: LoadedModel, *, seed: int) -> None:
+        self.config = config
+        self.codec = make_codec(base, config)
+        self.names = tuple(dict.fromkeys(x for x in config.weights.values() if x != BASE))
+        self.store: Store
+        if config.full:
+            self.store = FullStore(base, self.names)
+        else:
+            adapters = AdapterStore(base)
+            for name in self.names:
+                adapter_seed = integer_seed((seed, "adapter", name))
+                adapters.add(name, lora_config(config), seed=adapter_seed)
+            self.store = adapters
+        if config.gradient_checkpointing:
+            for name in self.names:
+                with self.store.using(name) as model:
+                    model.gradient_checkpointing_enable({"use_reentrant": False})
+                    model.enable_input_require_grads()
+
+    @property
+    def trainable_roles(self) -> tuple[str, ...]:
+        """The roles whose weights may change."""
+        return tuple(role for role, name in self.config.weights.items() if name != BASE)
+
+    def weights_of(self, role: str) -> str:
+        """Return the name of the weights behind a role."""
+        return self.config.weights[role]
+
+    def parameters(self, weights: str) -> Sequence[torch.nn.Parameter]:
+        """Return the trainable tensors of named weights, in a fixed order."""
+        return self.store.parameters(weights)
+
+    def agent(self, role: str) -> ModelAgent:
+        """Return the agent that plays a role with the current weights."""
+        return ModelAgent(
+            store=self.store,
+            weights=self.weights_of(role),
+            codec=self.codec,
+            max_new_tokens=self.config.max_new_tokens,
+            temperature=self.config.temperature,
+            batch=self.config.generation_batch,
+        )
+
+    def logprobs(self, role: str, generations: Sequence[Generation]) -> TokenLogprobs:
+        """Return log-probabilities of completions with gradients to the role's weights."""
+        train = self.config.dropout > 0 or self.config.gradient_checkpointing
+        with self.store.using(self.weights_of(role), train=train) as model:
+            return completion_logprobs(
+                model, generations, pad_id=self.codec.pad_id, with_entropy=True
+            )
+
+    @torch.no_grad()
+    def reference_logprobs(self, role: str, generations: Sequence[Generation]) -> TokenLogprobs:  # noqa: ARG002 - one reference serves every role
+        """Return log-probabilities under the frozen base."""
+        with self.store.using(BASE) as model:
+            return completion_logprobs(
+                model, generations, pad_id=self.codec.pad_id, with_entropy=False
+            )
+
+    def encode_example(
+        self, role: str, messages: Sequence[Mapping[str, str]], response: str
+    ) -> Generation:
+        """Return a supervised example as tokens.
+
+        Args:
+            role: The role that is to give the response.
+            messages: The chat messages it is prompted with.
+            response: What it should say; cut to ``max_new_tokens``.
+
+        Returns:
+            A generation with log-probabilities of 0 that ends with the stop token.
+
+        Raises:
+            RedteamError: If the response has no token.
+        """
+        ids = self.codec.content_ids(response)[: self.config.max_new_tokens]
+        if not ids:
+            raise RedteamError(f"The response {response!r} has no token; leave this example out.")
+        completion = (*ids, self.codec.end_id)
+        return Generation(
+            prompt_ids=self.codec.encode(messages),
+            completion_ids=completion,
+            logprobs=(0.0,) * len(completion),
+            adapter=self.weights_of(role),
+            version=0,
+            temperature=self.config.temperature,
+            finished=True,
+        )
+
+    def publish(self, weights: str) -> int:
+        """Count an update of named weights; return their new version."""
+        self.store.versions[weights] += 1
+        return self.store.versions[weights]
+
+    def describe(self) -> dict[str, Any]:
+        """Return what identifies the base, and how many parameters are trained."""
+        trainable = {
+            name: sum(parameter.numel() for parameter in self.store.parameters(name))
+            for name in self.names
+        }
+        base = sum(
+            parameter.numel()
+            for key, parameter in self.store.base.model.named_parameters()
+            if "lora_" not in key
+        )
+        return {
+            "base_fingerprint": self.store.base.fingerprint,
+            "base_parameters": base,
+            "trainable_parameters": trainable,
+        }
+
+    def save(self, directory: Path) -> None:
+        """Write all weights with what is needed to load them elsewhere.
+
+        Args:
+            directory: A new folder; each weights' name becomes a folder in it.
+        """
+        directory.mkdir(parents=True)
+        card = {
+            "schema": 1,
+            "arrangement": self.config.arrangement,
+            "model": self.store.base.spec,
+            "revision": self.config.revision,
+            "base_fingerprint": self.store.base.fingerprint,
+            "weights": dict(self.config.weights),
+            "full": self.config.full,
+            "versions": {name: self.store.versions[name] for name in self.names},
+        }
+        (directory / POLICY_FILE).write_text(json.dumps(card, indent=1), encoding="utf-8")
+        for name in self.names:
+            self.store.save(name, directory / name)
+            own = {key: card[key] for key in ("schema", "model", "revision", "base_fingerprint")}
+            text = json.dumps({**own, "name": name, "version": self.store.versions[name]}, indent=1)
+            (directory / name / WEIGHTS_FILE).write_text(text, encoding="utf-8")
+
+    def restore(self, directory: Path) -> None:
+        """Read weights back that :meth:`save` wrote for the same arrangement and base.
+
+        Args:
+            directory: The folder.
+
+        Raises:
+            RedteamError: If they belong to another base or arrangement, or do not fit.
+        """
+        card = read_card(directory / POLICY_FILE)
+        check_base(directory, card, self.store.base)
+        if card["arrangement"] != self.config.arrangement:
+            raise RedteamError(
+                f"{str(directory)!r} was trained as {card['arrangement']!r}, not as "
+                f"{self.config.arrangement!r}; give that --arrangement or another --out."
+            )
+        for name in self.names:
+            self.store.restore(name, directory / name)
+            self.store.versions[name] = int(card["versions"][name])
+
+
+def make_codec(base: LoadedModel, config: PolicyConfig) -> ChatCodec:
+    """Return the codec of a model, with a prompt limit that its context can hold.
+
+    Raises:
+        RedteamError: If the model's context is too short for the completions asked for.
+    """
+    context = getattr(base.model.config, "max_position_embeddings", None)
+    limit = config.max_prompt_tokens
+    if context is not None:
+        limit = min(limit, context - config.max_new_tokens)
+        if limit < 1:
+            raise RedteamError(
+                f"max_new_tokens = {config.max_new_tokens} leaves no room for a prompt in the "
+                f"context of {context} tokens of {base.spec!r}; lower it."
+            )
+    return ChatCodec(base.tokenizer, stop_ids=base.stop_ids, max_prompt_tokens=limit)
+
+
+def read_card(file: Path) -> dict[str, Any]:
+    """Read the JSON card beside saved weights.
+
+    Raises:
+        RedteamError: If it is missing or no JSON object.
+    """
+    try:
+        card = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise RedteamError(
+            f"{str(file)!r} cannot be read ({error}); name a folder that this library saved."
+        ) from error
+    if not isinstance(card, dict):
+        raise RedteamError(f"{str(file)!r} is no JSON object; it was altered.")
+    return card
+
+
+def check_base(directory: Path, card: dict[str, Any], base: LoadedModel) -> None:
+    """Refuse weights that were trained on another base.
+
+    Raises:
+        RedteamError: If the fingerprints differ.
+    """
+    if card.get("base_fingerprint") != base.fingerprint:
+        raise RedteamError(
+            f"The adapter in {str(directory)!r} was trained on another base: {card.get('model')!r} "
+            f"with fingerprint {card.get('base_fingerprint')}, while {base.spec!r} has "
+            f"{base.fingerprint}. Give the base it was trained on as --model."
+        )
+
+
+def lora(config: PolicyConfig, *, seed: int) -> LoraPolicy:
+    """Load the base model and put the arrangement's weights on it.
+
+    Args:
+        config: The arrangement, the model and the shape of adapters.
+        seed: Seed of the adapters' initial weights.
+
+    Returns:
+        The policies of both roles.
+
+    Raises:
+        RedteamError: If the model cannot be loaded, has no chat template, or cannot carry adapters.
+    """
+    base = load_base(
+        config.model, revision=config.revision, device=config.device, dtype=config.dtype
+    )
+    return LoraPolicy(config, base, seed=seed)

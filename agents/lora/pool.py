@@ -1,0 +1,160 @@
+"""Agents out of saved weights: run directories, adapter directories, models, the base.
+
+All adapters that belong to one base share it in memory, so a cross-play of many runs costs one base
+and a few megabytes for each adapter.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from agents.lora.agent import ModelAgent
+from agents.lora.chat import ChatCodec
+from agents.lora.policy import POLICY_FILE, WEIGHTS_FILE, check_base, make_codec, read_card
+from agents.lora.store import ADAPTER_CONFIG, AdapterStore
+from agents.models import canonical, load_base
+from redteam_env.game import RedteamError
+from redteam_env.policies import BASE, PolicyConfig
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Loaded:
+    store: AdapterStore
+    codec: ChatCodec
+
+
+class PolicyPool:
+    """Loads agents by specification, each base and each adapter once.
+
+    Args:
+        base: What ``base`` means and what adapters are put on; by default the model that the first
+            loaded run or adapter was trained on.
+        max_new_tokens: Longest completion, in tokens.
+        temperature: 0 is greedy.
+        batch: Sequences generated together.
+        device: As in :class:`~redteam_env.policies.PolicyConfig`.
+        dtype: The same.
+    """
+
+    def __init__(
+        self,
+        *,
+        base: str | None = None,
+        max_new_tokens: int = 128,
+        temperature: float = 0.0,
+        batch: int = 64,
+        device: str = "auto",
+        dtype: str = "auto",
+    ) -> None:
+        self._base = base
+        self._config = PolicyConfig(
+            model=base or "smollm2",
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            generation_batch=batch,
+            device=device,
+            dtype=dtype,  # type: ignore[arg-type]  # PolicyConfig's users may pass any of its names
+        )
+        self._models: dict[tuple[str, str | None], _Loaded] = {}
+        self._adapters: dict[Path, tuple[_Loaded, str]] = {}
+
+    def load(self, spec: str, role: str) -> ModelAgent:
+        """Return the agent that a specification names.
+
+        Args:
+            spec: ``base``, a run directory, one of its checkpoints, an adapter directory, a model
+                directory, a known model name or a hub id.
+            role: The role it is to play; chooses the weights of a run.
+
+        Returns:
+            An agent; greedy at temperature 0.
+
+        Raises:
+            RedteamError: If it is none of these, a file is missing, or an adapter belongs to
+                another base.
+        """
+        if spec == BASE:
+            if self._base is None:
+                raise RedteamError(
+                    "'base' has no meaning without a run; name the model with --model."
+                )
+            return self._agent(self._model(self._base, None), BASE)
+        path = Path(spec).expanduser()
+        if (path / "config.json").is_file() and (path / "checkpoints").is_dir():
+            path = latest_checkpoint(path)
+        if (path / "policy" / POLICY_FILE).is_file():
+            return self._from_policy(path / "policy", role)
+        if (path / ADAPTER_CONFIG).is_file():
+            return self._from_adapter(path)
+        return self._agent(self._model(spec, None), BASE)
+
+    def _from_policy(self, directory: Path, role: str) -> ModelAgent:
+        card = read_card(directory / POLICY_FILE)
+        name = card["weights"].get(role)
+        if name is None:
+            raise RedteamError(f"{str(directory)!r} has no weights for the role {role!r}.")
+        if name == BASE:
+            return self._agent(self._model(card["model"], card["revision"]), BASE)
+        if card["full"]:
+            return self._agent(self._model(str(directory / name), None), BASE)
+        return self._from_adapter(directory / name)
+
+    def _from_adapter(self, directory: Path) -> ModelAgent:
+        key = directory.resolve()
+        if key not in self._adapters:
+            card: dict[str, Any] = {}
+            if (directory / WEIGHTS_FILE).is_file():
+                card = read_card(directory / WEIGHTS_FILE)
+            else:
+                card["model"] = read_card(directory / ADAPTER_CONFIG).get("base_model_name_or_path")
+            model = self._base or card.get("model")
+            if not model:
+                raise RedteamError(
+                    f"The adapter in {str(directory)!r} names no base; give it as --model."
+                )
+            loaded = self._model(str(model), None if self._base else card.get("revision"))
+            if "base_fingerprint" in card:
+                check_base(directory, card, loaded.store.base)
+            name = f"adapter_{len(self._adapters)}"
+            loaded.store.load(name, directory)
+            loaded.store.versions[name] = int(card.get("version", 0))
+            self._adapters[key] = (loaded, name)
+        return self._agent(*self._adapters[key])
+
+    def _model(self, spec: str, revision: str | None) -> _Loaded:
+        key = (canonical(spec), revision)
+        if key not in self._models:
+            base = load_base(
+                spec, revision=revision, device=self._config.device, dtype=self._config.dtype
+            )
+            self._models[key] = _Loaded(AdapterStore(base), make_codec(base, self._config))
+            self._base = self._base or spec
+        return self._models[key]
+
+    def _agent(self, loaded: _Loaded, weights: str) -> ModelAgent:
+        return ModelAgent(
+            store=loaded.store,
+            weights=weights,
+            codec=loaded.codec,
+            max_new_tokens=self._config.max_new_tokens,
+            temperature=self._config.temperature,
+            batch=self._config.generation_batch,
+        )
+
+
+def latest_checkpoint(run: Path) -> Path:
+    """Return the newest whole checkpoint of a run.
+
+    Raises:
+        RedteamError: If it has none.
+    """
+    steps = {
+        int(folder.name.removeprefix("step-")): folder
+        for folder in (run / "checkpoints").glob("step-*")
+        if folder.name.removeprefix("step-").isdigit() and (folder / "manifest.json").is_file()
+    }
+    if not steps:
+        raise RedteamError(
+            f"The run {str(run)!r} has no checkpoint yet; train it, or name an adapter directory."
+        )
+    return steps[max(steps)]

