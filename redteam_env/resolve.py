@@ -1,5 +1,6 @@
 """From what a user names to the object that is meant: the one place that checks plug-in objects."""
 
+import inspect
 from typing import Any
 
 from redteam_env import registry
@@ -23,12 +24,13 @@ def build(kind: str, name: str, **options: Any) -> Any:
     """
     factory = registry.load(kind, name)
     try:
-        return factory(**options)
+        inspect.signature(factory).bind(**options)
     except TypeError as error:
         raise RedteamError(
-            f"{registry.singular(kind)} {name!r} cannot be made with the options "
+            f"The {registry.singular(kind)} {name!r} cannot be made with the options "
             f"{sorted(options)}: {error}."
         ) from error
+    return factory(**options)
 
 
 def resolve_agent(agent: str | Agent, role: str) -> Agent:

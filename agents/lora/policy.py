@@ -94,14 +94,20 @@ class LoraPolicy:
             )
 
     def encode_example(
-        self, role: str, messages: Sequence[Mapping[str, str]], response: str
+        self,
+        role: str,
+        messages: Sequence[Mapping[str, str]],
+        response: str,
+        *,
+        prefill: str = "",
     ) -> Generation:
         """Return a supervised example as tokens.
 
         Args:
             role: The role that is to give the response.
             messages: The chat messages it is prompted with.
-            response: What it should say; cut to ``max_new_tokens``.
+            response: What it should say after the prefill; cut to ``max_new_tokens``.
+            prefill: Text that the answer starts with in a game.
 
         Returns:
             A generation with log-probabilities of 0 that ends with the stop token.
@@ -114,7 +120,7 @@ class LoraPolicy:
             raise RedteamError(f"The response {response!r} has no token; leave this example out.")
         completion = (*ids, self.codec.end_id)
         return Generation(
-            prompt_ids=self.codec.encode(messages),
+            prompt_ids=self.codec.encode(messages, prefill),
             completion_ids=completion,
             logprobs=(0.0,) * len(completion),
             adapter=self.weights_of(role),

@@ -40,7 +40,7 @@ class PolicyPool:
         self,
         *,
         base: str | None = None,
-        max_new_tokens: int = 128,
+        max_new_tokens: int = 64,
         temperature: float = 0.0,
         batch: int = 64,
         device: str = "auto",

@@ -5,6 +5,7 @@ one frozen base and whole trainable copies of it. ``base`` always names the froz
 """
 
 import copy
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,7 +88,8 @@ class AdapterStore:
         """
         if name in self.versions:
             raise RedteamError(f"The weights {name!r} exist already; choose another name.")
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers by an old name
             torch.manual_seed(seed)
             try:
                 if self._peft is None:
@@ -143,7 +145,7 @@ class AdapterStore:
                 self._peft.base_model.set_adapter(name)
             for tensors in self._parameters.values():
                 for tensor in tensors:
-                    tensor.requires_grad_(requires_grad=True)
+                    tensor.requires_grad = True
         model.train(train)
         try:
             yield model

@@ -1,0 +1,118 @@
+"""What a run logs: one row a step, from the episodes and from the algorithm.
+
+Rewards stand beside advantages, because centred advantages look well while everything fails; rates
+are those of :mod:`redteam_env.evaluation`, so that training and evaluation speak of the same things.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from redteam_env.evaluation import measure
+from redteam_env.game import Episode, role_of
+
+SHARES = ("attack_success", "label_drift", "faithfulness", "over_refusal_raw", "harmful_refusal")
+
+Row = dict[str, float | int | None]
+
+
+def episode_metrics(episodes: Sequence[Episode], seats: Sequence[str]) -> Row:
+    """Summarise the games of a step.
+
+    Args:
+        episodes: The games.
+        seats: The seats.
+
+    Returns:
+        ``game/...``: numbers of games, void games, forfeits, and rates (``None`` without games);
+        ``ROLE/...``: mean reward and components over the games the role may learn from, and over
+        all its turns the length in tokens, shares of format violations, of turns cut at a limit,
+        and for the attacker of rewrites that refuse to attack.
+    """
+    rates = measure(episodes)
+    row: Row = {"game/games": len(episodes), "game/void": rates.void}
+    row |= {f"game/{name}": _share(getattr(rates, name)) for name in SHARES}
+    for seat in seats:
+        role = role_of(seat)
+        paid = [e for e in episodes if seat in e.samples]
+        turns = [turn for e in episodes for turn in e.turns if turn.seat == seat]
+        tokens = [len(t.generation.completion_ids) for t in turns if t.generation]
+        cut = [
+            t.truncated or (t.generation is not None and not t.generation.finished) for t in turns
+        ]
+        row[f"{role}/samples"] = len(paid)
+        row[f"{role}/turns"] = len(turns)
+        row[f"{role}/reward"] = _mean([e.rewards[seat] for e in paid])
+        row[f"{role}/length"] = _mean(tokens)
+        row[f"{role}/format_violations"] = _mean([not turn.well_formed for turn in turns])
+        row[f"{role}/forfeits"] = _mean([turn.forfeit for turn in turns])
+        row[f"{role}/truncated"] = _mean(cut)
+        for name in sorted({name for e in paid for name in e.components[seat]}):
+            values = [e.components[seat].get(name, 0.0) for e in paid]
+            row[f"{role}/component/{name}"] = _mean(values)
+    row["attacker/refusal_to_attack"] = _share(rates.attacker_refusal)
+    return row
+
+
+def _share(rate: Any) -> float | None:
+    return rate.k / rate.n if rate.n else None
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def clean(row: Mapping[str, float | int | None]) -> Row:
+    """Return a row in which numbers that JSON cannot hold are ``None``."""
+    return {
+        name: None if value is None or not math.isfinite(value) else value
+        for name, value in row.items()
+    }
+
+
+class MetricsLog:
+    """``metrics.jsonl`` with exactly one row a step, and the same values for TensorBoard.
+
+    Args:
+        directory: The run directory.
+        done: Steps of the checkpoint the run goes on from; later rows are dropped.
+    """
+
+    def __init__(self, directory: Path, *, done: int) -> None:
+        from torch.utils.tensorboard import (  # noqa: PLC0415 - takes seconds to import
+            SummaryWriter,
+        )
+
+        self._file = directory / "metrics.jsonl"
+        rows = [row for row in read_rows(self._file) if row["step"] < done]
+        text = "".join(f"{json.dumps(row)}\n" for row in rows)
+        partial = self._file.with_suffix(".partial")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(self._file)
+        self._board = SummaryWriter(str(directory / "tensorboard"), purge_step=done)
+
+    def add(self, step: int, row: Mapping[str, float | int | None]) -> None:
+        """Append a step's row."""
+        whole = {"step": step, **clean(row)}
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write(f"{json.dumps(whole, allow_nan=False)}\n")
+        for name, value in whole.items():
+            if value is not None:
+                self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Flush everything."""
+        self._board.close()
+
+
+def read_rows(file: Path) -> list[dict[str, Any]]:
+    """Read the rows of a ``metrics.jsonl``; a last line cut off by a crash is left out."""
+    rows = []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows

@@ -1,0 +1,194 @@
+"""The training loop: play, learn, log, save; interruptible at any time and resumable bit for bit.
+
+Everything random is addressed by (run seed, step, game, seat, turn), so a run that was cut and
+resumed equals one that was not. Ctrl-C finishes the step, saves and stops; a second one stops at
+once and loses that step only.
+"""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from algorithms import checkpoint
+from algorithms.config import TrainConfig
+from algorithms.live import LiveTable
+from algorithms.metrics import MetricsLog, Row, episode_metrics
+from algorithms.rundir import open_run
+from redteam_env.game import Episode, Game, RedteamError
+from redteam_env.judges.judge import check_ready
+from redteam_env.judges.resolve import resolve_judge
+from redteam_env.protocols import Algorithm, Judge, SeedSource, TrainablePolicy
+from redteam_env.registry import load
+from redteam_env.resolve import build, require
+from redteam_env.rollout import play, role_batches, schedule
+from redteam_env.seeds.resolve import resolve_seeds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a call of :func:`train` ended.
+
+    Attributes:
+        directory: The run directory.
+        steps: Training steps done in all.
+        played: Training steps done in this call.
+        finished: Whether all steps are done.
+        void: Void games in this call.
+    """
+
+    directory: Path
+    steps: int
+    played: int
+    finished: bool
+    void: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a run is played with."""
+
+    game: Game
+    source: SeedSource
+    judge: Judge
+    policy: TrainablePolicy
+    algorithm: Algorithm
+
+
+def train(config: TrainConfig, *, policy: TrainablePolicy | None = None) -> Outcome:
+    """Train until all steps are done or Ctrl-C is pressed.
+
+    Args:
+        config: The run.
+        policy: What to train, if it exists already; by default it is made from ``config.policy``.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        RedteamError: If anything is wrong with the configuration, the seeds, the judge, the model or
+            the run directory, before anything is overwritten; or if training diverges, with the
+            step, leaving the last checkpoint.
+    """
+    game = config.game.game()
+    source = resolve_seeds(config.game.seeds)
+    judge = resolve_judge(config.game.judge, url=config.game.judge_url)
+    learner = load("algorithms", config.run.algorithm)
+    run = open_run(config)
+    found = checkpoint.latest(run.checkpoints)
+    done = found.step if found else 0
+    if done >= config.run.steps:
+        return Outcome(directory=run.path, steps=done, played=0, finished=True, void=0)
+    _setups(
+        config, source, done
+    )  # lacking a label or split is found out before the model is loaded
+    check_ready(judge)
+    if policy is None:
+        policy = build("policies", "lora", config=config.policy, seed=config.run.seed)
+    algorithm = learner(config.learner, policy=policy, game=game, seed=config.run.seed)
+    require(algorithm, "update", f"algorithm {config.run.algorithm!r}")
+    if found:
+        policy.restore(found.policy)
+        algorithm.load_state(found.algorithm_state())
+    run.write_config(config, policy, source, judge, game)
+    return _loop(config, _Parts(game, source, judge, policy, algorithm), run, done)
+
+
+def _loop(config: TrainConfig, parts: _Parts, run: Any, done: int) -> Outcome:
+    void = 0
+    step = done
+    with ExitStack() as stack:
+        log = MetricsLog(run.path, done=done)
+        stack.callback(log.close)
+        interrupted = stack.enter_context(_interrupts())
+        live = stack.enter_context(LiveTable(config.run.steps, done, quiet=config.run.json))
+        while step < config.run.steps and not interrupted:
+            try:
+                episodes, row = _step(config, parts, step, live)
+            except RedteamError as error:
+                raise RedteamError(f"Step {step}: {error}") from error
+            run.write_episodes(step, episodes)
+            log.add(step, row)
+            void += int(row["game/void"] or 0)
+            step += 1
+            live.show(step, row)
+            if step % config.run.checkpoint_every == 0 or step == config.run.steps or interrupted:
+                live.phase("checkpoint", 0, 1)
+                checkpoint.write(run.checkpoints, step, parts.policy.save, parts.algorithm.state())
+    return Outcome(
+        directory=run.path,
+        steps=step,
+        played=step - done,
+        finished=step == config.run.steps,
+        void=void,
+    )
+
+
+def _setups(config: TrainConfig, source: SeedSource, step: int) -> Any:
+    return schedule(
+        source,
+        config.run.games,
+        path=(config.run.seed, "step", step),
+        benign_fraction=config.game.benign_fraction,
+        rewrite_fraction=config.game.rewrite_fraction,
+    )
+
+
+def _step(
+    config: TrainConfig, parts: _Parts, step: int, live: LiveTable
+) -> tuple[list[Episode], Row]:
+    started = time.monotonic()
+    agents = {seat: parts.policy.agent(seat.rpartition("_")[0]) for seat in parts.game.seats}
+    episodes = play(
+        _setups(config, parts.source, step),
+        agents,
+        parts.judge,
+        game=parts.game,
+        batch_size=config.policy.generation_batch,
+        progress=live.phase,
+    )
+    played = time.monotonic()
+    row = episode_metrics(episodes, parts.game.seats)
+    live.phase("update", 0, 1)
+    row.update(parts.algorithm.update(parts.policy, role_batches(episodes)))
+    row["time/play_s"] = played - started
+    row["time/update_s"] = time.monotonic() - played
+    return episodes, row
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Turn the first Ctrl-C into a note in the list; the second one raises as usual."""
+    noted: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        noted.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    try:
+        before = signal.signal(signal.SIGINT, note)
+    except ValueError:  # not in the main thread: the caller's own handling stays
+        yield noted
+        return
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def summary(outcome: Outcome) -> str:
+    """Return an outcome as one JSON object."""
+    return json.dumps(
+        {
+            "run": str(outcome.directory),
+            "steps": outcome.steps,
+            "played": outcome.played,
+            "finished": outcome.finished,
+            "void": outcome.void,
+        }
+    )
