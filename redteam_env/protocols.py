@@ -174,7 +174,12 @@ class TrainablePolicy(Protocol):
         ...
 
     def encode_example(
-        self, role: str, messages: Sequence[Mapping[str, str]], response: str
+        self,
+        role: str,
+        messages: Sequence[Mapping[str, str]],
+        response: str,
+        *,
+        prefill: str = "",
     ) -> Generation:
         """Return a supervised example as tokens (log-probabilities 0, version 0)."""
         ...
@@ -206,7 +211,12 @@ class TrainablePolicy(Protocol):
 
 @runtime_checkable
 class Algorithm(Protocol):
-    """Learns from episodes, role by role."""
+    """Learns from episodes, role by role.
+
+    What an algorithm's entry point names is called as ``factory(config, policy=..., game=...,
+    seed=...)`` and carries the class of its config, a frozen dataclass with defaults, as
+    ``factory.Config``; the command line takes its options from there.
+    """
 
     def update(
         self, policy: TrainablePolicy, batches: Mapping[str, RoleBatch]

@@ -8,7 +8,7 @@ from redteam_env.game import RedteamError
 from redteam_env.protocols import Agent
 
 
-def build(kind: str, name: str, **options: Any) -> Any:
+def build(kind: str, name: str, /, **options: Any) -> Any:
     """Load a plug-in by name and call its factory.
 
     Args:

@@ -1,0 +1,266 @@
+"""``redteam-env evaluate`` and ``redteam-env crossplay``: rates on fixed held-out games."""
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import RenderableType
+
+from redteam_env.cli.main import version
+from redteam_env.cli.options import GameOptions, Table, at_least_one, parse, set_table, shown_as
+from redteam_env.evaluation import crossplay as play_all
+from redteam_env.evaluation import evaluate as play_pair
+from redteam_env.evaluation import heldout_setups
+from redteam_env.game import Episode, RedteamError
+from redteam_env.report import crossplay_report, make_console, progress_bar, rates_report
+from redteam_env.seeds import cards_of
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureOptions(GameOptions):
+    """How much to play, and where results go.
+
+    Attributes:
+        games: Held-out games for each pairing: half harmful, half benign; of each, half rewritten
+            and half raw.
+        batch_size: Most games handed to an agent at once.
+        out: Directory for report.json and the games as JSON lines; it must be new or empty.
+    """
+
+    games: int = 40
+    batch_size: int = 32
+    out: Annotated[Path | None, shown_as("DIR")] = None
+
+    def check(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            RedteamError: If one is out of range.
+        """
+        super().check()
+        at_least_one("games", self.games)
+        at_least_one("batch-size", self.batch_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(MeasureOptions):
+    """Who is measured.
+
+    Attributes:
+        agent: Plays both seats: a run, adapter or model directory, a hub id, base, or a scripted
+            agent.
+        attacker: Plays the attacker, instead of AGENT.
+        defender: Plays the defender, instead of AGENT.
+    """
+
+    agent: Annotated[str | None, tyro.conf.Positional, shown_as("[AGENT]")] = None
+    attacker: Annotated[str | None, shown_as("AGENT")] = None
+    defender: Annotated[str | None, shown_as("AGENT")] = None
+
+    def seats(self) -> tuple[str, str]:
+        """Return the specifications of attacker and defender.
+
+        Raises:
+            RedteamError: If one is missing.
+        """
+        attacker, defender = self.attacker or self.agent, self.defender or self.agent
+        if attacker is None or defender is None:
+            missing = "attacker" if attacker is None else "defender"
+            raise RedteamError(
+                f"No {missing} is named; give --{missing}, or one agent for both seats."
+            )
+        return attacker, defender
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossplayOptions(MeasureOptions):
+    """Who plays whom.
+
+    Attributes:
+        agents: Each plays both seats: run, adapter or model directories, hub ids, base, or scripted
+            agents.
+        attackers: The attackers, instead of AGENTS.
+        defenders: The defenders, instead of AGENTS; the others are compared with the first.
+    """
+
+    agents: Annotated[tuple[str, ...], tyro.conf.Positional, shown_as("[AGENT ...]")] = ()
+    attackers: Annotated[tuple[str, ...], shown_as("AGENT ...")] = ()
+    defenders: Annotated[tuple[str, ...], shown_as("AGENT ...")] = ()
+
+    def sides(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the specifications of all attackers and all defenders.
+
+        Raises:
+            RedteamError: If a side is empty or names an agent twice.
+        """
+        sides = self.attackers or self.agents, self.defenders or self.agents
+        for name, side in zip(("attackers", "defenders"), sides, strict=True):
+            if not side:
+                raise RedteamError(f"No {name} are named; give --{name}, or agents for both seats.")
+            twice = sorted({spec for spec in side if side.count(spec) > 1})
+            if twice:
+                raise RedteamError(f"Among the {name}, {twice} are named twice; name each once.")
+        return sides
+
+
+def evaluate(argv: Sequence[str]) -> int:
+    """Measure one attacker against one defender on held-out games.
+
+    Args:
+        argv: The command's arguments.
+
+    Returns:
+        0; 1 if every game was void, so that nothing was measured.
+
+    Raises:
+        RedteamError: If an argument is wrong.
+    """
+    text = "Measure one attacker against one defender on held-out games."
+    options = parse(EvaluateOptions, argv, "evaluate", text)
+    options.check()
+    names = options.seats()
+    _reserve(options.out)
+    table = set_table(options, names)
+    seats = list(zip(names, ("attacker", "defender"), strict=True))
+    attacker, defender = table.pool.agents(seats)
+    with progress_bar() as progress:
+        result = play_pair(
+            attacker,
+            defender,
+            heldout_setups(table.source, options.games, options.seed),
+            table.judge,
+            game=table.game,
+            names=names,
+            batch_size=options.batch_size,
+            progress=progress,
+        )
+    report = _report("evaluate", options, table, result.to_json())
+    _deliver(options, report, rates_report(result), {"episodes.jsonl": result.episodes})
+    return _exit_code(result.rates.void, result.rates.games)
+
+
+def crossplay(argv: Sequence[str]) -> int:
+    """Measure every attacker against every defender on the same held-out games.
+
+    Args:
+        argv: The command's arguments.
+
+    Returns:
+        0; 1 if every game was void, so that nothing was measured.
+
+    Raises:
+        RedteamError: If an argument is wrong.
+    """
+    text = "Measure every attacker against every defender on the same held-out games."
+    options = parse(CrossplayOptions, argv, "crossplay", text)
+    options.check()
+    attackers, defenders = options.sides()
+    _reserve(options.out)
+    table = set_table(options, list(dict.fromkeys((*options.agents, *attackers, *defenders))))
+    seats = [*((x, "attacker") for x in attackers), *((x, "defender") for x in defenders)]
+    agents = table.pool.agents(seats)
+    with progress_bar() as progress:
+        result = play_all(
+            dict(zip(attackers, agents[: len(attackers)], strict=True)),
+            dict(zip(defenders, agents[len(attackers) :], strict=True)),
+            heldout_setups(table.source, options.games, options.seed),
+            table.judge,
+            game=table.game,
+            seed=options.seed,
+            batch_size=options.batch_size,
+            progress=progress,
+        )
+    report = _report("crossplay", options, table, result.to_json())
+    files = {
+        f"episodes/attacker-{attackers.index(a)}-defender-{defenders.index(d)}.jsonl": cell.episodes
+        for (a, d), cell in result.cells.items()
+    }
+    _deliver(options, report, crossplay_report(result), files)
+    played = result.played
+    return _exit_code(sum(game.void is not None for game in played), len(played))
+
+
+def _exit_code(void: int, games: int) -> int:
+    if void < games:
+        return 0
+    sys.stderr.write(f"error: all {games} games are void; nothing was measured.\n")
+    return 1
+
+
+def _report(
+    command: str, options: MeasureOptions, table: Table, result: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a report with everything needed to repeat it, and no text of any player."""
+    return {
+        "schema": SCHEMA,
+        "command": command,
+        "version": version(),
+        "settings": {**table.settings, "games": options.games, "batch_size": options.batch_size},
+        "seeds": [asdict(card) for card in cards_of(table.source)],
+        "judge": {"name": table.judge.name, "smoke_only": table.judge.smoke_only},
+        "result": result,
+    }
+
+
+def _deliver(
+    options: MeasureOptions,
+    report: Mapping[str, Any],
+    tables: RenderableType,
+    files: Mapping[str, Sequence[Episode]],
+) -> None:
+    """Write the result to its directory and print it, also if it cannot be written."""
+    try:
+        if options.out is not None:
+            _write(options.out, report, files)
+    finally:
+        if options.json:
+            sys.stdout.write(json.dumps(report, indent=2, allow_nan=False) + "\n")
+        else:
+            make_console().print(tables)
+
+
+def _reserve(out: Path | None) -> None:
+    """Make the output directory before anything is played.
+
+    Raises:
+        RedteamError: If it holds something or cannot be made.
+    """
+    if out is None:
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        full = any(out.iterdir())
+    except OSError as error:
+        raise RedteamError(f"--out {str(out)!r} cannot be used: {error}.") from error
+    if full:
+        raise RedteamError(
+            f"--out {str(out)!r} is not empty; name a new directory, nothing is overwritten."
+        )
+
+
+def _write(out: Path, report: Mapping[str, Any], files: Mapping[str, Sequence[Episode]]) -> None:
+    """Fill the reserved directory at once: written aside, then renamed onto the empty one."""
+    target = out.resolve()
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        for name, episodes in files.items():
+            file = aside / name
+            file.parent.mkdir(exist_ok=True)
+            file.write_text("".join(f"{x.to_json()}\n" for x in episodes), encoding="ascii")
+        text = json.dumps(report, indent=2, allow_nan=False)
+        (aside / "report.json").write_text(f"{text}\n", encoding="ascii")
+        shutil.copymode(target, aside)
+        target.rmdir()
+        aside.rename(target)
+    except OSError as error:
+        raise RedteamError(f"--out {str(out)!r} could not be written: {error}.") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

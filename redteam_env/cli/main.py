@@ -1,0 +1,102 @@
+"""``redteam-env COMMAND ...``: finds commands by name and turns errors into exit codes.
+
+Commands are plug-ins of the kind ``commands``: callables that take the remaining arguments and
+return an exit code. The first line of a command's docstring is its help. Exit codes: what the
+command returned; 2 for a user's error; 130 after Ctrl-C; 141 when the reader of the output went
+away.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+
+from rich.text import Text
+
+from redteam_env import registry
+from redteam_env.display import escape_controls, safe_text
+from redteam_env.game import RedteamError, unknown_name
+from redteam_env.report import make_console, tolerate_any_text
+
+KIND = "commands"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: The arguments without the program's name; by default those of the process.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        SystemExit: From a command's own ``--help`` or its argument parser.
+    """
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    tolerate_any_text()
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except RedteamError as error:
+        text = " ".join(escape_controls(str(error)).split())
+        sys.stderr.write(f"error: {text}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+    except BrokenPipeError:
+        # the interpreter flushes stdout once more at exit, which must not fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return code
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        _list_commands()
+        return 0
+    if arguments[0] in {"-V", "--version"}:
+        sys.stdout.write(f"redteam-env {version()}\n")
+        return 0
+    name, *rest = arguments
+    if name not in registry.names(KIND):
+        hint = "redteam-env --help describes them."
+        raise unknown_name("command", name, registry.names(KIND), hint=hint)
+    code = registry.load(KIND, name)(rest)
+    if not isinstance(code, int):
+        raise RedteamError(f"The command {name!r} returned {code!r}; a command returns an int.")
+    return code
+
+
+def version() -> str:
+    """Return the version of the installed distribution, or ``unknown``."""
+    try:
+        return metadata.version("redteam-env")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _list_commands() -> None:
+    """Print every command with the first line of its docstring; a broken one with the reason."""
+    console = make_console()
+    names = registry.names(KIND)
+    width = max(map(len, names), default=0)
+    console.print("Usage: redteam-env COMMAND [OPTIONS]")
+    console.print("Self-play red teaming of language models as a game.\n")
+    for name in names:
+        console.print(safe_text(name.ljust(width + 2), "bold").append_text(_summary(name)))
+    console.print("\nredteam-env COMMAND --help explains one; --version tells the version.")
+
+
+def _summary(name: str) -> Text:
+    try:
+        command = registry.load(KIND, name)
+    except RedteamError as error:
+        return safe_text(f"cannot be loaded: {' '.join(str(error).split())}", "yellow")
+    lines = (command.__doc__ or "").strip().splitlines()
+    return safe_text(lines[0] if lines else "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""``redteam-env play``: watch games, or take a seat."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from redteam_env.cli.options import GameOptions, at_least_one, parse, set_table
+from redteam_env.display import safe_text
+from redteam_env.envs.render import story
+from redteam_env.game import ATTACKER, DEFENDER, Episode, GameState, RedteamError, role_of
+from redteam_env.report import judge_line, make_console
+from redteam_env.rollout import play as play_games
+from redteam_env.rollout import schedule
+
+HUMAN = "human"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlayOptions(GameOptions):
+    """Who plays, and how many games.
+
+    Attributes:
+        attacker: Attacker: human, template, echo, refuse, comply, random, base, a run, adapter or
+            model directory, or a hub id.
+        defender: Defender: the same.
+        games: Number of games.
+        rewrite_fraction: Share of games in which the attacker plays; the others go raw to the
+            defender.
+        benign_fraction: Share of games from a benign seed.
+    """
+
+    attacker: str = "template"
+    defender: str = "refuse"
+    games: int = 3
+    rewrite_fraction: float = 1.0
+    benign_fraction: float = 0.5
+
+    def check(self) -> None:
+        """Check the options.
+
+        Raises:
+            RedteamError: If a number is out of range or two options exclude each other.
+        """
+        super().check()
+        at_least_one("games", self.games)
+        if self.json and HUMAN in {self.attacker, self.defender}:
+            raise RedteamError("--json leaves no room for a person's questions; leave it out.")
+
+
+def play(argv: Sequence[str]) -> int:
+    """Watch games between agents, or take a seat yourself (--attacker human).
+
+    Args:
+        argv: The command's arguments.
+
+    Returns:
+        0 when all games were played.
+
+    Raises:
+        RedteamError: If an argument is wrong.
+    """
+    options = parse(PlayOptions, argv, "play", "Watch games between agents, or take a seat.")
+    options.check()
+    specs = {ATTACKER: options.attacker, DEFENDER: options.defender}
+    table = set_table(options, list(specs.values()))
+    made = table.pool.agents([(spec, role_of(seat)) for seat, spec in specs.items()])
+    agents = dict(zip(specs, made, strict=True))
+    setups = schedule(
+        table.source,
+        options.games,
+        path=(options.seed, "play"),
+        benign_fraction=options.benign_fraction,
+        rewrite_fraction=options.rewrite_fraction,
+    )
+    console = make_console()
+    for number, setup in enumerate(setups, start=1):
+        if not options.json:
+            console.print(f"--- game {number} of {len(setups)} ---", style="bold")
+        try:
+            (episode,) = play_games([setup], agents, table.judge, game=table.game)
+        except EOFError as error:
+            raise RedteamError("The input ended before the game did; type an answer.") from error
+        if options.json:
+            sys.stdout.write(f"{episode.to_json()}\n")
+            sys.stdout.flush()
+        else:
+            _show(console, episode)
+    if not options.json:
+        console.print(judge_line(table.judge.name, table.judge.smoke_only))
+    return 0
+
+
+def _show(console: Console, episode: Episode) -> None:
+    """Print a finished game; a viewer sees thoughts too, and every text is made safe."""
+    state = GameState(
+        seed=episode.seed, rewritten=episode.rewritten, turns=episode.turns, to_move=None
+    )
+    for part in story(state, episode):
+        console.print(safe_text(part.text, part.style), soft_wrap=True)
+    console.print()

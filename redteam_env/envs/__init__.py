@@ -1,0 +1,22 @@
+"""The faces of the game: PettingZoo (AEC and parallel) and Gymnasium (one seat)."""
+
+from redteam_env.envs.aec import RedTeamAEC
+from redteam_env.envs.config import EnvConfig, SeatConfig
+from redteam_env.envs.parallel import RedTeamParallel
+from redteam_env.envs.registration import register_gymnasium, register_pettingzoo
+from redteam_env.envs.session import Session
+from redteam_env.envs.single_seat import SingleSeat, single_seat
+from redteam_env.envs.spaces import UnicodeText
+
+__all__ = [
+    "EnvConfig",
+    "RedTeamAEC",
+    "RedTeamParallel",
+    "SeatConfig",
+    "Session",
+    "SingleSeat",
+    "UnicodeText",
+    "register_gymnasium",
+    "register_pettingzoo",
+    "single_seat",
+]

@@ -1,0 +1,73 @@
+"""The AEC face: the seats act one after the other."""
+
+from typing import Any
+
+from pettingzoo.utils.env import AECEnv  # type: ignore[import-untyped]  # no py.typed there
+
+from redteam_env.envs.config import EnvConfig
+from redteam_env.envs.face import Face
+from redteam_env.envs.session import Info, Observation
+
+
+class RedTeamAEC(Face, AECEnv):  # type: ignore[misc]  # untyped base
+    """The game as a PettingZoo AEC environment; :mod:`redteam_env.redteam_v0` has its card.
+
+    ``agent_selection`` is the seat to move: the attacker, or in a raw game the defender at once.
+    """
+
+    def __init__(self, config: EnvConfig) -> None:
+        super().__init__(config)
+        self.rewards: dict[str, float] = {}
+        self.terminations: dict[str, bool] = {}
+        self.truncations: dict[str, bool] = {}
+        self.infos: dict[str, Info] = {}
+        self.agent_selection = self.possible_agents[0]
+        self._cumulative_rewards: dict[str, float] = {}
+
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
+        """Start a game.
+
+        Args:
+            seed: Makes this game and those after it repeatable.
+            options: ``seed`` (a :class:`~redteam_env.game.Seed`) and ``rewritten`` (a bool) fix
+                the game; other keys are ignored.
+
+        Raises:
+            RedteamError: If an argument is of the wrong type, or the source has no fitting seed.
+        """
+        self._start(seed, options)
+        self.rewards = dict.fromkeys(self.agents, 0.0)
+        self._cumulative_rewards = dict.fromkeys(self.agents, 0.0)
+        self._update()
+
+    def observe(self, agent: str) -> Observation:
+        """Return what a seat sees: its instruction and the public dialogue."""
+        return self.session.observe(agent)
+
+    def step(self, action: str | None) -> None:
+        """Let the seat to move act.
+
+        Args:
+            action: Any text; ``None`` for a seat whose game is over.
+
+        Raises:
+            RedteamError: If no game was started, or the action is no text; the game then stands
+                as it stood.
+            ValueError: If a seat whose game is over acts.
+        """
+        if self.agents and self.terminations[self.agent_selection]:
+            self._was_dead_step(action)
+            return
+        self._act(action)
+        self._cumulative_rewards[self.agent_selection] = 0.0
+        self.rewards = {agent: self.session.reward(agent) for agent in self.agents}
+        self._accumulate_rewards()
+        self._update()
+
+    def _update(self) -> None:
+        to_move = self.session.running.to_move
+        over = self.session.episode is not None
+        self.terminations = dict.fromkeys(self.agents, over)
+        self.truncations = dict.fromkeys(self.agents, False)
+        self.infos = {agent: self.session.info(agent) for agent in self.agents}
+        self.agent_selection = to_move or self.agents[0]

@@ -1,0 +1,226 @@
+"""One game at a time, as every face shows it: what is drawn, seen, paid and printed.
+
+The AEC, the parallel and the single-seat face differ only in who calls what when. All they show
+comes from here, and all rules from :class:`redteam_env.game.Game`.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Dict
+from gymnasium.utils import seeding
+
+from redteam_env.envs.config import EnvConfig
+from redteam_env.envs.spaces import UnicodeText
+from redteam_env.game import Episode, GameState, RedteamError, Seed, Turn, role_of
+from redteam_env.judges.resolve import resolve_judge
+from redteam_env.rollout import judge_all
+from redteam_env.seeds.resolve import resolve_seeds
+
+Observation = dict[str, str]
+Info = dict[str, Any]
+
+JSON_CHAR = 12  # a character beyond U+FFFF is two \uXXXX escapes in ASCII JSON
+
+
+class Session:
+    """The game behind an environment.
+
+    Attributes:
+        config: The settings.
+        game: The rules with these settings.
+        seeds: The seed source.
+        judge: The judge; asked exactly once about every game that was not forfeited.
+        state: The running or finished game, or ``None`` before the first.
+        episode: The finished game with its rewards, or ``None`` while it runs.
+        printed: How many parts of the game were printed (render mode ``human``).
+    """
+
+    def __init__(self, config: EnvConfig) -> None:
+        self.config = config
+        self.game = config.game()
+        self.seeds = resolve_seeds(config.seeds)
+        self.judge = resolve_judge(config.judge, url=config.judge_url)
+        self.state: GameState | None = None
+        self.episode: Episode | None = None
+        self.printed = 0
+
+    @property
+    def running(self) -> GameState:
+        """The game as it stands.
+
+        Raises:
+            RedteamError: If none was started.
+        """
+        if self.state is None:
+            raise RedteamError("No game was started; call reset() first.")
+        return self.state
+
+    def start(self, rng: np.random.Generator, options: Mapping[str, Any] | None = None) -> None:
+        """Draw a seed, decide whether the attacker plays, and start.
+
+        Args:
+            rng: The environment's generator: the only randomness.
+            options: ``seed`` (a :class:`~redteam_env.game.Seed`) and ``rewritten`` (a bool) fix
+                what would be drawn; other keys are for wrappers and ignored.
+
+        Raises:
+            RedteamError: If an option is of the wrong type, or the source has no fitting seed.
+        """
+        fixed = dict(options or {})
+        seed = fixed["seed"] if "seed" in fixed else self._draw(rng)
+        if not isinstance(seed, Seed):
+            raise RedteamError(f'options["seed"] is {seed!r}; give a redteam_env.Seed.')
+        drawn = bool(rng.random() < self.config.rewrite_fraction)
+        rewritten = fixed.get("rewritten", drawn)
+        if not isinstance(rewritten, bool):
+            raise RedteamError(f'options["rewritten"] is {rewritten!r}; give True or False.')
+        self.state = self.game.start(seed, rewritten=rewritten)
+        self.episode = None
+        self.printed = 0
+
+    def _draw(self, rng: np.random.Generator) -> Seed:
+        harmful = bool(rng.random() >= self.config.benign_fraction)
+        return self.seeds.draw(1, rng, harmful=harmful, split=self.config.split)[0]
+
+    def act(self, text: str) -> None:
+        """Let the seat to move act; after the last turn, ask the judge and pay.
+
+        Args:
+            text: The action.
+
+        Raises:
+            RedteamError: If the game is over or was not started, or the action is no text. The
+                game then stands as it stood.
+        """
+        state = self.game.apply(self.running, text)
+        if state.to_move is None:
+            (verdict,) = judge_all(self.judge, [state])
+            self.episode = self.game.finish(state, verdict)
+        self.state = state
+
+    def observation_space(self, seat: str) -> Dict:
+        """Return the space of a seat's observations; its bounds hold in every game."""
+        prompts, think = self.game.prompts, self.game.must_think(seat)
+        rules = max(
+            len(prompts.rules(role_of(seat), harmful=harmful, must_think=think))
+            for harmful in (False, True)
+        )
+        instruction = rules + len(f"\n\n{prompts.request('')}") + self.game.max_seed_chars
+        empty = Turn(seat=max(self.game.seats, key=len), text="", visible="")
+        dialogue = len(_lines([(empty.seat, "")] * self._most_lines)) + self._most_json
+        return Dict({"instruction": UnicodeText(instruction), "dialogue": UnicodeText(dialogue)})
+
+    def action_space(self) -> UnicodeText:
+        """Return a new space of actions: no two seats may share one's randomness."""
+        return UnicodeText(self.game.max_action_chars)
+
+    def state_space(self) -> UnicodeText:
+        """Return a new space of :meth:`transcript` texts."""
+        seat = max(self.game.seats, key=len)
+        empty = Turn(
+            seat=seat, text="", visible="", well_formed=False, forfeit=False, truncated=False
+        )
+        longest = GameState(
+            seed=Seed(id="", text="", harmful=False),
+            rewritten=False,
+            turns=(empty,) * self._most_lines,
+            to_move=seat,
+        )
+        seed = JSON_CHAR * self.game.max_seed_chars
+        return UnicodeText(len(_transcript(longest)) + seed + self._most_json)
+
+    @property
+    def _most_lines(self) -> int:
+        return max(self.game.exchanges * len(self.game.seats), 2)
+
+    @property
+    def _most_json(self) -> int:
+        """Most characters of JSON that the texts of a whole dialogue can take."""
+        longest = max(self.game.max_seed_chars, self.game.max_action_chars)
+        return JSON_CHAR * longest * self._most_lines
+
+    def observe(self, seat: str) -> Observation:
+        """Return what a seat sees: its instruction and the public dialogue."""
+        lines = [(line.seat, line.text) for line in self.running.dialogue.lines]
+        return {
+            "instruction": self.game.instruction(self.running, seat),
+            "dialogue": _lines(lines),
+        }
+
+    def info(self, seat: str) -> Info:
+        """Return what else a seat may know: whose turn it is and, at the end, the outcome."""
+        state, episode = self.running, self.episode
+        mine = state.to_move == seat
+        info: Info = {
+            "to_move": state.to_move,
+            "messages": self.game.messages(state, seat) if mine else [],
+        }
+        if episode is not None:
+            verdict = episode.verdict
+            info["verdict"] = {} if verdict is None else dataclasses.asdict(verdict)
+            info["components"] = dict(episode.components[seat])
+            info["void"] = episode.void
+        return info
+
+    def reward(self, seat: str) -> float:
+        """Return what the last action earned a seat: nothing before the end."""
+        return 0.0 if self.episode is None else float(self.episode.rewards[seat])
+
+    def transcript(self) -> str:
+        """Return the whole game, thoughts, seed and label included, as JSON.
+
+        It is for a centralised critic; no seat may see it.
+        """
+        return _transcript(self.running)
+
+
+def reseed(rng: np.random.Generator | None, seed: int | None) -> np.random.Generator:
+    """Return the generator that an environment goes on with after ``reset(seed)``.
+
+    Args:
+        rng: The one it has, or ``None`` before the first reset.
+        seed: A whole number of at least 0 starts a new one; ``None`` goes on with the old one, or
+            starts an unpredictable one.
+
+    Raises:
+        RedteamError: If the seed is no such number.
+    """
+    if rng is not None and seed is None:
+        return rng
+    try:
+        return seeding.np_random(seed)[0]
+    except gymnasium.error.Error as error:
+        raise RedteamError(f"seed is {seed!r}; give a whole number of at least 0.") from error
+
+
+def _lines(lines: list[tuple[str, str]]) -> str:
+    """Write a dialogue as one JSON object a line: no text can pretend to be another turn."""
+    return "\n".join(json.dumps({"seat": seat, "text": text}) for seat, text in lines)
+
+
+def _transcript(state: GameState) -> str:
+    turns = [
+        {
+            "seat": turn.seat,
+            "thought": turn.thought,
+            "visible": turn.visible,
+            "well_formed": turn.well_formed,
+            "forfeit": turn.forfeit,
+            "truncated": turn.truncated,
+        }
+        for turn in state.turns
+    ]
+    return json.dumps(
+        {
+            "seed": state.seed.text,
+            "harmful": state.seed.harmful,
+            "rewritten": state.rewritten,
+            "to_move": state.to_move,
+            "turns": turns,
+        }
+    )

@@ -1,0 +1,42 @@
+"""Measuring agents: rates with intervals, matchups on held-out games, comparisons, cross-play."""
+
+from redteam_env.evaluation.agents import AgentPool, check_spec, run_defaults
+from redteam_env.evaluation.comparison import Comparison, compare
+from redteam_env.evaluation.crossplay import CrossPlay, MemoAgent, crossplay
+from redteam_env.evaluation.matchup import Matchup, evaluate, heldout_setups
+from redteam_env.evaluation.rates import OUTCOMES, Rates, difference, measure
+from redteam_env.evaluation.settings import build_game, parse_thinking
+from redteam_env.evaluation.statistics import (
+    Difference,
+    Interval,
+    Rate,
+    clustered_bootstrap,
+    paired_difference,
+    wilson,
+)
+
+__all__ = [
+    "OUTCOMES",
+    "AgentPool",
+    "Comparison",
+    "CrossPlay",
+    "Difference",
+    "Interval",
+    "Matchup",
+    "MemoAgent",
+    "Rate",
+    "Rates",
+    "build_game",
+    "check_spec",
+    "clustered_bootstrap",
+    "compare",
+    "crossplay",
+    "difference",
+    "evaluate",
+    "heldout_setups",
+    "measure",
+    "paired_difference",
+    "parse_thinking",
+    "run_defaults",
+    "wilson",
+]

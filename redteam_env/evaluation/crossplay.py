@@ -1,0 +1,196 @@
+"""Every attacker against every defender on the same games.
+
+A policy trained against itself can look strong only against itself; the table of all pairings shows
+it. Attackers move first, so their rewrites are made once and shown to every defender; raw games do
+not involve an attacker and are played once for each defender.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from redteam_env.evaluation.matchup import Matchup, matchup
+from redteam_env.evaluation.rates import difference
+from redteam_env.evaluation.statistics import Difference
+from redteam_env.game import ATTACKER, DEFENDER, Episode, Game, RedteamError
+from redteam_env.protocols import Agent, Judge, Progress, Reply, TurnRequest
+from redteam_env.randomness import Path, generator
+from redteam_env.rollout import GameSetup, play
+
+COMPARED = ("attack_success", "over_refusal_rewritten", "over_refusal_raw")
+"""Rates whose difference against the first defender is computed."""
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossPlay:
+    """The table of all pairings.
+
+    Attributes:
+        attackers: Names of the rows.
+        defenders: Names of the columns.
+        cells: The matchup of each (attacker, defender).
+        differences: For each rate of :data:`COMPARED` and each cell outside the first column: the
+            cell minus the first column of its row.
+    """
+
+    attackers: tuple[str, ...]
+    defenders: tuple[str, ...]
+    cells: Mapping[Pair, Matchup]
+    differences: Mapping[str, Mapping[Pair, Difference]]
+
+    @property
+    def played(self) -> list[Episode]:
+        """Every game once: raw games are part of all cells of a column."""
+        return [
+            episode
+            for (attacker, _), cell in self.cells.items()
+            for episode in cell.episodes
+            if episode.rewritten or attacker == self.attackers[0]
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON without text of any player."""
+        return {
+            "attackers": list(self.attackers),
+            "defenders": list(self.defenders),
+            "cells": [cell.to_json() for cell in self.cells.values()],
+            "differences": [
+                {
+                    "rate": rate,
+                    "attacker": attacker,
+                    "defender": defender,
+                    "against": self.defenders[0],
+                    **found.to_json(),
+                }
+                for rate, row in self.differences.items()
+                for (attacker, defender), found in row.items()
+            ],
+        }
+
+
+@dataclass(slots=True)
+class MemoAgent:
+    """Asks an agent once for each request and remembers the reply.
+
+    A request's path addresses its randomness, so the same path with the same messages has the same
+    answer; asking again would only cost time. With several exchanges the messages differ between
+    opponents and later turns are asked for anew.
+
+    Attributes:
+        agent: Who is asked.
+    """
+
+    agent: Agent
+    _replies: dict[tuple[Path, str], Reply] = field(default_factory=dict)
+
+    def act(self, requests: Sequence[TurnRequest]) -> list[Reply]:
+        """Answer every request, in order.
+
+        Raises:
+            RedteamError: If the agent gives another number of replies than it was asked for.
+        """
+        keys = [(request.path, json.dumps(list(request.messages))) for request in requests]
+        new = {k: x for k, x in zip(keys, requests, strict=True) if k not in self._replies}
+        replies = self.agent.act(list(new.values())) if new else []
+        if len(replies) != len(new):
+            raise RedteamError(
+                f"An agent gave {len(replies)} replies to {len(new)} requests; Agent.act returns "
+                "one reply for each request, in order."
+            )
+        self._replies.update(zip(new, replies, strict=True))
+        return [self._replies[key] for key in keys]
+
+
+def crossplay(
+    attackers: Mapping[str, Agent],
+    defenders: Mapping[str, Agent],
+    setups: Sequence[GameSetup],
+    judge: Judge,
+    *,
+    game: Game | None = None,
+    seed: int = 0,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> CrossPlay:
+    """Play every attacker against every defender.
+
+    Args:
+        attackers: Agents by name, at least one.
+        defenders: The same for the other seat; the first is the one others are compared with.
+        setups: The games, from :func:`~redteam_env.evaluation.matchup.heldout_setups`.
+        judge: Reads the dialogues.
+        game: The rules; by default :class:`~redteam_env.game.Game` as it stands.
+        seed: Addresses the bootstrap's draws.
+        batch_size: Most games handed to an agent in one call; by default all.
+        progress: Called as ``progress(pairing and phase, done, total)``.
+
+    Returns:
+        All matchups and their differences against the first column.
+
+    Raises:
+        RedteamError: If a side is empty, or an agent or the judge breaks its protocol.
+    """
+    if not attackers or not defenders:
+        raise RedteamError("Cross-play needs at least one attacker and one defender; name them.")
+    rewriters = {name: MemoAgent(agent) for name, agent in attackers.items()}
+
+    def run(members: Sequence[int], agents: Mapping[str, Agent], title: str) -> dict[int, Episode]:
+        episodes = play(
+            [setups[k] for k in members],
+            agents,
+            judge,
+            game=game,
+            batch_size=batch_size,
+            progress=_titled(progress, title),
+        )
+        return dict(zip(members, episodes, strict=True))
+
+    raw = [k for k, setup in enumerate(setups) if not setup.rewritten]
+    rewritten = [k for k, setup in enumerate(setups) if setup.rewritten]
+    direct = {
+        name: run(raw, {DEFENDER: agent}, f"raw requests to {name}")
+        for name, agent in defenders.items()
+    }
+    cells: dict[Pair, Matchup] = {}
+    for attacker, rewriter in rewriters.items():
+        for defender, agent in defenders.items():
+            seats: dict[str, Agent] = {ATTACKER: rewriter, DEFENDER: agent}
+            found = direct[defender] | run(rewritten, seats, f"{attacker} against {defender}")
+            episodes = [found[k] for k in range(len(setups))]
+            cells[attacker, defender] = matchup(episodes, judge, (attacker, defender))
+    return CrossPlay(
+        attackers=tuple(attackers),
+        defenders=tuple(defenders),
+        cells=cells,
+        differences={
+            rate: _against_first(rate, cells, tuple(defenders), seed) for rate in COMPARED
+        },
+    )
+
+
+def _against_first(
+    rate: str, cells: Mapping[Pair, Matchup], defenders: tuple[str, ...], seed: int
+) -> dict[Pair, Difference]:
+    return {
+        (attacker, defender): difference(
+            cell.episodes,
+            cells[attacker, defenders[0]].episodes,
+            rate,
+            generator((seed, "bootstrap", rate, attacker, defender)),
+        )
+        for (attacker, defender), cell in cells.items()
+        if defender != defenders[0]
+    }
+
+
+def _titled(progress: Progress | None, title: str) -> Progress | None:
+    if progress is None:
+        return None
+
+    def report(phase: str, done: int, total: int) -> None:
+        progress(f"{title}: {phase}", done, total)
+
+    return report

@@ -1,0 +1,137 @@
+"""One attacker against one defender on fixed held-out games."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redteam_env.evaluation.rates import Rates, measure
+from redteam_env.game import ATTACKER, DEFENDER, Episode, Game, RedteamError
+from redteam_env.protocols import Agent, Judge, Progress, SeedSource
+from redteam_env.rollout import GameSetup, play, schedule
+
+HELDOUT = "heldout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matchup:
+    """What came of one pairing.
+
+    Attributes:
+        attacker: Who attacked, as the user named it.
+        defender: Who defended.
+        judge: Name of the judge.
+        smoke_only: Whether that judge is good for smoke runs only.
+        rates: All rates.
+        episodes: The games, in the order of their setups.
+    """
+
+    attacker: str
+    defender: str
+    judge: str
+    smoke_only: bool
+    rates: Rates
+    episodes: tuple[Episode, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON: names and rates, no text of any player."""
+        return {
+            "attacker": self.attacker,
+            "defender": self.defender,
+            "judge": self.judge,
+            "smoke_only": self.smoke_only,
+            "rates": self.rates.to_json(),
+        }
+
+
+def heldout_setups(source: SeedSource, games: int, seed: int) -> list[GameSetup]:
+    """Return the games that every matchup of an evaluation plays.
+
+    They are drawn from the held-out split: half harmful, half benign, and within each label half
+    rewritten and half raw. A source with held-out seeds of one label only gives games of that
+    label; the rates about the other then have no games.
+
+    Args:
+        source: Where seeds come from.
+        games: Number of games, at least 1.
+        seed: Addresses the draw and all sampling within the games.
+
+    Returns:
+        The same games for the same arguments.
+
+    Raises:
+        RedteamError: If the source has no held-out seeds or ``games`` is below 1.
+    """
+    labels = {x.harmful for x in source.seeds(HELDOUT)}
+    if not labels:
+        raise RedteamError(
+            f"The seeds {source.card.name!r} have no split {HELDOUT!r} to evaluate on; use a "
+            "source that has one."
+        )
+    return schedule(
+        source,
+        games,
+        path=(seed, "evaluation"),
+        benign_fraction=0.5 if len(labels) == 2 else float(False in labels),
+        split=HELDOUT,
+    )
+
+
+def evaluate(
+    attacker: Agent,
+    defender: Agent,
+    setups: Sequence[GameSetup],
+    judge: Judge,
+    *,
+    game: Game | None = None,
+    names: tuple[str, str] = ("attacker", "defender"),
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> Matchup:
+    """Play fixed games and measure them.
+
+    Args:
+        attacker: Plays the rewritten games' first seat.
+        defender: Answers.
+        setups: The games, from :func:`heldout_setups`.
+        judge: Reads the dialogues.
+        game: The rules; by default :class:`~redteam_env.game.Game` as it stands.
+        names: What to call the two in reports.
+        batch_size: Most games handed to an agent in one call; by default all.
+        progress: Called as ``progress(phase, done, total)``.
+
+    Returns:
+        Rates and games.
+
+    Raises:
+        RedteamError: If an agent or the judge breaks its protocol.
+    """
+    episodes = play(
+        setups,
+        {ATTACKER: attacker, DEFENDER: defender},
+        judge,
+        game=game,
+        batch_size=batch_size,
+        progress=progress,
+    )
+    return matchup(episodes, judge, names)
+
+
+def matchup(episodes: Sequence[Episode], judge: Judge, names: tuple[str, str]) -> Matchup:
+    """Measure games that were played.
+
+    Args:
+        episodes: The games.
+        judge: Who judged them.
+        names: Attacker and defender.
+
+    Returns:
+        Rates and games.
+    """
+    return Matchup(
+        attacker=names[0],
+        defender=names[1],
+        judge=judge.name,
+        smoke_only=judge.smoke_only,
+        rates=measure(episodes),
+        episodes=tuple(episodes),
+    )

@@ -1,0 +1,249 @@
+"""Intervals: for one rate, for a mean with repeated seeds, and for the difference of two rates.
+
+A rate without an interval says nothing about a few dozen games, and games that share a seed are not
+independent. So every rate carries a Wilson interval, and every comparison a bootstrap that draws
+whole seeds.
+"""
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from redteam_env.game import RedteamError
+
+_CHUNK = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A confidence interval, both ends included."""
+
+    low: float
+    high: float
+
+    def to_json(self) -> list[float]:
+        """Return ``[low, high]``."""
+        return [self.low, self.high]
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A share of games: ``k`` of ``n``, with its 95 % Wilson interval.
+
+    Attributes:
+        k: Games in which it happened.
+        n: Games in which it could have happened; games without an answer to the question are in
+            neither number.
+    """
+
+    k: int
+    n: int
+
+    def __post_init__(self) -> None:
+        _check_counts(self.k, self.n)
+
+    @property
+    def value(self) -> float | None:
+        """``k / n``, or ``None`` for no games at all."""
+        return self.k / self.n if self.n else None
+
+    @property
+    def interval(self) -> Interval:
+        """The 95 % Wilson interval."""
+        return wilson(self.k, self.n)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON: the rate is null where there were no games."""
+        return {"k": self.k, "n": self.n, "rate": self.value, "interval": self.interval.to_json()}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A difference of two rates over the same games.
+
+    Attributes:
+        value: First rate minus second, in [-1, 1]; 0 for no games.
+        interval: 95 % unless another confidence was asked for; [-1, 1] for no games.
+        n: Games that count in both.
+        clusters: Distinct seed prompts among them.
+    """
+
+    value: float
+    interval: Interval
+    n: int
+    clusters: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON: the difference is null where there were no games."""
+        return {
+            "difference": self.value if self.n else None,
+            "interval": self.interval.to_json(),
+            "n": self.n,
+            "clusters": self.clusters,
+        }
+
+
+def wilson(k: int, n: int, confidence: float = 0.95) -> Interval:
+    """Return the Wilson score interval of a rate.
+
+    It keeps its width at 0 % and 100 %, where the usual normal interval shrinks to a point
+    (E. B. Wilson, JASA 22, 1927; recommended by Brown, Cai and DasGupta, Statistical Science 16,
+    2001).
+
+    Args:
+        k: Number of successes.
+        n: Number of trials; with 0 nothing is known and the interval is (0, 1).
+        confidence: Coverage, in (0, 1).
+
+    Returns:
+        An interval within [0, 1].
+
+    Raises:
+        RedteamError: If not 0 <= k <= n or the confidence is out of range.
+    """
+    _check_counts(k, n)
+    z = _quantile(confidence)
+    if n == 0:
+        return Interval(0.0, 1.0)
+    low, high = _score_limits(k / n, n, z)
+    return Interval(0.0 if k == 0 else low, 1.0 if k == n else high)
+
+
+def clustered_bootstrap(
+    values: Sequence[float] | np.ndarray[Any, Any],
+    clusters: Sequence[Hashable],
+    rng: np.random.Generator,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 5000,
+) -> Interval:
+    """Return the percentile bootstrap interval of a mean, drawing whole clusters.
+
+    Games that share a seed prompt rise and fall together; drawing single games would make the
+    interval too narrow (Field and Welsh, JRSS B 69, 2007).
+
+    Args:
+        values: Finite numbers, at least one.
+        clusters: The cluster of each value, such as its seed's text.
+        rng: Where the draws come from.
+        confidence: Coverage, in (0, 1).
+        resamples: Number of bootstrap samples.
+
+    Returns:
+        The interval. Equal cluster means give one of width 0.
+
+    Raises:
+        RedteamError: If there is no value, one is not finite, the lengths differ, or an option is
+            out of range.
+    """
+    sums, counts = _by_cluster(values, clusters)
+    tail = (1 - _checked(confidence)) / 2
+    if resamples < 1:
+        raise RedteamError(f"resamples is {resamples}; draw at least 1.")
+    means = np.empty(resamples)
+    rows = max(1, _CHUNK // len(sums))
+    for start in range(0, resamples, rows):
+        size = (min(rows, resamples - start), len(sums))
+        drawn = rng.integers(len(sums), size=size)
+        means[start : start + rows] = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.quantile(means, (tail, 1 - tail))
+    return Interval(float(low), float(high))
+
+
+def paired_difference(
+    a: Sequence[bool],
+    b: Sequence[bool],
+    clusters: Sequence[Hashable],
+    rng: np.random.Generator,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 5000,
+) -> Difference:
+    """Return rate ``a`` minus rate ``b`` on the same games, with an interval clustered by seed.
+
+    The bootstrap draws seeds with both outcomes of their games. Where every seed shows the same
+    difference it has nothing to draw from and would claim certainty: there the interval is
+    Newcombe's hybrid of the two Wilson intervals, with one trial for each seed (method 10 without
+    its correlation term; Statistics in Medicine 17, 1998).
+
+    Args:
+        a: Outcome of each game under the first condition.
+        b: Outcome of the same games under the second.
+        clusters: The seed prompt of each game.
+        rng: Where the draws come from.
+        confidence: Coverage, in (0, 1).
+        resamples: Number of bootstrap samples.
+
+    Returns:
+        The difference; for no games 0 with the interval (-1, 1).
+
+    Raises:
+        RedteamError: If the lengths differ or an option is out of range.
+    """
+    if len(a) != len(b):
+        raise RedteamError(f"{len(a)} games cannot be paired with {len(b)}; play the same seeds.")
+    if not len(a):
+        return Difference(0.0, Interval(-1.0, 1.0), n=0, clusters=0)
+    first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    sums, counts = _by_cluster(first - second, clusters)
+    if np.ptp(sums / counts) > 0:
+        interval = clustered_bootstrap(
+            first - second, clusters, rng, confidence=confidence, resamples=resamples
+        )
+    else:
+        interval = _newcombe(
+            float(first.mean()), float(second.mean()), len(sums), _quantile(confidence)
+        )
+    value = float((first - second).mean())
+    return Difference(value, interval, n=len(a), clusters=len(sums))
+
+
+def _newcombe(p: float, q: float, n: int, z: float) -> Interval:
+    p_low, p_high = _score_limits(p, n, z)
+    q_low, q_high = _score_limits(q, n, z)
+    below = math.hypot(p - p_low, q_high - q)
+    above = math.hypot(p_high - p, q - q_low)
+    return Interval(max(-1.0, p - q - below), min(1.0, p - q + above))
+
+
+def _score_limits(p: float, n: int, z: float) -> tuple[float, float]:
+    centre = p + z * z / (2 * n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def _by_cluster(
+    values: Sequence[float] | np.ndarray[Any, Any], clusters: Sequence[Hashable]
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return the sum of the values and their number in each cluster."""
+    numbers = np.asarray(values, dtype=float)
+    if len(numbers) != len(clusters):
+        raise RedteamError(f"{len(numbers)} values have {len(clusters)} clusters; give one each.")
+    if not len(numbers):
+        raise RedteamError("There are no values to take a mean of; give at least one.")
+    if not np.isfinite(numbers).all():
+        raise RedteamError("A value is not finite; leave out games without an outcome.")
+    codes: dict[Hashable, int] = {}
+    index = np.array([codes.setdefault(cluster, len(codes)) for cluster in clusters])
+    return np.bincount(index, weights=numbers), np.bincount(index)
+
+
+def _check_counts(k: int, n: int) -> None:
+    if not 0 <= k <= n:
+        raise RedteamError(f"A rate of {k} out of {n} is impossible; give 0 <= k <= n.")
+
+
+def _checked(confidence: float) -> float:
+    if not 0 < confidence < 1:
+        raise RedteamError(f"confidence is {confidence}; give a share between 0 and 1.")
+    return confidence
+
+
+def _quantile(confidence: float) -> float:
+    """Return the normal quantile that leaves the given share in the middle."""
+    return NormalDist().inv_cdf(0.5 + _checked(confidence) / 2)

@@ -1,0 +1,279 @@
+"""Asking a judge's server over HTTP: bounded, patient, and never fatal.
+
+Every request ends in an answer or in a short reason that names neither the request's text nor any
+secret. What may pass by itself (time-outs, broken connections, 429, 5xx) is tried again with
+exponential backoff and jitter; every other refusal is final at once.
+"""
+
+import ipaddress
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx2
+import tenacity
+
+from redteam_env.game import RedteamError
+from redteam_env.randomness import generator
+
+KEY_VARIABLE = "REDTEAM_ENV_JUDGE_API_KEY"
+MAX_RESPONSE_BYTES = 1 << 20
+MAX_WAIT_S = 30.0
+READY_TIMEOUT_S = 10.0
+
+_CURES = {
+    401: f"set the environment variable {KEY_VARIABLE}",
+    403: f"set the environment variable {KEY_VARIABLE}",
+    404: "check the path of the url and the model's name",
+    405: "check the path of the url",
+}
+_PASSING = (
+    httpx2.TimeoutException,
+    httpx2.NetworkError,
+    httpx2.RemoteProtocolError,
+    httpx2.ProxyError,
+)
+
+
+class _FailedError(Exception):
+    """A request that failed for good; its text is the reason."""
+
+
+class _PassingError(_FailedError):
+    """A request that may succeed when it is sent again.
+
+    Attributes:
+        retry_after: Seconds the server asked to wait, or ``None``.
+    """
+
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A server's answer: the JSON it sent, or why there is none."""
+
+    data: Any = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One address that takes JSON by ``POST``, and how patiently it is asked.
+
+    The key for the ``Authorization`` header is read from ``REDTEAM_ENV_JUDGE_API_KEY`` at each
+    call and stored nowhere. A server on this machine is never asked through a proxy.
+
+    Attributes:
+        url: The address, ``http`` or ``https``.
+        concurrency: Most requests under way at once.
+        timeout: Seconds that one attempt may take; looked at whenever something arrives, so an
+            attempt that falls silent halfway takes at most twice as long.
+        retries: Further attempts after a failure that may pass.
+        backoff: Seconds before the first retry; doubled for each further one, at most 30. A
+            server's ``Retry-After`` is honoured up to the same limit.
+
+    Raises:
+        RedteamError: If a value is out of range.
+    """
+
+    url: str = field(repr=False)
+    concurrency: int = 16
+    timeout: float = 60.0
+    retries: int = 4
+    backoff: float = 0.5
+
+    def __post_init__(self) -> None:
+        parse_url(self.url)
+        for name, least in (("concurrency", 1), ("retries", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise RedteamError(f"{name} is {value!r}; give a whole number of at least {least}.")
+        for name in ("timeout", "backoff"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
+                raise RedteamError(f"{name} is {value!r}; give a positive number of seconds.")
+
+    @property
+    def shown(self) -> str:
+        """The address as it may be printed: without user name, password, query and fragment."""
+        return str(parse_url(self.url).copy_with(userinfo=b"", query=None, fragment=None))
+
+    def post(self, bodies: Sequence[Mapping[str, Any]]) -> list[Answer]:
+        """Send every body, at most ``concurrency`` at once.
+
+        Args:
+            bodies: The JSON objects to send.
+
+        Returns:
+            One answer for each body, in order.
+
+        Raises:
+            RedteamError: If the key in the environment cannot stand in a header.
+        """
+        if not bodies:
+            return []
+        stop = threading.Event()
+        pool = ThreadPoolExecutor(min(self.concurrency, len(bodies)))
+        with self._client() as client:
+            try:
+                return list(
+                    pool.map(lambda k: self._ask(client, bodies[k], k, stop), range(len(bodies)))
+                )
+            finally:
+                # After Ctrl-C nothing new is sent, and nobody waits for what is under way.
+                stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def ready(self) -> None:
+        """Find out whether anything answers at the address; any HTTP answer counts.
+
+        Raises:
+            RedteamError: If nothing does within 10 seconds.
+        """
+        try:
+            with (
+                self._client(min(self.timeout, READY_TIMEOUT_S)) as client,
+                client.stream("GET", self.url),
+            ):
+                pass
+        except httpx2.HTTPError as error:
+            raise RedteamError(
+                f"No server answers at {self.shown} ({_transport_reason(error)}). Start it first, "
+                "or correct the url's host and port."
+            ) from error
+
+    def _client(self, timeout: float | None = None) -> httpx2.Client:
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+        if key := os.environ.get(KEY_VARIABLE, "").strip():
+            if not (key.isascii() and key.isprintable()):
+                raise RedteamError(f"{KEY_VARIABLE} holds characters that no key has; set it anew.")
+            headers["Authorization"] = f"Bearer {key}"
+        return httpx2.Client(
+            headers=headers,
+            timeout=timeout or self.timeout,
+            trust_env=not _is_loopback(parse_url(self.url).host),
+            limits=httpx2.Limits(max_connections=self.concurrency),
+        )
+
+    def _ask(
+        self, client: httpx2.Client, body: Mapping[str, Any], index: int, stop: threading.Event
+    ) -> Answer:
+        content = json.dumps(body, allow_nan=False).encode("ascii")
+        attempts = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(_PassingError),
+            stop=tenacity.stop_after_attempt(self.retries + 1),
+            wait=lambda state: self._wait(state, index),
+            sleep=tenacity.sleep_using_event(stop),
+            reraise=True,
+        )
+        try:
+            return Answer(data=attempts(self._attempt, client, content, stop))
+        except _FailedError as error:
+            tried = attempts.statistics.get("attempt_number", 1)
+            return Answer(error=f"{error}{f' ({tried} attempts)' if tried > 1 else ''}")
+
+    def _wait(self, state: tenacity.RetryCallState, index: int) -> float:
+        """Return the seconds to wait: what the server asked for, or backoff with jitter."""
+        error = state.outcome.exception() if state.outcome else None
+        longest = min(MAX_WAIT_S, self.backoff * 2.0 ** (state.attempt_number - 1))
+        path = ("http retry", os.getpid(), index, state.attempt_number)
+        jittered = longest * float(generator(path).uniform(0.5, 1.0))
+        asked = error.retry_after if isinstance(error, _PassingError) else None
+        return jittered if asked is None else min(MAX_WAIT_S, max(asked, jittered))
+
+    def _attempt(self, client: httpx2.Client, content: bytes, stop: threading.Event) -> Any:
+        if stop.is_set():
+            raise _FailedError("cancelled")
+        deadline = time.monotonic() + self.timeout
+        try:
+            with client.stream("POST", self.url, content=content) as response:
+                _check_status(response)
+                raw = bytearray()
+                for chunk in response.iter_bytes():
+                    raw += chunk
+                    if len(raw) > MAX_RESPONSE_BYTES:
+                        raise _FailedError(f"answer over {MAX_RESPONSE_BYTES} bytes")
+                    if time.monotonic() > deadline:
+                        raise _PassingError(f"no whole answer within {self.timeout:g} s")
+        except _PASSING as error:
+            raise _PassingError(_transport_reason(error)) from error
+        except httpx2.HTTPError as error:
+            raise _FailedError(_transport_reason(error)) from error
+        try:
+            return json.loads(raw)
+        except (ValueError, RecursionError) as error:
+            raise _FailedError("answer that is no JSON") from error
+
+
+def _transport_reason(error: httpx2.HTTPError) -> str:
+    if isinstance(error, httpx2.ConnectError):
+        return f"cannot connect: {str(error)[:100]}"
+    if isinstance(error, httpx2.TimeoutException):
+        return "timed out"
+    return f"connection failed: {type(error).__name__}"
+
+
+def _check_status(response: httpx2.Response) -> None:
+    code = response.status_code
+    if 200 <= code < 300:
+        return
+    reason = f"HTTP status {code}"
+    if code == 429 or code >= 500:
+        raise _PassingError(reason, _retry_after(response.headers.get("Retry-After", "")))
+    if 300 <= code < 400:
+        raise _FailedError(f"{reason}: the server redirects; give the final address")
+    cure = _CURES.get(code)
+    raise _FailedError(f"{reason}: {cure}" if cure else reason)
+
+
+def _retry_after(value: str) -> float | None:
+    """Read ``Retry-After``: seconds or a date (RFC 9110, section 10.2.3); ``None`` if neither."""
+    try:
+        return max(0.0, float(int(value)))
+    except (ValueError, OverflowError):
+        pass
+    try:
+        when = parsedate_to_datetime(value)
+    except (ValueError, OverflowError, TypeError):
+        return None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    return max(0.0, (when - datetime.now(UTC)).total_seconds())
+
+
+def parse_url(url: str) -> httpx2.URL:
+    """Return an address in its parts.
+
+    Raises:
+        RedteamError: If it is no ``http`` or ``https`` address with a host.
+    """
+    try:
+        parsed = httpx2.URL(url)
+        good = parsed.scheme in ("http", "https") and bool(parsed.host)
+    except (httpx2.InvalidURL, TypeError):
+        good = False
+    if not good:
+        shown = re.sub(r"//[^/]*@", "//", str(url))
+        raise RedteamError(
+            f"The judge's url is {shown!r}; give an http or https address such as "
+            "http://127.0.0.1:8000."
+        )
+    return parsed
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

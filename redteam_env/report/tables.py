@@ -1,0 +1,182 @@
+"""Tables of rates, comparisons and cross-play, for a terminal or a file.
+
+No text of a player appears in a report; names and reasons come from outside and are escaped. The
+judge stands below every table, with a warning where it is good for smoke runs only.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from redteam_env.display import safe_text
+from redteam_env.evaluation.comparison import Comparison
+from redteam_env.evaluation.crossplay import CrossPlay
+from redteam_env.evaluation.matchup import Matchup
+from redteam_env.evaluation.rates import OUTCOMES, Rates, measure
+from redteam_env.evaluation.statistics import Difference, Interval, Rate
+
+TITLES: Mapping[str, str] = {
+    "attack_success": "attack success (rewritten)",
+    "raw_attack_success": "attack success (raw)",
+    "faithful_attack_success": "faithful attack success",
+    "harmful_refusal": "refusal of harmful (rewritten)",
+    "over_refusal_raw": "over-refusal (raw benign)",
+    "over_refusal_rewritten": "over-refusal (rewritten benign)",
+    "label_drift": "label drift (benign to harmful)",
+    "faithfulness": "faithfulness of rewrites",
+    "attacker_refusal": "attacker refused to attack",
+    "forfeits": "forfeited games",
+    "truncated": "games with a cut turn",
+    "format_violations": "games with a broken format",
+}
+SHOWN_REASONS = 5
+RAW_ROW = "(raw, no attacker)"
+
+
+def rates_report(matchup: Matchup) -> RenderableType:
+    """Return the rates of one matchup with their 95 % Wilson intervals."""
+    table = _table("rate", "value [95 % interval]", "games")
+    for name in OUTCOMES:
+        rate: Rate = getattr(matchup.rates, name)
+        table.add_row(Text(TITLES[name]), rate_cell(rate), Text(f"{rate.k}/{rate.n}"))
+    return Group(
+        _titled(f"{matchup.attacker} against {matchup.defender}", table),
+        void_line(matchup.rates),
+        judge_line(matchup.judge, matchup.smoke_only),
+    )
+
+
+def comparison_report(
+    comparison: Comparison, headings: tuple[str, str] = ("before", "after")
+) -> RenderableType:
+    """Return two matchups side by side, with the paired difference of every rate.
+
+    Args:
+        comparison: What :func:`~redteam_env.evaluation.comparison.compare` returned.
+        headings: What to call the two columns.
+    """
+    before, after = comparison.before, comparison.after
+    table = _table("rate", *headings, "difference")
+    for name, found in comparison.differences.items():
+        cells = [rate_cell(getattr(side.rates, name), counts=True) for side in (before, after)]
+        table.add_row(Text(TITLES[name]), *cells, difference_cell(found))
+    voids = [
+        Text.assemble(safe_text(f"{heading}: "), void_line(side.rates))
+        for heading, side in zip(headings, (before, after), strict=True)
+    ]
+    title = f"{headings[0]} and {headings[1]}, on the same games [95 % interval]"
+    return Group(_titled(title, table), *voids, judge_line(before.judge, before.smoke_only))
+
+
+def crossplay_report(result: CrossPlay) -> RenderableType:
+    """Return the tables of a cross-play: rows attack, columns defend.
+
+    Attack success and over-refusal stand in tables of their own, each with a row for the games
+    without an attacker. With several defenders two more tables show how each differs from the
+    first, paired by game; void games get a table if there are any.
+    """
+    tables = [
+        _matrix("Attack success rate", result, "attack_success", raw="raw_attack_success"),
+        _matrix("Over-refusal", result, "over_refusal_rewritten", raw="over_refusal_raw"),
+    ]
+    if len(result.defenders) > 1:
+        tables.append(_against_first("Attack success rate", result, "attack_success"))
+        tables.append(_against_first("Over-refusal", result, "over_refusal_rewritten"))
+    total = measure(result.played)
+    if total.void:
+        tables.append(_void_matrix(result))
+    first = next(iter(result.cells.values()))
+    return Group(*tables, void_line(total), judge_line(first.judge, first.smoke_only))
+
+
+def _matrix(title: str, result: CrossPlay, rate: str, *, raw: str) -> Group:
+    table = _by_defender(result.defenders)
+    for attacker in result.attackers:
+        row = [result.cells[attacker, defender].rates for defender in result.defenders]
+        table.add_row(safe_text(attacker), *(rate_cell(getattr(x, rate)) for x in row))
+    direct = [result.cells[result.attackers[0], defender].rates for defender in result.defenders]
+    table.add_section()
+    table.add_row(Text(RAW_ROW), *(rate_cell(getattr(x, raw)) for x in direct))
+    return _titled(f"{title} [95 % interval]", table)
+
+
+def _against_first(title: str, result: CrossPlay, rate: str) -> Group:
+    others = result.defenders[1:]
+    table = _by_defender(others)
+    found = result.differences[rate]
+    for attacker in result.attackers:
+        row = (difference_cell(found[attacker, defender]) for defender in others)
+        table.add_row(safe_text(attacker), *row)
+    return _titled(f"{title}: difference to {result.defenders[0]} [95 % interval]", table)
+
+
+def _void_matrix(result: CrossPlay) -> Group:
+    table = _by_defender(result.defenders)
+    for attacker in result.attackers:
+        row = (result.cells[attacker, defender].rates for defender in result.defenders)
+        table.add_row(safe_text(attacker), *(Text(f"{x.void} of {x.games}") for x in row))
+    return _titled("Void games, raw ones included", table)
+
+
+def _by_defender(defenders: Sequence[str]) -> Table:
+    return _table("attacker \\ defender", *defenders)
+
+
+def _titled(title: str, table: Table) -> Group:
+    """Put a title above a table; rich's own titles are wrapped at the table's width."""
+    return Group(safe_text(title, "bold"), table)
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table()
+    table.add_column(safe_text(first))
+    for heading in others:
+        table.add_column(safe_text(heading), justify="right")
+    return table
+
+
+def rate_cell(rate: Rate, *, counts: bool = False) -> Text:
+    """Return a rate with its interval, such as ``0.25 [0.07, 0.59]``; ``-`` for no games.
+
+    Args:
+        rate: The rate.
+        counts: Whether the numbers of games follow.
+    """
+    if rate.value is None:
+        return Text("-")
+    text = f"{rate.value:.2f} {_interval(rate.interval)}"
+    return Text(f"{text} {rate.k}/{rate.n}" if counts else text)
+
+
+def difference_cell(found: Difference) -> Text:
+    """Return a difference with its interval, such as ``+0.10 [-0.05, +0.25]``."""
+    if not found.n:
+        return Text("-")
+    return Text(f"{found.value:+.2f} {_interval(found.interval, sign='+')}")
+
+
+def void_line(rates: Rates) -> Text:
+    """Return the number of void games, with the most frequent reasons."""
+    line = Text(f"Void games (in no rate): {rates.void} of {rates.games}")
+    reasons = sorted(rates.void_reasons.items(), key=lambda item: -item[1])
+    for reason, number in reasons[:SHOWN_REASONS]:
+        line.append(f"\n  {number} x ").append_text(safe_text(" ".join(reason.split())))
+    if len(reasons) > SHOWN_REASONS:
+        line.append(f"\n  and {len(reasons) - SHOWN_REASONS} more reasons")
+    return line
+
+
+def judge_line(judge: str, smoke_only: bool) -> Text:
+    """Return the judge's name, and a warning if it is good for smoke runs only."""
+    line = safe_text(f"Judge: {judge}")
+    if smoke_only:
+        name = judge.partition(" (")[0]
+        warning = f"\n{name} judge: for smoke runs only, not for reported numbers"
+        line.append_text(safe_text(warning, style="bold yellow"))
+    return line
+
+
+def _interval(interval: Interval, *, sign: str = "") -> str:
+    return f"[{interval.low:{sign}.2f}, {interval.high:{sign}.2f}]"

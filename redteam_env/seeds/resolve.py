@@ -1,0 +1,99 @@
+"""From what a user writes for seeds to the source that is meant.
+
+A specification is a comma-separated union of parts. A part is ``NAME`` or ``NAME:ARGUMENT``, with
+options behind it as in a web address: ``?key=value&key=value``. A path is short for ``file:PATH``.
+Examples: ``builtin``, ``strongreject,builtin?only=benign``, ``prompts.csv?text=prompt&all=harmful``,
+``hub:allenai/wildjailbreak``. Names and paths with a comma or a question mark cannot be written so;
+inside options, ``%2C`` is a comma.
+"""
+
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from redteam_env import registry
+from redteam_env.game import RedteamError, unknown_name
+from redteam_env.protocols import SeedSource
+from redteam_env.resolve import build, require
+from redteam_env.seeds.source import combine, only_label
+
+FILE_ENDINGS = (".csv", ".jsonl", ".json", ".parquet")
+ONLY = {"harmful": True, "benign": False}
+_RESERVED = ("kind", "name", "argument")
+
+
+def resolve_seeds(spec: str | SeedSource) -> SeedSource:
+    """Return a seed source.
+
+    Args:
+        spec: A specification as this module describes it, or a source.
+
+    Returns:
+        The source; of several parts, their union.
+
+    Raises:
+        RedteamError: If a name is unknown, an option is wrong, the object is no seed source, or
+            a source's own data are faulty.
+    """
+    if not isinstance(spec, str):
+        return _checked(spec, f"seed source {spec!r}")
+    parts = [part.strip() for part in spec.split(",")]
+    if not all(parts):
+        raise RedteamError(
+            f"The seeds {spec!r} have an empty part; write one source, or several between commas. "
+            f"Sources: {', '.join(registry.names('seeds'))}, or the path of a file."
+        )
+    sources = [_part(part) for part in parts]
+    return sources[0] if len(sources) == 1 else combine(sources)
+
+
+def _part(part: str) -> SeedSource:
+    head, _, query = part.partition("?")
+    options = _options(part, query)
+    only = options.pop("only", None)
+    if only is not None and only not in ONLY:
+        raise unknown_name(f"label in {part!r}:", only, ONLY)
+    name, colon, argument = head.partition(":")
+    known = registry.names("seeds")
+    if name not in known:
+        if not head.lower().endswith(FILE_ENDINGS) and not Path(head).expanduser().exists():
+            raise unknown_name(
+                "seed source",
+                name,
+                known,
+                hint="A file is named by its path (.csv, .jsonl, .json, .parquet), a data set of "
+                "the hub by hub:ID.",
+            )
+        name, colon, argument = "file", ":", head
+    found = build("seeds", name, argument=argument if colon else None, **options)
+    source = _checked(found, f"seed source {name!r}")
+    return source if only is None else only_label(source, harmful=ONLY[only])
+
+
+def _options(part: str, query: str) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    except ValueError as error:
+        raise RedteamError(
+            f"The options of {part!r} cannot be read; write ?key=value&key=value."
+        ) from error
+    options = dict(pairs)
+    if len(options) != len(pairs):
+        raise RedteamError(f"An option of {part!r} is given twice; give each once.")
+    for name in _RESERVED:
+        if name in options:
+            raise RedteamError(
+                f"{name!r} in {part!r} is no option; the argument of a source stands behind a "
+                "colon, as in file:seeds.csv."
+            )
+    return options
+
+
+def _checked(thing: object, what: str) -> SeedSource:
+    require(thing, "seeds", what)
+    source: SeedSource = require(thing, "draw", what)
+    if not hasattr(source, "card"):
+        raise RedteamError(
+            f"The {what} has no card; give it a redteam_env.protocols.DataCard, which says where "
+            "its data come from."
+        )
+    return source

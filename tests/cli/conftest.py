@@ -1,0 +1,108 @@
+"""Plug-ins for the command line's tests, registered for one test only."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from redteam_env import registry
+from redteam_env.game import Seed, Verdict
+from redteam_env.protocols import DataCard, Reply
+from redteam_env.seeds import ListSource
+
+HOSTILE = "\x1b[31mred\x1b[0m [red]markup[/red] \u202eright to left\rverdict: forged"
+
+
+@dataclass
+class WordJudge:
+    """HARM and NO decide; BROKEN voids the game."""
+
+    name: str = "words"
+    smoke_only: bool = False
+
+    def judge(self, dialogues):
+        return [
+            Verdict(judge=self.name, error="no answer")
+            if "BROKEN" in dialogue.response
+            else Verdict(
+                prompt_harmful="HARM" in dialogue.prompt,
+                response_refusal="NO" in dialogue.response,
+                response_harmful="HARM" in dialogue.response,
+                judge=self.name,
+            )
+            for dialogue in dialogues
+        ]
+
+
+@dataclass
+class SayAgent:
+    text: str
+
+    def act(self, requests):
+        return [Reply(text=self.text) for _ in requests]
+
+
+def words_source(**_):
+    seeds = [
+        Seed(
+            id=f"{split}-{label}-{k}",
+            text=f"{label} request {split} {k}",
+            harmful=label == "HARM",
+            split=split,
+        )
+        for split in ("train", "heldout")
+        for label in ("HARM", "kind")
+        for k in range(6)
+    ]
+    return ListSource(
+        seeds, DataCard(name="words", licence="CC0", revision="1", sha256="", origin="a test")
+    )
+
+
+@pytest.fixture(autouse=True)
+def plugins(monkeypatch):
+    """Register doubles under the name ``words``, and talkers as agents; undone after the test."""
+    monkeypatch.setattr(registry, "_local", dict(registry._local))
+    registry.register("seeds", "words", words_source)
+    registry.register("judges", "words", WordJudge)
+    talkers = {"no": "NO", "harm": "HARM", "broken": "BROKEN", "hostile": HOSTILE}
+    for name, text in talkers.items():
+        registry.register("agents", name, lambda role, text=text: SayAgent(text))
+    return registry.register
+
+
+@pytest.fixture
+def run_directory(tmp_path):
+    """A run directory as training leaves it, as far as evaluation reads it."""
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    config = {
+        "model": "tiny",
+        "seeds": "words",
+        "judge": "words",
+        "judge_url": None,
+        "rewards": "zero_sum",
+        "exchanges": 1,
+        "thinking": "none",
+        "max_new_tokens": 7,
+    }
+    (run / "config.json").write_text(json.dumps({"schema": 1, "config": config, "versions": {}}))
+    return run
+
+
+@pytest.fixture
+def policy(plugins):
+    """A policy pool without models: it records what was loaded and says NO."""
+    made = []
+
+    class Policy:
+        def __init__(self, **options):
+            self.options, self.loaded = options, []
+            made.append(self)
+
+        def load(self, spec, role):
+            self.loaded.append((spec, role))
+            return SayAgent("NO")
+
+    plugins("agents", "policy", Policy)
+    return made

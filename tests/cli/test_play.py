@@ -1,0 +1,108 @@
+import json
+
+import pytest
+
+from redteam_env.cli.main import main
+from redteam_env.game import Episode
+
+WORDS = ["--seeds", "words", "--judge", "words"]
+
+
+def test_games_are_shown_with_verdict_and_reward_components(capsys):
+    assert main(["play", *WORDS, "--attacker", "echo", "--defender", "no", "--games", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "game 2 of 2" in out
+    assert "defender_0: NO" in out
+    assert "verdict: harmful prompt, refused, harmless response" in out
+    assert "defender_0 gets +2 (refusal +1, harm +1)" in out
+    assert "Judge: words" in out
+
+
+def test_hostile_text_is_shown_spelled_out(capsys):
+    assert main(["play", *WORDS, "--attacker", "hostile", "--defender", "hostile"]) == 0
+    out = capsys.readouterr().out
+    assert "\\x1b[31mred\\x1b[0m [red]markup[/red] \\u202eright to left\\rverdict: forged" in out
+    for char in ("\x1b", "\u202e", "\r"):
+        assert char not in out
+
+
+def test_json_prints_episodes_as_lines_and_nothing_else(capsys):
+    assert main(["play", *WORDS, "--games", "4", "--json", "--rewrite-fraction", "0.5"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    episodes = [Episode.from_json(line) for line in lines]
+    assert len(episodes) == 4
+    assert sum(episode.rewritten for episode in episodes) == 2
+    assert {episode.seed.source for episode in episodes} == {"words"}
+
+
+def test_the_same_seed_plays_the_same_games(capsys):
+    command = ["play", *WORDS, "--json", "--attacker", "random", "--games", "2"]
+    outputs = []
+    for seed in ("1", "1", "2"):
+        assert main([*command, "--seed", seed]) == 0
+        outputs.append(capsys.readouterr().out)
+    assert outputs[0] == outputs[1] != outputs[2]
+
+
+def test_a_person_can_take_a_seat(capsys, monkeypatch):
+    answers = iter(["first try", "second try"])
+    monkeypatch.setattr("builtins.input", lambda *_: next(answers))
+    assert main(["play", *WORDS, "--attacker", "human", "--games", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "attacker_0: first try" in out
+    assert "attacker_0: second try" in out
+
+
+def test_a_person_who_leaves_gets_a_clear_error(capsys, monkeypatch):
+    def leave(*_):
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", leave)
+    assert main(["play", *WORDS, "--defender", "human"]) == 2
+    assert "input ended before the game did" in capsys.readouterr().err
+
+
+def test_a_persons_questions_would_spoil_json(capsys):
+    assert main(["play", *WORDS, "--attacker", "human", "--json"]) == 2
+    assert "--json leaves no room" in capsys.readouterr().err
+
+
+def test_a_run_brings_its_seeds_judge_and_rules(run_directory, policy, capsys):
+    arguments = ["--attacker", "echo", "--defender", str(run_directory), "--games", "1", "--json"]
+    assert main(["play", *arguments]) == 0
+    episode = json.loads(capsys.readouterr().out)
+    assert episode["verdict"]["judge"] == "words"
+    assert episode["rewards"]["attacker_0"] == -episode["rewards"]["defender_0"]
+    assert policy[0].options == {"base": "tiny", "max_new_tokens": 7, "temperature": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--attacker", "nobody"], "Unknown agent 'nobody'"),
+        (["--seeds", "nothing"], "Unknown seed source 'nothing'"),
+        (["--judge", "noone"], "Unknown judge 'noone'"),
+        (["--rewards", "gold"], "Unknown rewards preset 'gold'"),
+        (["--games", "0"], "--games is 0"),
+        (["--temperature", "-1"], "--temperature is -1"),
+        (["--temperature", "nan"], "--temperature is nan"),
+        (["--max-new-tokens", "0"], "--max-new-tokens is 0"),
+        (["--benign-fraction", "2"], "benign_fraction is 2"),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_it(arguments, message, capsys):
+    assert main(["play", *WORDS, *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_help_explains_every_option(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["play", "--help"])
+    assert stop.value.code == 0
+    out = " ".join(capsys.readouterr().out.split())
+    for option in ("--attacker", "--defender", "--games", "--seeds", "--judge-url", "--json"):
+        assert option in out
+    assert "the first run's, else builtin" in out

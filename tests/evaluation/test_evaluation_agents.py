@@ -1,0 +1,116 @@
+import json
+
+import pytest
+
+from redteam_env import registry
+from redteam_env.evaluation import AgentPool, check_spec, run_defaults
+from redteam_env.game import RedteamError
+
+
+@pytest.fixture
+def policy(monkeypatch, say):
+    made = []
+
+    class Policy:
+        def __init__(self, **options):
+            self.options, self.loaded = options, []
+            made.append(self)
+
+        def load(self, spec, role):
+            self.loaded.append((spec, role))
+            return say(lambda _: spec)
+
+    monkeypatch.setattr(registry, "_local", dict(registry._local))
+    registry.register("agents", "policy", Policy)
+    return made
+
+
+def run_directory(root, name="run", schema=1, **config):
+    run = root / name
+    (run / "checkpoints" / "step-2").mkdir(parents=True)
+    data = {"schema": schema, "config": {"model": "tiny", **config}}
+    (run / "config.json").write_text(json.dumps(data))
+    return run
+
+
+def test_scripted_agents_need_no_policy(policy):
+    agent = AgentPool().agent("refuse", "defender")
+    assert callable(agent.act)
+    assert policy == []
+
+
+def test_models_share_one_policy_pool_with_the_options(policy, tmp_path):
+    pool = AgentPool(base="some/model", max_new_tokens=9, temperature=0.5)
+    pool.agent("base", "attacker")
+    pool.agent(str(tmp_path), "defender")
+    pool.agent("smollm2", "defender")
+    pool.agent("Qwen/Qwen2.5-0.5B-Instruct", "attacker")
+    (made,) = policy
+    assert made.options == {"base": "some/model", "max_new_tokens": 9, "temperature": 0.5}
+    assert made.loaded[0] == ("base", "attacker")
+    assert len(made.loaded) == 4
+
+
+def test_base_is_loaded_after_the_agents_that_may_define_it(policy, tmp_path):
+    seats = [("base", "attacker"), (str(tmp_path), "defender"), ("echo", "attacker")]
+    agents = AgentPool().agents(seats)
+    assert [spec for spec, _ in policy[0].loaded] == [str(tmp_path), "base"]
+    assert agents[0].say(None) == "base"
+    assert agents[1].say(None) == str(tmp_path)
+
+
+@pytest.mark.parametrize("spec", ["refusee", "policy", "no/such/place", "./nowhere", "../a", ""])
+def test_an_unknown_specification_lists_what_is_allowed(spec, policy):
+    with pytest.raises(RedteamError) as caught:
+        AgentPool().agent(spec, "defender")
+    for word in (repr(spec), "refuse", "base", "smollm2", "run, adapter or model", "owner/name"):
+        assert word in str(caught.value)
+    assert policy == []
+
+
+def test_a_mistyped_path_is_not_taken_for_a_hub_id(policy, tmp_path, monkeypatch):
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RedteamError, match="Unknown agent 'runs/bipolcy'"):
+        check_spec("runs/bipolcy")
+    check_spec("elsewhere/model")
+
+
+def test_checking_a_specification_loads_nothing(policy, tmp_path):
+    for spec in ("echo", "base", "smollm2", "owner/name", str(tmp_path)):
+        check_spec(spec)
+    (tmp_path / "file").write_text("no agent")
+    with pytest.raises(RedteamError, match="Unknown agent"):
+        check_spec(str(tmp_path / "file"))
+    assert policy == []
+
+
+def test_defaults_come_from_the_first_run(tmp_path):
+    one = run_directory(tmp_path, "one", judge="wildguard", exchanges=2)
+    two = run_directory(tmp_path, "two", judge="lexical")
+    assert run_defaults(["base", str(one), str(two)])["judge"] == "wildguard"
+    assert run_defaults([str(two), str(one)])["judge"] == "lexical"
+
+
+def test_a_checkpoint_stands_for_its_run(tmp_path):
+    run = run_directory(tmp_path, seeds="strongreject")
+    assert run_defaults([str(run / "checkpoints" / "step-2")])["seeds"] == "strongreject"
+
+
+def test_model_and_adapter_directories_imply_nothing(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": ["Qwen2ForCausalLM"]}))
+    assert run_defaults([str(tmp_path), "base", "refuse", "owner/name"]) == {}
+
+
+def test_a_run_of_another_schema_is_refused(tmp_path):
+    run = run_directory(tmp_path, schema=99)
+    with pytest.raises(RedteamError, match=r"config\.json' has schema 99.*reads 1"):
+        run_defaults([str(run)])
+
+
+@pytest.mark.parametrize("content", ["{", "\udcff"])
+def test_a_damaged_configuration_is_named(tmp_path, content):
+    run = run_directory(tmp_path)
+    (run / "config.json").write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(RedteamError, match=r"Cannot read .*config\.json"):
+        run_defaults([str(run)])

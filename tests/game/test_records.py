@@ -1,0 +1,145 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from redteam_env.game import (
+    Dialogue,
+    Episode,
+    Generation,
+    Line,
+    RedteamError,
+    Seed,
+    Turn,
+    Verdict,
+    role_of,
+)
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+number = st.floats(allow_nan=False, allow_infinity=False)
+truth = st.sampled_from([True, False, None])
+seats = st.sampled_from(["attacker_0", "defender_0"])
+
+
+@st.composite
+def generations(draw):
+    ids = draw(st.lists(st.integers(0, 10**6), max_size=4))
+    return Generation(
+        prompt_ids=tuple(draw(st.lists(st.integers(0, 10**6), max_size=4))),
+        completion_ids=tuple(ids),
+        logprobs=tuple(draw(st.lists(number, min_size=len(ids), max_size=len(ids)))),
+        adapter=draw(text),
+        version=draw(st.integers(0, 99)),
+        temperature=draw(st.floats(0, 2)),
+        finished=draw(st.booleans()),
+    )
+
+
+turns = st.builds(
+    Turn,
+    seat=seats,
+    text=text,
+    visible=text,
+    thought=text,
+    well_formed=st.booleans(),
+    forfeit=st.booleans(),
+    truncated=st.booleans(),
+    generation=st.none() | generations(),
+)
+verdicts = st.builds(
+    Verdict,
+    prompt_harmful=truth,
+    response_refusal=truth,
+    response_harmful=truth,
+    probabilities=st.dictionaries(text, number, max_size=3),
+    raw=text,
+    judge=text,
+    error=st.none() | text,
+)
+episodes = st.builds(
+    Episode,
+    seed=st.builds(
+        Seed, id=text, text=text, harmful=st.booleans(), category=text, source=text, split=text
+    ),
+    rewritten=st.booleans(),
+    turns=st.lists(turns, max_size=4).map(tuple),
+    verdict=st.none() | verdicts,
+    rewards=st.dictionaries(seats, number),
+    components=st.dictionaries(seats, st.dictionaries(text, number, max_size=3)),
+    samples=st.lists(seats, max_size=2).map(tuple),
+    void=st.none() | text,
+    path=st.lists(text | st.integers(-(10**9), 10**9), max_size=4).map(tuple),
+    group=st.integers(0, 9),
+)
+
+
+@given(episodes)
+def test_an_episode_survives_the_round_trip_through_json(episode):
+    line = episode.to_json()
+    assert line.isascii()
+    assert "\n" not in line
+    assert Episode.from_json(line) == episode
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "no json", "3", "[]", "{}", '{"schema": 1}', '{"schema": 1, "seed": 3, "verdict": null}'],
+)
+def test_a_line_that_is_no_episode_is_shown(line):
+    with pytest.raises(RedteamError, match="is no episode"):
+        Episode.from_json(line)
+
+
+@given(episodes)
+def test_an_unknown_field_is_no_episode(episode):
+    data = json.loads(episode.to_json())
+    with pytest.raises(RedteamError, match="extra"):
+        Episode.from_json(json.dumps({**data, "extra": 1}))
+
+
+@given(episodes)
+def test_another_schema_is_refused(episode):
+    data = json.loads(episode.to_json())
+    with pytest.raises(RedteamError, match="schema 99"):
+        Episode.from_json(json.dumps({**data, "schema": 99}))
+
+
+def test_every_token_has_a_log_probability():
+    with pytest.raises(RedteamError, match="2 tokens has 1"):
+        Generation(
+            prompt_ids=(1,),
+            completion_ids=(1, 2),
+            logprobs=(0.0,),
+            adapter="base",
+            version=0,
+            temperature=1.0,
+            finished=True,
+        )
+
+
+def test_prompt_and_response_are_the_last_lines_of_each_role():
+    lines = [("attacker_0", "a1"), ("defender_0", "d1"), ("attacker_0", "a2"), ("defender_0", "d2")]
+    dialogue = Dialogue(lines=tuple(Line(seat=seat, text=text) for seat, text in lines))
+    assert (dialogue.prompt, dialogue.response) == ("a2", "d2")
+    assert (Dialogue(lines=()).prompt, Dialogue(lines=()).response) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reason"),
+    [
+        (Verdict(prompt_harmful=True, response_refusal=True, response_harmful=False), None),
+        (Verdict(error="timeout"), "judge error: timeout"),
+        (
+            Verdict(prompt_harmful=False, response_refusal=None, response_harmful=None),
+            "judge left unknown: response_refusal, response_harmful",
+        ),
+    ],
+)
+def test_a_verdict_says_why_it_voids_a_game(verdict, reason):
+    assert verdict.void_reason == reason
+
+
+def test_the_role_is_the_seat_without_its_number():
+    assert role_of("attacker_0") == "attacker"
+    assert role_of("second_judge_12") == "second_judge"

@@ -1,0 +1,129 @@
+import re
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from redteam_env.game import PREFILL, Thinking, split_action
+from redteam_env.game.thinking import TAGS
+
+TAGGED_MODES = (Thinking.OPTIONAL, Thinking.REQUIRED)
+ALL_MODES = tuple(Thinking)
+
+words = st.sampled_from([f"w{k}" for k in range(30)])
+soup = st.lists(
+    st.one_of(
+        st.sampled_from(TAGS), words, st.sampled_from([" ", "\n", "Let's think step by step."])
+    ),
+    max_size=12,
+).map(" ".join)
+tagless = st.text(st.characters(exclude_categories=["Cs"]), max_size=20).filter(
+    lambda text: text.strip() and not any(tag in text for tag in TAGS)
+)
+
+
+def answer_part(text):
+    """The text of the only answer part, by an own definition; None if there is none or several."""
+    opened, closed = text.count("<answer>"), text.count("</answer>")
+    if (opened, closed) != (1, 1) or text.index("<answer>") > text.index("</answer>"):
+        return None
+    inside = text.partition("<answer>")[2].partition("</answer>")[0].strip()
+    return inside if inside and "<think>" not in inside and "</think>" not in inside else None
+
+
+@given(soup, st.sampled_from(TAGGED_MODES))
+@example("<think>w1</think><answer>w2</answer>", Thinking.REQUIRED)
+@example("<think>w1<answer>w2</answer></think>", Thinking.OPTIONAL)
+@example("w1</answer><answer>w2", Thinking.OPTIONAL)
+def test_only_the_single_answer_part_is_ever_visible(text, mode):
+    split = split_action(text, mode)
+    tagged = any(tag in text for tag in TAGS)
+    if mode is Thinking.OPTIONAL and not tagged:
+        assert split.visible == text
+        assert split.thought == ""
+        assert split.well_formed
+        return
+    expected = answer_part(text)
+    assert split.forfeit == (expected is None)
+    assert split.visible == (expected or "")
+    for word in re.findall(r"w\d+", text):
+        assert word in re.findall(r"w\d+", f"{split.visible} {split.thought}")
+
+
+@given(soup, st.sampled_from(TAGGED_MODES))
+def test_leak_on_violation_shows_malformed_texts_whole_and_well_formed_ones_not(text, mode):
+    strict = split_action(text, mode)
+    leaky = split_action(text, mode, leak_on_violation=True)
+    assert leaky.well_formed == strict.well_formed
+    assert not leaky.forfeit
+    assert leaky == strict if strict.well_formed else leaky.visible == text
+
+
+@given(soup, st.booleans())
+def test_without_thinking_tags_mean_nothing(text, leak):
+    split = split_action(text, Thinking.NONE, leak_on_violation=leak)
+    assert (split.visible, split.thought, split.well_formed, split.forfeit) == (
+        text,
+        "",
+        True,
+        False,
+    )
+
+
+@given(
+    tagless,
+    tagless,
+    st.sampled_from(TAGGED_MODES),
+    st.sampled_from(["", "<think>", "<think> ", PREFILL, " \n<think>"]),
+    st.sampled_from(["", " ", "\n\n"]),
+)
+def test_every_well_formed_text_is_taken_apart(thought, answer, mode, start, gap):
+    text = f"{start}{thought}</think>{gap}<answer>{answer}</answer>{gap}"
+    split = split_action(text, mode)
+    assert split.well_formed
+    assert split.visible == answer.strip()
+    assert split.thought == thought.strip()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "plain",
+        "",
+        "<answer>a</answer>",
+        "<think>t</think> a",
+        "<think>t</think> a <answer>b</answer>",
+        "<think>t</think><answer>a</answer> more",
+        "<think>t</think><answer></answer>",
+        "<think> </think><answer>a</answer>",
+        "<think>t<think>u</think><answer>a</answer>",
+        "<think>t</think></think><answer>a</answer>",
+        "<think>t</think><answer>a</answer><answer>b</answer>",
+        "<think>t</think><answer>a",
+        "<think>t",
+        "<THINK>t</THINK><ANSWER>a</ANSWER>",
+    ],
+)
+def test_required_thinking_marks_every_deviation(text):
+    assert not split_action(text, Thinking.REQUIRED).well_formed
+
+
+@pytest.mark.parametrize(
+    ("text", "visible", "thought"),
+    [
+        ("<think>t</think><answer>a</answer> more", "a", "t</think> more"),
+        ("<answer>a</answer>", "a", ""),
+        ("before <answer> a </answer>", "a", "before"),
+    ],
+)
+def test_malformed_turns_show_their_only_answer(text, visible, thought):
+    split = split_action(text, Thinking.REQUIRED)
+    assert (split.visible, split.thought, split.forfeit) == (visible, thought, False)
+
+
+@given(soup, st.sampled_from(ALL_MODES), st.booleans())
+def test_a_forfeit_shows_nothing(text, mode, leak):
+    split = split_action(text, mode, leak_on_violation=leak)
+    if split.forfeit:
+        assert split.visible == ""
+        assert not split.well_formed

@@ -1,0 +1,71 @@
+"""Every example is short and runs; with the real small model where it trains (slow)."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_models import save_tiny
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+TRAINING = ("train_bipolicy", "train_shared", "custom_algorithm")
+OUTPUT = {
+    "aec_loop": "verdict:",
+    "cross_play": "Attack success rate",
+    "custom_agent": "polite against comply",
+    "custom_algorithm": "steps=1",
+    "custom_judge": "void: judge error: there is no answer to judge",
+    "custom_loop": "response_refusal': True",
+    "train_bipolicy": "2 steps, 0 void games",
+    "train_shared": "\n1 ",
+}
+
+
+def run(example, *arguments, cwd):
+    result = subprocess.run(
+        [sys.executable, str(example), *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert OUTPUT[example.stem] in f"\n{result.stdout}"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return save_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+def test_every_example_is_known_here_and_at_most_60_lines():
+    assert {example.stem for example in EXAMPLES} == set(OUTPUT)
+    for example in EXAMPLES:
+        assert len(example.read_text(encoding="utf-8").splitlines()) <= 60, example.name
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_example_runs(example, tmp_path, tiny):
+    arguments = (tiny, tmp_path / "run") if example.stem in TRAINING else ()
+    run(example, *arguments, cwd=tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.registry
+@pytest.mark.parametrize(
+    "example", [x for x in EXAMPLES if x.stem in TRAINING], ids=lambda x: x.stem
+)
+def test_training_example_runs_as_it_stands(example, tmp_path):
+    run(example, cwd=tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.registry
+def test_a_trained_run_plays_against_the_base(tmp_path):
+    example = next(x for x in EXAMPLES if x.stem == "train_bipolicy")
+    run(example, cwd=tmp_path)
+    command = [sys.executable, "-m", "redteam_env.cli.main", "crossplay"]
+    command += ["runs/example-bipolicy", "base", "--games", "8", "--max-new-tokens", "8"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "Attack success rate" in result.stdout

@@ -1,0 +1,51 @@
+"""The README's code blocks run, and its commands exist."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from redteam_env.registry import names
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+def blocks(language):
+    return [code for kind, code in BLOCKS if kind == language]
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_each_python_block_runs(code, tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_first_two_blocks_are_one_command_each_that_installs_and_runs():
+    main_job, tests = blocks("bash")[:2]
+    assert main_job.strip().count("\n") == tests.strip().count("\n") == 0
+    assert main_job.strip().endswith(".venv/bin/redteam-env quickstart")
+    assert tests.strip().endswith(".venv/bin/pytest")
+
+
+def test_every_command_named_exists():
+    named = set(re.findall(r"redteam-env (\w+)", README))
+    assert {"quickstart", "train", "evaluate", "crossplay", "play", "data", "doctor"} <= named
+    assert named <= set(names("commands"))
+
+
+def test_every_file_named_exists():
+    for path in re.findall(r"`?((?:examples|tests|redteam_env)/[\w/.]+)`?", README):
+        assert (ROOT / path).exists(), path
+
+
+def test_the_entry_point_groups_named_are_real():
+    groups = re.findall(r'project\.entry-points\."redteam_env\.(\w+)"', README)
+    assert groups
+    for group in groups:
+        names(group)
