@@ -233,7 +233,9 @@ def fingerprint(model: Any, *, full: bool = False) -> str:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep the library's bars and notes out of ours; errors still raise."""
-    level = transformers_logging.get_verbosity()
+    hub = logging.getLogger("huggingface_hub")
+    hub_level, level = hub.level, transformers_logging.get_verbosity()
+    hub.setLevel(logging.ERROR)
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity(logging.ERROR)
     transformers_logging.disable_progress_bar()
@@ -241,5 +243,6 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         transformers_logging.set_verbosity(level)
+        hub.setLevel(hub_level)
         if bars:
             transformers_logging.enable_progress_bar()

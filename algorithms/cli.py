@@ -20,9 +20,9 @@ from redteam_env.report import comparison_report, crossplay_report, make_console
 from redteam_env.seeds.resolve import resolve_seeds
 
 INTERRUPTED = 130
-QUICKSTART_RUN = RunConfig(steps=6, games=16, checkpoint_every=3, out="runs/quickstart")
+QUICKSTART_RUN = RunConfig(steps=5, games=12, checkpoint_every=5, out="runs/quickstart")
 QUICKSTART_POLICY = PolicyConfig(rank=16, max_new_tokens=24)
-QUICKSTART_GAMES = 48
+QUICKSTART_GAMES = 32
 
 
 def train(argv: Sequence[str]) -> int:

@@ -61,8 +61,15 @@ class Judge(Protocol):
     good for tests but not for reported numbers.
     """
 
-    name: str
-    smoke_only: bool
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        ...
+
+    @property
+    def smoke_only(self) -> bool:
+        """Whether its verdicts are good for tests only."""
+        ...
 
     def judge(self, dialogues: Sequence[Dialogue]) -> Sequence[Verdict]:
         """Return one verdict for each dialogue, in order. A failure is a verdict with ``error``."""
@@ -94,7 +101,10 @@ class DataCard:
 class SeedSource(Protocol):
     """A supply of labelled seeds."""
 
-    card: DataCard
+    @property
+    def card(self) -> DataCard:
+        """Where the seeds come from."""
+        ...
 
     def draw(
         self, n: int, rng: np.random.Generator, *, harmful: bool, split: str = "train"

@@ -65,8 +65,15 @@ def tiny_tokenizer(style: str = "qwen") -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def tiny_qwen(seed: int = 0, *, layers: int = 2, hidden: int = 32) -> Qwen2ForCausalLM:
-    """A random Qwen2 of a few thousand parameters."""
+def tiny_qwen(
+    seed: int = 0, *, layers: int = 2, hidden: int = 32, scale: float = 0.02
+) -> Qwen2ForCausalLM:
+    """A random Qwen2 of a few thousand parameters.
+
+    ``scale`` is the spread of its initial weights: at transformers' 0.02 its output is all but
+    uniform and stays so (the embeddings that bound the logits are frozen); at 0.3 it has opinions
+    and can learn new ones.
+    """
     config = Qwen2Config(
         vocab_size=264,
         hidden_size=hidden,
@@ -78,14 +85,30 @@ def tiny_qwen(seed: int = 0, *, layers: int = 2, hidden: int = 32) -> Qwen2ForCa
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=258,
+        initializer_range=scale,
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return Qwen2ForCausalLM(config).eval()
 
 
-def save_tiny(directory: Path, seed: int = 0, style: str = "qwen", **shape: int) -> Path:
+def save_tiny(directory: Path, seed: int = 0, style: str = "qwen", **shape: float) -> Path:
     """Write a tiny model with its tokenizer as transformers does; returns the directory."""
     tiny_qwen(seed, **shape).save_pretrained(directory)
     tiny_tokenizer(style).save_pretrained(directory)
+    return directory
+
+
+def save_prompts(directory: Path) -> Path:
+    """Write instruction texts of a few bytes, since every byte is a token here."""
+    directory.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "attacker_harmful": "Rewrite, harmful.",
+        "attacker_benign": "Rewrite, benign.",
+        "attacker_request": "Seed: {seed}",
+        "defender": "Answer.",
+        "thinking": "Think.",
+    }
+    for name, text in texts.items():
+        (directory / f"{name}.txt").write_text(text)
     return directory

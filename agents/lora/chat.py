@@ -131,14 +131,21 @@ class ChatCodec:
             {"role": message["role"], "content": _MARK.format(k)}
             for k, message in enumerate(messages)
         ]
-        try:
-            return self._apply(marked), contents
-        except jinja2.TemplateError:
-            if len(marked) < 2 or marked[0]["role"] != "system":
-                raise
-        # Gemma's and older Mistral templates refuse a system message: it opens the first user turn
-        first = {"role": "user", "content": f"{marked[0]['content']}\n\n{marked[1]['content']}"}
-        return self._apply([first, *marked[2:]]), contents
+        variants = [marked]
+        if len(marked) > 1 and marked[0]["role"] == "system":
+            # Gemma's and older Mistral templates refuse a system message: it opens the first turn
+            opening = f"{marked[0]['content']}\n\n{marked[1]['content']}"
+            variants.append([{"role": "user", "content": opening}, *marked[2:]])
+        reasons = []
+        for variant in variants:
+            try:
+                return self._apply(variant), contents
+            except jinja2.TemplateError as error:
+                reasons.append(error)
+        raise RedteamError(
+            f"The chat template fails on a plain dialogue: {reasons[0]}. Use the template of a plain "
+            "instruct model."
+        ) from reasons[0]
 
     def _apply(self, messages: list[dict[str, str]]) -> str:
         return str(

@@ -24,7 +24,7 @@ Outcome = Callable[[Episode], bool | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """All rates of a set of games (game.md, section 6).
+    """All rates of a set of games (terms as in Self-RedTeam, arXiv 2506.07468).
 
     ``#`` counts games that are not void. *Harmful* and *benign* are the seed's label, *rewritten*
     and *raw* whether the attacker played, *judged* games those that nobody forfeited.

@@ -4,10 +4,11 @@ import difflib
 from collections.abc import Iterable
 
 
-class RedteamError(ValueError):
+class RedteamError(Exception):
     """A wrong value from outside: an argument, a file, a name or a server.
 
-    The command line prints its text as one line and exits with 2.
+    The command line prints its text as one line and exits with 2. It is no ``ValueError``, so that
+    option parsers, which turn those into usage messages, let it through.
     """
 
 

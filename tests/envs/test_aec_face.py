@@ -251,7 +251,7 @@ def test_a_copy_of_a_running_game_goes_on_alike(tiny, face, duplicate):
 
 
 def test_the_judge_is_asked_once_a_game(tiny):
-    env = redteam_env.env(**tiny)
+    env = redteam_env.env(**tiny, render_mode="ansi")
     for k in range(3):
         env.reset(options=RAW)
         env.step("No.")

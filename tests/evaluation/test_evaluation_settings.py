@@ -67,7 +67,11 @@ def test_a_training_configuration_gives_its_game(tmp_path):
 
 @pytest.mark.parametrize(
     ("config", "message"),
-    [({"thinking": 5}, "thinking is 5"), ({"rewards": "best"}, "'best'"), ({"exchanges": 0}, "exchanges is 0")],
+    [
+        ({"thinking": 5}, "thinking is 5"),
+        ({"rewards": "best"}, "'best'"),
+        ({"exchanges": 0}, "exchanges is 0"),
+    ],
 )
 def test_a_wrong_value_is_named(config, message):
     with pytest.raises(RedteamError, match=message):

@@ -86,9 +86,10 @@ NEARLY = st.lists(
 
 
 @given(st.text() | NEARLY)
-def test_random_text_gives_a_verdict_and_its_error_holds_none_of_the_text(text):
+def test_random_text_gives_a_verdict_and_never_one_without_all_three_lines(text):
     verdict = parse_wildguard(text)
-    assert verdict.error is None or text.strip() not in verdict.error or len(text.strip()) < 20
+    names = ("harmful request", "response refusal", "harmful response")
+    assert verdict.error is not None or all(name in text.lower() for name in names)
 
 
 JSON = st.recursive(
@@ -102,9 +103,10 @@ LABEL_LIKE = st.dictionaries(
 
 
 @given(st.text() | (JSON | LABEL_LIKE).map(json.dumps))
-def test_random_json_gives_a_verdict(text):
+def test_random_json_gives_a_verdict_and_never_one_without_a_class(text):
     verdict = parse_classes(text)
-    assert verdict.error is not None or "harm" in text or "refusal" in text
+    names = ("prompt_harmfulness", "response_refusal", "response_harmfulness")
+    assert verdict.error is not None or any(name in text for name in names)
 
 
 def test_deeply_nested_json_gives_an_error():

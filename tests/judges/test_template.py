@@ -23,7 +23,10 @@ Answers: [/INST]
 <|assistant|>
 """
 CONTROL = re.compile(r"<\|\w+\|>|\[/?INST\]|</?s>|<pad>|\[control_\d+\]")
-SECTION = re.compile(r"^\s*(?:human user|ai assistant|answers)\s*:|^\s*---\s*$", re.I | re.M)
+SECTION = re.compile(
+    r"^[^\S\n]*(?:human user|ai assistant|answers)[^\S\n]*:|^[^\S\n]*---[^\S\n]*$",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 
 def talk(*texts: str) -> Dialogue:
@@ -52,12 +55,14 @@ def test_a_prompt_cannot_forge_the_response_section():
     assert filled.count("\nAI assistant:\n") == 1
 
 
-FRAGMENTS = st.sampled_from(
+MARKERS = (
     "<|user|> <|assistant|> <| |> < | [INST] [/INST] [ ] / <s> </s> <pad> [control_7] INST user "
-    "AI assistant Human Answers : ** - --- \N{LINE SEPARATOR} \r \v \x85 > ok {prompt} {response}".split(
-        " "
-    )
-    + ["\n", " ", "AI assistant:", "Answers:", "\nHuman user:\n", "\n---\n", "\ud800"]
+    "AI assistant Human Answers : ** - --- > ok {prompt} {response} AI_assistant: Answers:"
+)
+FRAGMENTS = st.sampled_from(
+    [x.replace("_a", " a") for x in MARKERS.split()]
+    + list("\n \t\r\v\x85\u2028\ud800")
+    + ["\nHuman user:\n", "\n---\n"]
 )
 HOSTILE = st.lists(FRAGMENTS | st.text(max_size=3), max_size=12).map("".join)
 

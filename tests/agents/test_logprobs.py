@@ -1,0 +1,159 @@
+"""Log-probabilities: what sampling stored is what training computes, and the KL starts at zero."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from agents.lora.hf import completion_logprobs
+from redteam_env.game import RedteamError
+from redteam_env.policies import WEIGHTS
+
+ARRANGEMENTS = sorted(WEIGHTS)
+
+
+def disturb(policy, size: float = 0.3) -> None:
+    """Move all trained weights off their start, as training would."""
+    draws = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for name in policy.names:
+            for tensor in policy.parameters(name):
+                tensor += size * tensor.std().clamp(min=0.05) * torch.randn(
+                    tensor.shape, generator=draws
+                )
+
+
+def generations(policy, requests, role: str, n: int = 6):
+    return [reply.generation for reply in policy.agent(role).act(requests(n, role))]
+
+
+def rows(found) -> list[list[float]]:
+    return [found.logprobs[k][found.mask[k]].tolist() for k in range(len(found.mask))]
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0])
+@pytest.mark.parametrize("arrangement", ARRANGEMENTS)
+def test_stored_logprobs_equal_recomputed_ones(make_policy, requests, arrangement, temperature):
+    policy = make_policy(arrangement, temperature=temperature)
+    disturb(policy)
+    for role in ("attacker", "defender"):
+        sampled = generations(policy, requests, role)
+        assert len({len(g.prompt_ids) for g in sampled}) == 6
+        recomputed = rows(policy.logprobs(role, sampled))
+        for generation, row in zip(sampled, recomputed, strict=True):
+            assert row == pytest.approx(generation.logprobs, abs=1e-4)
+
+
+def test_stored_logprobs_come_from_the_adapter_that_sampled(make_policy, requests):
+    policy = make_policy("bipolicy")
+    disturb(policy)
+    sampled = generations(policy, requests, "attacker")
+    assert {g.adapter for g in sampled} == {"attacker"}
+    other = rows(policy.logprobs("defender", sampled))
+    base = rows(policy.reference_logprobs("attacker", sampled))
+    own = [list(g.logprobs) for g in sampled]
+    assert max(abs(a - b) for x, y in zip(own, other, strict=True) for a, b in zip(x, y, strict=True)) > 0.05
+    assert max(abs(a - b) for x, y in zip(own, base, strict=True) for a, b in zip(x, y, strict=True)) > 0.05
+
+
+@pytest.mark.parametrize("arrangement", ARRANGEMENTS)
+def test_the_kl_to_the_reference_is_exactly_zero_at_the_start(make_policy, requests, arrangement):
+    policy = make_policy(arrangement)
+    for role in ("attacker", "defender"):
+        sampled = generations(policy, requests, role)
+        own = policy.logprobs(role, sampled)
+        reference = policy.reference_logprobs(role, sampled)
+        assert torch.equal(own.logprobs, reference.logprobs)
+        assert torch.equal(own.mask, reference.mask)
+
+
+def test_the_reference_stays_the_base_while_the_policy_moves(make_policy, requests):
+    for arrangement in ARRANGEMENTS:
+        policy = make_policy(arrangement)
+        sampled = generations(policy, requests, "attacker")
+        before = policy.reference_logprobs("attacker", sampled).logprobs
+        disturb(policy)
+        assert torch.equal(policy.reference_logprobs("attacker", sampled).logprobs, before)
+
+
+def test_rows_do_not_depend_on_the_padding_beside_them(make_policy, requests):
+    policy = make_policy()
+    disturb(policy)
+    sampled = generations(policy, requests, "attacker")
+    sampled[2] = dataclasses.replace(
+        sampled[2], completion_ids=sampled[2].completion_ids[:3], logprobs=sampled[2].logprobs[:3]
+    )
+    together = rows(policy.logprobs("attacker", sampled))
+    for k, generation in enumerate(sampled):
+        alone = rows(policy.logprobs("attacker", [generation]))[0]
+        assert together[k] == pytest.approx(alone, abs=1e-5)
+    assert [len(row) for row in together] == [len(g.completion_ids) for g in sampled]
+
+
+def test_entropy_is_that_of_the_whole_next_token_distribution(make_policy, requests):
+    policy = make_policy(temperature=0.7)
+    generation = generations(policy, requests, "attacker", 1)[0]
+    found = policy.logprobs("attacker", [generation])
+    ids = [*generation.prompt_ids, *generation.completion_ids]
+    with torch.no_grad(), policy.store.using("attacker") as model:
+        logits = model(input_ids=torch.tensor([ids])).logits[0, len(generation.prompt_ids) - 1 : -1]
+    p = torch.softmax(logits.double() / 0.7, -1).numpy()
+    assert found.entropy[0].tolist() == pytest.approx((-p * np.log(p)).sum(-1).tolist(), abs=1e-4)
+
+
+def test_gradients_reach_the_role_that_plays_and_no_other(make_policy, requests):
+    policy = make_policy("bipolicy")
+    sampled = generations(policy, requests, "attacker", 2)
+    policy.logprobs("attacker", sampled).logprobs.sum().backward()
+    policy.reference_logprobs("attacker", sampled)
+    assert any(tensor.grad.abs().sum() > 0 for tensor in policy.parameters("attacker"))
+    assert all(tensor.grad is None for tensor in policy.parameters("defender"))
+    base = [p for key, p in policy.store.base.model.named_parameters() if "lora_" not in key]
+    assert base
+    assert all(p.grad is None and not p.requires_grad for p in base)
+
+
+def test_gradients_survive_the_use_of_another_adapter_before_the_backward_pass(
+    make_policy, requests
+):
+    policy = make_policy("bipolicy")
+    sampled = generations(policy, requests, "attacker", 2)
+    loss = policy.logprobs("attacker", sampled).logprobs.sum()
+    policy.agent("defender").act(requests(2, "defender"))
+    policy.reference_logprobs("attacker", sampled)
+    loss.backward()
+    with_switch = [tensor.grad.clone() for tensor in policy.parameters("attacker")]
+    for tensor in policy.parameters("attacker"):
+        tensor.grad = None
+    policy.logprobs("attacker", sampled).logprobs.sum().backward()
+    for tensor, expected in zip(policy.parameters("attacker"), with_switch, strict=True):
+        assert torch.equal(tensor.grad, expected)
+
+
+@pytest.mark.parametrize("arrangement", ["bipolicy", "shared_full"])
+def test_gradient_checkpointing_changes_memory_and_nothing_else(
+    make_policy, requests, arrangement
+):
+    found = []
+    for checkpointing in (False, True):
+        policy = make_policy(arrangement, gradient_checkpointing=checkpointing)
+        disturb(policy)
+        sampled = generations(policy, requests, "attacker", 3)
+        policy.logprobs("attacker", sampled).logprobs.sum().backward()
+        name = policy.weights_of("attacker")
+        found.append(([g.completion_ids for g in sampled], [t.grad for t in policy.parameters(name)]))
+    (plain_ids, plain), (ids, checked) = found
+    assert ids == plain_ids
+    for a, b in zip(plain, checked, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+def test_samples_of_two_temperatures_in_one_batch_are_refused(make_policy, requests):
+    policy = make_policy()
+    a, b = generations(policy, requests, "attacker", 2)
+    with policy.store.using("attacker") as model:
+        with pytest.raises(RedteamError, match=r"0\.5.*1\.0"):
+            completion_logprobs(
+                model, [a, dataclasses.replace(b, temperature=0.5)], pad_id=0, with_entropy=False
+            )

@@ -1,0 +1,145 @@
+import sys
+
+import pytest
+
+import redteam_env
+from redteam_env import RedteamError, registry
+from redteam_env.resolve import build, require, resolve_agent
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch):
+    """Forget what a test registers."""
+    monkeypatch.setattr(registry, "_local", {})
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Install a distribution of a module and entry points; returns a function that does it."""
+
+    def install(code, entries, *, name="dummy-plugins", module="dummy_plugins"):
+        (tmp_path / f"{module}.py").write_text(code)
+        info = tmp_path / f"{name.replace('-', '_')}-1.2.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
+        (info / "entry_points.txt").write_text(entries)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, module, raising=False)
+
+    return install
+
+
+GOOD = """
+class Shout:
+    def act(self, requests):
+        from redteam_env import Reply
+        return [Reply(text="HEY") for _ in requests]
+
+def shout(role):
+    return Shout()
+"""
+
+
+def test_our_own_plugins_are_found_by_name():
+    assert {"refuse", "comply", "template", "random", "echo"} <= set(registry.names("agents"))
+    assert {"lexical", "wildguard"} <= set(registry.names("judges"))
+    assert "builtin" in registry.names("seeds")
+
+
+def test_an_installed_plugin_stands_beside_ours(installed):
+    installed(GOOD, "[redteam_env.agents]\nshout = dummy_plugins:shout\n")
+    assert "shout" in registry.names("agents")
+    (reply,) = resolve_agent("shout", "defender").act([None])
+    assert reply.text == "HEY"
+    found = {plugin.name: plugin for plugin in registry.found() if plugin.kind == "agents"}
+    assert found["shout"].distribution == "dummy-plugins 1.2"
+    assert found["shout"].target == "dummy_plugins:shout"
+
+
+def test_looking_at_plugins_imports_none(installed):
+    installed("raise SystemExit(3)", "[redteam_env.agents]\nbad = dummy_plugins:bad\n")
+    assert "bad" in registry.names("agents")
+    assert any(plugin.name == "bad" for plugin in registry.found())
+    assert "dummy_plugins" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("raise SystemExit(3)", "SystemExit"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("import no_such_library", "Install what provides 'no_such_library'"),
+        ("", "AttributeError"),
+    ],
+)
+def test_a_broken_plugin_is_named_and_the_others_go_on(installed, code, told):
+    installed(code, "[redteam_env.agents]\nbad = dummy_plugins:bad\n")
+    with pytest.raises(RedteamError) as caught:
+        registry.load("agents", "bad")
+    assert told in str(caught.value)
+    assert "'bad'" in str(caught.value)
+    assert "dummy-plugins" in str(caught.value)
+    assert resolve_agent("refuse", "defender")
+
+
+def test_an_unknown_name_gets_a_guess_and_the_group():
+    with pytest.raises(RedteamError, match="Did you mean 'refuse'") as caught:
+        registry.load("agents", "refus")
+    assert "redteam_env.agents" in str(caught.value)
+
+
+def test_an_unknown_kind_is_named():
+    for ask in (lambda: registry.names("agent"), lambda: registry.load("agent", "x")):
+        with pytest.raises(RedteamError, match="Did you mean 'agents'"):
+            ask()
+    with pytest.raises(RedteamError, match="agent"):
+        redteam_env.register("agent", "x", dict)
+
+
+def test_a_registered_factory_is_used_and_hides_an_installed_one():
+    class Mine:
+        def act(self, requests):
+            return []
+
+    redteam_env.register("agents", "refuse", lambda role: Mine())
+    assert isinstance(resolve_agent("refuse", "attacker"), Mine)
+    assert any(p.distribution == "-" and p.name == "refuse" for p in registry.found())
+
+
+def test_only_callables_can_be_registered():
+    with pytest.raises(RedteamError, match="callable"):
+        redteam_env.register("agents", "mine", 3)
+
+
+def test_options_that_a_factory_refuses_are_named():
+    redteam_env.register("judges", "mine", lambda strict: strict)
+    with pytest.raises(RedteamError, match=r"judge 'mine' .*\['lenient'\]"):
+        build("judges", "mine", lenient=True)
+
+
+def test_an_object_without_the_method_is_named():
+    with pytest.raises(RedteamError, match=r"no method act\(\)"):
+        resolve_agent(object(), "attacker")
+    thing = object()
+    with pytest.raises(RedteamError, match="protocols"):
+        require(thing, "judge", "judge")
+
+
+def test_a_factory_that_returns_no_agent_is_named():
+    redteam_env.register("agents", "nothing", lambda role: None)
+    with pytest.raises(RedteamError, match="'nothing'"):
+        resolve_agent("nothing", "attacker")
+
+
+def test_anothers_agents_package_is_not_taken_for_ours(tmp_path, monkeypatch):
+    package = tmp_path / "agents"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "scripted.py").write_text("def refuse(role): return None")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "agents"]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(RedteamError, match="openai-agents") as caught:
+        registry.load("agents", "refuse")
+    assert str(package) in str(caught.value)
+    assert "environment of its own" in str(caught.value)
