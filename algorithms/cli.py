@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,15 @@ from typing import Any
 import tyro
 
 from algorithms.config import GameConfig, RunConfig, TrainConfig
-from algorithms.rundir import stored_config
-from redteam_env.evaluation import AgentPool, Matchup, compare, crossplay, heldout_setups
+from algorithms.rundir import open_run, stored_config
+from redteam_env.evaluation import (
+    AgentPool,
+    CrossPlay,
+    MemoAgent,
+    compare,
+    crossplay,
+    heldout_setups,
+)
 from redteam_env.game import RedteamError
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.policies import BASE, PolicyConfig
@@ -20,7 +26,8 @@ from redteam_env.report import comparison_report, crossplay_report, make_console
 from redteam_env.seeds.resolve import resolve_seeds
 
 INTERRUPTED = 130
-QUICKSTART_RUN = RunConfig(steps=5, games=12, checkpoint_every=5, out="runs/quickstart")
+QUICKSTART_RUN = RunConfig(steps=5, games=12)
+QUICKSTART_OUT = "runs/quickstart"
 QUICKSTART_POLICY = PolicyConfig(rank=16, max_new_tokens=24)
 QUICKSTART_GAMES = 32
 
@@ -132,7 +139,8 @@ class QuickstartConfig:
         steps: Training steps.
         games: Games a step.
         seed: Seed of everything random.
-        out: The run directory; one that an earlier quickstart wrote is replaced.
+        out: The run directory; by default the first of runs/quickstart, runs/quickstart-2 and so on
+            that is free. A quickstart that was interrupted there goes on.
         json: Print the result as JSON instead of tables.
     """
 
@@ -140,7 +148,7 @@ class QuickstartConfig:
     steps: int = QUICKSTART_RUN.steps
     games: int = QUICKSTART_RUN.games
     seed: int = QUICKSTART_RUN.seed
-    out: str = str(QUICKSTART_RUN.out)
+    out: str | None = None
     json: bool = False
 
 
@@ -163,79 +171,84 @@ def quickstart(argv: Sequence[str]) -> int:
     from algorithms.reinforce_pp import ReinforcePPConfig
     from algorithms.trainer import train as run
 
+    out = options.out or _free_directory(QUICKSTART_OUT)
     config = TrainConfig(
-        run=dataclasses.replace(
-            QUICKSTART_RUN,
+        run=RunConfig(
             steps=options.steps,
             games=options.games,
+            checkpoint_every=options.steps,
             seed=options.seed,
-            out=options.out,
+            out=out,
+            resume=True,
             json=options.json,
         ),
         game=GameConfig(),
         policy=dataclasses.replace(QUICKSTART_POLICY, model=options.model),
         learner=ReinforcePPConfig(lr=2e-4),
     )
-    console = make_console()
     notes = make_console(stderr=True)
-    _clear(Path(options.out))
+    bench = _Bench(config)
+    open_run(config)  # a directory that cannot be used is refused before the long work
     notes.print(f"1/3 Evaluating the untrained {options.model} on held-out requests.")
-    before = _table(config, [BASE])
+    before = bench.crossplay([BASE])
     notes.print(f"2/3 Training both roles against each other, {options.steps} steps.")
     outcome = run(config)
     if not outcome.finished:
-        notes.print(f"Stopped; go on with: redteam-env train --resume --out {options.out}")
+        notes.print(f"Stopped; the same command with --out {out} goes on from here.")
         return INTERRUPTED
     notes.print("3/3 Evaluating the trained attacker and defender on the same requests.")
-    after = _table(config, [BASE, options.out])
-    comparison = compare(_own(before, BASE), _own(after, options.out), seed=options.seed)
+    after = bench.crossplay([BASE, out])
+    comparison = compare(before.cells[BASE, BASE], after.cells[out, out], seed=options.seed)
     if options.json:
-        whole = {"run": options.out, **comparison.to_json(), "crossplay": after.to_json()}
+        whole = {"run": out, **comparison.to_json(), "crossplay": after.to_json()}
         print(json.dumps(whole))  # noqa: T201 - the command's output
         return 0
+    console = make_console()
     console.print(comparison_report(comparison, ("untrained", "trained")))
     console.print(crossplay_report(after))
     console.print(
-        f"Run directory: {options.out} (config.json, metrics.jsonl, episodes/, checkpoints/). "
+        f"Run directory: {out} (config.json, metrics.jsonl, episodes/, checkpoints/). "
         "A few steps on a small model show that the loop works, not that training helps: read the "
         "intervals."
     )
     return 0
 
 
-def _clear(path: Path) -> None:
-    """Remove what an earlier quickstart left, and nothing else."""
-    if not path.exists():
-        return
-    stored = stored_config(path)
-    if stored is None:
-        raise RedteamError(f"{str(path)!r} exists and holds no run; give another --out.")
-    if stored.get("rank") != QUICKSTART_POLICY.rank or path.name != "quickstart":
-        raise RedteamError(
-            f"{str(path)!r} holds a run; quickstart replaces only its own runs/quickstart. Give "
-            "another --out."
+def _free_directory(name: str) -> str:
+    number = 1
+    path = name
+    while Path(path).exists():
+        number += 1
+        path = f"{name}-{number}"
+    return path
+
+
+class _Bench:
+    """The same held-out games for every agent; what was answered once is not asked again."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self._config = config
+        self._source = resolve_seeds(config.game.seeds)
+        self._judge = resolve_judge(config.game.judge, url=config.game.judge_url)
+        self._pool = AgentPool(
+            base=config.policy.model, max_new_tokens=config.policy.max_new_tokens, temperature=0.0
         )
-    shutil.rmtree(path)
+        self._agents: dict[tuple[str, str], MemoAgent] = {}
 
+    def crossplay(self, names: Sequence[str]) -> CrossPlay:
+        """Play all of the named agents against each other."""
+        with progress_bar(visible=not self._config.run.json) as progress:
+            return crossplay(
+                {name: self._agent(name, "attacker") for name in names},
+                {name: self._agent(name, "defender") for name in names},
+                heldout_setups(self._source, QUICKSTART_GAMES, self._config.run.seed),
+                self._judge,
+                game=self._config.game.game(),
+                seed=self._config.run.seed,
+                progress=progress,
+            )
 
-def _table(config: TrainConfig, agents: Sequence[str]) -> Any:
-    source = resolve_seeds(config.game.seeds)
-    judge = resolve_judge(config.game.judge, url=config.game.judge_url)
-    pool = AgentPool(
-        base=config.policy.model, max_new_tokens=config.policy.max_new_tokens, temperature=0.0
-    )
-    with progress_bar(visible=not config.run.json) as progress:
-        return crossplay(
-            {name: pool.agent(name, "attacker") for name in agents},
-            {name: pool.agent(name, "defender") for name in agents},
-            heldout_setups(source, QUICKSTART_GAMES, config.run.seed),
-            judge,
-            game=config.game.game(),
-            seed=config.run.seed,
-            progress=progress,
-        )
-
-
-def _own(table: Any, name: str) -> Matchup:
-    found: Matchup = table.cells[name, name]
-    return found
+    def _agent(self, name: str, role: str) -> MemoAgent:
+        if (name, role) not in self._agents:
+            self._agents[name, role] = MemoAgent(self._pool.agent(name, role))
+        return self._agents[name, role]

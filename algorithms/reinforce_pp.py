@@ -174,7 +174,16 @@ class ReinforcePP:
         )
 
     def load_state(self, state: AlgorithmState) -> None:
-        """Go back to a state that :meth:`state` returned."""
+        """Go back to a state that :meth:`state` returned.
+
+        Raises:
+            RedteamError: If it does not fit these weights, or has updates but no optimiser.
+        """
+        if state.values["updates"] and not state.tensors:
+            raise RedteamError(
+                f"The optimiser state is empty after {state.values['updates']} updates; training "
+                "would not go on as it was. Resume from another checkpoint."
+            )
         self._optimisers.load_state(state.tensors)
         self._updates = int(state.values["updates"])
         self._ema = {role: float(value) for role, value in state.values["ema"].items()}

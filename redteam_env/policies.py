@@ -65,7 +65,7 @@ class PolicyConfig:
     alpha: int | None = None
     targets: str = "all-linear"
     dropout: float = 0.0
-    max_new_tokens: int = 64
+    max_new_tokens: int = 48
     max_prompt_tokens: int = 2048
     temperature: float = 1.0
     generation_batch: int = 64

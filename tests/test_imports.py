@@ -18,7 +18,7 @@ FLOORS = (
     ("game",),
     ("randomness",),
     ("protocols",),
-    ("registry", "display", "packages"),
+    ("registry", "display", "packages", "policies"),
     ("resolve",),
     ("rollout", "seeds", "judges", "worlds"),
     ("envs", "redteam_v0"),
@@ -176,5 +176,6 @@ def test_an_unknown_name_is_an_attribute_error():
         _ = redteam_env.enviroment
 
 
-def test_the_public_names_are_sorted_and_unique():
-    assert list(redteam_env.__all__) == sorted(set(redteam_env.__all__))
+def test_the_public_names_exist_once():
+    assert len(redteam_env.__all__) == len(set(redteam_env.__all__))
+    assert [name for name in redteam_env.__all__ if not hasattr(redteam_env, name)] == []

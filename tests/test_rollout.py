@@ -294,8 +294,8 @@ def test_turns_without_tokens_are_not_trained_on():
 
 def test_a_seed_over_the_limit_stops_before_anybody_acts():
     talkers = agents()
-    long = Seed(id="long", text="x" * 11, harmful=True)
+    long = Seed(id="long", text="x" * 21, harmful=True)
     games = [*setups(1), GameSetup(seed=long, rewritten=True, path=("x",), group=0)]
     with pytest.raises(RedteamError, match="'long'"):
-        play(games, talkers, HashJudge(), game=Game(max_seed_chars=10))
+        play(games, talkers, HashJudge(), game=Game(max_seed_chars=20))
     assert talkers[ATTACKER].calls == talkers[DEFENDER].calls == []

@@ -184,7 +184,7 @@ class LoraPolicy:
         Raises:
             RedteamError: If they belong to another base or arrangement, or do not fit.
         """
-        card = read_card(directory / POLICY_FILE)
+        card = read_card(directory / POLICY_FILE, ("arrangement", "versions"))
         check_base(directory, card, self.store.base)
         if card["arrangement"] != self.config.arrangement:
             raise RedteamError(
@@ -214,11 +214,15 @@ def make_codec(base: LoadedModel, config: PolicyConfig) -> ChatCodec:
     return ChatCodec(base.tokenizer, stop_ids=base.stop_ids, max_prompt_tokens=limit)
 
 
-def read_card(file: Path) -> dict[str, Any]:
+def read_card(file: Path, needed: Sequence[str] = ()) -> dict[str, Any]:
     """Read the JSON card beside saved weights.
 
+    Args:
+        file: The card.
+        needed: Keys it must have.
+
     Raises:
-        RedteamError: If it is missing or no JSON object.
+        RedteamError: If it is missing, no JSON object, or lacks a key.
     """
     try:
         card = json.loads(file.read_text(encoding="utf-8"))
@@ -228,6 +232,11 @@ def read_card(file: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(card, dict):
         raise RedteamError(f"{str(file)!r} is no JSON object; it was altered.")
+    missing = [key for key in needed if key not in card]
+    if missing:
+        raise RedteamError(
+            f"{str(file)!r} lacks {missing}; it was altered, or written by another version."
+        )
     return card
 
 

@@ -40,7 +40,7 @@ class PolicyPool:
         self,
         *,
         base: str | None = None,
-        max_new_tokens: int = 64,
+        max_new_tokens: int = 48,
         temperature: float = 0.0,
         batch: int = 64,
         device: str = "auto",
@@ -89,7 +89,8 @@ class PolicyPool:
         return self._agent(self._model(spec, None), BASE)
 
     def _from_policy(self, directory: Path, role: str) -> ModelAgent:
-        card = read_card(directory / POLICY_FILE)
+        card = read_card(directory / POLICY_FILE, ("weights", "full", "model", "revision"))
+        self._base = self._base or card["model"]
         name = card["weights"].get(role)
         if name is None:
             raise RedteamError(f"{str(directory)!r} has no weights for the role {role!r}.")
@@ -115,7 +116,7 @@ class PolicyPool:
             loaded = self._model(str(model), None if self._base else card.get("revision"))
             if "base_fingerprint" in card:
                 check_base(directory, card, loaded.store.base)
-            name = f"adapter_{len(self._adapters)}"
+            name = f"adapter_{len(loaded.store.versions)}"  # counts those that did not load, too
             loaded.store.load(name, directory)
             loaded.store.versions[name] = int(card.get("version", 0))
             self._adapters[key] = (loaded, name)

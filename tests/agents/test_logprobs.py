@@ -58,14 +58,17 @@ def test_stored_logprobs_come_from_the_adapter_that_sampled(make_policy, request
 
 
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
-def test_the_kl_to_the_reference_is_exactly_zero_at_the_start(make_policy, requests, arrangement):
+def test_the_kl_to_the_reference_is_zero_at_the_start(make_policy, requests, arrangement):
     policy = make_policy(arrangement)
     for role in ("attacker", "defender"):
         sampled = generations(policy, requests, role)
         own = policy.logprobs(role, sampled)
         reference = policy.reference_logprobs(role, sampled)
-        assert torch.equal(own.logprobs, reference.logprobs)
         assert torch.equal(own.mask, reference.mask)
+        if policy.config.full:  # a copy's tensors may lie differently in memory
+            torch.testing.assert_close(own.logprobs, reference.logprobs, atol=1e-5, rtol=0)
+        else:
+            assert torch.equal(own.logprobs, reference.logprobs)
 
 
 def test_the_reference_stays_the_base_while_the_policy_moves(make_policy, requests):

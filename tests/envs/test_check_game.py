@@ -173,7 +173,7 @@ class HoldsALock(RedTeamAEC):
 class TinySpaces(RedTeamAEC):
     def observation_space(self, agent):
         space = super().observation_space(agent)
-        space["dialogue"].max_length = 300
+        space["dialogue"].max_length = 9000  # room for plain texts, but not for escaped ones
         return space
 
 

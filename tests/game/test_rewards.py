@@ -154,6 +154,16 @@ def test_format_pays_only_seats_that_must_think():
     assert "format" not in kept.components["defender_0"]
 
 
+def test_one_untidy_turn_of_several_loses_the_format():
+    game = Game(exchanges=2, thinking={"attacker_0": Thinking.REQUIRED})
+    good, untidy = "<think>t</think><answer>a</answer>", "<answer>a</answer>"
+    state = game.start(Seed(id="s", text="seed", harmful=True), rewritten=True)
+    for text in (good, "answer", untidy, "answer"):
+        state = game.apply(state, text)
+    episode = game.finish(state, verdict_of(True, True, False))
+    assert episode.components["attacker_0"]["format"] == -1
+
+
 @given(tables, st.sampled_from(["attacker_0", "defender_0"]), st.booleans(), st.booleans())
 def test_a_forfeit_pays_the_least_the_table_can_give(table, seat, must_think, seed_harmful):
     rule = Thinking.REQUIRED if must_think else Thinking.OPTIONAL

@@ -1,0 +1,183 @@
+"""Base models: what loads, what identifies one, and what is refused with which cure."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from tiny_models import save_tiny, tiny_qwen
+
+from agents import models
+from agents.lora.policy import make_codec
+from agents.models import canonical, choose_device, fingerprint, load_base, locate
+from redteam_env.cli.main import main
+from redteam_env.game import RedteamError
+from redteam_env.policies import PolicyConfig
+
+
+@pytest.fixture
+def copy_of(tiny_model, tmp_path):
+    """A copy of the tiny model to damage."""
+    return shutil.copytree(tiny_model, tmp_path / "copy")
+
+
+def test_a_local_directory_loads_frozen_and_ready_to_generate(tiny_model):
+    loaded = load_base(str(tiny_model), device="cpu")
+    assert not any(p.requires_grad for p in loaded.model.parameters())
+    assert not loaded.model.training
+    assert loaded.model.dtype == torch.float32
+    assert loaded.stop_ids == (258,)
+    assert loaded.spec == str(tiny_model)
+
+
+def test_a_relative_path_is_remembered_as_an_absolute_one(tiny_model, monkeypatch):
+    monkeypatch.chdir(tiny_model.parent)
+    assert load_base("tiny", device="cpu").spec == str(tiny_model)
+    assert canonical("smollm2") == "smollm2"
+    assert canonical("owner/name") == "owner/name"
+
+
+def test_known_names_and_hub_ids_are_recognised_without_fetching(monkeypatch, tmp_path):
+    monkeypatch.setattr(models, "get_smollm2", lambda: tmp_path)
+    assert locate("smollm2") == str(tmp_path)
+    assert locate("Qwen/Qwen2.5-0.5B-Instruct") == "Qwen/Qwen2.5-0.5B-Instruct"
+
+
+@pytest.mark.parametrize("spec", ["nowhere", "", "  ", "/no/where", "a/b/c", "../x", "~/nowhere", "a/"])
+def test_what_is_no_model_is_an_error_that_says_what_is(spec):
+    with pytest.raises(RedteamError, match=r"Unknown model.*smollm2.*directory.*owner/name"):
+        locate(spec)
+
+
+def test_a_directory_that_is_no_model_is_an_error_that_names_it(tmp_path):
+    with pytest.raises(RedteamError, match=rf"{tmp_path}.*config\.json"):
+        load_base(str(tmp_path))
+
+
+@pytest.mark.parametrize("damage", ["weights missing", "weights cut", "config", "tokenizer"])
+def test_a_damaged_model_is_an_error_that_names_it(copy_of, damage):
+    weights = copy_of / "model.safetensors"
+    if damage == "weights missing":
+        weights.unlink()
+    elif damage == "weights cut":
+        weights.write_bytes(weights.read_bytes()[:500])
+    elif damage == "config":
+        (copy_of / "config.json").write_text("{")
+    else:
+        (copy_of / "tokenizer.json").write_text("{")
+    with pytest.raises(RedteamError, match=rf"{copy_of}.*cannot be loaded"):
+        load_base(str(copy_of), device="cpu")
+
+
+def test_a_model_of_unknown_architecture_is_an_error_that_names_it(copy_of):
+    config = json.loads((copy_of / "config.json").read_text())
+    config.update(model_type="nobodys", architectures=["Nobodys"])
+    (copy_of / "config.json").write_text(json.dumps(config))
+    with pytest.raises(RedteamError, match="cannot be loaded"):
+        load_base(str(copy_of), device="cpu")
+
+
+def test_a_model_without_chat_template_is_refused_with_the_cure(copy_of):
+    (copy_of / "chat_template.jinja").unlink()
+    loaded = load_base(str(copy_of), device="cpu")
+    with pytest.raises(RedteamError, match=rf"{copy_of}.*no chat template.*instruct"):
+        make_codec(loaded, PolicyConfig(model=str(copy_of)))
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:77", "", "gpu"])
+def test_a_device_that_is_not_there_is_an_error_that_lists_what_is_allowed(device):
+    with pytest.raises(RedteamError, match=r"Allowed: auto, cpu, cuda"):
+        choose_device(device)
+
+
+def test_the_fingerprint_tells_models_apart_and_knows_one_in_another_format(
+    tiny_model, other_model
+):
+    own = load_base(str(tiny_model), device="cpu").fingerprint
+    assert load_base(str(tiny_model), device="cpu", dtype="bfloat16").fingerprint == own
+    assert load_base(str(other_model), device="cpu").fingerprint != own
+
+
+def test_the_full_fingerprint_sees_a_single_changed_value():
+    model = tiny_qwen()
+    before = fingerprint(model, full=True)
+    with torch.no_grad():
+        model.model.layers[1].mlp.down_proj.weight[3, 5] += 1e-6
+    assert fingerprint(model, full=True) != before
+
+
+def test_models_list_names_what_needs_no_hub(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("REDTEAM_ENV_CACHE", str(tmp_path))
+    assert main(["models", "list"]) == 0
+    shown = capsys.readouterr().out
+    assert "smollm2" in shown
+    assert "not fetched yet" in shown
+    assert main(["models", "list", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["name"], row["cached"]) for row in rows] == [("smollm2", False)]
+    assert "Apache-2.0" in rows[0]["what"]
+
+
+def test_models_get_describes_a_local_model(capsys, tiny_model):
+    assert main(["models", "get", str(tiny_model), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["architecture"] == "Qwen2ForCausalLM"
+    assert facts["parameters"] == sum(p.numel() for p in tiny_qwen().parameters())
+    assert facts["directory"] == facts["model"] == str(tiny_model)
+    assert main(["models", "get", str(tiny_model)]) == 0
+    assert facts["fingerprint"] in capsys.readouterr().out
+
+
+def test_models_get_refuses_what_is_no_model_in_one_line(capsys, copy_of):
+    assert main(["models", "get", "nowhere"]) == 2
+    (copy_of / "chat_template.jinja").unlink()
+    assert main(["models", "get", str(copy_of)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert "'nowhere'" in lines[0]
+    assert "no chat template" in lines[1]
+
+
+def test_a_failed_conversion_is_an_error_and_leaves_nothing_behind(monkeypatch, tmp_path):
+    def full(*_, **__):
+        raise OSError("no space left")
+
+    monkeypatch.setenv("REDTEAM_ENV_CACHE", str(tmp_path))
+    monkeypatch.setattr(models, "fetch", lambda member: tmp_path / "model.gguf")
+    monkeypatch.setattr(models.AutoTokenizer, "from_pretrained", full)
+    with pytest.raises(RedteamError, match=r"no space left.*REDTEAM_ENV_CACHE"):
+        load_base("smollm2", device="cpu")
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.registry
+@pytest.mark.timeout(1200)
+def test_smollm2_is_fetched_and_converted_once_and_speaks(capsys):
+    """Uses the cache that REDTEAM_ENV_CACHE names, and fills it."""
+    assert main(["models", "get", "smollm2", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["model"] == "smollm2"
+    assert 134e6 < facts["parameters"] < 135e6
+    directory = models.smollm2_directory()
+    written = {path: path.stat().st_mtime_ns for path in directory.iterdir()}
+    again = load_base("smollm2", device="cpu")
+    assert again.fingerprint == facts["fingerprint"]
+    assert {path: path.stat().st_mtime_ns for path in directory.iterdir()} == written
+    codec = make_codec(again, PolicyConfig())
+    prompt = codec.encode(
+        [
+            {"role": "system", "content": "You are a helpful assistant."},
+            {"role": "user", "content": "What is the capital of France?"},
+        ]
+    )
+    with torch.no_grad():
+        ids = again.model.generate(
+            torch.tensor([prompt]), max_new_tokens=12, do_sample=False, pad_token_id=codec.pad_id
+        )[0, len(prompt) :]
+    assert "Paris" in codec.decode(ids.tolist())
+
+
+def test_save_tiny_writes_what_load_base_reads_in_every_style(style, tmp_path):
+    loaded = load_base(str(save_tiny(tmp_path / "m", style=style)), device="cpu")
+    assert make_codec(loaded, PolicyConfig(max_new_tokens=8)).stop_ids >= {258}

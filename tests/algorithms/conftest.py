@@ -1,0 +1,92 @@
+"""Tiny models on disk and tiny runs: a few short games of a model that is trained in milliseconds."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tiny_models import save_prompts, save_tiny
+from training_doubles import WordJudge, words_source
+
+from algorithms.config import GameConfig, RunConfig, TrainConfig
+from algorithms.reinforce_pp import ReinforcePPConfig
+from redteam_env import registry
+from redteam_env.policies import PolicyConfig
+
+PARTS = {
+    "run": RunConfig,
+    "game": GameConfig,
+    "policy": PolicyConfig,
+    "learner": ReinforcePPConfig,
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory) -> Path:
+    """A tiny random Qwen2 directory whose outputs can learn."""
+    return save_tiny(tmp_path_factory.mktemp("models") / "tiny", scale=0.15)
+
+
+@pytest.fixture(scope="session")
+def prompts(tmp_path_factory) -> Path:
+    """Instruction texts of a few bytes."""
+    return save_prompts(tmp_path_factory.mktemp("prompts"))
+
+
+@pytest.fixture(autouse=True)
+def doubles(monkeypatch):
+    """Register a judge and a seed source under the name ``words``; returns ``register``."""
+    monkeypatch.setattr(registry, "_local", dict(registry._local))
+    registry.register("judges", "words", WordJudge)
+    registry.register("seeds", "words", words_source)
+    return registry.register
+
+
+@pytest.fixture
+def tiny_config(tiny_model, prompts, tmp_path) -> Callable[..., TrainConfig]:
+    """Return a maker of tiny runs; options of all components side by side, as on the command line."""
+
+    def make(**options) -> TrainConfig:
+        flat = {
+            "steps": 2,
+            "games": 8,
+            "checkpoint_every": 1,
+            "json": True,
+            "seeds": "words",
+            "judge": "words",
+            "prompts": str(prompts),
+            "model": str(tiny_model),
+            "rank": 4,
+            "max_new_tokens": 6,
+            "device": "cpu",
+            "lr": 1e-3,
+            "out": str(tmp_path / "run"),
+            **options,
+        }
+        parts = {}
+        for name, kind in PARTS.items():
+            names = {field.name for field in dataclasses.fields(kind)} & set(flat)
+            parts[name] = kind(**{field: flat.pop(field) for field in names})
+        assert not flat, f"no such option: {sorted(flat)}"
+        return TrainConfig(**parts)
+
+    return make
+
+
+@pytest.fixture
+def arguments(tiny_config) -> Callable[..., list[str]]:
+    """Return a maker of the command line of a tiny run, with further words behind it."""
+
+    def make(*more: str, **options) -> list[str]:
+        config = tiny_config(**options)
+        words = ["train"]
+        for part in (config.run, config.game, config.policy, config.learner):
+            for field in dataclasses.fields(part):
+                value = getattr(part, field.name)
+                if value == field.default:
+                    continue
+                option = f"--{field.name.replace('_', '-')}"
+                words += [option] if value is True else [option, str(value)]
+        return [*words, *more]
+
+    return make
