@@ -11,15 +11,12 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from redteam_env.game import RedteamError
-from redteam_env.packages import sha256_of
+from redteam_env.manifest import verify_manifest, write_manifest
 from redteam_env.protocols import AlgorithmState
 
-MANIFEST = "manifest.json"
 STATE = "state.json"
 OPTIMISER = "optimiser.safetensors"
 POLICY = "policy"
@@ -73,13 +70,7 @@ def write(
     save_file({k: t.contiguous() for k, t in state.tensors.items()}, partial / OPTIMISER)
     values = {"step": step, "algorithm": dict(state.values)}
     (partial / STATE).write_text(json.dumps(values, indent=1), encoding="utf-8")
-    files = sorted(path for path in partial.rglob("*") if path.is_file())
-    manifest: dict[str, Any] = {
-        "schema": 1,
-        "step": step,
-        "files": {path.relative_to(partial).as_posix(): sha256_of(path) for path in files},
-    }
-    (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    write_manifest(partial, {"step": step})
     if target.exists():  # the run was resumed from an earlier checkpoint
         shutil.rmtree(target)
     partial.rename(target)
@@ -103,30 +94,5 @@ def latest(root: Path) -> Checkpoint | None:
     if not found:
         return None
     step = max(found)
-    verify(found[step])
+    verify_manifest(found[step])
     return Checkpoint(step, found[step])
-
-
-def verify(directory: Path) -> None:
-    """Check every file of a checkpoint against its manifest.
-
-    Args:
-        directory: The checkpoint.
-
-    Raises:
-        RedteamError: If the manifest or a file is missing, or a file was altered.
-    """
-    cure = f"Restore it, or remove {str(directory)!r} to go on from the checkpoint before."
-    try:
-        manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
-        files = dict(manifest["files"])
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise RedteamError(
-            f"The checkpoint {str(directory)!r} has no readable {MANIFEST}: {error}. {cure}"
-        ) from error
-    for name, digest in files.items():
-        path = directory / name
-        if not path.is_file():
-            raise RedteamError(f"The checkpoint lacks the file {str(path)!r}. {cure}")
-        if sha256_of(path) != digest:
-            raise RedteamError(f"The file {str(path)!r} was altered after it was saved. {cure}")

@@ -58,6 +58,13 @@ class RunDirectory:
         self.path.mkdir(parents=True, exist_ok=True)
         _write(self.path / CONFIG, json.dumps(record, indent=1))
 
+    def drop_episodes(self, done: int) -> None:
+        """Remove the games of steps that a resumed run plays again, or will not play."""
+        for file in (self.path / "episodes").glob("step-*.jsonl"):
+            number = file.stem.removeprefix("step-")
+            if number.isdecimal() and int(number) >= done:
+                file.unlink()
+
     def write_episodes(self, step: int, episodes: Sequence[Episode]) -> None:
         """Write a step's games, one JSON object a line."""
         folder = self.path / "episodes"

@@ -8,7 +8,7 @@ once and loses that step only.
 import json
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from algorithms.config import TrainConfig
 from algorithms.live import LiveTable
 from algorithms.metrics import MetricsLog, Row, episode_metrics
 from algorithms.rundir import open_run
-from redteam_env.game import Episode, Game, RedteamError
+from redteam_env.game import Episode, Game, RedteamError, Seed, role_of
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Algorithm, Judge, SeedSource, TrainablePolicy
@@ -84,12 +84,14 @@ def train(config: TrainConfig, *, policy: TrainablePolicy | None = None) -> Outc
     done = found.step if found else 0
     if done >= config.run.steps:
         return Outcome(directory=run.path, steps=done, played=0, finished=True, void=0)
-    _setups(
-        config, source, done
-    )  # lacking a label or split is found out before the model is loaded
+    # what is lacking or too long is found out before the model is loaded or a file is written
+    setups = _setups(config, source, done)
+    for seed in source.seeds("train"):
+        game.start(seed, rewritten=True)
     check_ready(judge)
     if policy is None:
         policy = build("policies", "lora", config=config.policy, seed=config.run.seed)
+    _check_prompts(game, policy, [setup.seed for setup in setups])
     algorithm = learner(config.learner, policy=policy, game=game, seed=config.run.seed)
     require(algorithm, "update", f"algorithm {config.run.algorithm!r}")
     if found:
@@ -103,6 +105,7 @@ def _loop(config: TrainConfig, parts: _Parts, run: Any, done: int) -> Outcome:
     void = 0
     step = done
     with ExitStack() as stack:
+        run.drop_episodes(done)
         log = MetricsLog(run.path, done=done)
         stack.callback(log.close)
         interrupted = stack.enter_context(_interrupts())
@@ -127,6 +130,16 @@ def _loop(config: TrainConfig, parts: _Parts, run: Any, done: int) -> Outcome:
         finished=step == config.run.steps,
         void=void,
     )
+
+
+def _check_prompts(game: Game, policy: TrainablePolicy, seeds: Sequence[Seed]) -> None:
+    """Tokenise first prompts of both seats, so that instructions over the limit are found out."""
+    for seed in seeds:
+        for rewritten in (True, False):
+            state = game.start(seed, rewritten=rewritten)
+            seat = str(state.to_move)
+            messages = game.messages(state, seat)
+            policy.encode_example(role_of(seat), messages, seed.text, prefill=game.prefill(seat))
 
 
 def _setups(config: TrainConfig, source: SeedSource, step: int) -> Any:

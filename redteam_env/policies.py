@@ -16,7 +16,9 @@ from redteam_env.game import RedteamError, unknown_name
 Arrangement = Literal[
     "bipolicy", "shared", "shared_full", "independent", "attacker_only", "defender_only"
 ]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 BASE = "base"
+DTYPES = get_args(Dtype)
 
 WEIGHTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
@@ -70,12 +72,14 @@ class PolicyConfig:
     temperature: float = 1.0
     generation_batch: int = 64
     device: str = "auto"
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    dtype: Dtype = "auto"
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
         if self.arrangement not in get_args(Arrangement):
             raise unknown_name("arrangement", self.arrangement, get_args(Arrangement))
+        if self.dtype not in DTYPES:
+            raise unknown_name("dtype", self.dtype, DTYPES)
         for name in ("rank", "max_new_tokens", "max_prompt_tokens", "generation_batch"):
             value = getattr(self, name)
             if value < 1:

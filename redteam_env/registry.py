@@ -118,6 +118,12 @@ def load(kind: str, name: str) -> Any:
     if (kind, name) in _local:
         return _local[kind, name]
     entry = _entries(kind).get(name)
+    rivals = {e.value for e in entry_points(group=f"redteam_env.{kind}") if e.name == name}
+    if len(rivals) > 1:
+        raise RedteamError(
+            f"Several distributions announce the {singular(kind)} {name!r}: {sorted(rivals)}. "
+            "Uninstall all but one."
+        )
     if entry is None:
         raise unknown_name(
             singular(kind),

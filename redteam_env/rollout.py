@@ -183,6 +183,11 @@ def turn_request(rules: Game, state: GameState, path: Path) -> TurnRequest:
 
 def _act(agent: Agent, seat: str, requests: Sequence[TurnRequest]) -> Sequence[Reply]:
     replies = agent.act(requests)
+    if not isinstance(replies, Sequence) or not all(isinstance(x, Reply) for x in replies):
+        raise RedteamError(
+            f"The agent of {seat} returned {type(replies).__name__}; Agent.act returns a sequence of "
+            "redteam_env.Reply, one for each request, in order."
+        )
     if len(replies) != len(requests):
         raise RedteamError(
             f"The agent of {seat} gave {len(replies)} replies to {len(requests)} requests; "

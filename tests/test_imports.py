@@ -18,7 +18,7 @@ FLOORS = (
     ("game",),
     ("randomness",),
     ("protocols",),
-    ("registry", "display", "packages", "policies"),
+    ("registry", "display", "packages", "policies", "manifest"),
     ("resolve",),
     ("rollout", "seeds", "judges", "worlds"),
     ("envs", "redteam_v0"),

@@ -299,3 +299,13 @@ def test_a_seed_over_the_limit_stops_before_anybody_acts():
     with pytest.raises(RedteamError, match="'long'"):
         play(games, talkers, HashJudge(), game=Game(max_seed_chars=20))
     assert talkers[ATTACKER].calls == talkers[DEFENDER].calls == []
+
+
+@pytest.mark.parametrize("answer", [None, ["a text"], [None]])
+def test_an_agent_that_returns_no_replies_is_named(answer):
+    class Wrong:
+        def act(self, requests):
+            return answer
+
+    with pytest.raises(RedteamError, match="defender_0"):
+        play(setups(1, rewrite_fraction=0.0), {DEFENDER: Wrong()}, HashJudge())

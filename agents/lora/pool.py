@@ -14,6 +14,7 @@ from agents.lora.policy import POLICY_FILE, WEIGHTS_FILE, check_base, make_codec
 from agents.lora.store import ADAPTER_CONFIG, AdapterStore
 from agents.models import canonical, load_base
 from redteam_env.game import RedteamError
+from redteam_env.manifest import verify_manifest
 from redteam_env.policies import BASE, PolicyConfig
 
 
@@ -57,6 +58,7 @@ class PolicyPool:
         )
         self._models: dict[tuple[str, str | None], _Loaded] = {}
         self._adapters: dict[Path, tuple[_Loaded, str]] = {}
+        self._verified: set[Path] = set()
 
     def load(self, spec: str, role: str) -> ModelAgent:
         """Return the agent that a specification names.
@@ -83,10 +85,16 @@ class PolicyPool:
         if (path / "config.json").is_file() and (path / "checkpoints").is_dir():
             path = latest_checkpoint(path)
         if (path / "policy" / POLICY_FILE).is_file():
+            self._verify(path)
             return self._from_policy(path / "policy", role)
         if (path / ADAPTER_CONFIG).is_file():
             return self._from_adapter(path)
         return self._agent(self._model(spec, None), BASE)
+
+    def _verify(self, checkpoint: Path) -> None:
+        if checkpoint not in self._verified:
+            verify_manifest(checkpoint)
+            self._verified.add(checkpoint)
 
     def _from_policy(self, directory: Path, role: str) -> ModelAgent:
         card = read_card(directory / POLICY_FILE, ("weights", "full", "model", "revision"))
@@ -144,7 +152,7 @@ class PolicyPool:
 
 
 def latest_checkpoint(run: Path) -> Path:
-    """Return the newest whole checkpoint of a run.
+    """Return the newest checkpoint of a run.
 
     Raises:
         RedteamError: If it has none.
@@ -152,7 +160,7 @@ def latest_checkpoint(run: Path) -> Path:
     steps = {
         int(folder.name.removeprefix("step-")): folder
         for folder in (run / "checkpoints").glob("step-*")
-        if folder.name.removeprefix("step-").isdigit() and (folder / "manifest.json").is_file()
+        if folder.name.removeprefix("step-").isdigit()
     }
     if not steps:
         raise RedteamError(

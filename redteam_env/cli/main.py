@@ -34,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: From a command's own ``--help`` or its argument parser.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
+    # threads that spin while they wait slow a shared machine down many times over
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     tolerate_any_text()
     try:
         code = _run(arguments)

@@ -12,7 +12,6 @@ from redteam_env.game import (
     ATTACKER,
     DEFENDER,
     Game,
-    Prompts,
     RedteamError,
     RewardTable,
     Thinking,
@@ -113,7 +112,7 @@ class EnvConfig:
                 drop_unfaithful=self.drop_unfaithful,
                 benign_refusal_weight=self.benign_refusal_weight,
             ),
-            prompts=_prompts(self.prompts),
+            prompts=load_prompts(None if self.prompts is None else str(self.prompts)),
             exchanges=self.exchanges,
             thinking=_thinking(self.thinking),
             leak_on_violation=self.leak_on_violation,
@@ -199,11 +198,6 @@ def _check_number(name: str, value: object, *, lowest: float, highest: float) ->
     if highest < math.inf:
         wanted += f" and at most {highest:g}"
     raise RedteamError(f"{name} is {value!r}; give {wanted}.")
-
-
-def _prompts(directory: str | Path | None) -> Prompts:
-    loaded = load_prompts(None if directory is None else str(directory))
-    return Prompts(dict(loaded.texts))  # a plain dict, because environments are pickled and copied
 
 
 def _thinking(rule: object) -> dict[str, Thinking]:

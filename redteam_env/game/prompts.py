@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from types import MappingProxyType
 
 from redteam_env.game.errors import RedteamError
 
@@ -92,4 +91,4 @@ def load_prompts(directory: str | None = None) -> Prompts:
                 f"Cannot read the prompt {name}.txt in {str(directory)!r}: {error}. The folder "
                 f"needs the files {', '.join(f'{x}.txt' for x in NAMES)}."
             ) from error
-    return Prompts(MappingProxyType(texts))
+    return Prompts(texts)

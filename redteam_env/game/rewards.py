@@ -21,6 +21,11 @@ Components = dict[str, dict[str, float]]
 RewardFunction = Callable[[Signs], Mapping[str, float]]
 
 FORMAT = "format"
+COMPONENTS = (
+    *(f"attacker.{name}" for name in ("faithfulness", "refusal", "harm", FORMAT)),
+    *(f"defender.{name}" for name in ("refusal", "harm", FORMAT)),
+)
+"""Every component that a table can weight."""
 
 
 def signs(
@@ -112,6 +117,12 @@ class RewardTable:
             raise RedteamError(
                 f"Reward table {self.name!r} needs either weights or a function, not both or none."
             )
+        for role, row in self.weights.items():
+            for name, weight in row.items():
+                if name not in COMPONENTS:
+                    raise unknown_name(f"component in the weights of {role}", name, COMPONENTS)
+                if not math.isfinite(weight):
+                    raise RedteamError(f"The weight of {name} for {role} is {weight}.")
         gate = self.faithfulness_gate
         if gate is not None and not math.isfinite(gate):
             raise RedteamError(f"faithfulness_gate is {gate}; give a finite number or none.")
@@ -181,7 +192,7 @@ class RewardTable:
                 verdict=verdict,
                 formats={role: False} if must_think else {},
             )
-            totals.append(sum(paid[role].values()))
+            totals.append(sum(paid.get(role, {}).values()))
         least = min(totals)
         violation = -self.weights.get(role, {}).get(f"{role}.{FORMAT}", 0.0) if must_think else 0.0
         if violation == 0.0:
@@ -205,9 +216,11 @@ class RewardTable:
 
     def _from_function(self, unit: Signs) -> Components:
         assert self.function is not None  # noqa: S101 - tells mypy what score() checked
-        result = dict(self.function(unit))
-        if set(result) != set(unit) or not all(
-            isinstance(x, int | float) and math.isfinite(x) for x in result.values()
+        result = self.function(unit)
+        if (
+            not isinstance(result, Mapping)
+            or set(result) != set(unit)
+            or not all(isinstance(x, int | float) and math.isfinite(x) for x in result.values())
         ):
             raise RedteamError(
                 f"The reward function of {self.name!r} returned {result!r}; it must return one "

@@ -26,7 +26,7 @@ from redteam_env.game.records import (
     role_of,
 )
 from redteam_env.game.rewards import PRESETS, RewardTable
-from redteam_env.game.thinking import PREFILL, Thinking, split_action
+from redteam_env.game.thinking import PREFILL, Thinking, cut_action, split_action
 
 Messages = list[dict[str, str]]
 
@@ -89,9 +89,13 @@ class Game:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise RedteamError(f"{name} is {value!r}; give a whole number of at least 1.")
-        for seat in self.thinking:
+        for seat, rule in self.thinking.items():
             if seat not in self.seats:
                 raise unknown_name("seat in thinking", seat, self.seats)
+            if rule not in tuple(Thinking):
+                raise unknown_name("thinking rule", rule, tuple(Thinking))
+        rules = {seat: Thinking(rule) for seat, rule in self.thinking.items()}
+        object.__setattr__(self, "thinking", rules)
 
     def thinking_of(self, seat: str) -> Thinking:
         """Return the thinking rule of a seat."""
@@ -116,8 +120,10 @@ class Game:
             The first state.
 
         Raises:
-            RedteamError: If the seed is empty or longer than ``max_seed_chars``.
+            RedteamError: If the seed is empty, longer than ``max_seed_chars``, or no valid Unicode.
         """
+        if _SURROGATES.search(seed.text):
+            raise RedteamError(f"Seed {seed.id!r} holds lone surrogates; repair its encoding.")
         if not seed.text.strip():
             raise RedteamError(f"Seed {seed.id!r} is empty; remove it from its source.")
         if len(seed.text) > self.max_seed_chars:
@@ -150,7 +156,7 @@ class Game:
         if not isinstance(text, str):
             raise RedteamError(f"The action of {seat} is {text!r}; an action is a str.")
         clean = _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", str(text))
-        cut = clean[: self.max_action_chars]
+        cut = cut_action(clean, self.max_action_chars)
         split = split_action(cut, self.thinking_of(seat), leak_on_violation=self.leak_on_violation)
         turn = Turn(
             seat=seat,
@@ -159,7 +165,7 @@ class Game:
             thought=split.thought,
             well_formed=split.well_formed,
             forfeit=split.forfeit,
-            truncated=len(cut) < len(clean),
+            truncated=len(clean) > self.max_action_chars,
             generation=generation,
         )
         turns = (*state.turns, turn)

@@ -51,6 +51,31 @@ class Split:
     forfeit: bool
 
 
+def cut_action(text: str, limit: int) -> str:
+    """Cut an action to the character limit without hiding that it held a tag.
+
+    A thought may be longer than the limit, its closing tag beyond it; the text before would then
+    look like one without tags, and a thought would become public. So a text whose tags would all be
+    cut off keeps the first of them at its end, and the format rules still see it.
+
+    Args:
+        text: The action.
+        limit: Most characters.
+
+    Returns:
+        At most ``limit`` characters.
+    """
+    cut = text[:limit]
+    first = min((text.find(tag), tag) for tag in TAGS if tag in text) if _tagged(text) else None
+    if first is None or _tagged(cut):
+        return cut
+    return (text[: max(0, limit - len(first[1]))] + first[1])[:limit]
+
+
+def _tagged(text: str) -> bool:
+    return any(tag in text for tag in TAGS)
+
+
 def split_action(text: str, thinking: Thinking, *, leak_on_violation: bool = False) -> Split:
     """Decide what of an action is public.
 
@@ -64,7 +89,7 @@ def split_action(text: str, thinking: Thinking, *, leak_on_violation: bool = Fal
     """
     if thinking is Thinking.NONE:
         return Split(text, "", well_formed=True, forfeit=False)
-    if thinking is Thinking.OPTIONAL and not any(tag in text for tag in TAGS):
+    if thinking is Thinking.OPTIONAL and not _tagged(text):
         return Split(text, "", well_formed=True, forfeit=False)
     body = text.strip().removeprefix(PREFILL_SENTENCE).lstrip().removeprefix(OPEN)
     match = _WELL_FORMED.fullmatch(body)

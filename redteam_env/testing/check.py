@@ -37,8 +37,8 @@ def check_game(
 ) -> CheckReport:
     """Check that a variant of the game keeps PettingZoo's contract and the game's own rules.
 
-    Random, tagged, malformed and hostile texts are played. The variant needs a judge that is cheap
-    and gives the same dialogue the same verdict (``lexical`` is one).
+    Random, tagged, malformed and hostile texts are played. The variant needs a judge that is cheap,
+    runs no model in this process, and gives the same dialogue the same verdict (``lexical`` does).
 
     Args:
         factory: Returns a fresh AEC or parallel environment each time, for example

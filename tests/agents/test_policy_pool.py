@@ -182,10 +182,16 @@ def test_a_run_without_checkpoint_is_an_error_that_says_so(tmp_path):
 
 def test_a_checkpoint_that_was_not_finished_is_passed_over(make_run):
     directory, _ = make_run(steps=(1,))
-    (directory / "checkpoints" / "step-000009").mkdir()
     (directory / "checkpoints" / ".step-000010.partial" / "policy").mkdir(parents=True)
     agent = pool().load(str(directory), "attacker")
     assert agent.store.versions[agent.weights] == 1
+
+
+def test_a_checkpoint_without_its_manifest_is_an_error(make_run):
+    directory, _ = make_run(steps=(1,))
+    (directory / "checkpoints" / "step-000001" / "manifest.json").unlink()
+    with pytest.raises(RedteamError, match=r"step-000001.*manifest\.json"):
+        pool().load(str(directory), "attacker")
 
 
 @pytest.mark.parametrize("name", ["no_such_thing", "./nowhere", "a/b/c", ""])
@@ -213,10 +219,6 @@ def test_an_adapter_that_names_no_base_is_an_error_that_asks_for_one(tmp_path):
         pool().load(str(tmp_path), "attacker")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="only algorithms.checkpoint verifies a manifest, and agents may not import it",
-)
 def test_an_altered_checkpoint_is_an_error_that_names_the_file(make_run):
     directory, _ = make_run()
     file = directory / "checkpoints/step-000001/policy/attacker/adapter_model.safetensors"

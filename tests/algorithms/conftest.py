@@ -1,8 +1,10 @@
 """Tiny models on disk and tiny runs: a few short games of a model that is trained in milliseconds."""
 
 import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_models import save_prompts, save_tiny
@@ -10,6 +12,7 @@ from training_doubles import WordJudge, words_source
 
 from algorithms.config import GameConfig, RunConfig, TrainConfig
 from algorithms.reinforce_pp import ReinforcePPConfig
+from algorithms.trainer import train
 from redteam_env import registry
 from redteam_env.policies import PolicyConfig
 
@@ -33,44 +36,72 @@ def prompts(tmp_path_factory) -> Path:
     return save_prompts(tmp_path_factory.mktemp("prompts"))
 
 
-@pytest.fixture(autouse=True)
-def doubles(monkeypatch):
-    """Register a judge and a seed source under the name ``words``; returns ``register``."""
+def plug_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_local", dict(registry._local))
     registry.register("judges", "words", WordJudge)
     registry.register("seeds", "words", words_source)
+
+
+@pytest.fixture(autouse=True)
+def doubles(monkeypatch):
+    """Register a judge and a seed source under the name ``words``; returns ``register``."""
+    plug_in(monkeypatch)
     return registry.register
 
 
+@pytest.fixture(scope="session")
+def tiny_options(tiny_model, prompts) -> dict[str, Any]:
+    """The options of a tiny run, those of all components side by side."""
+    return {
+        "steps": 2,
+        "games": 8,
+        "checkpoint_every": 1,
+        "json": True,
+        "seeds": "words",
+        "judge": "words",
+        "prompts": str(prompts),
+        "model": str(tiny_model),
+        "rank": 4,
+        "max_new_tokens": 6,
+        "device": "cpu",
+        "lr": 1e-3,
+    }
+
+
+def build(options: dict[str, Any]) -> TrainConfig:
+    left = dict(options)
+    parts = {}
+    for name, kind in PARTS.items():
+        names = {field.name for field in dataclasses.fields(kind)} & set(left)
+        parts[name] = kind(**{field: left.pop(field) for field in names})
+    assert not left, f"no such option: {sorted(left)}"
+    return TrainConfig(**parts)
+
+
 @pytest.fixture
-def tiny_config(tiny_model, prompts, tmp_path) -> Callable[..., TrainConfig]:
-    """Return a maker of tiny runs; options of all components side by side, as on the command line."""
+def tiny_config(tiny_options, tmp_path) -> Callable[..., TrainConfig]:
+    """Return a maker of tiny runs in ``tmp_path / "run"``, with any options changed."""
 
     def make(**options) -> TrainConfig:
-        flat = {
-            "steps": 2,
-            "games": 8,
-            "checkpoint_every": 1,
-            "json": True,
-            "seeds": "words",
-            "judge": "words",
-            "prompts": str(prompts),
-            "model": str(tiny_model),
-            "rank": 4,
-            "max_new_tokens": 6,
-            "device": "cpu",
-            "lr": 1e-3,
-            "out": str(tmp_path / "run"),
-            **options,
-        }
-        parts = {}
-        for name, kind in PARTS.items():
-            names = {field.name for field in dataclasses.fields(kind)} & set(flat)
-            parts[name] = kind(**{field: flat.pop(field) for field in names})
-        assert not flat, f"no such option: {sorted(flat)}"
-        return TrainConfig(**parts)
+        return build({**tiny_options, "out": str(tmp_path / "run"), **options})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def two_steps(tiny_options, tmp_path_factory) -> Path:
+    """A finished tiny run; not to be changed."""
+    out = tmp_path_factory.mktemp("runs") / "two"
+    with pytest.MonkeyPatch.context() as patch:
+        plug_in(patch)
+        train(build({**tiny_options, "out": str(out)}))
+    return out
+
+
+@pytest.fixture
+def run(two_steps, tmp_path) -> Path:
+    """A copy of the finished tiny run, in ``tmp_path / "run"``."""
+    return shutil.copytree(two_steps, tmp_path / "run")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from tiny_models import save_tiny
 from training_doubles import CallbackJudge, contents, metrics
 
 from algorithms.trainer import train
@@ -99,18 +100,17 @@ def test_a_run_cut_before_its_first_checkpoint_starts_again_from_the_beginning(
     )
 
 
-def test_a_step_cut_off_in_the_middle_of_a_line_is_written_anew(tiny_config, tmp_path):
-    run = tmp_path / "run"
-    train(tiny_config(steps=2))
-    whole = metrics(run)
+def test_a_step_cut_off_in_the_middle_of_a_line_is_written_anew(tiny_config, run, two_steps):
     shutil.rmtree(run / "checkpoints" / "step-000002")
     lines = (run / "metrics.jsonl").read_text()
     (run / "metrics.jsonl").write_text(lines[:-20])
     (run / "episodes" / "step-000001.jsonl").write_text("cut off")
     (run / "checkpoints" / ".step-000002.partial").mkdir()
-    assert train(tiny_config(steps=2, resume=True)).played == 1
-    assert metrics(run) == whole
-    assert "cut off" not in (run / "episodes" / "step-000001.jsonl").read_text()
+    assert train(tiny_config(resume=True)).played == 1
+    assert metrics(run) == metrics(two_steps)
+    assert contents(run, "checkpoints", "episodes") == contents(
+        two_steps, "checkpoints", "episodes"
+    )
     assert not (run / "checkpoints" / ".step-000002.partial").exists()
 
 
@@ -126,27 +126,25 @@ def test_episodes_beyond_the_checkpoint_do_not_outlive_a_shorter_resumed_run(
     assert len(metrics(tmp_path / "run")) == 1
 
 
-def test_a_run_is_prolonged_as_if_it_had_been_long_from_the_start(tiny_config, tmp_path):
-    train(tiny_config(steps=4, out=str(tmp_path / "long")))
-    train(tiny_config(steps=2))
-    outcome = train(tiny_config(steps=4, resume=True))
-    assert (outcome.steps, outcome.played) == (4, 2)
-    assert metrics(tmp_path / "run") == metrics(tmp_path / "long")
-    name = "checkpoints/step-000004"
-    assert contents(tmp_path / "run", name) == contents(tmp_path / "long", name)
+def test_a_run_is_prolonged_as_if_it_had_been_long_from_the_start(tiny_config, run, tmp_path):
+    train(tiny_config(steps=3, out=str(tmp_path / "long")))
+    outcome = train(tiny_config(steps=3, resume=True))
+    assert (outcome.steps, outcome.played) == (3, 1)
+    assert metrics(run) == metrics(tmp_path / "long")
+    name = "checkpoints/step-000003"
+    assert contents(run, name) == contents(tmp_path / "long", name)
 
 
-def test_a_finished_run_is_left_alone(tiny_config, tmp_path):
-    train(tiny_config())
-    before = contents(tmp_path / "run", ".")
+def test_a_finished_run_is_left_alone(tiny_config, run):
+    before = contents(run, ".")
     for steps in (2, 1):
         outcome = train(tiny_config(steps=steps, resume=True))
         assert (outcome.steps, outcome.played, outcome.finished) == (2, 0, True)
-    assert contents(tmp_path / "run", ".") == before
+    assert contents(run, ".") == before
 
 
 def test_resume_without_a_run_starts_one(tiny_config, tmp_path):
-    assert train(tiny_config(resume=True)).played == 2
+    assert train(tiny_config(steps=1, resume=True)).played == 1
     assert (tmp_path / "run" / "config.json").is_file()
 
 
@@ -160,14 +158,11 @@ def test_resume_without_a_run_starts_one(tiny_config, tmp_path):
         ({"dropout": 0.1}, r"dropout: 0.0 there, 0.1 now"),
     ],
 )
-def test_resuming_with_other_options_is_refused_and_names_them(
-    tiny_config, tmp_path, options, named
-):
-    train(tiny_config(steps=1))
-    before = contents(tmp_path / "run", ".")
+def test_resuming_with_other_options_is_refused_and_names_them(tiny_config, run, options, named):
+    before = contents(run, ".")
     with pytest.raises(RedteamError, match=named):
-        train(tiny_config(steps=2, resume=True, **options))
-    assert contents(tmp_path / "run", ".") == before
+        train(tiny_config(steps=3, resume=True, **options))
+    assert contents(run, ".") == before
 
 
 @pytest.mark.parametrize(
@@ -183,25 +178,22 @@ def test_resuming_with_other_options_is_refused_and_names_them(
 )
 @pytest.mark.parametrize("damage", ["missing", "altered"])
 def test_a_damaged_checkpoint_is_not_resumed_and_nothing_is_touched(
-    tiny_config, tmp_path, file, damage
+    tiny_config, run, file, damage
 ):
-    train(tiny_config(steps=1))
-    path = tmp_path / "run" / "checkpoints" / "step-000001" / file
+    path = run / "checkpoints" / "step-000002" / file
     if damage == "missing":
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:-1])
-    before = contents(tmp_path / "run", ".")
+    before = contents(run, ".")
     with pytest.raises(RedteamError, match=file.rpartition("/")[2].replace(".", r"\.")):
-        train(tiny_config(steps=2, resume=True))
-    assert contents(tmp_path / "run", ".") == before
+        train(tiny_config(steps=3, resume=True))
+    assert contents(run, ".") == before
 
 
 def test_a_checkpoint_of_a_base_that_changed_since_is_refused(tiny_config, tiny_model, tmp_path):
     model = shutil.copytree(tiny_model, tmp_path / "model")
     train(tiny_config(steps=1, model=str(model)))
-    from tiny_models import save_tiny
-
     shutil.rmtree(model)
     save_tiny(model, seed=5)
     before = contents(tmp_path / "run", ".")

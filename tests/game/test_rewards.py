@@ -203,6 +203,8 @@ def test_unfaithful_games_can_be_dropped_from_the_defenders_samples():
     unfaithful = play(table, True, (False, False, False))
     faithful = play(table, True, (True, False, False))
     assert unfaithful.samples == ("attacker_0",)
+    kept = play(PRESETS["self_redteam"], True, (False, False, False))
+    assert kept.samples == ("attacker_0", "defender_0")
     assert faithful.samples == ("attacker_0", "defender_0")
 
 
@@ -276,3 +278,15 @@ def test_an_unknown_field_is_never_paid(name):
     verdict = dataclasses.replace(verdict_of(True, True, True), **{name: None})
     with pytest.raises(RedteamError, match=name):
         signs(seed_harmful=True, rewritten=True, verdict=verdict, formats={})
+
+
+@pytest.mark.parametrize("name", ["attacker.harmm", "harm", "judge.harm"])
+def test_a_weight_for_an_unknown_component_is_refused(name):
+    with pytest.raises(RedteamError, match=name):
+        RewardTable(name="typo", weights={"attacker": {name: 1.0}, "defender": {}})
+
+
+def test_a_table_may_pay_one_role_only():
+    table = RewardTable(name="defender only", weights={"defender": {"defender.harm": 1.0}})
+    episode = play(table, True, (), texts=("<think>lost", "d"))
+    assert episode.rewards == {"attacker_0": 0.0, "defender_0": 0.0}

@@ -1,4 +1,6 @@
+import copy
 import dataclasses
+import pickle
 
 import pytest
 from hypothesis import given
@@ -244,3 +246,26 @@ def test_prefill_and_thinking_instruction_go_to_seats_that_must_think():
     assert game.prefill(DEFENDER) == ""
     assert "<answer>" in game.instruction(state, ATTACKER)
     assert "<answer>" not in game.instruction(state, DEFENDER)
+
+
+def test_a_thought_whose_tag_is_cut_off_stays_hidden():
+    game = Game(max_action_chars=30)
+    text = f"{SECRET} and more of it, over the limit</think><answer>a</answer>"
+    state = game.apply(game.start(SEED, rewritten=True), text)
+    assert not any(SECRET in line.text for line in state.dialogue.lines)
+
+
+def test_thinking_rules_given_as_text_count_or_are_refused():
+    assert Game(thinking={ATTACKER: "required"}).must_think(ATTACKER)
+    with pytest.raises(RedteamError, match="sometimes"):
+        Game(thinking={ATTACKER: "sometimes"})
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_rules_can_be_copied(duplicate):
+    assert duplicate(Game()) == Game()
+
+
+def test_a_seed_with_a_lone_surrogate_is_an_error():
+    with pytest.raises(RedteamError, match="surrogate"):
+        Game().start(dataclasses.replace(SEED, text="a\ud800b"), rewritten=True)
