@@ -5,6 +5,7 @@ resumed equals one that was not. Ctrl-C finishes the step, saves and stops; a se
 once and loses that step only.
 """
 
+import inspect
 import json
 import signal
 import time
@@ -92,8 +93,7 @@ def train(config: TrainConfig, *, policy: TrainablePolicy | None = None) -> Outc
     if policy is None:
         policy = build("policies", "lora", config=config.policy, seed=config.run.seed)
     _check_prompts(game, policy, [setup.seed for setup in setups])
-    algorithm = learner(config.learner, policy=policy, game=game, seed=config.run.seed)
-    require(algorithm, "update", f"algorithm {config.run.algorithm!r}")
+    algorithm = _make_algorithm(learner, config, policy, game)
     if found:
         policy.restore(found.policy)
         algorithm.load_state(found.algorithm_state())
@@ -130,6 +130,23 @@ def _loop(config: TrainConfig, parts: _Parts, run: Any, done: int) -> Outcome:
         finished=step == config.run.steps,
         void=void,
     )
+
+
+def _make_algorithm(
+    factory: Any, config: TrainConfig, policy: TrainablePolicy, game: Game
+) -> Algorithm:
+    what = f"algorithm {config.run.algorithm!r}"
+    options = {"policy": policy, "game": game, "seed": config.run.seed}
+    try:
+        inspect.signature(factory).bind(config.learner, **options)
+    except TypeError as error:
+        raise RedteamError(
+            f"The {what} cannot be made as factory(config, policy=..., game=..., seed=...): {error}."
+        ) from error
+    algorithm: Algorithm = factory(config.learner, **options)
+    for method in ("update", "state", "load_state"):
+        require(algorithm, method, what)
+    return algorithm
 
 
 def _check_prompts(game: Game, policy: TrainablePolicy, seeds: Sequence[Seed]) -> None:

@@ -257,6 +257,9 @@ def check_base(directory: Path, card: dict[str, Any], base: LoadedModel) -> None
 def lora(config: PolicyConfig, *, seed: int) -> LoraPolicy:
     """Load the base model and put the arrangement's weights on it.
 
+    Adapters are float32 on a base of any format. Whole models are trained in the format they are
+    loaded in, so ``auto`` means float32 for them: steps of 5e-7 vanish when added in bfloat16.
+
     Args:
         config: The arrangement, the model and the shape of adapters.
         seed: Seed of the adapters' initial weights.
@@ -267,7 +270,6 @@ def lora(config: PolicyConfig, *, seed: int) -> LoraPolicy:
     Raises:
         RedteamError: If the model cannot be loaded, has no chat template, or cannot carry adapters.
     """
-    base = load_base(
-        config.model, revision=config.revision, device=config.device, dtype=config.dtype
-    )
+    dtype = "float32" if config.full and config.dtype == "auto" else config.dtype
+    base = load_base(config.model, revision=config.revision, device=config.device, dtype=dtype)
     return LoraPolicy(config, base, seed=seed)

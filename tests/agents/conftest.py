@@ -1,11 +1,15 @@
 """Tiny models on disk, made once, and what the tests of `agents` play with."""
 
+import copy
+import dataclasses
+import functools
 from pathlib import Path
 
 import pytest
 from tiny_models import SPECIAL, save_tiny
 
-from agents.lora.policy import LoraPolicy, lora
+from agents.lora.policy import LoraPolicy
+from agents.models import LoadedModel, load_base
 from redteam_env.policies import PolicyConfig
 from redteam_env.protocols import TurnRequest
 
@@ -26,10 +30,16 @@ def other_model(tmp_path_factory) -> Path:
 def make_policy(tiny_model):
     """Return a maker of fresh policies on the tiny model."""
 
+    @functools.cache
+    def loaded(model: str) -> LoadedModel:
+        return load_base(model, device="cpu")
+
     def make(arrangement: str = "bipolicy", *, seed: int = 0, **options) -> LoraPolicy:
         settings = {"model": str(tiny_model), "rank": 4, "max_new_tokens": 10, "device": "cpu"}
         config = PolicyConfig(arrangement=arrangement, **{**settings, **options})
-        return lora(config, seed=seed)
+        base = loaded(config.model)  # copied: adapters are put on the model itself
+        own = dataclasses.replace(base, model=copy.deepcopy(base.model))
+        return LoraPolicy(config, own, seed=seed)
 
     return make
 

@@ -24,9 +24,9 @@ HOSTILE = [
     "",
     *EVERY_SPECIAL,
 ]
-hostile_texts = st.lists(
-    st.one_of(st.sampled_from(HOSTILE), st.text(max_size=12)), max_size=5
-).map("".join)
+hostile_texts = st.lists(st.one_of(st.sampled_from(HOSTILE), st.text(max_size=12)), max_size=5).map(
+    "".join
+)
 
 
 def dialogue(system: str, *turns: str) -> list[dict[str, str]]:

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import huggingface_hub.constants
 import pytest
 import torch
 from tiny_models import save_tiny, tiny_qwen
@@ -43,7 +44,9 @@ def test_known_names_and_hub_ids_are_recognised_without_fetching(monkeypatch, tm
     assert locate("Qwen/Qwen2.5-0.5B-Instruct") == "Qwen/Qwen2.5-0.5B-Instruct"
 
 
-@pytest.mark.parametrize("spec", ["nowhere", "", "  ", "/no/where", "a/b/c", "../x", "~/nowhere", "a/"])
+@pytest.mark.parametrize(
+    "spec", ["nowhere", "", "  ", "/no/where", "a/b/c", "../x", "~/nowhere", "a/"]
+)
 def test_what_is_no_model_is_an_error_that_says_what_is(spec):
     with pytest.raises(RedteamError, match=r"Unknown model.*smollm2.*directory.*owner/name"):
         locate(spec)
@@ -67,6 +70,14 @@ def test_a_damaged_model_is_an_error_that_names_it(copy_of, damage):
         (copy_of / "tokenizer.json").write_text("{")
     with pytest.raises(RedteamError, match=rf"{copy_of}.*cannot be loaded"):
         load_base(str(copy_of), device="cpu")
+
+
+def test_a_hub_model_out_of_reach_is_an_error_that_names_it_and_the_cure(monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(
+        RedteamError, match=r"'nobody/no-such-model' cannot be loaded.*hub in reach"
+    ):
+        load_base("nobody/no-such-model", device="cpu")
 
 
 def test_a_model_of_unknown_architecture_is_an_error_that_names_it(copy_of):

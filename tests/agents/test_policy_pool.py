@@ -23,7 +23,7 @@ def disturb(policy, size: float) -> None:
     with torch.no_grad():
         for name in policy.names:
             for tensor in policy.parameters(name):
-                tensor += size * torch.randn(tensor.shape, generator=draws)
+                tensor.add_(size * torch.randn(tensor.shape, generator=draws))
             policy.publish(name)
 
 
@@ -156,7 +156,9 @@ def test_an_adapter_for_another_base_is_refused(make_run, other_model):
 
 def test_an_adapter_for_a_model_of_another_shape_is_refused(tmp_path):
     large = save_tiny(tmp_path / "large", hidden=64)
-    get_peft_model(tiny_qwen(), LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(tmp_path / "adapter")
+    get_peft_model(tiny_qwen(), LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(
+        tmp_path / "adapter"
+    )
     with pytest.raises(RedteamError, match="do not fit this model"):
         pool(base=str(large)).load(str(tmp_path / "adapter"), "attacker")
 
@@ -214,7 +216,9 @@ def test_a_garbled_policy_card_is_an_error(make_run, card):
 
 
 def test_an_adapter_that_names_no_base_is_an_error_that_asks_for_one(tmp_path):
-    get_peft_model(tiny_qwen(), LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(tmp_path)
+    get_peft_model(tiny_qwen(), LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(
+        tmp_path
+    )
     with pytest.raises(RedteamError, match="--model"):
         pool().load(str(tmp_path), "attacker")
 

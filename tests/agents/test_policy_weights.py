@@ -7,16 +7,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from agents.lora.policy import lora
 from agents.models import fingerprint, load_base
 from redteam_env.game import RedteamError
-from redteam_env.policies import BASE, WEIGHTS
+from redteam_env.policies import BASE, WEIGHTS, PolicyConfig
 
 
 def disturbed(policy):
     with torch.no_grad():
         for name in policy.names:
             for k, tensor in enumerate(policy.parameters(name)):
-                tensor += 0.01 * (k + 1)
+                tensor.add_(0.01 * (k + 1))
             policy.publish(name)
     return policy
 
@@ -58,7 +59,11 @@ def test_two_adapters_hold_different_tensors_and_whole_models_do_not_share_any(m
     for arrangement in ("bipolicy", "independent"):
         policy = make_policy(arrangement)
         places = [{t.data_ptr() for t in policy.parameters(name)} for name in policy.names]
-        base = {p.data_ptr() for key, p in policy.store.base.model.named_parameters() if "lora_" not in key}
+        base = {
+            p.data_ptr()
+            for key, p in policy.store.base.model.named_parameters()
+            if "lora_" not in key
+        }
         assert not places[0] & places[1]
         assert not (places[0] | places[1]) & base
 
@@ -75,7 +80,9 @@ def test_rank_alpha_targets_and_dropout_reach_the_adapter(make_policy):
 def test_by_default_every_linear_layer_but_the_head_gets_an_adapter(make_policy):
     policy = make_policy()
     model = policy.store.base.model
-    linear = [n for n, m in model.named_modules() if type(m).__name__ == "Linear" and "base_layer" in n]
+    linear = [
+        n for n, m in model.named_modules() if type(m).__name__ == "Linear" and "base_layer" in n
+    ]
     assert len(policy.parameters("attacker")) == 2 * len(linear) == 2 * 7 * 2
     assert not any("lm_head" in name for name in linear)
 
@@ -87,6 +94,38 @@ def test_the_seed_decides_the_initial_adapters(make_policy):
     assert not any(
         torch.equal(x, y) for x, y in zip(a["attacker"][::2], a["defender"][::2], strict=True)
     )
+
+
+def test_adapters_are_double_the_precision_of_a_half_precision_base(tiny_model):
+    policy = lora(
+        PolicyConfig(model=str(tiny_model), rank=2, dtype="bfloat16", device="cpu"), seed=0
+    )
+    assert policy.store.base.model.dtype == torch.bfloat16
+    assert {t.dtype for name in policy.names for t in policy.parameters(name)} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("arrangement", "dtype", "loaded"),
+    [
+        ("independent", "auto", "float32"),
+        ("shared_full", "auto", "float32"),
+        ("bipolicy", "auto", "auto"),
+        ("bipolicy", "bfloat16", "bfloat16"),
+    ],
+)
+def test_whole_models_are_trained_in_full_precision_unless_told_otherwise(
+    monkeypatch, tiny_model, arrangement, dtype, loaded
+):
+    """On a GPU auto is bfloat16, in which a whole model's small steps would vanish."""
+    asked = []
+
+    def load(spec, **options):
+        asked.append(options["dtype"])
+        return load_base(spec, device="cpu")
+
+    monkeypatch.setattr("agents.lora.policy.load_base", load)
+    lora(PolicyConfig(arrangement=arrangement, model=str(tiny_model), dtype=dtype), seed=0)
+    assert asked == [loaded]
 
 
 def test_making_a_policy_leaves_the_global_generator_alone(make_policy):

@@ -44,7 +44,9 @@ def draw(model, prompts, draws, **options):
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_token_frequencies_are_those_of_the_softmax(temperature):
-    logits = torch.tensor([[0.0, 1.0, -1.0, 2.0, 0.5], [1.5, -0.5, 0.0, 0.3, 0.1]] * 2 + [[0.0] * 5])
+    logits = torch.tensor(
+        [[0.0, 1.0, -1.0, 2.0, 0.5], [1.5, -0.5, 0.0, 0.3, 0.1]] * 2 + [[0.0] * 5]
+    )
     rows = 6000
     draws = np.random.default_rng(1).random((rows, 2))
     sampled = draw(Markov(logits), [[0]] * rows, draws, stop_ids=(), temperature=temperature)

@@ -18,10 +18,7 @@ def returns(old, reference, reward, beta, reward_clip):
     """Per-token rewards -beta * (log pi - log ref), the clipped reward on the last, summed to go."""
     rewards = [-beta * (o - r) for o, r in zip(old, reference, strict=True)]
     rewards[-1] += max(-reward_clip, min(reward_clip, reward))
-    result = []
-    for t in range(len(rewards)):
-        result.append(sum(rewards[t:]))
-    return result
+    return [sum(rewards[t:]) for t in range(len(rewards))]
 
 
 def baseline_and_scale(role, by_role, kind, ema):

@@ -9,7 +9,7 @@ from training_doubles import WordJudge, metrics
 from algorithms.trainer import train
 from redteam_env.game import Verdict
 
-STEPS = 15
+STEPS = {"attacker": 18, "defender": 8}
 
 
 @dataclass
@@ -38,26 +38,25 @@ def expressive_model(tmp_path_factory):
 
 @pytest.mark.parametrize("arrangement", ["bipolicy", "shared"])
 @pytest.mark.parametrize("role", ["attacker", "defender"])
-def test_saying_the_token_is_learnt(
-    tiny_config, doubles, expressive_model, tmp_path, arrangement, role
-):
+def test_saying_the_token_is_learnt(tiny_config, doubles, expressive_model, role, arrangement):
     doubles("judges", "letters", lambda: LetterJudge(role=role))
-    train(
+    outcome = train(
         tiny_config(
             arrangement=arrangement,
             model=str(expressive_model),
             judge="letters",
             rewards="safety_only",
             rewrite_fraction=1.0 if role == "attacker" else 0.0,
-            steps=STEPS,
-            checkpoint_every=STEPS,
+            steps=STEPS[role],
+            checkpoint_every=STEPS[role],
             games=32,
             max_new_tokens=1,
-            lr=2e-2,
+            micro_batch=32,
+            lr=3e-2,
             kl=0.0,
         )
     )
-    rewards = [row[f"{role}/reward"] for row in metrics(tmp_path / "run")]
+    rewards = [row[f"{role}/reward"] for row in metrics(outcome.directory)]
     assert rewards[0] < -0.5
     assert sum(rewards[-3:]) / 3 > 0.3
 
@@ -75,10 +74,11 @@ def test_a_strong_kl_penalty_keeps_the_policy_where_it_started(
                 judge="letters",
                 rewards="safety_only",
                 rewrite_fraction=0.0,
-                steps=8,
-                checkpoint_every=8,
+                steps=6,
+                checkpoint_every=6,
                 games=32,
                 max_new_tokens=1,
+                micro_batch=32,
                 lr=2e-2,
                 kl=kl,
                 baseline="none",

@@ -62,7 +62,9 @@ def test_a_missing_file_is_an_error_that_names_it_and_the_cure(tmp_path, name):
         checkpoint.latest(tmp_path)
 
 
-@pytest.mark.parametrize("content", [None, "", "no json", "[]", "{}", '{"files": 3}', '{"files": [1]}'])
+@pytest.mark.parametrize(
+    "content", [None, "", "no json", "[]", "{}", '{"files": 3}', '{"files": [1]}']
+)
 def test_a_missing_or_garbled_manifest_is_an_error_that_names_it(tmp_path, content):
     manifest = write(tmp_path) / "manifest.json"
     if content is None:

@@ -18,7 +18,10 @@ def play(policy, role: str, n: int = 6) -> RoleBatch:
         TurnRequest(
             seat=f"{role}_0",
             role=role,
-            messages=[{"role": "system", "content": "Say."}, {"role": "user", "content": f"{k}" * k}],
+            messages=[
+                {"role": "system", "content": "Say."},
+                {"role": "user", "content": f"{k}" * k},
+            ],
             path=(role, k),
         )
         for k in range(n)
@@ -44,9 +47,7 @@ def snapshot(policy, name: str) -> list[torch.Tensor]:
 
 
 def changed(policy, name: str, before: list[torch.Tensor]) -> bool:
-    return any(
-        not torch.equal(a, b) for a, b in zip(policy.parameters(name), before, strict=True)
-    )
+    return any(not torch.equal(a, b) for a, b in zip(policy.parameters(name), before, strict=True))
 
 
 def update(policy, *roles: str, **options) -> None:

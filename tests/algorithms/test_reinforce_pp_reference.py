@@ -18,7 +18,11 @@ START = {
     "shared": [[0.2, 0.1, -0.4], [0.6, 0.0, 0.1], [-0.1, 0.3, 0.2]],
 }
 GAMES = {  # ids, drift of the stored log-probabilities from today's, reward
-    "attacker": [((0, 1), (0.3, -0.4), 1.5), ((2,), (0.05,), -0.5), ((1, 1, 0), (0.0, 0.1, 0.6), 0.25)],
+    "attacker": [
+        ((0, 1), (0.3, -0.4), 1.5),
+        ((2,), (0.05,), -0.5),
+        ((1, 1, 0), (0.0, 0.1, 0.6), 0.25),
+    ],
     "defender": [((2, 2), (-0.1, 0.2), -2.0), ((0, 1, 2), (0.0, -0.5, 0.02), 40.0)],
 }
 SPLIT = {"attacker": "attacker", "defender": "defender"}
@@ -39,7 +43,14 @@ def stored(weights):
     for role, games in GAMES.items():
         table = START[weights[role]]
         result[role] = [
-            (ids, [ref.log_softmax(table[t])[i] + d for t, (i, d) in enumerate(zip(ids, drift, strict=True))], reward)
+            (
+                ids,
+                [
+                    ref.log_softmax(table[t])[i] + d
+                    for t, (i, d) in enumerate(zip(ids, drift, strict=True))
+                ],
+                reward,
+            )
             for ids, drift, reward in games
         ]
     return result
@@ -51,7 +62,11 @@ def role_returns(games, config):
         beta = config.of_role("kl", role)
         result[role] = [
             ref.returns(
-                old, [ref.log_softmax(BASE[t])[i] for t, i in enumerate(ids)], reward, beta, config.reward_clip
+                old,
+                [ref.log_softmax(BASE[t])[i] for t, i in enumerate(ids)],
+                reward,
+                beta,
+                config.reward_clip,
             )
             for ids, old, reward in rows
         ]
@@ -84,7 +99,13 @@ def close(rows):
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_bipolicy_steps_equal_the_reference(baseline, epochs):
     config = ReinforcePPConfig(
-        lr=0.1, attacker_lr=0.03, kl=0.2, defender_kl=0.7, baseline=baseline, epochs=epochs, clip=0.2
+        lr=0.1,
+        attacker_lr=0.03,
+        kl=0.2,
+        defender_kl=0.7,
+        baseline=baseline,
+        epochs=epochs,
+        clip=0.2,
     )
     policy = make_policy(SPLIT)
     algorithm = ReinforcePP(config, policy=policy, game=Game(), seed=0)

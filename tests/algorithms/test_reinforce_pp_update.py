@@ -84,7 +84,12 @@ def test_nothing_to_learn_from_changes_nothing(given):
 
 @pytest.mark.parametrize(
     "bad",
-    [((0,), (-1.0,), math.nan), ((0,), (-1.0,), math.inf), ((0,), (-math.inf,), 1.0), ((0,), (math.nan,), 1.0)],
+    [
+        ((0,), (-1.0,), math.nan),
+        ((0,), (-1.0,), math.inf),
+        ((0,), (-math.inf,), 1.0),
+        ((0,), (math.nan,), 1.0),
+    ],
 )
 def test_a_number_that_is_not_finite_stops_training_before_it_spoils_the_weights(bad):
     policy = make_policy(SPLIT)

@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+import torch
 from tiny_models import save_tiny
 from training_doubles import CallbackJudge, contents, metrics
 
@@ -30,7 +31,7 @@ VARIANTS = {
 }
 
 
-class Crash(Exception):
+class PowerCutError(Exception):
     """What ends a run in the middle of a step, as a power cut would."""
 
 
@@ -42,7 +43,7 @@ def crash_at(doubles):
     def before():
         state["calls"] += 1
         if state["calls"] == state["at"]:
-            raise Crash
+            raise PowerCutError
 
     doubles("judges", "fragile", lambda: CallbackJudge(before=before))
 
@@ -67,17 +68,22 @@ def test_a_run_cut_between_checkpoints_ends_as_one_that_was_not(
     train(tiny_config(**options, out=str(tmp_path / "whole")))
     crash_at(4)  # steps 0 to 2 are played, the checkpoint of step 2 is the last
     cut = tmp_path / "cut"
-    with pytest.raises(Crash):
+    with pytest.raises(PowerCutError):
         train(tiny_config(**options, out=str(cut)))
     assert [row["step"] for row in metrics(cut)] == [0, 1, 2]
     crash_at(None)
+    torch.manual_seed(99)  # another process would start with other global randomness, too
     outcome = train(tiny_config(**options, out=str(cut), resume=True))
     assert (outcome.steps, outcome.played, outcome.finished) == (STEPS, 2, True)
     whole = contents(tmp_path / "whole", "checkpoints", "episodes")
     assert contents(cut, "checkpoints", "episodes") == whole
     assert metrics(cut) == metrics(tmp_path / "whole")
     assert any(name.endswith("optimiser.safetensors") for name in whole)
-    first = {n.removeprefix("checkpoints/step-000002"): b for n, b in whole.items() if "/step-000002/" in n}
+    first = {
+        n.removeprefix("checkpoints/step-000002"): b
+        for n, b in whole.items()
+        if "/step-000002/" in n
+    }
     assert any(
         whole[f"checkpoints/step-000004{name}"] != data
         for name, data in first.items()
@@ -90,7 +96,7 @@ def test_a_run_cut_before_its_first_checkpoint_starts_again_from_the_beginning(
 ):
     options = {"checkpoint_every": 5, "judge": "fragile"}
     crash_at(2)
-    with pytest.raises(Crash):
+    with pytest.raises(PowerCutError):
         train(tiny_config(**options))
     crash_at(None)
     assert train(tiny_config(**options, resume=True)).played == 2
@@ -118,11 +124,13 @@ def test_episodes_beyond_the_checkpoint_do_not_outlive_a_shorter_resumed_run(
     tiny_config, tmp_path, crash_at
 ):
     crash_at(4)
-    with pytest.raises(Crash):
+    with pytest.raises(PowerCutError):
         train(tiny_config(steps=6, checkpoint_every=5, judge="fragile"))
     crash_at(None)
     train(tiny_config(steps=1, checkpoint_every=5, judge="fragile", resume=True))
-    assert [path.name for path in (tmp_path / "run" / "episodes").iterdir()] == ["step-000000.jsonl"]
+    assert [path.name for path in (tmp_path / "run" / "episodes").iterdir()] == [
+        "step-000000.jsonl"
+    ]
     assert len(metrics(tmp_path / "run")) == 1
 
 
@@ -177,9 +185,7 @@ def test_resuming_with_other_options_is_refused_and_names_them(tiny_config, run,
     ],
 )
 @pytest.mark.parametrize("damage", ["missing", "altered"])
-def test_a_damaged_checkpoint_is_not_resumed_and_nothing_is_touched(
-    tiny_config, run, file, damage
-):
+def test_a_damaged_checkpoint_is_not_resumed_and_nothing_is_touched(tiny_config, run, file, damage):
     path = run / "checkpoints" / "step-000002" / file
     if damage == "missing":
         path.unlink()

@@ -43,7 +43,9 @@ def test_looking_writes_nothing(tiny_config, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_out_the_run_is_named_after_arrangement_and_seed(tiny_config, monkeypatch, tmp_path):
+def test_without_out_the_run_is_named_after_arrangement_and_seed(
+    tiny_config, monkeypatch, tmp_path
+):
     monkeypatch.chdir(tmp_path)
     config = tiny_config(out=None, steps=1, arrangement="shared", seed=3)
     assert str(train(config).directory) == "runs/shared-3"

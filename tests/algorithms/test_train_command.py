@@ -85,18 +85,19 @@ def test_a_wrong_value_says_what_is_allowed_and_writes_nothing(arguments, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "message"),
+    ("file", "message"),
     [
-        ("empty.csv", "", "empty.csv"),
-        ("no_rows.csv", "text,harmful\n", "no_rows.csv"),
-        ("columns.csv", "words,harmful\nhello,no\n", "has no column 'text'"),
-        ("long.csv", f"text,harmful\n{'x' * 1500},yes\ny,no\n", "1500 characters"),
-        ("one_sided.csv", "text,harmful,split\nhello,no,train\n", "no harmful seed"),
+        (("empty.csv", ""), "empty.csv"),
+        (("no_rows.csv", "text,harmful\n"), "no_rows.csv"),
+        (("columns.csv", "words,harmful\nhello,no\n"), "has no column 'text'"),
+        (("long.csv", f"text,harmful\n{'x' * 1500},yes\ny,no\n"), "1500 characters"),
+        (("one_sided.csv", "text,harmful,split\nhello,no,train\n"), "no harmful seed"),
     ],
 )
 def test_a_faulty_seed_file_is_found_out_before_anything_is_written(
-    arguments, tmp_path, capsys, name, content, message
+    arguments, tmp_path, capsys, file, message
 ):
+    name, content = file
     (tmp_path / name).write_text(content)
     assert run_main(arguments(seeds=str(tmp_path / name))) == 2
     error = capsys.readouterr().err
@@ -184,19 +185,32 @@ def test_every_arrangement_is_an_option(arguments, arrangement):
 
 
 def test_the_fixed_names_are_options():
-    words = "--arrangement shared --algorithm reinforce_pp --model m --seeds s --judge j --judge-url u"
+    words = (
+        "--arrangement shared --algorithm reinforce_pp --model m --seeds s --judge j --judge-url u"
+    )
     more = "--rewards magic --steps 3 --games 4 --max-new-tokens 5 --rank 6 --seed 7"
     config = parse_train(
         [*words.split(), *more.split(), "--checkpoint-every", "8", "--out", "o", "--json"]
     )
     flat = config.flat()
-    assert [flat[k] for k in ("steps", "games", "max_new_tokens", "rank", "seed")] == [3, 4, 5, 6, 7]
-    assert [flat[k] for k in ("checkpoint_every", "out", "json", "judge_url")] == [8, "o", True, "u"]
+    assert [flat[k] for k in ("steps", "games", "max_new_tokens", "rank", "seed")] == [
+        3,
+        4,
+        5,
+        6,
+        7,
+    ]
+    assert [flat[k] for k in ("checkpoint_every", "out", "json", "judge_url")] == [
+        8,
+        "o",
+        True,
+        "u",
+    ]
 
 
-def test_help_explains_every_option_with_its_default():
-    words = [sys.executable, "-m", "redteam_env.cli.main", "train", "--help"]
-    shown = plain(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+def test_help_explains_every_option_with_its_default(capsys):
+    assert run_main(["train", "--help"]) == 0
+    shown = plain(capsys.readouterr().out)
     config = parse_train([])
     for name, value in config.flat().items():
         option = f"--{name.replace('_', '-')}"
@@ -212,14 +226,18 @@ def test_listing_the_commands_imports_no_torch():
         "import sys; from redteam_env.cli.main import main; main(['--help']); "
         "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr
     for command in ("train", "quickstart", "models"):
         assert command in result.stdout
     assert "cannot be loaded" not in result.stdout
 
 
-@pytest.mark.xfail(strict=True, reason="the algorithm's settings stand in a module that imports torch")
+@pytest.mark.xfail(
+    strict=True, reason="the algorithm's settings stand in a module that imports torch"
+)
 def test_explaining_train_imports_no_torch():
     code = (
         "import sys\nfrom algorithms.cli import train\n"

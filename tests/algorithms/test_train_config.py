@@ -80,7 +80,9 @@ def test_greedy_play_cannot_be_trained():
 
 def test_an_attacker_that_never_plays_cannot_be_trained_alone():
     with pytest.raises(RedteamError, match=r"attacker_only.*rewrite_fraction"):
-        make(policy=PolicyConfig(arrangement="attacker_only"), game=GameConfig(rewrite_fraction=0.0))
+        make(
+            policy=PolicyConfig(arrangement="attacker_only"), game=GameConfig(rewrite_fraction=0.0)
+        )
     make(policy=PolicyConfig(arrangement="defender_only"), game=GameConfig(rewrite_fraction=0.0))
 
 

@@ -53,7 +53,14 @@ def test_the_authors_own_template_is_fetched_and_used(arguments, tmp_path):
     with RecordedJudgeServer(broken=0.1) as server:
         assert main(arguments(judge="wildguard", judge_url=server.url, steps=1, games=4)) == 0
     prompts = [body["prompt"] for _, _, body in server.requests]
-    assert all("Harmful request" in prompt and "Answers" in prompt for prompt in prompts)
+    template = importlib.import_module("redteam_env.judges.wildguard").wildguard_template()
+    before, _, rest = template.partition("{prompt}")
+    between, _, after = rest.partition("{response}")
+    assert len(prompts) == 7  # three to find out whether the server works
+    for prompt in prompts:
+        assert prompt.startswith(before)
+        assert between in prompt
+        assert prompt.endswith(after)
 
 
 def test_a_server_that_goes_away_voids_games_and_ends_nothing(arguments, own_template, tmp_path):

@@ -51,7 +51,9 @@ def test_the_row_says_what_the_episodes_of_the_step_say(two_steps):
             role = seat[:-2]
             paid = [e.rewards[seat] for e in games if seat in e.samples]
             assert row[f"{role}/reward"] == pytest.approx(sum(paid) / len(paid))
-            lengths = [len(t.generation.completion_ids) for e in games for t in e.turns if t.seat == seat]
+            lengths = [
+                len(t.generation.completion_ids) for e in games for t in e.turns if t.seat == seat
+            ]
             assert row[f"{role}/length"] == pytest.approx(sum(lengths) / len(lengths))
             parts = sum(v for k, v in row.items() if k.startswith(f"{role}/component/"))
             assert parts == pytest.approx(row[f"{role}/reward"])
@@ -72,7 +74,9 @@ def test_tensorboard_shows_the_same_numbers(two_steps):
     board = EventAccumulator(str(two_steps / "tensorboard")).Reload()
     for name in ("attacker/reward", "defender/kl", "game/void"):
         shown = {event.step: event.value for event in board.Scalars(name)}
-        assert shown == pytest.approx({row["step"]: row[name] for row in metrics(two_steps)}, abs=1e-6)
+        assert shown == pytest.approx(
+            {row["step"]: row[name] for row in metrics(two_steps)}, abs=1e-6
+        )
 
 
 def test_the_configuration_holds_all_that_is_needed_to_repeat_the_run(two_steps, tiny_model):

@@ -44,7 +44,12 @@ class CallbackJudge(WordJudge):
 
 def words_source(**_) -> ListSource:
     seeds = [
-        Seed(id=f"{split}-{label}-{k}", text=f"{label} {split} {k}", harmful=label == "bad", split=split)
+        Seed(
+            id=f"{split}-{label}-{k}",
+            text=f"{label} {split} {k}",
+            harmful=label == "bad",
+            split=split,
+        )
         for split in ("train", "heldout")
         for label in ("bad", "good")
         for k in range(6)
