@@ -125,6 +125,7 @@ class AdapterStore:
                 f"{str(directory)!r} holds no readable {ADAPTER_CONFIG}: {error}"
             ) from error
         config.inference_mode = False
+        config.base_model_name_or_path = self.base.model.name_or_path  # else PEFT warns of a rename
         self.add(name, config, seed=0)
         self.restore(name, directory)
 
@@ -155,7 +156,7 @@ class AdapterStore:
     def save(self, name: str, directory: Path) -> None:
         """Write an adapter in PEFT's format into a new directory."""
         directory.mkdir(parents=True)
-        tensors = get_peft_model_state_dict(self._peft, adapter_name=name)
+        tensors = _adapter_tensors(self._peft, name)
         save_file(
             {k: t.detach().cpu().contiguous() for k, t in tensors.items()},
             directory / ADAPTER_WEIGHTS,
@@ -168,7 +169,7 @@ class AdapterStore:
     def restore(self, name: str, directory: Path) -> None:
         """Read an adapter's tensors back."""
         tensors = _read(directory / ADAPTER_WEIGHTS)
-        own = get_peft_model_state_dict(self._peft, adapter_name=name)
+        own = _adapter_tensors(self._peft, name)
         _check_shapes(directory, tensors, own)
         set_peft_model_state_dict(self._peft, tensors, adapter_name=name)
 
@@ -215,6 +216,14 @@ class FullStore:
         with torch.no_grad():
             for key, parameter in own.items():
                 parameter.copy_(tensors[key])
+
+
+def _adapter_tensors(model: Any, name: str) -> dict[str, torch.Tensor]:
+    # the default setting asks the hub whether the vocabulary was changed
+    tensors: dict[str, torch.Tensor] = get_peft_model_state_dict(
+        model, adapter_name=name, save_embedding_layers=False
+    )
+    return tensors
 
 
 def _known(name: str, names: Mapping[str, int]) -> str:
