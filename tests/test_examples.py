@@ -16,6 +16,7 @@ OUTPUT = {
     "custom_algorithm": "steps=1",
     "custom_judge": "void: judge error: there is no answer to judge",
     "custom_loop": "response_refusal': True",
+    "tactics_equilibria": "always-refuse",
     "train_bipolicy": "2 steps, 0 void games",
     "train_shared": "\n1 ",
 }

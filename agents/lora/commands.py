@@ -10,6 +10,7 @@ import tyro
 
 from redteam_env.policies import PolicyConfig
 from redteam_env.report import make_console
+from redteam_env.worlds import MODELS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +65,13 @@ def _list(action: ListModels) -> int:
     from agents.models import KNOWN, smollm2_directory  # noqa: PLC0415 - imports torch
 
     console = make_console()
-    there = smollm2_directory().is_dir()
+    there = {name: name in MODELS or smollm2_directory().is_dir() for name in KNOWN}
     if action.json:
-        rows = [{"name": name, "what": KNOWN[name], "cached": there} for name in KNOWN]
+        rows = [{"name": name, "what": KNOWN[name], "cached": there[name]} for name in KNOWN]
         print(json.dumps(rows))  # noqa: T201 - the command's output
         return 0
     for name, what in KNOWN.items():
-        console.print(f"{name}: {what} ({'in the cache' if there else 'not fetched yet'})")
+        console.print(f"{name}: {what} ({'here' if there[name] else 'not fetched yet'})")
     console.print("Also: any directory that save_pretrained wrote, any hub id such as owner/name.")
     return 0
 

@@ -21,6 +21,7 @@ from redteam_env.game import (
 )
 from redteam_env.game.rewards import RewardFunction
 from redteam_env.protocols import Agent, Judge, SeedSource
+from redteam_env.worlds import prompts_path
 
 RENDER_MODES = ("ansi", "human")
 SPLITS = ("train", "heldout")
@@ -51,7 +52,8 @@ class EnvConfig:
             mapping leaves out may think (``optional``).
         leak_on_violation: Show a malformed turn as a whole, thoughts included, as Self-RedTeam's
             code does; otherwise its answer part is shown or the turn is forfeit.
-        prompts: A directory of instruction texts that replaces ours, or ``None``.
+        prompts: A directory of instruction texts that replaces ours, the name of an embedded model
+            (``apothecary``) for those it was pretrained on, or ``None``.
         max_seed_chars: Longest seed, in characters; a longer one is an error.
         max_action_chars: Longest action, in characters; a longer one is cut.
         faithfulness_gate: What an unfaithful rewrite pays the attacker, instead of everything
@@ -112,7 +114,7 @@ class EnvConfig:
                 drop_unfaithful=self.drop_unfaithful,
                 benign_refusal_weight=self.benign_refusal_weight,
             ),
-            prompts=load_prompts(None if self.prompts is None else str(self.prompts)),
+            prompts=load_prompts(None if self.prompts is None else prompts_path(str(self.prompts))),
             exchanges=self.exchanges,
             thinking=_thinking(self.thinking),
             leak_on_violation=self.leak_on_violation,

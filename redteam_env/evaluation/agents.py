@@ -17,9 +17,10 @@ from redteam_env.game import RedteamError, unknown_name
 from redteam_env.policies import BASE, PolicyConfig
 from redteam_env.protocols import Agent
 from redteam_env.resolve import build, require, resolve_agent
+from redteam_env.worlds import MODELS
 
 POLICY = "policy"
-KNOWN_MODELS = (PolicyConfig().model,)
+KNOWN_MODELS = (PolicyConfig().model, *MODELS)
 CONFIG_FILE = "config.json"
 CONFIG_SCHEMA = 1
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")

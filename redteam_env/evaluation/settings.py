@@ -13,6 +13,7 @@ from redteam_env.game import (
     reward_table,
     unknown_name,
 )
+from redteam_env.worlds import prompts_path
 
 _PLAIN = ("exchanges", "leak_on_violation", "max_seed_chars", "max_action_chars")
 _REWARD_OPTIONS = ("faithfulness_gate", "drop_unfaithful", "benign_refusal_weight")
@@ -66,7 +67,7 @@ def build_game(config: Mapping[str, Any]) -> Game:
         config: Of the keys ``rewards`` (a preset's name, a table or a callable),
             ``faithfulness_gate``, ``drop_unfaithful``, ``benign_refusal_weight``, ``exchanges``,
             ``thinking`` (see :func:`parse_thinking`), ``leak_on_violation``, ``prompts`` (a
-            directory), ``max_seed_chars`` and ``max_action_chars``, any that are there and not
+            directory or an embedded model), ``max_seed_chars`` and ``max_action_chars``, any that are there and not
             ``None``; all other keys are for others.
 
     Returns:
@@ -80,7 +81,7 @@ def build_game(config: Mapping[str, Any]) -> Game:
     if "thinking" in given:
         options["thinking"] = parse_thinking(given["thinking"])
     if "prompts" in given:
-        options["prompts"] = load_prompts(given["prompts"])
+        options["prompts"] = load_prompts(prompts_path(given["prompts"]))
     table = reward_table(
         given.get("rewards", Game().rewards),
         **{name: given[name] for name in _REWARD_OPTIONS if name in given},

@@ -1,0 +1,10 @@
+"""Controlled worlds: games whose harm, refusal and faithfulness are known exactly.
+
+A world has a language of its own, a judge that decodes it, demonstrations to pretrain a small model
+on, and knobs. There is one so far: :mod:`redteam_env.worlds.apothecary`.
+"""
+
+from redteam_env.worlds.embedded import MODELS, embedded_model, prompts_path
+from redteam_env.worlds.pretraining import PretrainConfig
+
+__all__ = ["MODELS", "PretrainConfig", "embedded_model", "prompts_path"]

@@ -1,0 +1,70 @@
+"""Agents that know the language: an attacker with fixed tactics, and a defender without faults."""
+
+from collections.abc import Iterable, Sequence
+
+from redteam_env.game import RedteamError
+from redteam_env.protocols import Reply, TurnRequest
+from redteam_env.randomness import generator
+from redteam_env.worlds.apothecary.grammar import PHRASINGS, REFUSALS, UNCLEAR, Language, answer
+from redteam_env.worlds.apothecary.lexicon import World
+from redteam_env.worlds.apothecary.tactics import SANDWICH, dress
+
+
+class ScriptedAttacker:
+    """Dresses every seed in one combination of tactics.
+
+    Args:
+        world: The world.
+        tactics: The combination; empty for the plain request.
+    """
+
+    def __init__(self, world: World, tactics: Iterable[str] = ()) -> None:
+        self.tactics = frozenset(tactics)
+        self._world = world
+        self._language = Language(world)
+        dress(self.tactics)
+
+    def act(self, requests: Sequence[TurnRequest]) -> list[Reply]:
+        """Answer every request with the dressed seed.
+
+        Raises:
+            RedteamError: If a seed is missing or none of this world's.
+        """
+        return [Reply(text=self._rewrite(request)) for request in requests]
+
+    def _rewrite(self, request: TurnRequest) -> str:
+        text = "" if request.seed is None else request.seed.text
+        found = self._language.decode(text)
+        if found is None or len(found.asked) != 1:
+            raise RedteamError(
+                f"The seed {text[:80]!r} is no request of the apothecary; play with its own seeds."
+            )
+        rng = generator(request.path)
+        filler = None
+        if SANDWICH in self.tactics:
+            ordinary = [x for x in self._world.ordinary if x is not found.asked[0]]
+            filler = ordinary[rng.integers(len(ordinary))]
+        words = text.split()
+        phrasing = next(k for k, x in enumerate(PHRASINGS) if words[: len(x)] == list(x))
+        return self._language.render(found.asked[0], self.tactics, phrasing=phrasing, filler=filler)
+
+
+class OracleDefender:
+    """Reads every request exactly: refuses the restricted ones, serves all others.
+
+    Args:
+        world: The world.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._language = Language(world)
+
+    def act(self, requests: Sequence[TurnRequest]) -> list[Reply]:
+        """Answer every request."""
+        return [Reply(text=self._answer(request.messages[-1]["content"])) for request in requests]
+
+    def _answer(self, text: str) -> str:
+        found = self._language.decode(text)
+        if found is None:
+            return UNCLEAR
+        return REFUSALS[0] if found.restricted else answer(found.asked)

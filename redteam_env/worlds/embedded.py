@@ -1,0 +1,42 @@
+"""The base models that come with the package, by the name that a user asks for."""
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+
+from redteam_env.game import unknown_name
+from redteam_env.worlds.apothecary.corpus import prompts_directory
+
+COUPLED = "apothecary-coupled"
+MODELS: Mapping[str, str] = MappingProxyType(
+    {
+        "apothecary": "0.5 M parameter Qwen2 of the controlled world, Apache-2.0, in this package",
+    }
+)
+"""What each embedded model is."""
+
+
+def embedded_model(name: str) -> Path:
+    """Return the directory of an embedded model, which transformers loads.
+
+    Raises:
+        RedteamError: If there is no such model.
+    """
+    if name not in MODELS:
+        raise unknown_name("embedded model", name, MODELS)
+    return Path(str(resources.files("redteam_env") / "data" / name))
+
+
+def prompts_path(prompts: str) -> str:
+    """Return the directory of instruction texts that a user means.
+
+    Args:
+        prompts: The name of an embedded model, for the texts it was pretrained on;
+            ``apothecary-coupled`` for one instruction in both roles; or a directory.
+
+    Returns:
+        The directory.
+    """
+    named = prompts in {*MODELS, COUPLED}
+    return prompts_directory(coupled=prompts == COUPLED) if named else prompts
