@@ -57,7 +57,8 @@ def test_an_agent_and_a_judge_evaluate_by_name(redteam):
     found = redteam("evaluate", *options, "--seeds", "dummy_seeds", "--games", "8", "--json")
     data = json.loads(found.stdout)
     assert data["judge"]["name"] == "dummy_judge"
-    assert data["rates"]["attack_success"]["k"] == data["rates"]["attack_success"]["n"] > 0
+    attacked = data["result"]["rates"]["attack_success"]
+    assert attacked["k"] == attacked["n"] > 0
 
 
 def test_a_command_is_added(redteam):

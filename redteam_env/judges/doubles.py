@@ -145,7 +145,7 @@ def read_record(file: str | Path) -> dict[str, Verdict]:
             if row["schema"] != SCHEMA:
                 raise RedteamError(f"schema {row['schema']!r} instead of {SCHEMA}")
             found[_text(row["key"])] = _verdict(row["verdict"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RedteamError) as error:
             raise RedteamError(
                 f"Line {number} of {str(file)!r} is no recorded verdict ({error}). Name a file that "
                 "redteam_env.judges.record wrote; if a crash cut the line off, delete it."

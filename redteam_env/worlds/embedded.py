@@ -12,6 +12,7 @@ COUPLED = "apothecary-coupled"
 MODELS: Mapping[str, str] = MappingProxyType(
     {
         "apothecary": "0.5 M parameter Qwen2 of the controlled world, Apache-2.0, in this package",
+        COUPLED: "the same with one instruction for both roles and an attacker that sometimes refuses",
     }
 )
 """What each embedded model is."""
@@ -32,11 +33,9 @@ def prompts_path(prompts: str) -> str:
     """Return the directory of instruction texts that a user means.
 
     Args:
-        prompts: The name of an embedded model, for the texts it was pretrained on;
-            ``apothecary-coupled`` for one instruction in both roles; or a directory.
+        prompts: The name of an embedded model, for the texts it was pretrained on, or a directory.
 
     Returns:
         The directory.
     """
-    named = prompts in {*MODELS, COUPLED}
-    return prompts_directory(coupled=prompts == COUPLED) if named else prompts
+    return prompts_directory(coupled=prompts == COUPLED) if prompts in MODELS else prompts

@@ -138,6 +138,19 @@ def test_gradients_survive_the_use_of_another_adapter_before_the_backward_pass(
         assert torch.equal(tensor.grad, expected)
 
 
+def test_dropout_is_on_while_learning_and_off_while_playing(make_policy, requests):
+    policy, plain = make_policy(dropout=0.5), make_policy()
+    disturb(policy)
+    disturb(plain)
+    sampled = generations(policy, requests, "attacker")
+    assert sampled == generations(plain, requests, "attacker")
+    reference = policy.reference_logprobs("attacker", sampled).logprobs
+    assert torch.equal(reference, plain.reference_logprobs("attacker", sampled).logprobs)
+    torch.manual_seed(0)
+    first, second = (rows(policy.logprobs("attacker", sampled)) for _ in range(2))
+    assert gap(first, second) > 0.01
+
+
 @pytest.mark.parametrize("arrangement", ["bipolicy", "shared_full"])
 def test_gradient_checkpointing_changes_memory_and_nothing_else(make_policy, requests, arrangement):
     found = []
@@ -145,7 +158,11 @@ def test_gradient_checkpointing_changes_memory_and_nothing_else(make_policy, req
         policy = make_policy(arrangement, gradient_checkpointing=checkpointing)
         disturb(policy)
         sampled = generations(policy, requests, "attacker", 3)
+        passes = []
+        with policy.store.using(policy.weights_of("attacker")) as model:
+            model.model.layers[0].mlp.register_forward_hook(lambda *_, seen=passes: seen.append(1))
         policy.logprobs("attacker", sampled).logprobs.sum().backward()
+        assert len(passes) == (2 if checkpointing else 1), "a second pass recomputes activations"
         name = policy.weights_of("attacker")
         found.append(
             ([g.completion_ids for g in sampled], [t.grad for t in policy.parameters(name)])

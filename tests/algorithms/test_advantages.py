@@ -46,7 +46,7 @@ def test_each_baseline_by_hand():
 
 
 def test_without_a_baseline_failure_keeps_its_sign():
-    """Nearly all fail: a reward of -1.5 must not become an advantage above zero (game.md, 5)."""
+    """Nearly all fail: a reward of -1.5 must not become an advantage above zero."""
     returns = {"defender": np.array([[-2.0]] * 7 + [[-1.5]])}
     masks = {"defender": np.ones((8, 1), dtype=bool)}
     signs = {}

@@ -59,7 +59,7 @@ def test_a_person_who_leaves_gets_a_clear_error(capsys, monkeypatch):
 
     monkeypatch.setattr("builtins.input", leave)
     assert main(["play", *WORDS, "--defender", "human"]) == 2
-    assert "input ended before the game did" in capsys.readouterr().err
+    assert "input ended before" in capsys.readouterr().err
 
 
 def test_a_persons_questions_would_spoil_json(capsys):
