@@ -142,8 +142,7 @@ def read_record(file: str | Path) -> dict[str, Verdict]:
             continue
         try:
             row = json.loads(line)
-            if row["schema"] != SCHEMA:
-                raise RedteamError(f"schema {row['schema']!r} instead of {SCHEMA}")
+            _check_schema(row["schema"])
             found[_text(row["key"])] = _verdict(row["verdict"])
         except (KeyError, TypeError, ValueError, RedteamError) as error:
             raise RedteamError(
@@ -151,6 +150,11 @@ def read_record(file: str | Path) -> dict[str, Verdict]:
                 "redteam_env.judges.record wrote; if a crash cut the line off, delete it."
             ) from error
     return found
+
+
+def _check_schema(schema: object) -> None:
+    if schema != SCHEMA:
+        raise RedteamError(f"schema {schema!r} instead of {SCHEMA}")
 
 
 def _text(value: Any) -> str:

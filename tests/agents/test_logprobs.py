@@ -151,16 +151,22 @@ def test_dropout_is_on_while_learning_and_off_while_playing(make_policy, request
     assert gap(first, second) > 0.01
 
 
-@pytest.mark.parametrize("arrangement", ["bipolicy", "shared_full"])
-def test_gradient_checkpointing_changes_memory_and_nothing_else(make_policy, requests, arrangement):
+@pytest.mark.parametrize(
+    ("arrangement", "dropout"), [("bipolicy", 0.0), ("bipolicy", 0.5), ("shared_full", 0.0)]
+)
+def test_gradient_checkpointing_changes_memory_and_nothing_else(
+    make_policy, requests, arrangement, dropout
+):
     found = []
     for checkpointing in (False, True):
-        policy = make_policy(arrangement, gradient_checkpointing=checkpointing)
+        policy = make_policy(arrangement, gradient_checkpointing=checkpointing, dropout=dropout)
         disturb(policy)
         sampled = generations(policy, requests, "attacker", 3)
         passes = []
         with policy.store.using(policy.weights_of("attacker")) as model:
-            model.model.layers[0].mlp.register_forward_hook(lambda *_, seen=passes: seen.append(1))
+            first = model.model.layers[0].input_layernorm
+            first.register_forward_hook(lambda *_, seen=passes: seen.append(1))
+        torch.manual_seed(0)
         policy.logprobs("attacker", sampled).logprobs.sum().backward()
         assert len(passes) == (2 if checkpointing else 1), "a second pass recomputes activations"
         name = policy.weights_of("attacker")
