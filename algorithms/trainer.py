@@ -198,7 +198,8 @@ def _interrupts() -> Iterator[list[int]]:
 
     def note(number: int, _: FrameType | None) -> None:
         noted.append(number)
-        signal.signal(signal.SIGINT, before)
+        # a shell's background jobs start with the signal ignored; a second one must stop them, too
+        signal.signal(signal.SIGINT, before if callable(before) else signal.default_int_handler)
 
     try:
         before = signal.signal(signal.SIGINT, note)

@@ -147,11 +147,8 @@ class AdapterStore:
             for tensors in self._parameters.values():
                 for tensor in tensors:
                     tensor.requires_grad = True
-        model.train(train)
-        try:
-            yield model
-        finally:
-            model.eval()
+        model.train(train)  # and stays so: a checkpointed backward pass computes in it once more
+        yield model
 
     def save(self, name: str, directory: Path) -> None:
         """Write an adapter in PEFT's format into a new directory."""
@@ -193,11 +190,8 @@ class FullStore:
     def using(self, name: str, *, train: bool = False) -> Iterator[Any]:
         """Yield the named copy, or the frozen base."""
         model = self._models[_known(name, self.versions)]
-        model.train(train)
-        try:
-            yield model
-        finally:
-            model.eval()
+        model.train(train)  # and stays so: a checkpointed backward pass computes in it once more
+        yield model
 
     def save(self, name: str, directory: Path) -> None:
         """Write a copy, with config and tokenizer, so that it loads as a model of its own."""
