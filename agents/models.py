@@ -166,7 +166,7 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     if dtype == "auto":
         return torch.float32 if device.type == "cpu" else torch.bfloat16
     found = getattr(torch, dtype)
-    assert isinstance(found, torch.dtype)  # noqa: S101 - PolicyConfig admits four names
+    assert isinstance(found, torch.dtype)  # noqa: S101 - PolicyConfig admits three names
     return found
 
 

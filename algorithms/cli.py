@@ -1,4 +1,4 @@
-"""The commands ``train`` and ``quickstart``; torch is imported only when they run."""
+"""The commands ``train`` and ``quickstart``; listing the commands imports no torch."""
 
 import dataclasses
 import json

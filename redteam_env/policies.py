@@ -16,7 +16,7 @@ from redteam_env.game import RedteamError, unknown_name
 Arrangement = Literal[
     "bipolicy", "shared", "shared_full", "independent", "attacker_only", "defender_only"
 ]
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Dtype = Literal["auto", "float32", "bfloat16"]
 BASE = "base"
 DTYPES = get_args(Dtype)
 
@@ -56,7 +56,7 @@ class PolicyConfig:
         temperature: Sampling temperature; 0 is greedy.
         generation_batch: Sequences generated together.
         device: cpu, cuda, cuda:1, or auto (cuda where there is one).
-        dtype: float32, bfloat16, float16, or auto (float32 on the CPU, bfloat16 elsewhere).
+        dtype: float32, bfloat16, or auto (bfloat16 for a base with adapters on a GPU, else float32).
         gradient_checkpointing: Recompute activations in the backward pass to save memory.
     """
 

@@ -62,7 +62,7 @@ WRONG = {
     "--temperature -1": "temperature is -1.0; give a number >= 0",
     "--generation-batch 0": "generation_batch is 0",
     "--device tpu": "Allowed: auto, cpu, cuda, cuda:N",
-    "--dtype int8": "'auto', 'float32', 'bfloat16', 'float16'",
+    "--dtype int8": "'auto', 'float32', 'bfloat16'",
     "--lr -1": "lr is -1.0; give a finite number >= 0",
     "--baseline mean": "'role', 'batch', 'ema', 'none'",
     "--clip 0": "clip is 0.0; give a number > 0",
