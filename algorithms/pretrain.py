@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 from transformers.utils import logging as transformers_logging
 
+from algorithms.rundir import versions
 from redteam_env.evaluation import AgentPool, Rate
 from redteam_env.game import RedteamError
 from redteam_env.packages import sha256_of
@@ -343,7 +343,7 @@ def pretrain(
             "vocabulary": len(tokenizer),
             "bytes": size,
             **figures,
-            "versions": _versions(),
+            "versions": versions(_STACK),
             "threads": torch.get_num_threads(),
             "files": files,
             "gates": [gate_row(gate) for gate in gates],
@@ -415,13 +415,3 @@ def _save(model: Qwen2ForCausalLM, tokenizer: Any, folder: Path) -> None:
             transformers_logging.enable_progress_bar()
     for file in folder.iterdir():
         file.chmod(0o644)
-
-
-def _versions() -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
-    for name in _STACK:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = None
-    return found

@@ -51,7 +51,7 @@ class RunDirectory:
             "seeds": asdict(source.card),
             "judge": {"name": judge.name, "smoke_only": judge.smoke_only},
             "prompts": {"digest": game.prompts.digest},
-            "versions": {"python": platform.python_version(), **_versions()},
+            "versions": {"python": platform.python_version(), **versions(_STACK)},
             "git": _revision(),
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
         }
@@ -139,9 +139,10 @@ def _write(file: Path, text: str) -> None:
     partial.replace(file)
 
 
-def _versions() -> dict[str, str | None]:
+def versions(distributions: Sequence[str]) -> dict[str, str | None]:
+    """Return the installed version of each distribution, ``None`` where it is missing."""
     found: dict[str, str | None] = {}
-    for name in _STACK:
+    for name in distributions:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -3,20 +3,28 @@
 from collections.abc import Mapping
 from typing import Any
 
+from redteam_env.envs.config import EnvConfig
 from redteam_env.game import (
     ATTACKER,
     DEFENDER,
     Game,
     RedteamError,
     Thinking,
-    load_prompts,
-    reward_table,
     unknown_name,
 )
-from redteam_env.worlds import prompts_path
 
-_PLAIN = ("exchanges", "leak_on_violation", "max_seed_chars", "max_action_chars")
-_REWARD_OPTIONS = ("faithfulness_gate", "drop_unfaithful", "benign_refusal_weight")
+_FIELDS = (
+    "rewards",
+    "faithfulness_gate",
+    "drop_unfaithful",
+    "benign_refusal_weight",
+    "exchanges",
+    "thinking",
+    "leak_on_violation",
+    "prompts",
+    "max_seed_chars",
+    "max_action_chars",
+)
 
 
 def parse_thinking(text: str, seats: tuple[str, ...] = (ATTACKER, DEFENDER)) -> dict[str, Thinking]:
@@ -67,8 +75,8 @@ def build_game(config: Mapping[str, Any]) -> Game:
         config: Of the keys ``rewards`` (a preset's name, a table or a callable),
             ``faithfulness_gate``, ``drop_unfaithful``, ``benign_refusal_weight``, ``exchanges``,
             ``thinking`` (see :func:`parse_thinking`), ``leak_on_violation``, ``prompts`` (a
-            directory or an embedded model), ``max_seed_chars`` and ``max_action_chars``, any that are there and not
-            ``None``; all other keys are for others.
+            directory or an embedded model), ``max_seed_chars`` and ``max_action_chars``, any that
+            are there and not ``None``; all other keys are for others.
 
     Returns:
         A game; what is not configured is as in :class:`~redteam_env.game.Game`.
@@ -76,14 +84,7 @@ def build_game(config: Mapping[str, Any]) -> Game:
     Raises:
         RedteamError: If a value is wrong.
     """
-    given = {name: value for name, value in config.items() if value is not None}
-    options: dict[str, Any] = {name: given[name] for name in _PLAIN if name in given}
+    given = {name: config[name] for name in _FIELDS if config.get(name) is not None}
     if "thinking" in given:
-        options["thinking"] = parse_thinking(given["thinking"])
-    if "prompts" in given:
-        options["prompts"] = load_prompts(prompts_path(given["prompts"]))
-    table = reward_table(
-        given.get("rewards", Game().rewards),
-        **{name: given[name] for name in _REWARD_OPTIONS if name in given},
-    )
-    return Game(rewards=table, **options)
+        given["thinking"] = parse_thinking(given["thinking"])
+    return EnvConfig(**given).game()

@@ -1,5 +1,6 @@
 import pytest
 
+from redteam_env.envs import EnvConfig
 from redteam_env.evaluation import build_game, parse_thinking
 from redteam_env.game import ATTACKER, DEFENDER, Game, RedteamError, Thinking
 
@@ -35,9 +36,11 @@ def test_a_wrong_rule_says_what_is_allowed(text, message):
         parse_thinking(text)
 
 
-def test_an_empty_configuration_is_the_game_as_it_stands():
-    assert build_game({}) == Game()
-    assert build_game({"model": "x", "steps": 3, "prompts": None, "thinking": None}) == Game()
+def test_an_empty_configuration_is_the_environments_game():
+    whole = EnvConfig().game()
+    assert build_game({}) == whole
+    assert build_game({"model": "x", "steps": 3, "prompts": None, "thinking": None}) == whole
+    assert all(whole.thinking_of(seat) == Game().thinking_of(seat) for seat in whole.seats)
 
 
 def test_a_training_configuration_gives_its_game(tmp_path):
