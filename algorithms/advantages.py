@@ -1,7 +1,7 @@
 """Advantages as pure functions over padded float64 arrays; no model, no framework.
 
-All arrays have the shape (rows, longest completion); ``mask`` is true on completion tokens, which
-stand at the left of each row.
+Arrays of tokens have the shape (rows, longest completion); ``mask`` is true on completion tokens,
+which stand at the left of each row. Everything takes time linear in their size.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ MIN_SCALE = 1e-4
 
 
 def token_rewards(
-    kl: Array, rewards: Array, mask: Array, *, beta: float, reward_clip: float
+    kl: Array, rewards: Array, mask: Array, *, beta: float, reward_clip: float = float("inf")
 ) -> Array:
     """Spread a game's reward over its tokens, less the KL penalty (REINFORCE++, arXiv 2501.03262).
 
@@ -26,7 +26,7 @@ def token_rewards(
         rewards: The reward of each row, shape (rows,).
         mask: Completion tokens.
         beta: KL coefficient, reward per nat.
-        reward_clip: Rewards are clipped to ±this.
+        reward_clip: Rewards are clipped to ±this; by default they are not.
 
     Returns:
         The reward of each token; 0 off the mask.
@@ -87,6 +87,109 @@ def baselines(
         base = ema.get(role, 0.0) if kind == "ema" else centre[kind]
         result[role] = (base, float(np.sqrt(np.mean((about - base) ** 2))))
     return result
+
+
+def spread(values: Array, mask: Array) -> Array:
+    """Give each row's value to all its tokens; 0 off the mask."""
+    return np.where(mask, values[:, None], 0.0)
+
+
+def gae(rewards: Array, values: Array, mask: Array, *, lam: float) -> Array:
+    """Estimate advantages with a value function (GAE, arXiv 1506.02438, equation 16; discount 1).
+
+    ``A_t = d_t + lam * A_{t+1}`` with ``d_t = r_t + V_{t+1} - V_t``; after the last token both ``V``
+    and ``A`` are 0. With ``lam = 1``, ``A_t`` is the reward-to-go less ``V_t``.
+
+    Args:
+        rewards: The reward of each token.
+        values: The value before each token.
+        mask: Completion tokens.
+        lam: Weight of later steps, in [0, 1].
+
+    Returns:
+        The advantage of each token; 0 off the mask.
+    """
+    held = np.where(mask, values, 0.0)
+    after = np.concatenate([held[:, 1:], np.zeros((len(held), 1))], axis=1)
+    surprise = np.where(mask, rewards + after - held, 0.0)
+    result = np.zeros_like(surprise)
+    later = np.zeros(len(held))
+    for t in reversed(range(held.shape[1])):
+        later = surprise[:, t] + lam * later
+        result[:, t] = later
+    return result
+
+
+def game_returns(rewards: Array, kl: Array, mask: Array, games: Array, *, beta: float) -> Array:
+    """Return what each game paid a role, less the KL penalty on all its tokens in it.
+
+    Args:
+        rewards: The reward of each row's game, shape (rows,).
+        kl: k1 estimates, nats.
+        mask: Completion tokens.
+        games: Number of each row's game from 0 up; the turns of one game share it, shape (rows,).
+        beta: KL coefficient, reward per nat.
+
+    Returns:
+        ``R - beta * sum of kl`` of each game, shape (games,).
+    """
+    paid = np.zeros(int(games.max()) + 1)
+    paid[games] = rewards
+    return paid - beta * np.bincount(games, weights=np.where(mask, kl, 0.0).sum(axis=1))
+
+
+def group_means(values: Array, groups: Array) -> Array:
+    """Return for each game the mean over its group.
+
+    Args:
+        values: A number for each game, shape (games,).
+        groups: Its group, any integers, same shape.
+    """
+    place, size = _places(groups)
+    return (np.bincount(place, weights=values) / size)[place]
+
+
+def group_deviations(values: Array, groups: Array) -> Array:
+    """Return for each game the standard deviation over its group, as :func:`group_means` does."""
+    return np.sqrt(group_means((values - group_means(values, groups)) ** 2, groups))
+
+
+def means_of_others(values: Array, groups: Array) -> Array:
+    """Return for each game the mean over the other games of its group (RLOO, arXiv 2402.14740).
+
+    A game that stands alone, because the others are void, is compared with itself: it teaches
+    nothing.
+    """
+    place, size = _places(groups)
+    others = np.bincount(place, weights=values)[place] - values
+    return np.where(size[place] > 1, others / np.maximum(size[place] - 1, 1), values)
+
+
+def _places(groups: Array) -> tuple[Array, Array]:
+    """Return each entry's group as a number from 0 up, and the size of each group."""
+    _, place, size = np.unique(groups, return_inverse=True, return_counts=True)
+    return place, size
+
+
+def running_means(values: Array, start: float, *, decay: float) -> tuple[Array, float]:
+    """Compare each game with an exponential running mean of the games before it.
+
+    The mean is read before it is moved, so a game is not compared with itself.
+
+    Args:
+        values: What each game paid, in order, shape (games,).
+        start: The mean before the first game.
+        decay: Share of the old mean that stays, in [0, 1].
+
+    Returns:
+        The mean before each game, and the one after the last.
+    """
+    before = np.zeros(len(values))
+    mean = start
+    for k, value in enumerate(values):
+        before[k] = mean
+        mean = decay * mean + (1 - decay) * float(value)
+    return before, mean
 
 
 def pad(rows: list[Array]) -> tuple[Array, Array]:

@@ -86,13 +86,26 @@ def latest(root: Path) -> Checkpoint | None:
     Raises:
         RedteamError: If a file of it is missing or altered.
     """
-    found = {}
+    found = []
     for path in root.glob("step-*") if root.is_dir() else ():
         match = _STEP.fullmatch(path.name)
         if match and path.is_dir():
-            found[int(match[1])] = path
+            found.append(int(match[1]))
     if not found:
         return None
-    step = max(found)
-    verify_manifest(found[step])
-    return Checkpoint(step, found[step])
+    return at(root, max(found))
+
+
+def at(root: Path, step: int) -> Checkpoint:
+    """Return the checkpoint of a step after verifying it.
+
+    Args:
+        root: The folder of checkpoints.
+        step: Training steps done.
+
+    Raises:
+        RedteamError: If there is none, or a file of it is missing or altered.
+    """
+    directory = root / f"step-{step:06d}"
+    verify_manifest(directory)
+    return Checkpoint(step, directory)

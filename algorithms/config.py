@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from algorithms.typed import check_types
 from redteam_env.evaluation import build_game
-from redteam_env.game import Game, RedteamError
+from redteam_env.game import Game, RedteamError, unknown_name
 from redteam_env.policies import PolicyConfig
+from redteam_env.registry import load
 
 FREE = ("steps", "checkpoint_every", "out", "resume", "json")
 """Options that a resumed run may change."""
@@ -23,11 +25,16 @@ class RunConfig:
     """How long a run is and where it goes.
 
     Attributes:
-        algorithm: What learns: reinforce_pp, or an installed plug-in.
+        algorithm: What learns: reinforce_pp, reinforce, rae, rloo, grpo, dr_grpo, ppo, online_dpo, or
+            an installed plug-in; each brings options of its own.
         steps: Training steps in all.
         games: Games a step.
+        group_size: Games that share a seed, for algorithms that compare these: rloo, grpo, dr_grpo and
+            online_dpo need at least 2. A divisor of games.
         seed: Seed of everything random in the run.
         checkpoint_every: Steps between checkpoints; the last step always has one.
+        opponent: Who plays the seat that attacker_only or defender_only does not train: a registered
+            agent, a run, checkpoint or adapter directory; by default the untrained base.
         out: The run directory; by default runs/ARRANGEMENT-SEED.
         resume: Go on from the newest checkpoint in the run directory.
         json: Print a summary as JSON instead of text.
@@ -36,16 +43,23 @@ class RunConfig:
     algorithm: str = "reinforce_pp"
     steps: int = 200
     games: int = 64
+    group_size: int = 1
     seed: int = 0
     checkpoint_every: int = 20
+    opponent: str | None = None
     out: str | None = None
     resume: bool = False
     json: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("steps", "games", "checkpoint_every"):
+        for name in ("steps", "games", "group_size", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise RedteamError(f"{name} is {getattr(self, name)}; give at least 1.")
+        if self.games % self.group_size:
+            raise RedteamError(
+                f"games is {self.games}, no multiple of group_size = {self.group_size}; "
+                f"give {self.group_size * max(1, self.games // self.group_size)}, for example."
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +138,39 @@ class TrainConfig:
             raise RedteamError(
                 "attacker_only with rewrite_fraction 0 has nothing to train: raise the fraction."
             )
+        if self.run.opponent is not None and len(roles) != 1:
+            raise RedteamError(
+                f"opponent is {self.run.opponent!r}, but {self.policy.arrangement} trains both "
+                "seats; give --arrangement attacker_only or defender_only."
+            )
         self.flat()
+
+    @classmethod
+    def from_flat(cls, options: Mapping[str, Any]) -> "TrainConfig":
+        """Make a configuration from options side by side, as :meth:`flat` returns them.
+
+        Args:
+            options: Values by name; what is left out keeps its default.
+
+        Raises:
+            RedteamError: If a name is unknown or a value wrong.
+        """
+        algorithm = options.get("algorithm", RunConfig().algorithm)
+        learner = learner_settings(algorithm)
+        kinds = {"run": RunConfig, "game": GameConfig, "policy": PolicyConfig, "learner": learner}
+        fields = {part: [f.name for f in dataclasses.fields(kind)] for part, kind in kinds.items()}
+        known = [name for names in fields.values() for name in names]
+        for name in options:
+            if name not in known:
+                raise unknown_name("training option", name, known)
+        for kind in kinds.values():
+            check_types(kind, options)
+        return cls(
+            **{
+                part: kind(**{name: options[name] for name in fields[part] if name in options})
+                for part, kind in kinds.items()
+            }
+        )
 
     def flat(self) -> dict[str, Any]:
         """Return the fields of all components side by side, as ``config.json`` holds them.
@@ -143,6 +189,52 @@ class TrainConfig:
                 )
             result.update(fields)
         return result
+
+
+def learner_settings(algorithm: str) -> Any:
+    """Return the class of an algorithm's settings.
+
+    Raises:
+        RedteamError: If the algorithm is unknown or has none.
+    """
+    settings = getattr(load("algorithms", algorithm), "Config", None)
+    if not dataclasses.is_dataclass(settings):
+        raise RedteamError(
+            f"The algorithm {algorithm!r} has no dataclass Config; see redteam_env.protocols."
+        )
+    return settings
+
+
+def check_group(algorithm: str, factory: Any, group_size: int) -> None:
+    """Check that as many games share a seed as an algorithm needs.
+
+    Args:
+        algorithm: Its name.
+        factory: What its entry point names.
+        group_size: Games that share a seed.
+
+    Raises:
+        RedteamError: If they are fewer.
+    """
+    least = getattr(factory, "least_group", 1)
+    if group_size < least:
+        raise RedteamError(
+            f"{algorithm} compares games of one seed, at least {least}, but group_size is "
+            f"{group_size}; give --group-size {least} or more, and a multiple of it as --games."
+        )
+
+
+def completed(stored: Mapping[str, Any], config: TrainConfig) -> dict[str, Any]:
+    """Return a stored configuration with the defaults of options that its version did not have.
+
+    Args:
+        stored: A run's flat configuration.
+        config: Says which components there are.
+    """
+    parts = (config.run, config.game, config.policy, config.learner)
+    fields = [field for part in parts for field in dataclasses.fields(part)]
+    known = {x.name: x.default for x in fields if x.default is not dataclasses.MISSING}
+    return {**known, **stored}
 
 
 def changed(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -1,6 +1,15 @@
-"""Losses as pure functions over padded tensors of shape (rows, longest completion)."""
+"""Losses as pure functions over padded tensors of shape (rows, longest completion).
+
+Where a function takes ``mask``, it sums over the tokens on it. A mask of numbers weights the tokens:
+importance weights, or one over the length of a token's row.
+"""
+
+from typing import Literal
 
 import torch
+from torch.nn.functional import logsigmoid
+
+Preference = Literal["dpo", "ipo"]
 
 
 def clipped_surrogate(
@@ -31,6 +40,69 @@ def clipped_surrogate(
     clipped = ratio.clamp(1 - clip, 1 + clip)
     surrogate = torch.minimum(ratio * advantages, clipped * advantages)
     return -(surrogate * mask).sum()
+
+
+def score_function(
+    logprobs: torch.Tensor, advantages: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """Sum ``-A * log pi`` over tokens: its gradient is REINFORCE's (Williams 1992, equation 5).
+
+    Args:
+        logprobs: Under the current policy, with gradients.
+        advantages: Of each token.
+        mask: Completion tokens.
+    """
+    return -(advantages * logprobs * mask).sum()
+
+
+def k3_penalty(logprobs: torch.Tensor, reference: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Sum the estimator of KL(pi || ref) that is never negative (GRPO, arXiv 2402.03300, eq. 4).
+
+    ``ref / pi - log(ref / pi) - 1`` at the sampled token.
+
+    Args:
+        logprobs: Under the current policy, with gradients.
+        reference: Under the frozen reference.
+        mask: Completion tokens.
+    """
+    gap = reference - logprobs
+    return ((gap.exp() - gap - 1) * mask).sum()
+
+
+def squared_error(values: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Sum ``(V - target)^2 / 2`` over tokens: the loss of a value head (arXiv 1707.06347, sec. 5).
+
+    Args:
+        values: Predictions, with gradients.
+        targets: Returns.
+        mask: Completion tokens.
+    """
+    return 0.5 * ((values - targets) ** 2 * mask).sum()
+
+
+def preference_loss(
+    margins: torch.Tensor, preferences: torch.Tensor, *, beta: float, kind: Preference
+) -> torch.Tensor:
+    """Sum DPO's or IPO's loss over pairs.
+
+    With the margin ``h = log pi(a)/ref(a) - log pi(b)/ref(b)`` and ``q`` = P(a is better than b):
+    DPO (arXiv 2305.18290, equation 7) ``-q log s(beta h) - (1 - q) log s(-beta h)``, ``s`` the
+    logistic function; IPO (arXiv 2310.12036, equation 17) ``(h - (q - 1/2) / beta)^2``. A certain
+    preference, ``q = 1``, gives the equations as they are printed.
+
+    Args:
+        margins: ``h`` of each pair, nats, with gradients; shape (pairs,).
+        preferences: ``q`` of each pair.
+        beta: Strength of the pull to the reference.
+        kind: ``dpo`` or ``ipo``.
+
+    Returns:
+        The sum over pairs, a scalar.
+    """
+    if kind == "ipo":
+        return ((margins - (preferences - 0.5) / beta) ** 2).sum()
+    won, lost = logsigmoid(beta * margins), logsigmoid(-beta * margins)
+    return -(preferences * won + (1 - preferences) * lost).sum()
 
 
 def negative_log_likelihood(logprobs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """One AdamW for each named weights, with a state of flat tensors that needs no pickle."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,7 +25,9 @@ class Optimisers:
         self._parameters = {name: list(tensors) for name, tensors in parameters.items()}
         self._max_grad_norm = max_grad_norm
         self._adam = {
-            name: torch.optim.AdamW(tensors, lr=0.0, betas=(0.9, 0.95), weight_decay=0.0)
+            name: torch.optim.AdamW(
+                tensors, lr=0.0, betas=(0.9, 0.95), weight_decay=0.0, fused=True
+            )
             for name, tensors in self._parameters.items()
         }
 
@@ -46,7 +49,7 @@ class Optimisers:
             RedteamError: If the norm is not finite; nothing is changed then.
         """
         norm = float(torch.nn.utils.clip_grad_norm_(self._parameters[name], self._max_grad_norm))
-        if not torch.isfinite(torch.tensor(norm)):
+        if not math.isfinite(norm):
             self.zero_grad(name)
             raise RedteamError(
                 f"The gradient of {name!r} is {norm}; the step was not taken. Lower the learning "
@@ -89,7 +92,7 @@ class Optimisers:
                         "resume with the options the run was started with."
                     )
                 adam.state[parameter] = {
-                    m: value.clone() if m == "step" else value.clone().to(parameter)
+                    m: value.clone().to(parameter.device if m == "step" else parameter)
                     for m, value in moments.items()
                 }
         if left:

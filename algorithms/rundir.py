@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from algorithms.config import TrainConfig, changed
+from algorithms.config import TrainConfig, changed, completed
 from redteam_env.game import Episode, Game, RedteamError
 from redteam_env.protocols import Judge, SeedSource, TrainablePolicy
 
@@ -56,7 +56,7 @@ class RunDirectory:
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         self.path.mkdir(parents=True, exist_ok=True)
-        _write(self.path / CONFIG, json.dumps(record, indent=1))
+        write_text(self.path / CONFIG, json.dumps(record, indent=1))
 
     def drop_episodes(self, done: int) -> None:
         """Remove the games of steps that a resumed run plays again, or will not play."""
@@ -70,7 +70,7 @@ class RunDirectory:
         folder = self.path / "episodes"
         folder.mkdir(exist_ok=True)
         text = "".join(f"{episode.to_json()}\n" for episode in episodes)
-        _write(folder / f"step-{step:06d}.jsonl", text)
+        write_text(folder / f"step-{step:06d}.jsonl", text)
 
 
 def open_run(config: TrainConfig) -> RunDirectory:
@@ -100,7 +100,7 @@ def open_run(config: TrainConfig) -> RunDirectory:
         raise RedteamError(
             f"{named!r} holds a run already; go on with --resume, or give another --out."
         )
-    differences = changed(stored, json.loads(json.dumps(config.flat())))
+    differences = changed(completed(stored, config), json.loads(json.dumps(config.flat())))
     if differences:
         listed = "; ".join(f"{k}: {a!r} there, {b!r} now" for k, (a, b) in differences.items())
         raise RedteamError(
@@ -133,7 +133,9 @@ def stored_config(path: Path) -> dict[str, Any] | None:
     return config
 
 
-def _write(file: Path, text: str) -> None:
+def write_text(file: Path, text: str) -> None:
+    """Write a file, whole or not at all; its folder is made."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(file)

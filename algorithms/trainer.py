@@ -9,7 +9,7 @@ import inspect
 import json
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +17,15 @@ from types import FrameType
 from typing import Any
 
 from algorithms import checkpoint
-from algorithms.config import TrainConfig
+from algorithms.config import TrainConfig, check_group
 from algorithms.live import LiveTable
 from algorithms.metrics import MetricsLog, Row, episode_metrics
 from algorithms.rundir import open_run
+from redteam_env.evaluation import AgentPool
 from redteam_env.game import Episode, Game, RedteamError, Seed, role_of
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
-from redteam_env.protocols import Algorithm, Judge, SeedSource, TrainablePolicy
+from redteam_env.protocols import Agent, Algorithm, Judge, SeedSource, TrainablePolicy
 from redteam_env.registry import load
 from redteam_env.resolve import build, require
 from redteam_env.rollout import play, role_batches, schedule
@@ -41,6 +42,7 @@ class Outcome:
         played: Training steps done in this call.
         finished: Whether all steps are done.
         void: Void games in this call.
+        interrupted: Whether Ctrl-C was pressed, perhaps in the last step.
     """
 
     directory: Path
@@ -48,6 +50,7 @@ class Outcome:
     played: int
     finished: bool
     void: int
+    interrupted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class _Parts:
     judge: Judge
     policy: TrainablePolicy
     algorithm: Algorithm
+    opponents: Mapping[str, Agent]
 
 
 def train(config: TrainConfig, *, policy: TrainablePolicy | None = None) -> Outcome:
@@ -80,6 +84,7 @@ def train(config: TrainConfig, *, policy: TrainablePolicy | None = None) -> Outc
     source = resolve_seeds(config.game.seeds)
     judge = resolve_judge(config.game.judge, url=config.game.judge_url)
     learner = load("algorithms", config.run.algorithm)
+    check_group(config.run.algorithm, learner, config.run.group_size)
     run = open_run(config)
     found = checkpoint.latest(run.checkpoints)
     done = found.step if found else 0
@@ -97,8 +102,25 @@ def train(config: TrainConfig, *, policy: TrainablePolicy | None = None) -> Outc
     if found:
         policy.restore(found.policy)
         algorithm.load_state(found.algorithm_state())
+    opponents = _opponents(config, policy)
     run.write_config(config, policy, source, judge, game)
-    return _loop(config, _Parts(game, source, judge, policy, algorithm), run, done)
+    return _loop(config, _Parts(game, source, judge, policy, algorithm, opponents), run, done)
+
+
+def _opponents(config: TrainConfig, policy: TrainablePolicy) -> dict[str, Agent]:
+    """Return the named opponent for each role that is not trained."""
+    if config.run.opponent is None:
+        return {}
+    pool = AgentPool(
+        base=config.policy.model,
+        max_new_tokens=config.policy.max_new_tokens,
+        temperature=config.policy.temperature,
+    )
+    return {
+        role: pool.agent(config.run.opponent, role)
+        for role in ("attacker", "defender")
+        if role not in policy.trainable_roles
+    }
 
 
 def _loop(config: TrainConfig, parts: _Parts, run: Any, done: int) -> Outcome:
@@ -129,6 +151,7 @@ def _loop(config: TrainConfig, parts: _Parts, run: Any, done: int) -> Outcome:
         played=step - done,
         finished=step == config.run.steps,
         void=void,
+        interrupted=bool(interrupted),
     )
 
 
@@ -166,6 +189,7 @@ def _setups(config: TrainConfig, source: SeedSource, step: int) -> Any:
         path=(config.run.seed, "step", step),
         benign_fraction=config.game.benign_fraction,
         rewrite_fraction=config.game.rewrite_fraction,
+        group_size=config.run.group_size,
     )
 
 
@@ -173,7 +197,10 @@ def _step(
     config: TrainConfig, parts: _Parts, step: int, live: LiveTable
 ) -> tuple[list[Episode], Row]:
     started = time.monotonic()
-    agents = {seat: parts.policy.agent(seat.rpartition("_")[0]) for seat in parts.game.seats}
+    agents: dict[str, Agent] = {}
+    for seat in parts.game.seats:
+        role = role_of(seat)
+        agents[seat] = parts.opponents.get(role) or parts.policy.agent(role)
     episodes = play(
         _setups(config, parts.source, step),
         agents,

@@ -132,6 +132,8 @@ class Sample:
         well_formed: Whether the turn kept the format.
         group: Games of one group share the seed.
         path: The game it belongs to.
+        confidence: For each field of the verdict to which the judge gave a probability: twice the
+            probability of its answer, less 1; 1 is certain, 0 a coin.
     """
 
     generation: Generation
@@ -140,6 +142,7 @@ class Sample:
     well_formed: bool
     group: int
     path: Path
+    confidence: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,12 +223,37 @@ class TrainablePolicy(Protocol):
 
 
 @runtime_checkable
+class ValuedPolicy(Protocol):
+    """What a policy offers besides, if algorithms with a critic are to train it.
+
+    The policy owns one value head a role, makes it when it is first asked for, and saves and
+    restores it with its weights. It is none of the tensors of ``parameters``.
+    """
+
+    def value_parameters(self, role: str) -> Sequence[Any]:
+        """Return the tensors of a role's value head, in a fixed order."""
+        ...
+
+    def values(self, role: str, generations: Sequence[Generation]) -> Any:
+        """Return the expected reward before each completion token, with gradients to the head only.
+
+        Returns:
+            An object with ``values`` (float tensor, 0 off the mask) and ``mask`` (bool tensor), each
+            of shape (len(generations), longest completion).
+        """
+        ...
+
+
+@runtime_checkable
 class Algorithm(Protocol):
     """Learns from episodes, role by role.
 
     What an algorithm's entry point names is called as ``factory(config, policy=..., game=...,
     seed=...)`` and carries the class of its config, a frozen dataclass with defaults, as
-    ``factory.Config``; the command line takes its options from there.
+    ``factory.Config``; the command line takes its options from there. If it compares games of one
+    seed, ``factory.least_group`` says how many at least (1 if it is missing); a run with a smaller
+    ``group_size`` is refused before anything is played. Any other need, such as a
+    :class:`ValuedPolicy`, the factory checks itself and raises a ``RedteamError``.
     """
 
     def update(

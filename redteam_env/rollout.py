@@ -47,11 +47,14 @@ def schedule(
     benign_fraction: float = 0.5,
     rewrite_fraction: float = 0.5,
     split: str = "train",
+    group_size: int = 1,
 ) -> list[GameSetup]:
     """Decide which games a step plays.
 
     Labels and rewriting are spread evenly over the game numbers, so a step of any size holds the
-    wanted shares up to rounding (Self-RedTeam's code: half benign, within each label half raw).
+    wanted shares up to rounding (Self-RedTeam's code: half benign, within each label half raw). With
+    groups they are spread over the groups: all games of a group have one seed and are all rewritten
+    or all raw; only their paths, and so the sampling, differ.
 
     Args:
         source: Where seeds come from.
@@ -60,9 +63,11 @@ def schedule(
         benign_fraction: Share of benign seeds, in [0, 1].
         rewrite_fraction: Share of games in which the attacker plays, within each label, in [0, 1].
         split: ``train`` or ``heldout``.
+        group_size: Games that share a seed, one after the other; ``games`` is a multiple of it.
 
     Returns:
-        ``games`` setups; the k-th has the path ``(*path, "game", k)``.
+        ``games`` setups; the k-th has the path ``(*path, "game", k)`` and the group
+        ``k // group_size``.
 
     Raises:
         RedteamError: If a number is out of range or the source lacks a label that is needed.
@@ -75,11 +80,16 @@ def schedule(
     ):
         if not 0 <= value <= 1:
             raise RedteamError(f"{name} is {value}; give a share between 0 and 1.")
-    benign = _spread(games, benign_fraction)
-    rewritten = [False] * games
-    seeds: list[Seed | None] = [None] * games
+    if group_size < 1 or games % group_size:
+        raise RedteamError(
+            f"group_size is {group_size}; give at least 1, and a multiple of it as games ({games})."
+        )
+    groups = games // group_size
+    benign = _spread(groups, benign_fraction)
+    rewritten = [False] * groups
+    seeds: list[Seed | None] = [None] * groups
     for label in (False, True):
-        members = [k for k in range(games) if benign[k] is label]
+        members = [k for k in range(groups) if benign[k] is label]
         drawn = (
             source.draw(
                 len(members),
@@ -94,9 +104,12 @@ def schedule(
         for k, seed, plays_attacker in zip(members, drawn, plays, strict=True):
             seeds[k], rewritten[k] = seed, plays_attacker
     return [
-        GameSetup(seed=seed, rewritten=rewritten[k], path=(*path, "game", k), group=k)
+        GameSetup(
+            seed=seed, rewritten=rewritten[k], path=(*path, "game", k * group_size + n), group=k
+        )
         for k, seed in enumerate(seeds)
         if seed is not None
+        for n in range(group_size)
     ]
 
 
@@ -263,6 +276,17 @@ def role_batches(episodes: Sequence[Episode]) -> dict[str, RoleBatch]:
                     well_formed=turn.well_formed,
                     group=episode.group,
                     path=episode.path,
+                    confidence=_confidence(episode.verdict),
                 )
             )
     return {role: RoleBatch(role=role, samples=tuple(rows)) for role, rows in samples.items()}
+
+
+def _confidence(verdict: Verdict | None) -> dict[str, float]:
+    """Return twice the probability of each answer that has one, less 1."""
+    if verdict is None:
+        return {}
+    return {
+        name: (2 * probability - 1) * (1 if getattr(verdict, name) else -1)
+        for name, probability in verdict.probabilities.items()
+    }

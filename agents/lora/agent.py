@@ -50,7 +50,7 @@ class ModelAgent:
         self, prompts: Sequence[tuple[int, ...]], requests: Sequence[TurnRequest]
     ) -> list[Generation]:
         draws = np.stack([generator(r.path).random(self.max_new_tokens) for r in requests])
-        with self.store.using(self.weights) as model:
+        with self.store.sampling(self.weights) as model:
             sampled = sample(
                 model,
                 prompts,

@@ -57,6 +57,8 @@ class ChatCodec:
         self.control_ids = frozenset(special | named | structural)
         self.stop_ids = frozenset({*stop_ids, tokenizer.eos_token_id} - {None})
         self.max_prompt_tokens = max_prompt_tokens
+        self._rendered: dict[tuple[str, ...], str] = {}
+        self._pieces: dict[str, list[int]] = {}
         if not self.stop_ids:
             raise RedteamError(
                 f"{name!r} names no end-of-sequence token, so no turn would ever end; "
@@ -123,10 +125,19 @@ class ChatCodec:
         return str(self._tokenizer.decode(kept, clean_up_tokenization_spaces=False))
 
     def _template_ids(self, text: str) -> list[int]:
-        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+        if text not in self._pieces:
+            ids = self._tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
+            self._pieces[text] = list(ids)
+        return self._pieces[text].copy()
 
     def _render(self, messages: Sequence[Message]) -> tuple[str, list[str]]:
-        contents = [message["content"] for message in messages]
+        """Return the template filled with marks, the same for all dialogues of these roles."""
+        roles = tuple(message["role"] for message in messages)
+        if roles not in self._rendered:
+            self._rendered[roles] = self._render_marks(messages)
+        return self._rendered[roles], [message["content"] for message in messages]
+
+    def _render_marks(self, messages: Sequence[Message]) -> str:
         marked = [
             {"role": message["role"], "content": _MARK.format(k)}
             for k, message in enumerate(messages)
@@ -139,7 +150,7 @@ class ChatCodec:
         reasons = []
         for variant in variants:
             try:
-                return self._apply(variant), contents
+                return self._apply(variant)
             except jinja2.TemplateError as error:
                 reasons.append(error)
         raise RedteamError(

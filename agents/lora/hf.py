@@ -15,6 +15,11 @@ from transformers import DynamicCache
 
 from redteam_env.game import Generation, RedteamError
 
+_WORTH = 256
+"""Fewest tokens that computing a common lead once must save to be worth a pass of its own."""
+_HELD = 0.75
+"""Ended rows are dropped from a batch once no more than this share of it is alive."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampled:
@@ -65,51 +70,52 @@ def sample(
         One completion a row, in order.
     """
     device = model.device
-    rows = len(prompts)
+    rows, steps = draws.shape
+    lead = _lead(model, prompts)
     longest = max(len(prompt) for prompt in prompts)
-    ids = torch.full((rows, longest), pad_id, dtype=torch.long)
-    mask = torch.zeros((rows, longest), dtype=torch.long)
-    for k, prompt in enumerate(prompts):
-        ids[k, longest - len(prompt) :] = torch.tensor(prompt)
-        mask[k, longest - len(prompt) :] = 1
-    ids, mask = ids.to(device), mask.to(device)
+    ids, seen = _padded([prompt[lead:] for prompt in prompts], longest - lead, pad_id)
+    ids = ids.to(device)
+    # every later token is seen by all after it
+    mask = torch.ones((rows, longest + steps), dtype=torch.long, device=device)
+    mask[:, lead:longest] = seen.to(device)
+    position = (mask[:, :longest].cumsum(-1) - 1).clamp(min=0)[:, lead:]
     uniform = torch.from_numpy(draws).to(device)
     stops = torch.tensor(sorted(stop_ids), device=device)
-    cache = DynamicCache()
-    position = (mask.cumsum(-1) - 1).clamp(min=0)
-    alive = torch.arange(rows, device=device)
-    tokens: list[list[int]] = [[] for _ in prompts]
-    logprobs: list[list[float]] = [[] for _ in prompts]
-    finished = [False] * rows
-    for step in range(draws.shape[1]):
+    cache = _lead_cache(model, prompts[0][:lead], rows)
+    tokens = torch.zeros((rows, steps), dtype=torch.long, device=device)
+    logprobs = torch.zeros((rows, steps), device=device)
+    lengths = torch.full((rows,), steps, device=device)
+    finished = torch.zeros(rows, dtype=torch.bool, device=device)
+    held = torch.arange(rows, device=device)  # ended rows are held until dropping them pays
+    for step in range(steps):
         output = model(
             input_ids=ids,
-            attention_mask=mask,
+            attention_mask=mask[:, : longest + step],
             position_ids=position,
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
         )
-        chosen, logprob = _choose(output.logits[:, -1].float(), uniform[alive, step], temperature)
-        ended = torch.isin(chosen, stops)
-        for row, token, value, stop in zip(
-            alive.tolist(), chosen.tolist(), logprob.tolist(), ended.tolist(), strict=True
-        ):
-            tokens[row].append(token)
-            logprobs[row].append(value)
-            finished[row] = stop
-        if bool(ended.all()):
+        chosen, logprob = _choose(output.logits[:, -1].float(), uniform[held, step], temperature)
+        tokens[held, step], logprobs[held, step] = chosen, logprob
+        ended = torch.isin(chosen, stops) & ~finished[held]
+        lengths[held[ended]] = step + 1
+        finished[held[ended]] = True
+        alive = ~finished[held]
+        left = int(alive.sum())
+        if left == 0:
             break
-        keep = (~ended).nonzero().squeeze(-1)
-        if len(keep) < len(alive):
-            alive, chosen, mask, position = alive[keep], chosen[keep], mask[keep], position[keep]
-            cache.batch_select_indices(keep)
-        ids = chosen[:, None]
-        mask = torch.cat([mask, mask.new_ones((len(keep), 1))], dim=-1)
         position = position[:, -1:] + 1
+        if left <= _HELD * len(held):
+            keep = alive.nonzero().squeeze(-1)
+            held, chosen, mask, position = held[keep], chosen[keep], mask[keep], position[keep]
+            cache.reorder_cache(keep)  # three times as fast as batch_select_indices
+        ids = chosen[:, None]
     return [
-        Sampled(ids=tuple(tokens[k]), logprobs=tuple(logprobs[k]), finished=finished[k])
-        for k in range(rows)
+        Sampled(ids=tuple(row[:n]), logprobs=tuple(values[:n]), finished=stop)
+        for row, values, n, stop in zip(
+            tokens.tolist(), logprobs.tolist(), lengths.tolist(), finished.tolist(), strict=True
+        )
     ]
 
 
@@ -154,23 +160,25 @@ def completion_logprobs(
         )
     temperature = temperatures.pop() or 1.0
     device = model.device
-    left = max(len(g.prompt_ids) for g in generations)
+    lead = _lead(model, [g.prompt_ids for g in generations])
+    left = max(len(g.prompt_ids) for g in generations) - lead
     right = max(len(g.completion_ids) for g in generations)
-    ids = torch.full((len(generations), left + right), pad_id, dtype=torch.long)
-    mask = torch.zeros_like(ids)
+    ids, mask = _padded([g.prompt_ids[lead:] for g in generations], left, pad_id, right)
     for k, g in enumerate(generations):
-        start, stop = left - len(g.prompt_ids), left + len(g.completion_ids)
-        ids[k, start:stop] = torch.tensor(g.prompt_ids + g.completion_ids)
-        mask[k, start:stop] = 1
+        ids[k, left : left + len(g.completion_ids)] = torch.tensor(g.completion_ids)
+        mask[k, left : left + len(g.completion_ids)] = 1
     ids, mask = ids.to(device), mask.to(device)
+    seen = torch.cat([mask.new_ones((len(generations), lead)), mask], dim=-1)
     logits = model(
         input_ids=ids,
-        attention_mask=mask,
-        position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
-        use_cache=False,
+        attention_mask=seen,
+        position_ids=(seen.cumsum(-1) - 1).clamp(min=0)[:, lead:],
+        past_key_values=_lead_cache(model, generations[0].prompt_ids[:lead], len(generations)),
+        use_cache=lead > 0,
         logits_to_keep=right + 1,
     ).logits[:, :-1]
-    scores = torch.log_softmax(logits.float() / temperature, dim=-1)
+    logits = logits.float() if temperature == 1 else logits.float() / temperature
+    scores = torch.log_softmax(logits, dim=-1)
     targets = ids[:, left:]
     chosen = mask[:, left:].bool()
     picked = scores.gather(-1, targets[..., None]).squeeze(-1)
@@ -181,3 +189,43 @@ def completion_logprobs(
         entropy=torch.where(chosen, entropy, torch.zeros_like(entropy)),
         mask=chosen,
     )
+
+
+def _padded(
+    prompts: Sequence[Sequence[int]], left: int, pad_id: int, right: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Stack prompts that end in column ``left``; return ids and mask, on the CPU."""
+    ids = torch.full((len(prompts), left + right), pad_id, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for k, prompt in enumerate(prompts):
+        ids[k, left - len(prompt) : left] = torch.tensor(prompt)
+        mask[k, left - len(prompt) : left] = 1
+    return ids, mask
+
+
+def _lead(model: Any, prompts: Sequence[Sequence[int]]) -> int:
+    """Return how many first tokens to compute once for all prompts: 0 where it does not pay.
+
+    Each prompt keeps a token of its own. Not while training: dropout draws anew for each row, and
+    gradient checkpointing allows no cache. Not in models with windowed attention, which count the
+    padding between the lead and a shorter prompt's rest.
+    """
+    ordered = sorted(tuple(prompt) for prompt in prompts)
+    ends = zip(ordered[0], ordered[-1], strict=False)  # what first and last share, all share
+    same = next((k for k, (a, b) in enumerate(ends) if a != b), len(ordered[0]))
+    lead = min(same, min(map(len, ordered)) - 1)
+    if lead * (len(prompts) - 1) < _WORTH or model.training:
+        return 0
+    kinds = set(getattr(model.config, "layer_types", None) or ["full_attention"])
+    windowed = getattr(model.config, "sliding_window", None) is not None
+    return 0 if windowed or kinds != {"full_attention"} else lead
+
+
+def _lead_cache(model: Any, lead: Sequence[int], rows: int) -> DynamicCache:
+    """Return a cache that holds the lead for every row, with gradients where they are enabled."""
+    cache = DynamicCache()
+    if lead:
+        ids = torch.tensor([lead], device=model.device)
+        model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        cache.batch_repeat_interleave(rows)
+    return cache

@@ -16,6 +16,7 @@ from agents.lora.agent import ModelAgent
 from agents.lora.chat import ChatCodec
 from agents.lora.hf import TokenLogprobs, completion_logprobs
 from agents.lora.store import AdapterStore, FullStore, Store, lora_config
+from agents.lora.values import TokenValues, ValueHeads
 from agents.models import LoadedModel, load_base
 from redteam_env.game import Generation, RedteamError
 from redteam_env.policies import BASE, PolicyConfig
@@ -47,6 +48,7 @@ class LoraPolicy:
                 adapter_seed = integer_seed((seed, "adapter", name))
                 adapters.add(name, lora_config(config), seed=adapter_seed)
             self.store = adapters
+        self._heads = ValueHeads(base.model)
         if config.gradient_checkpointing:
             for name in self.names:
                 with self.store.using(name) as model:
@@ -79,8 +81,9 @@ class LoraPolicy:
 
     def logprobs(self, role: str, generations: Sequence[Generation]) -> TokenLogprobs:
         """Return log-probabilities of completions with gradients to the role's weights."""
+        name = self.weights_of(role)
         train = self.config.dropout > 0 or self.config.gradient_checkpointing
-        with self.store.using(self.weights_of(role), train=train) as model:
+        with self.store.using(name, train=True) if train else self.store.learning(name) as model:
             return completion_logprobs(
                 model, generations, pad_id=self.codec.pad_id, with_entropy=True
             )
@@ -92,6 +95,15 @@ class LoraPolicy:
             return completion_logprobs(
                 model, generations, pad_id=self.codec.pad_id, with_entropy=False
             )
+
+    def value_parameters(self, role: str) -> Sequence[torch.nn.Parameter]:
+        """Return the tensors of a role's value head."""
+        return list(self._heads.head(role).parameters())
+
+    def values(self, role: str, generations: Sequence[Generation]) -> TokenValues:
+        """Return the expected reward before each token, with gradients to the role's head only."""
+        with self.store.sampling(self.weights_of(role)) as model:
+            return self._heads.values(role, model, generations, pad_id=self.codec.pad_id)
 
     def encode_example(
         self,
@@ -174,6 +186,7 @@ class LoraPolicy:
             own = {key: card[key] for key in ("schema", "model", "revision", "base_fingerprint")}
             text = json.dumps({**own, "name": name, "version": self.store.versions[name]}, indent=1)
             (directory / name / WEIGHTS_FILE).write_text(text, encoding="utf-8")
+        self._heads.save(directory)
 
     def restore(self, directory: Path) -> None:
         """Read weights back that :meth:`save` wrote for the same arrangement and base.
@@ -194,6 +207,7 @@ class LoraPolicy:
         for name in self.names:
             self.store.restore(name, directory / name)
             self.store.versions[name] = int(card["versions"][name])
+        self._heads.restore(directory)
 
 
 def make_codec(base: LoadedModel, config: PolicyConfig) -> ChatCodec:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.tuners import lora
 from safetensors.torch import load_file, save_file
 
 from agents.models import LoadedModel, quiet
@@ -21,6 +22,12 @@ from redteam_env.policies import BASE, PolicyConfig
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
+_FOLD_LIMIT = 2**28
+"""Most parameters that :meth:`AdapterStore.sampling` copies: 1 GiB. Above that PEFT's own time is
+small beside the multiplications."""
+_FOLD_RATIO = 4
+"""Most parameters that :meth:`AdapterStore.learning` folds into, for each one of the adapter: the
+gradient of a folded weight costs as much as a pass through it, that of a small adapter does not."""
 
 
 class Store(Protocol):
@@ -35,6 +42,14 @@ class Store(Protocol):
 
     def using(self, name: str, *, train: bool = False) -> Any:
         """Return a context manager that yields the model computing with the named weights."""
+        ...
+
+    def sampling(self, name: str) -> Any:
+        """Return the same for generation: no gradients, evaluation mode."""
+        ...
+
+    def learning(self, name: str) -> Any:
+        """Return the same for log-probabilities with gradients, in evaluation mode."""
         ...
 
     def save(self, name: str, directory: Path) -> None:
@@ -67,12 +82,20 @@ class AdapterStore:
     PEFT turns ``requires_grad`` off on every adapter but the active one. So each adapter's parameter
     list is kept from its creation, and gradients are switched on again after each change: a loss
     computed under one adapter can still be differentiated after another one was used.
+
+    PEFT changes the base's modules in place. Twins of the module tree, made before and holding the
+    very same tensors, are plain models: one computes the base without PEFT's overhead, the other is
+    lent weights with an adapter folded in while completions are sampled.
     """
 
     def __init__(self, base: LoadedModel) -> None:
         self.base = base
         self.versions: dict[str, int] = {BASE: 0}
         self._peft: Any = None
+        self._active: str | None = None
+        self._plain = _twin(base.model)
+        self._folded = _twin(base.model)
+        self._layers: dict[str, dict[str, Any]] = {}
         self._parameters: dict[str, list[torch.nn.Parameter]] = {BASE: []}
 
     def add(self, name: str, config: LoraConfig, *, seed: int) -> None:
@@ -106,6 +129,9 @@ class AdapterStore:
             for key, parameter in self._peft.named_parameters()
             if "lora_" in key and name in key.split(".")
         ]
+        self._layers[name] = _foldable(self.base.model, name, config)
+        self._active = None
+        self._enable_gradients()
         self.versions[name] = 0
 
     def load(self, name: str, directory: Path) -> None:
@@ -135,20 +161,67 @@ class AdapterStore:
 
     @contextmanager
     def using(self, name: str, *, train: bool = False) -> Iterator[Any]:
-        """Yield the model with one adapter active, or none for ``base``."""
+        """Yield the model with one adapter active, or the plain ``base``, which never trains."""
         _known(name, self.versions)
+        if name == BASE:
+            yield self._plain
+            return
         model = self.base.model
-        if self._peft is not None:
-            if name == BASE:
-                self._peft.base_model.disable_adapter_layers()
-            else:
-                self._peft.base_model.enable_adapter_layers()
-                self._peft.base_model.set_adapter(name)
-            for tensors in self._parameters.values():
-                for tensor in tensors:
-                    tensor.requires_grad = True
-        model.train(train)  # and stays so: a checkpointed backward pass computes in it once more
+        if self._active != name:
+            self._peft.base_model.set_adapter(name)
+            self._enable_gradients()
+            self._active = name
+        if model.training != train:  # stays so: a checkpointed backward pass computes in it again
+            model.train(train)
         yield model
+
+    @contextmanager
+    def sampling(self, name: str) -> Iterator[Any]:
+        """Yield a model that samples as :meth:`using` would, up to rounding, and faster.
+
+        A float32 base gets ``W + scaling * B A`` in place of its weights, in new tensors that live as
+        long as the context: the base's own are never written to, and nothing can be out of date. A
+        base of another format, for which folding would round the adapter away, one with more than
+        2^28 adapted parameters, and adapters of other kinds than plain LoRA are used as they are.
+        """
+        layers = self._layers.get(name)
+        if not layers:
+            with self.using(name) as model:
+                yield model
+            return
+        own = {}
+        try:
+            for key, layer in layers.items():
+                module = self._folded.get_submodule(key)
+                own[module] = module.weight
+                with torch.no_grad():
+                    weight = layer.get_delta_weight(name).add_(module.weight)
+                module.weight = torch.nn.Parameter(weight, requires_grad=False)
+            yield self._folded
+        finally:
+            for module, weight in own.items():
+                module.weight = weight
+
+    @contextmanager
+    def learning(self, name: str) -> Iterator[Any]:
+        """Yield a model that computes as :meth:`using` does, up to rounding, for gradients.
+
+        Where an adapter is not small beside its layers, as in a model of a few hundred thousand
+        parameters, it is folded in here, too, by differentiable operations: the gradients are the
+        same, in fewer and larger ones.
+        """
+        layers = self._layers.get(name, {})
+        sizes = [layer.get_base_layer().weight.numel() for layer in layers.values()]
+        if layers and sum(sizes) <= _FOLD_RATIO * sum(t.numel() for t in self._parameters[name]):
+            yield _Folding(self._plain, layers, name)
+        else:
+            with self.using(name) as model:
+                yield model
+
+    def _enable_gradients(self) -> None:
+        for tensors in self._parameters.values():
+            for tensor in tensors:
+                tensor.requires_grad = True
 
     def save(self, name: str, directory: Path) -> None:
         """Write an adapter in PEFT's format into a new directory."""
@@ -190,8 +263,17 @@ class FullStore:
     def using(self, name: str, *, train: bool = False) -> Iterator[Any]:
         """Yield the named copy, or the frozen base."""
         model = self._models[_known(name, self.versions)]
-        model.train(train)  # and stays so: a checkpointed backward pass computes in it once more
+        if model.training != train:  # stays so: a checkpointed backward pass computes in it again
+            model.train(train)
         yield model
+
+    def sampling(self, name: str) -> Any:
+        """Yield the named copy, or the frozen base."""
+        return self.using(name)
+
+    def learning(self, name: str) -> Any:
+        """Yield the named copy, or the frozen base."""
+        return self.using(name)
 
     def save(self, name: str, directory: Path) -> None:
         """Write a copy, with config and tokenizer, so that it loads as a model of its own."""
@@ -210,6 +292,59 @@ class FullStore:
         with torch.no_grad():
             for key, parameter in own.items():
                 parameter.copy_(tensors[key])
+
+
+class _Folding:
+    """A plain model that computes with an adapter folded into its weights, differentiably."""
+
+    training = False
+
+    def __init__(self, model: Any, layers: Mapping[str, Any], name: str) -> None:
+        self.device = model.device
+        self.config = model.config
+        self._model = model
+        self._weights = {
+            f"{key}.weight": torch.addmm(
+                layer.get_base_layer().weight,
+                layer.lora_B[name].weight,
+                layer.lora_A[name].weight,
+                alpha=layer.scaling[name],
+            )
+            for key, layer in layers.items()
+        }
+
+    def __call__(self, **inputs: Any) -> Any:
+        return torch.func.functional_call(self._model, self._weights, kwargs=inputs)
+
+
+def _twin(model: Any) -> Any:
+    """Return a model with modules of its own and the same tensors."""
+    shared = (model.config, *model.parameters(), *model.buffers())
+    return copy.deepcopy(model, {id(x): x for x in shared})
+
+
+def _foldable(model: Any, name: str, config: LoraConfig) -> dict[str, Any]:
+    """Return the layers that carry an adapter, by their names in the plain model.
+
+    None if one of them is of another kind than LoRA on a plain float32 layer, or if they are large.
+    """
+    layers = {
+        key: module
+        for key, module in model.named_modules()
+        if isinstance(module, lora.LoraLayer)
+        and name in {*module.lora_A, *module.lora_embedding_A, *module.lora_variant}
+    }
+    plain = all(
+        type(layer) is lora.Linear
+        and type(layer.get_base_layer()) is torch.nn.Linear
+        and layer.get_base_layer().weight.dtype == torch.float32
+        and name not in layer.lora_variant
+        and not layer.lora_bias[name]
+        for layer in layers.values()
+    )
+    whole = not (config.modules_to_save or config.trainable_token_indices)
+    size = sum(layer.get_base_layer().weight.numel() for layer in layers.values()) if plain else 0
+    return layers if plain and whole and size <= _FOLD_LIMIT else {}
 
 
 def _adapter_tensors(model: Any, name: str) -> dict[str, torch.Tensor]:

@@ -12,6 +12,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 from redteam_env.game import RedteamError
 
@@ -111,6 +112,28 @@ def wilson(k: int, n: int, confidence: float = 0.95) -> Interval:
         return Interval(0.0, 1.0)
     low, high = _score_limits(k / n, n, z)
     return Interval(0.0 if k == 0 else low, 1.0 if k == n else high)
+
+
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval | None:
+    """Return Student's interval of a mean.
+
+    For a handful of training runs: a bootstrap of five values is too narrow, this allows for it.
+
+    Args:
+        values: One value a run.
+        confidence: In (0, 1).
+
+    Returns:
+        ``mean -+ t * s / sqrt(n)`` with n - 1 degrees of freedom, unbounded by the values' range;
+        ``None`` for fewer than two values, which say nothing about their spread.
+    """
+    n = len(values)
+    if n < 2:
+        return None
+    mean = math.fsum(values) / n
+    spread = math.sqrt(math.fsum((x - mean) ** 2 for x in values) / (n - 1) / n)
+    half = float(stdtrit(n - 1, 0.5 + _checked(confidence) / 2)) * spread
+    return Interval(mean - half, mean + half)
 
 
 def clustered_bootstrap(

@@ -34,7 +34,7 @@ WRONG = {
     "--checkpoint-every 0": "checkpoint_every is 0; give at least 1",
     "--seed pi": "--seed INT",
     "--arrangement both": "'bipolicy', 'shared', 'shared_full', 'independent'",
-    "--algorithm nope": "Unknown algorithm 'nope'. Allowed: reinforce_pp",
+    "--algorithm nope": "Unknown algorithm 'nope'. Allowed: dr_grpo, grpo, online_dpo, ppo, rae, reinforce, reinforce_pp, rloo",
     "--seeds nope": "Unknown seed source 'nope'. Allowed: advbench, apothecary, builtin, file, hub",
     "--judge nope": "Unknown judge 'nope'. Allowed: always, apothecary, lexical, recorded, wildguard",
     "--judge lexical --judge-url http://127.0.0.1:1": "takes no url",

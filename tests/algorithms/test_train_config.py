@@ -37,6 +37,7 @@ BAD = [
     (ReinforcePPConfig, "epochs", 0),
     (ReinforcePPConfig, "minibatch", 0),
     (ReinforcePPConfig, "micro_batch", 0),
+    (ReinforcePPConfig, "micro_tokens", 0),
     (ReinforcePPConfig, "sft_batch", 0),
     (ReinforcePPConfig, "warmup_steps", -1),
 ]

@@ -1,0 +1,1 @@
+"""Experiments: many runs from one configuration, measured alike, reported with intervals."""

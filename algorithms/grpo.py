@@ -1,0 +1,81 @@
+"""Group relative policy optimisation, GRPO (DeepSeekMath, arXiv 2402.03300, equations 3 and 4).
+
+``A_i = (R_i - mean of the group) / deviation of the group``, the same for all tokens of a completion;
+PPO's clipped surrogate less ``kl`` times the k3 estimate, a mean over the tokens of a completion, then
+over completions. The deviation is the population's and at least 1e-4, so a group that was paid alike
+teaches nothing. Ours beside the paper: a group's baseline is separate for each role, and importance
+weights, where they are on, do not touch the KL term.
+
+The attacker's games of a group have one prompt, as in the paper. The defender's have one only if they
+are raw: otherwise each answers its own attacker's rewrite, and the baseline is that of the seed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from algorithms.advantages import (
+    MIN_SCALE,
+    Array,
+    game_returns,
+    group_deviations,
+    group_means,
+    spread,
+)
+from algorithms.losses import clipped_surrogate, k3_penalty
+from algorithms.policy_gradient import PolicyGradient, PolicyGradientConfig, check_positive
+from algorithms.turns import Batch, Row, Turns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GRPOConfig(PolicyGradientConfig):
+    """Settings of GRPO.
+
+    Attributes:
+        kl: Coefficient of the KL term in the loss; DeepSeekMath's.
+        clip: Width of the clipped probability ratio.
+    """
+
+    kl: float = 0.04
+    clip: float = 0.2
+
+    def __post_init__(self) -> None:
+        PolicyGradientConfig.__post_init__(self)
+        check_positive(self, "clip")
+
+
+class GRPO(PolicyGradient):
+    """PPO's loss with rewards standardised within groups in place of a critic."""
+
+    Config = GRPOConfig
+    least_group = 2
+
+    def advantages(self, turns: Mapping[str, Turns]) -> dict[str, Array]:
+        """Standardise each game's reward within its group."""
+        result = {}
+        for role, own in turns.items():
+            paid = game_returns(own.rewards, own.kl, own.mask, own.games, beta=0.0)
+            groups = own.groups[own.first]
+            means, deviations = group_means(paid, groups), group_deviations(paid, groups)
+            self.note(role, baseline=float(means.mean()), return_scale=float(deviations.mean()))
+            scaled = (paid - means) / deviations.clip(min=MIN_SCALE)
+            result[role] = spread(scaled[own.games], own.mask)
+        return result
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """The clipped surrogate and the KL term, a mean over each completion's tokens."""
+        lengths = batch.mask.sum(dim=1, keepdim=True)
+        surrogate = clipped_surrogate(
+            batch.logprobs,
+            batch.old,
+            batch.advantages,
+            batch.tokens / lengths,
+            clip=self.config.clip,
+        )
+        beta: float = self.config.of_role("kl", batch.role)
+        return surrogate + beta * k3_penalty(batch.logprobs, batch.reference, batch.mask / lengths)
+
+    def denominator(self, rows: Sequence[Row]) -> float:
+        """Return the number of samples."""
+        return len(rows)

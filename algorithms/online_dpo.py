@@ -1,0 +1,131 @@
+"""Online DPO and IPO for two roles (AdvGame, arXiv 2512.20806; arXiv 2305.18290, 2310.12036).
+
+Within a group of games that share the seed, each role's games are compared pair by pair, and its
+weights take a step on DPO's (equation 7) or IPO's (equation 17) loss of
+``h = log pi(a)/ref(a) - log pi(b)/ref(b)``, a mean over the pairs of an optimiser step; ``kl`` is
+their beta. A game's log-probability is summed over the role's tokens in it.
+
+AdvGame pairs the best with the worst of a group and asks a judge that compares; ours are all pairs
+that differ (the same for groups of two), ordered by reward or, with ``preference = judge``, preferred
+with the probability ``s(E[R_a] - E[R_b])``, ``s`` the logistic function, with expected rewards under
+the judge's probabilities. AdvGame also samples two answers to each attack; a group of ours has one, so
+a pair of the defender's answers has one prompt only if the games are raw; otherwise the normalisers of
+two prompts are taken to be equal.
+
+The gradient of a pair couples two games, so a step takes two passes: the first, without gradients,
+gives each game's coefficient in the loss, the second the gradient of its log-probability.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+
+from algorithms.advantages import Array, game_returns, group_means, spread
+from algorithms.losses import Preference, preference_loss, score_function
+from algorithms.policy_gradient import PolicyGradient, PolicyGradientConfig, check_positive
+from algorithms.preferences import Key, Pair, expected_reward, pairs
+from algorithms.turns import Batch, Log, Row, Turns
+from redteam_env.game import RedteamError, unknown_name
+from redteam_env.protocols import TrainablePolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnlineDPOConfig(PolicyGradientConfig):
+    """Settings of online DPO.
+
+    Attributes:
+        kl: DPO's and IPO's beta, above 0; AdvGame's.
+        pair_loss: dpo or ipo.
+        preference: How games of a group are compared: order (by reward; equal ones are no pair) or
+            judge (by expected reward under the judge's probabilities).
+    """
+
+    kl: float = 0.1
+    pair_loss: Literal["dpo", "ipo"] = "dpo"
+    preference: Literal["order", "judge"] = "order"
+
+    def __post_init__(self) -> None:
+        PolicyGradientConfig.__post_init__(self)
+        for name in ("kl", "attacker_kl", "defender_kl"):
+            if getattr(self, name) is not None:
+                check_positive(self, name)
+        if self.importance_cap is not None:
+            raise RedteamError("importance_cap has no meaning for online_dpo; leave it out.")
+        if self.pair_loss not in get_args(Preference):
+            raise unknown_name("pair_loss", self.pair_loss, get_args(Preference))
+        if self.preference not in {"order", "judge"}:
+            raise unknown_name("preference", self.preference, ("order", "judge"))
+
+
+class OnlineDPO(PolicyGradient):
+    """Preferences between games of one seed, role by role."""
+
+    Config = OnlineDPOConfig
+    least_group = 2
+    whole_groups = True
+
+    def advantages(self, turns: Mapping[str, Turns]) -> dict[str, Array]:
+        """Return scores less their group's mean: a pair is preferred by their difference."""
+        result = {}
+        for role, own in turns.items():
+            rewards = own.rewards
+            if self.config.preference == "judge":
+                limit = self.config.reward_clip
+                expected = [expected_reward(sample) for sample in own.samples]
+                rewards = np.clip(expected, -limit, limit)
+            scores = game_returns(rewards, own.kl, own.mask, own.games, beta=0.0)
+            centred = scores - group_means(scores, own.groups[own.first])
+            result[role] = spread(centred[own.games], own.mask)
+        return result
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """The second pass: a game's log-probability times its coefficient."""
+        return score_function(batch.logprobs, batch.advantages, batch.mask)
+
+    def accumulate(self, policy: TrainablePolicy, rows: Sequence[Row], log: Log) -> None:
+        """Add the gradient of one optimiser step's pairs."""
+        found = pairs(rows, soft=self.config.preference == "judge")
+        slopes: dict[Key, float] = {}
+        for role in sorted({a[0] for a, _, _ in found}):
+            own = [pair for pair in found if pair[0][0] == role]
+            slopes |= self._slopes(policy, [row for row in rows if row.role == role], own, log)
+        weighted = [
+            replace(row, advantages=np.full(len(row.advantages), -slopes[row.key]))
+            for row in rows
+            if row.key in slopes
+        ]
+        for batch in self.passes(policy, weighted):
+            (self.loss(batch) / len(found)).backward()  # type: ignore[no-untyped-call]
+            log.tokens(batch)
+
+    def _slopes(
+        self, policy: TrainablePolicy, rows: list[Row], found: list[Pair], log: Log
+    ) -> dict[Key, float]:
+        """Return the derivative of one role's summed loss in each paired game's log-probability."""
+        role = rows[0].role
+        games = dict.fromkeys(game for a, b, _ in found for game in (a, b))
+        places = {game: k for k, game in enumerate(games)}
+        paired = [row for row in rows if row.key in places]
+        own = self.own_logprobs(policy, role, [row.generation for row in paired])
+        ratios = torch.zeros(len(places), dtype=torch.float64)
+        for row, logprobs in zip(paired, own, strict=True):
+            ratios[places[row.key]] += float((logprobs - row.reference).sum())
+        ratios.requires_grad_()
+        better, worse = [places[a] for a, _, _ in found], [places[b] for _, b, _ in found]
+        margins = ratios[better] - ratios[worse]
+        loss = preference_loss(
+            margins,
+            torch.tensor([q for _, _, q in found], dtype=torch.float64),
+            beta=self.config.of_role("kl", role),
+            kind=self.config.pair_loss,
+        )
+        (slopes,) = torch.autograd.grad(loss, ratios)
+        gaps = margins.detach()
+        log.add(f"{role}/loss", float(loss.detach()) / len(found), len(found))
+        log.add(f"{role}/margin", float(gaps.mean()), len(found))
+        log.add(f"{role}/accuracy", float((gaps > 0).double().mean()), len(found))
+        log.add(f"{role}/pairs", len(found))
+        return dict(zip(places, slopes.tolist(), strict=True))

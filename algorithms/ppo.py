@@ -1,0 +1,147 @@
+"""PPO with a value head per role (arXiv 1707.06347, equations 7 and 9; GAE, arXiv 1506.02438, eq. 16).
+
+Per token, the KL penalty and, on the last one, the game's clipped reward, as in ``reinforce_pp``; the
+advantage is GAE's (discount 1) against the values of the role's own head, standardised over the role's
+tokens; PPO's clipped surrogate.
+
+The head reads the last hidden state before each token. Simplified: its gradient stops there, so the
+weights serve the policy alone, and it is fitted to the returns ``A + V`` after the policy's step, with
+an optimiser and a learning rate of its own; value predictions are not clipped.
+
+Needs a policy with ``values`` and ``value_parameters`` (:class:`redteam_env.protocols.ValuedPolicy`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from algorithms.advantages import Array, baselines, gae, pad, standardise, token_rewards
+from algorithms.losses import clipped_surrogate, squared_error
+from algorithms.policy_gradient import PolicyGradient, PolicyGradientConfig, check_positive
+from algorithms.turns import Batch, Turns, padded_like
+from redteam_env.game import Game, Generation, RedteamError
+from redteam_env.protocols import TrainablePolicy, ValuedPolicy
+from redteam_env.randomness import generator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PPOConfig(PolicyGradientConfig):
+    """Settings of PPO.
+
+    Attributes:
+        clip: Width of the clipped probability ratio.
+        gae_lambda: Weight of later steps in the advantage, in [0, 1].
+        value_lr: AdamW's learning rate of the value heads.
+        value_epochs: Passes over a step's samples that fit the value heads.
+    """
+
+    clip: float = 0.2
+    gae_lambda: float = 0.95
+    value_lr: float = 2e-2
+    value_epochs: int = 2
+
+    def __post_init__(self) -> None:
+        PolicyGradientConfig.__post_init__(self)
+        check_positive(self, "clip", "value_lr")
+        if not 0 <= self.gae_lambda <= 1:
+            raise RedteamError(f"gae_lambda is {self.gae_lambda}; give a share in [0, 1].")
+        if self.value_epochs < 1:
+            raise RedteamError(f"value_epochs is {self.value_epochs}; give at least 1.")
+
+
+class PPO(PolicyGradient):
+    """PPO's clipped surrogate against one value head a role."""
+
+    Config = PPOConfig
+
+    def __init__(self, config: Any, *, policy: TrainablePolicy, game: Game, seed: int) -> None:
+        super().__init__(config, policy=policy, game=game, seed=seed)
+        self._values: dict[str, Array] = {}
+        self._targets: dict[str, Array] = {}
+
+    def trained(self, policy: TrainablePolicy) -> dict[str, Sequence[Any]]:
+        """Return the policy's weights, and each role's value head."""
+        heads = {
+            _head(role): _valued(policy).value_parameters(role) for role in policy.trainable_roles
+        }
+        return {**PolicyGradient.trained(self, policy), **heads}
+
+    def prepare(self, policy: TrainablePolicy, turns: Mapping[str, Turns]) -> None:
+        """Predict the value before each token."""
+        for role, own in turns.items():
+            self._values[role] = pad(self._predict(_valued(policy), role, own))[0]
+
+    def _predict(self, policy: ValuedPolicy, role: str, turns: Turns) -> list[Array]:
+        with torch.no_grad():
+            return self.rowwise(
+                lambda chunk: policy.values(role, chunk).values,
+                [sample.generation for sample in turns.samples],
+            )
+
+    def advantages(self, turns: Mapping[str, Turns]) -> dict[str, Array]:
+        """Return standardised GAE advantages; keep the returns for the value heads."""
+        raw = {}
+        for role, own in turns.items():
+            beta = self.config.of_role("kl", role)
+            rewards = token_rewards(own.kl, own.rewards, own.mask, beta=beta)
+            values = self._values[role]
+            raw[role] = gae(rewards, values, own.mask, lam=self.config.gae_lambda)
+            self._targets[role] = raw[role] + values
+            error = np.mean(raw[role][own.mask] ** 2)
+            spread = np.var(self._targets[role][own.mask])
+            explained = 1 - error / spread if spread > 0 else 0.0
+            self.note(role, value=float(values[own.mask].mean()), value_explained=float(explained))
+        masks = {role: own.mask for role, own in turns.items()}
+        result = {}
+        for role, (base, scale) in baselines(raw, masks, "role", {}).items():
+            result[role] = standardise(raw[role], masks[role], baseline=base, scale=scale)
+        return result
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """PPO's clipped surrogate, a mean over tokens."""
+        return clipped_surrogate(
+            batch.logprobs, batch.old, batch.advantages, batch.tokens, clip=self.config.clip
+        )
+
+    def finish(self, policy: TrainablePolicy, turns: Mapping[str, Turns]) -> None:
+        """Fit each role's value head to the returns."""
+        for role, own in turns.items():
+            losses = []
+            for epoch in range(self.config.value_epochs):
+                rng = generator((self._seed, "update", self._updates, _head(role), "epoch", epoch))
+                order = rng.permutation(len(own.samples))
+                for start in range(0, len(order), self.config.minibatch):
+                    batch = order[start : start + self.config.minibatch]
+                    losses.append(self._fit(_valued(policy), role, own, batch))
+            self.note(role, value_loss=float(np.mean(losses)))
+
+    def _fit(self, policy: ValuedPolicy, role: str, turns: Turns, batch: Array) -> float:
+        generations: list[Generation] = [turns.samples[k].generation for k in batch]
+        tokens = int(turns.mask[batch].sum())
+        total = 0.0
+        for chunk in self._chunks(generations):
+            found = policy.values(role, [generations[k] for k in chunk])
+            rows = [batch[k] for k in chunk]
+            targets = [self._targets[role][k, turns.mask[k]] for k in rows]
+            loss = squared_error(found.values, padded_like(found.values, targets), found.mask)
+            (loss / tokens).backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach()) / tokens
+        self._optimisers.step(_head(role), self.config.value_lr)
+        return total
+
+
+def _head(role: str) -> str:
+    return f"value-{role}"
+
+
+def _valued(policy: TrainablePolicy) -> ValuedPolicy:
+    if not isinstance(policy, ValuedPolicy):
+        raise RedteamError(
+            f"ppo needs a policy with value heads, but {type(policy).__name__} lacks values() or "
+            "value_parameters(); see redteam_env.protocols.ValuedPolicy, or train with another "
+            "--algorithm."
+        )
+    return policy

@@ -1,0 +1,71 @@
+"""Role-conditioned advantage estimation, RAE (SPIRAL, arXiv 2506.24119, sec. 3.3).
+
+REINFORCE with a running mean of each role's rewards as baseline, game by game:
+``A = R - b``, then ``b <- decay * b + (1 - decay) * R``. The paper prints the two the other way round;
+its code, and we, subtract the mean before it is moved, so that a game is not compared with itself.
+SPIRAL has no KL penalty, so ``kl`` is 0 by default; above 0 it is charged token by token, as in
+``reinforce``. With several turns in a game each is paid the game's reward.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from algorithms.advantages import (
+    Array,
+    game_returns,
+    reward_to_go,
+    running_means,
+    spread,
+    token_rewards,
+)
+from algorithms.losses import score_function
+from algorithms.policy_gradient import PolicyGradient, PolicyGradientConfig
+from algorithms.turns import Batch, Turns
+from redteam_env.game import RedteamError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RAEConfig(PolicyGradientConfig):
+    """Settings of RAE.
+
+    Attributes:
+        kl: Coefficient of the KL penalty, reward per nat; SPIRAL has none.
+        ema_decay: Share of the running mean that a game leaves in place, in [0, 1).
+    """
+
+    kl: float = 0.0
+    ema_decay: float = 0.95
+
+    def __post_init__(self) -> None:
+        PolicyGradientConfig.__post_init__(self)
+        if not 0 <= self.ema_decay < 1:
+            raise RedteamError(f"ema_decay is {self.ema_decay}; give a share in [0, 1).")
+
+
+class RAE(PolicyGradient):
+    """REINFORCE with a running mean per role."""
+
+    Config = RAEConfig
+
+    def advantages(self, turns: Mapping[str, Turns]) -> dict[str, Array]:
+        """Return rewards-to-go less the running means; move these."""
+        result = {}
+        for role, own in turns.items():
+            beta = self.config.of_role("kl", role)
+            rewards = token_rewards(own.kl, own.rewards, own.mask, beta=beta)
+            paid = game_returns(own.rewards, own.kl, own.mask, own.games, beta=0.0)
+            before, after = running_means(
+                paid, self.ema.get(role, 0.0), decay=self.config.ema_decay
+            )
+            self.ema[role] = after
+            self.note(role, baseline=float(np.mean(before)))
+            baseline = spread(before[own.games], own.mask)
+            result[role] = reward_to_go(rewards, own.mask) - baseline
+        return result
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """``-A * log pi``, a mean over tokens."""
+        return score_function(batch.logprobs, batch.advantages, batch.tokens)

@@ -1,0 +1,41 @@
+"""REINFORCE for two roles (Williams 1992, sec. 4): ``gradient = sum_t A_t * grad log pi(token_t)``.
+
+The advantage of a token is its reward-to-go itself: the game's clipped reward less the KL penalty on
+this and all later tokens (as in ``reinforce_pp``). No baseline, no scale, no clipped ratio: the plain
+estimator that the others are compared with. As the paper has it, one batch is for one step; with
+several minibatches or epochs a step, those after the first are slightly off-policy, uncorrected.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from algorithms.advantages import Array, reward_to_go, token_rewards
+from algorithms.losses import score_function
+from algorithms.policy_gradient import PolicyGradient, PolicyGradientConfig
+from algorithms.turns import Batch, Turns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReinforceConfig(PolicyGradientConfig):
+    """Settings of REINFORCE: those that all policy-gradient algorithms share."""
+
+
+class Reinforce(PolicyGradient):
+    """REINFORCE without a baseline."""
+
+    Config = ReinforceConfig
+
+    def advantages(self, turns: Mapping[str, Turns]) -> dict[str, Array]:
+        """Return rewards-to-go."""
+        result = {}
+        for role, own in turns.items():
+            beta = self.config.of_role("kl", role)
+            rewards = token_rewards(own.kl, own.rewards, own.mask, beta=beta)
+            result[role] = reward_to_go(rewards, own.mask)
+        return result
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """``-A * log pi``, a mean over tokens."""
+        return score_function(batch.logprobs, batch.advantages, batch.tokens)

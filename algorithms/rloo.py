@@ -1,0 +1,53 @@
+"""REINFORCE leave-one-out, RLOO (arXiv 2402.14740, equation 7), for two roles.
+
+``A_i = R_i - mean of R_j over the other games j of the group``: games that share the seed, not the
+sampling. ``R`` is the game's clipped reward less ``kl`` times the summed k1 estimate over the role's
+tokens in it; a completion is one action, so all its tokens have the same advantage and their
+log-probabilities are summed.
+
+Groups are compared role by role. The attacker's games of a group have one prompt, as in the paper. The
+defender's have one only if they are raw: otherwise each answers its own attacker's rewrite, and the
+baseline is that of the seed, not of the prompt (still independent of the answer it judges).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from algorithms.advantages import Array, game_returns, means_of_others, spread
+from algorithms.losses import score_function
+from algorithms.policy_gradient import PolicyGradient, PolicyGradientConfig
+from algorithms.turns import Batch, Row, Turns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RLOOConfig(PolicyGradientConfig):
+    """Settings of RLOO: those that all policy-gradient algorithms share."""
+
+
+class RLOO(PolicyGradient):
+    """REINFORCE against the other games of the group."""
+
+    Config = RLOOConfig
+    least_group = 2
+
+    def advantages(self, turns: Mapping[str, Turns]) -> dict[str, Array]:
+        """Return each game's return less the mean of the others' in its group."""
+        result = {}
+        for role, own in turns.items():
+            beta = self.config.of_role("kl", role)
+            paid = game_returns(own.rewards, own.kl, own.mask, own.games, beta=beta)
+            baseline = means_of_others(paid, own.groups[own.first])
+            self.note(role, baseline=float(np.mean(baseline)))
+            result[role] = spread((paid - baseline)[own.games], own.mask)
+        return result
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """``-A * log pi`` of whole completions, a mean over samples."""
+        return score_function(batch.logprobs, batch.advantages, batch.tokens)
+
+    def denominator(self, rows: Sequence[Row]) -> float:
+        """Return the number of samples."""
+        return len(rows)

@@ -1,0 +1,1 @@
+"""What training, judging and solving take on this machine: the command ``speed``."""
