@@ -13,7 +13,8 @@ a pair of the defender's answers has one prompt only if the games are raw; other
 two prompts are taken to be equal.
 
 The gradient of a pair couples two games, so a step takes two passes: the first, without gradients,
-gives each game's coefficient in the loss, the second the gradient of its log-probability.
+gives each game's coefficient in the loss, the second the gradient of its log-probability (with
+dropout each pass draws its own).
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +39,7 @@ class OnlineDPOConfig(PolicyGradientConfig):
 
     Attributes:
         kl: DPO's and IPO's beta, above 0; AdvGame's.
-        pair_loss: dpo or ipo.
+        pair_loss: The loss of a pair, dpo or ipo.
         preference: How games of a group are compared: order (by reward; equal ones are no pair) or
             judge (by expected reward under the judge's probabilities).
     """

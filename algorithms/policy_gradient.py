@@ -11,7 +11,8 @@ methods ``advantages`` and ``loss``; ``rloo.py`` is a short example.
 Truncated importance sampling (``importance_cap``; "Your Efficient RL Framework Secretly Brings You
 Off-Policy RL Training", Yao et al. 2025): a sampler may give other log-probabilities than the
 trainer. With a cap C, each token weighs ``min(pi_trainer / pi_sampler, C)``, constant over the step,
-and ratios are taken to the trainer's own log-probabilities from before the step.
+and ratios are taken to the trainer's own log-probabilities from before the step (computed as in
+training, so with dropout where there is some).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -34,13 +34,14 @@ class PPOConfig(PolicyGradientConfig):
     Attributes:
         clip: Width of the clipped probability ratio.
         gae_lambda: Weight of later steps in the advantage, in [0, 1].
-        value_lr: AdamW's learning rate of the value heads.
+        value_lr: AdamW's learning rate of the value heads; they are scaled so that one rate fits
+            models of any width.
         value_epochs: Passes over a step's samples that fit the value heads.
     """
 
     clip: float = 0.2
     gae_lambda: float = 0.95
-    value_lr: float = 2e-2
+    value_lr: float = 0.1
     value_epochs: int = 2
 
     def __post_init__(self) -> None:

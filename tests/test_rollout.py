@@ -1,7 +1,7 @@
 import hashlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from redteam_env import DataCard, Game, Generation, RedteamError, Reply, Seed, Thinking, Verdict
@@ -92,6 +92,7 @@ def test_a_phase_is_one_call_and_the_judge_is_asked_once():
     assert judge.calls[0] == sum(episode.forfeit is None for episode in episodes)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 12), st.none() | st.integers(1, 13), st.randoms())
 def test_neither_batch_size_nor_order_nor_company_changes_a_game(n, batch_size, random):
     games = setups(n)
@@ -132,6 +133,17 @@ def test_a_step_holds_the_wanted_shares_up_to_rounding(n, benign, rewritten):
         assert abs(sum(x.rewritten for x in members) - rewritten * len(members)) <= 0.5 + 1e-9
 
 
+@given(st.integers(1, 12), st.integers(1, 5), st.floats(0, 1), st.floats(0, 1))
+def test_a_group_is_one_seed_played_several_times(groups, size, benign, rewritten):
+    shares = {"benign_fraction": benign, "rewrite_fraction": rewritten}
+    games = schedule(SOURCE, groups * size, path=(0,), group_size=size, **shares)
+    alone = schedule(SOURCE, groups, path=(0,), **shares)
+    assert [game.path for game in games] == [(0, "game", k) for k in range(groups * size)]
+    for k, game in enumerate(games):
+        one = alone[k // size]
+        assert (game.seed, game.rewritten, game.group) == (one.seed, one.rewritten, one.group)
+
+
 @given(st.integers(1, 60))
 def test_shares_are_spread_over_the_step(n):
     games = setups(n)
@@ -164,6 +176,8 @@ def test_a_label_that_is_not_wanted_need_not_exist():
         ({"benign_fraction": 1.5}, "benign_fraction is 1.5"),
         ({"rewrite_fraction": float("nan")}, "rewrite_fraction is nan"),
         ({"split": "test"}, "test"),
+        ({"group_size": 0}, "group_size is 0"),
+        ({"group_size": 3}, "group_size is 3"),
     ],
 )
 def test_wrong_shares_are_named(how, told):

@@ -77,7 +77,7 @@ def _robust(split: str) -> list[Claim]:
         Claim(
             ABS,
             text,
-            f"{name} of the refusal score on scripted attacks, {where} substances: {pair}, "
+            f"{name}, refusal score on scripted attacks, {where} substances: {pair}, "
             f"{'above' if sign > 0 else 'below'} 0",
             part,
             sign,

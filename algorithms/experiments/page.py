@@ -95,7 +95,7 @@ def _defenders(figures: Figures) -> list[str]:
             for arm in figures["gradients"]["between"]
         ]
         head = ["arm", "attacker and defender", "halves of attacker", "halves of defender"]
-        games = figures["gradients"]["games"]
+        games = ", ".join(map(str, figures["gradients"]["games"]))
         lines += [
             f"Cosine of gradients on shared weights, {games} games:",
             "",

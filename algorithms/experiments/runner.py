@@ -5,10 +5,12 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from algorithms.experiments.config import Experiment, Part
@@ -23,6 +25,8 @@ from redteam_env.worlds.embedded import embedded_model
 MANIFEST = "experiment.json"
 SCHEMA = 1
 _STACK = ("redteam-env", "torch", "transformers", "peft", "numpy")
+_LOOK_S = 1.0
+"""How often it is looked whether Ctrl-C was pressed."""
 Report = Callable[[str, int, int], None]
 
 
@@ -149,43 +153,44 @@ class Pool:
         context = multiprocessing.get_context("spawn")
         running: dict[Future[str], Task] = {}
         failure: BaseException | None = None
-        interrupted = False
-        with ProcessPoolExecutor(
-            min(self._workers, len(waiting)), mp_context=context, initializer=_prepare
-        ) as pool:
-            while waiting or running:
-                try:
-                    if failure is None and not interrupted:
+        told = False
+        with (
+            ProcessPoolExecutor(
+                min(self._workers, len(waiting)), mp_context=context, initializer=_prepare
+            ) as pool,
+            _ctrl_c(pool) as pressed,
+        ):
+            while True:
+                if failure is None and not pressed:
+                    try:
                         self._submit(pool, waiting, running)
-                    if not running:
-                        break
-                    ended, _ = wait(running, return_when=FIRST_COMPLETED)
-                except KeyboardInterrupt:
-                    if interrupted:
-                        _signal(pool, signal.SIGKILL)
-                        raise
-                    interrupted = True
-                    _signal(pool, signal.SIGINT)
+                    except BrokenProcessPool as broken:
+                        failure = broken
+                if not running:
+                    break
+                ended, _ = wait(running, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
+                if pressed and not told:
                     report("stopping after the current steps", done, total)
-                    continue
+                    told = True
                 for future in ended:
                     task = running.pop(future)
-                    try:
-                        if future.result() == "done":
-                            done += 1
-                            report(task.title, done, total)
-                    except (RedteamError, BrokenProcessPool) as error:
-                        failure = failure or error
-        if isinstance(failure, RedteamError):
-            raise failure
-        if failure is not None:
+                    error = future.exception()
+                    if error is None and future.result() == "done":
+                        done += 1
+                        report(task.title, done, total)
+                    failure = failure or error
+        if pressed and isinstance(failure, BrokenProcessPool | KeyboardInterrupt | None):
+            return False
+        if isinstance(failure, BrokenProcessPool):
             raise RedteamError(
                 "A worker process ended by itself (out of memory, perhaps); what was done is kept. "
                 "Run the same command again, with fewer --workers if it happens again."
             ) from failure
-        if waiting and not interrupted:
+        if failure is not None:
+            raise failure
+        if waiting:
             raise RedteamError(f"{waiting[0].title} needs files that nothing makes.")
-        return not interrupted
+        return True
 
     def _submit(
         self, pool: ProcessPoolExecutor, waiting: list[Task], running: dict[Future[str], Task]
@@ -195,31 +200,74 @@ class Pool:
                 return
             if all(self._done(name) for name in task.needs):
                 waiting.remove(task)
-                future = pool.submit(_do, dict(self._experiment.source), str(self._root), task)
+                with _held_back():
+                    future = pool.submit(_do, dict(self._experiment.source), str(self._root), task)
                 running[future] = task
 
     def _done(self, output: str) -> bool:
         return (self._root / output).is_file()
 
 
+@contextmanager
+def _ctrl_c(pool: ProcessPoolExecutor) -> Iterator[list[int]]:
+    """Hand the first Ctrl-C to every worker and note it; a second one kills them and raises."""
+    pressed: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        pressed.append(number)
+        _signal(pool, signal.SIGINT if len(pressed) == 1 else signal.SIGKILL)
+        if len(pressed) > 1:
+            raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGINT, note)
+    except ValueError:  # not in the main thread: the caller's own handling stays
+        yield pressed
+        return
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Hold Ctrl-C back while a worker is started; it inherits that until it is ready for one."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _signal(pool: ProcessPoolExecutor, number: int) -> None:
     processes: Sequence[Any] = list((getattr(pool, "_processes", None) or {}).values())
     for process in processes:
-        if process.is_alive():
+        with suppress(ProcessLookupError):
             os.kill(process.pid, number)
+
+
+_stopped = threading.Event()
+"""In a worker: that Ctrl-C was pressed while it did nothing."""
 
 
 def _prepare() -> None:
     """Set a worker process up: its own group, so that Ctrl-C reaches it through its parent only."""
     os.environ["OMP_NUM_THREADS"] = "1"
     os.setpgid(0, 0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, _stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent,), daemon=True).start()
-    import torch  # noqa: PLC0415 - only workers compute
+    if not _stopped.is_set():
+        import torch  # noqa: PLC0415 - only workers compute
 
-    torch.set_num_threads(1)
+        torch.set_num_threads(1)
+
+
+def _stop(*_: Any) -> None:
+    _stopped.set()
 
 
 def _follow(parent: Any) -> None:
@@ -228,12 +276,16 @@ def _follow(parent: Any) -> None:
 
 
 def _do(source: dict[str, Any], root: str, task: Task) -> str:
+    if _stopped.is_set():
+        return "interrupted"
     from algorithms.experiments.work import do  # noqa: PLC0415 - only workers compute
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if _stopped.is_set():
+            return "interrupted"
         return do(experiment_from(source), Path(root), task)
     except KeyboardInterrupt:
         return "interrupted"
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, _stop)

@@ -8,7 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algorithms.losses import clipped_surrogate, negative_log_likelihood
+from algorithms.losses import (
+    clipped_surrogate,
+    k3_penalty,
+    negative_log_likelihood,
+    preference_loss,
+    score_function,
+    squared_error,
+)
 
 CLIP = 0.2
 
@@ -77,3 +84,52 @@ def test_tokens_off_the_mask_do_not_count_whatever_they_hold():
     mask = torch.tensor([[True, False]])
     assert float(clipped_surrogate(logprobs, old, advantages, mask, clip=CLIP)) == -1.0
     assert float(negative_log_likelihood(logprobs, mask)) == 1.0
+
+
+def test_the_other_losses_of_one_token_by_hand():
+    logprobs, reference, mask = tensors([[-1.0]], [[-1.5]], [[2.0]])
+    assert float(score_function(logprobs, reference, mask)) == pytest.approx(-3.0)
+    assert float(k3_penalty(logprobs, reference, mask)) == pytest.approx(2 * (math.exp(-0.5) - 0.5))
+    assert float(squared_error(logprobs, reference, mask)) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("margin", "sure", "dpo", "ipo"),
+    [
+        (0.0, 1.0, math.log(2), 25.0),
+        (2.0, 1.0, math.log(1 + math.exp(-0.2)), 9.0),
+        (2.0, 0.5, math.log(1 + math.exp(-0.2)) + 0.1, 4.0),
+        (5.0, 1.0, math.log(1 + math.exp(-0.5)), 0.0),
+    ],
+)
+def test_a_pair_by_hand(margin, sure, dpo, ipo):
+    margins, preferences = tensors([margin], [sure])
+    for kind, value in (("dpo", dpo), ("ipo", ipo)):
+        assert float(preference_loss(margins, preferences, beta=0.1, kind=kind)) == pytest.approx(
+            value
+        )
+
+
+def test_an_unlikely_preference_has_a_finite_loss():
+    margins, preferences = tensors([-1e4], [1.0])
+    assert float(preference_loss(margins, preferences, beta=1.0, kind="dpo")) == pytest.approx(1e4)
+
+
+def test_the_gradients_of_the_other_losses_equal_finite_differences():
+    draws = torch.Generator().manual_seed(1)
+    x, a, b = (torch.randn((3, 4), generator=draws, dtype=torch.float64) for _ in range(3))
+    weights = torch.rand((3, 4), generator=draws, dtype=torch.float64)
+    x.requires_grad_()
+    for loss in (score_function, k3_penalty, squared_error):
+        assert torch.autograd.gradcheck(lambda y, loss=loss: loss(y, a, weights), (x,))
+    sure = b.sigmoid()
+    for kind in ("dpo", "ipo"):
+        assert torch.autograd.gradcheck(
+            lambda y, kind=kind: preference_loss(y, sure, beta=0.3, kind=kind), (x,)
+        )
+
+
+@given(gaps=st.lists(st.floats(-4, 4), min_size=1, max_size=6))
+def test_the_k3_penalty_is_never_negative(gaps):
+    logprobs, reference = tensors([gaps], [[0.0] * len(gaps)])
+    assert float(k3_penalty(logprobs, reference, torch.ones_like(logprobs))) >= 0

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from algorithms.config import FREE, GameConfig, RunConfig, TrainConfig, changed
+from algorithms.config import FREE, GameConfig, RunConfig, TrainConfig, changed, completed
 from algorithms.reinforce_pp import ReinforcePPConfig
 from redteam_env.game import RedteamError
 from redteam_env.policies import PolicyConfig
@@ -15,6 +15,7 @@ BAD = [
     (RunConfig, "steps", 0),
     (RunConfig, "games", 0),
     (RunConfig, "checkpoint_every", -1),
+    (RunConfig, "group_size", 0),
     (GameConfig, "rewrite_fraction", 1.01),
     (GameConfig, "rewrite_fraction", NAN),
     (GameConfig, "benign_fraction", -0.5),
@@ -40,6 +41,7 @@ BAD = [
     (ReinforcePPConfig, "micro_tokens", 0),
     (ReinforcePPConfig, "sft_batch", 0),
     (ReinforcePPConfig, "warmup_steps", -1),
+    (ReinforcePPConfig, "importance_cap", 0.0),
 ]
 
 
@@ -112,6 +114,16 @@ def test_only_what_must_stay_counts_as_a_change():
     assert changed(stored, given) == {"kl": (0.01, 0.5)}
     assert changed(stored, {**stored, "new_option": 3}) == {"new_option": (None, 3)}
     assert set(FREE) <= set(stored)
+
+
+def test_a_run_of_an_older_version_has_the_defaults_of_options_that_came_later():
+    config = make()
+    stored = config.flat()
+    for name in ("group_size", "importance_cap"):
+        del stored[name]
+    assert changed(completed(stored, config), config.flat()) == {}
+    grouped = make(run=RunConfig(group_size=2))
+    assert changed(completed(stored, grouped), grouped.flat()) == {"group_size": (1, 2)}
 
 
 def test_the_settings_of_self_redteam_are_the_defaults_where_it_has_them():

@@ -1,0 +1,85 @@
+"""How long advantages take without a model: a row of ``redteam-env speed``."""
+
+import time
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from algorithms.turns import Turns
+from redteam_env.game import Game, Generation
+from redteam_env.protocols import Sample
+from redteam_env.registry import load
+
+GROUP = 8
+
+
+class _Blank:
+    """A policy that expects nothing."""
+
+    trainable_roles = ("attacker",)
+
+    def __init__(self) -> None:
+        self._tensors = [torch.nn.Parameter(torch.zeros(1))]
+
+    def weights_of(self, role: str) -> str:
+        return role
+
+    def parameters(self, weights: str) -> Sequence[Any]:  # noqa: ARG002 - the protocol's
+        return self._tensors
+
+    value_parameters = parameters
+
+    def values(self, role: str, generations: Sequence[Generation]) -> Any:  # noqa: ARG002 - the protocol's
+        longest = max(len(g.completion_ids) for g in generations)
+        return SimpleNamespace(values=torch.zeros((len(generations), longest)))
+
+
+def advantage_seconds(algorithm: str, tokens: int, *, length: int = 500) -> float:
+    """Time an algorithm's advantages, from samples to an array.
+
+    Args:
+        algorithm: The name of a built-in one.
+        tokens: Completion tokens in all; rounded up to whole groups of eight games.
+        length: Tokens of the longest completion; the shortest has half of it.
+
+    Returns:
+        Seconds, without what a model would take.
+    """
+    factory = load("algorithms", algorithm)
+    rng = np.random.default_rng(0)
+    samples: list[Sample] = []
+    left = tokens
+    while left > 0 or len(samples) % GROUP:
+        n = int(rng.integers((length + 1) // 2, length + 1))
+        samples.append(_sample(len(samples), n, rng))
+        left -= n
+    learner = factory(factory.Config(), policy=_Blank(), game=Game(), seed=0)
+    reference = [np.asarray(s.generation.logprobs) - 0.1 for s in samples]
+    started = time.perf_counter()
+    turns = {"attacker": Turns.of(samples, reference)}
+    learner.prepare(_Blank(), turns)
+    learner.advantages(turns)
+    return time.perf_counter() - started
+
+
+def _sample(number: int, length: int, rng: np.random.Generator) -> Sample:
+    generation = Generation(
+        prompt_ids=(0,),
+        completion_ids=(0,) * length,
+        logprobs=tuple((-rng.random(length)).tolist()),
+        adapter="attacker",
+        version=0,
+        temperature=1.0,
+        finished=True,
+    )
+    return Sample(
+        generation=generation,
+        reward=float(rng.normal()),
+        components={},
+        well_formed=True,
+        group=number // GROUP,
+        path=("game", number),
+    )

@@ -1,0 +1,219 @@
+"""Every algorithm's loss, gradient and baseline against the plain reference, on games in groups."""
+
+import algorithm_references as ref
+import pytest
+import torch
+from table_game import ValuedTablePlayers
+from table_policy import generation
+from test_reinforce_pp_reference import BASE, START
+
+from redteam_env.game import Game
+from redteam_env.protocols import RoleBatch, Sample
+from redteam_env.registry import load
+
+GAMES = {  # ids, drift of the stored log-probabilities from today's, reward, group, game
+    "attacker": [
+        ((0, 1), (0.3, -0.4), 1.5, 7, 0),
+        ((2,), (0.05,), -0.5, 7, 1),
+        ((1, 1, 0), (0.0, 0.1, -0.9), 0.25, 7, 2),
+        ((0,), (-0.02,), -1.0, 9, 3),  # a game of two turns
+        ((2, 0), (0.1, 0.3), -1.0, 9, 3),
+        ((1, 2, 2), (0.0, -0.1, 0.0), 40.0, 9, 4),
+    ],
+    "defender": [
+        ((2, 2), (-0.1, 0.2), -2.0, 7, 0),
+        ((0, 1, 2), (0.0, -0.5, 0.02), 1.0, 7, 1),
+        ((1,), (-0.9,), 0.5, 9, 3),  # alone in its group: the other game is void
+    ],
+}
+KL = {"attacker": 0.2, "defender": 0.7}
+VALUES = {"attacker": [0.3, -0.2, 0.5], "defender": [-0.4, 0.1, 0.0]}
+CONFIDENCE = {"attacker": [0.9, 0.2, -0.1, 1.0, 1.0, 0.4], "defender": [0.5, 0.3, 0.8]}
+LAM, LENGTH = 0.7, 16.0
+
+
+def turns(role):
+    result = []
+    for ids, drift, reward, group, game in GAMES[role]:
+        own = ref.logprobs(START[role], ids)
+        stored = [x + d for x, d in zip(own, drift, strict=True)]
+        result.append(ref.Turn(ids, stored, reward, group, game))
+    return result
+
+
+def batch(role):
+    return RoleBatch(
+        role=role,
+        samples=tuple(
+            Sample(
+                generation=generation(turn.ids, turn.stored),
+                reward=turn.reward,
+                components={"harm": turn.reward},
+                well_formed=True,
+                group=turn.group,
+                path=(0, "game", turn.game),
+                confidence={"response_harmful": confidence},
+            )
+            for turn, confidence in zip(turns(role), CONFIDENCE[role], strict=True)
+        ),
+    )
+
+
+def expected(name, step, role):
+    """The loss as a function of the table."""
+    if name in {"reinforce", "rae"}:
+        advantages = getattr(ref, name)(step)
+        return lambda table: ref.score_loss(step, advantages, table, per="token")
+    if name == "rloo":
+        return lambda table: ref.score_loss(step, ref.rloo(step), table, per="sample")
+    if name == "grpo":
+        scaled = ref.centred(step, scaled=True)
+        return lambda table: ref.clipped_loss(step, scaled, table, per="mean", k3=step.beta)
+    if name == "dr_grpo":
+        plain = ref.centred(step, scaled=False)
+        return lambda table: (
+            ref.clipped_loss(step, plain, table, per="sample", k3=step.beta) / LENGTH
+        )
+    if name == "ppo":
+        rows = ref.standardised(ref.gae(step, VALUES[role], LAM)[0])
+        return lambda table: ref.clipped_loss(step, rows, table, per="token")
+    kind, _, how = name.partition(" ")
+    scores = {
+        turn.game: max(-10, min(10, turn.reward * (c if how else 1)))
+        for turn, c in zip(turns(role), CONFIDENCE[role], strict=True)
+    }
+    return lambda table: ref.preference_loss(step, table, kind=kind, scores=scores, soft=bool(how))
+
+
+def settings(name):
+    own = {
+        "dr_grpo": {"length_norm": LENGTH},
+        "ppo": {"gae_lambda": LAM, "value_epochs": 1},
+        "dpo": {"pair_loss": "dpo"},
+        "ipo": {"pair_loss": "ipo"},
+        "dpo judge": {"pair_loss": "dpo", "preference": "judge"},
+        "ipo judge": {"pair_loss": "ipo", "preference": "judge"},
+    }
+    return {"attacker_kl": KL["attacker"], "defender_kl": KL["defender"], **own.get(name, {})}
+
+
+PLAIN = ("reinforce", "rae", "rloo", "grpo", "dr_grpo", "ppo")
+PAIRED = ("dpo", "ipo", "dpo judge", "ipo judge")
+
+
+def made(name, **more):
+    """An algorithm with a table policy, set to leave its weights where they are."""
+    factory = load("algorithms", "online_dpo" if name in PAIRED else name)
+    policy = ValuedTablePlayers(
+        {"attacker": "attacker", "defender": "defender"}, {**START, "base": BASE}
+    )
+    for role, values in VALUES.items():
+        policy.heads[role].data.copy_(torch.tensor(values))
+    options = {"lr": 1e-12, "max_grad_norm": 1e9, **settings(name), **more}
+    algorithm = factory(factory.Config(**options), policy=policy, game=Game(), seed=0)
+    return algorithm, policy
+
+
+def close(rows, tolerance=1e-7):
+    return [pytest.approx(row, abs=tolerance) for row in rows]
+
+
+def gradient(algorithm, name):
+    """Adam's first moment after one step is a tenth of the gradient."""
+    return (algorithm.state().tensors[f"{name}/0/exp_avg"] * 10).tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "cap"),
+    [(n, None) for n in (*PLAIN, *PAIRED)] + [(n, 1.2) for n in PLAIN],
+)
+def test_loss_and_gradient_equal_the_reference(name, cap):
+    more = {} if cap is None else {"importance_cap": cap}
+    algorithm, policy = made(name, **more)
+    metrics = algorithm.update(policy, {role: batch(role) for role in GAMES})
+    for role in GAMES:
+        step = ref.Step(turns(role), START[role], BASE, KL[role], cap=cap)
+        loss = expected(name, step, role)
+        assert metrics[f"{role}/loss"] == pytest.approx(loss(START[role]))
+        assert gradient(algorithm, role) == close(ref.slopes(loss, START[role]))
+
+
+@pytest.mark.parametrize("name", ["rloo", "grpo", "online_dpo"])
+def test_the_size_of_passes_does_not_change_the_step(name):
+    found = []
+    for rows in (1, 2, 64):
+        algorithm, policy = made("dpo" if name == "online_dpo" else name, micro_batch=rows)
+        algorithm.update(policy, {role: batch(role) for role in GAMES})
+        found.append([gradient(algorithm, role) for role in GAMES])
+    for other in found[1:]:
+        for one, two in zip(found[0], other, strict=True):
+            assert one == close(two, 1e-12)
+
+
+def test_a_value_head_steps_towards_the_returns():
+    algorithm, policy = made("ppo")
+    metrics = algorithm.update(policy, {role: batch(role) for role in GAMES})
+    for role, values in VALUES.items():
+        step = ref.Step(turns(role), START[role], BASE, KL[role])
+        advantages, targets = ref.gae(step, values, LAM)
+
+        def loss(table, targets=targets):
+            return ref.value_loss(table[0], targets)
+
+        (slope,) = ref.slopes(loss, [values])
+        assert metrics[f"{role}/value_loss"] == pytest.approx(loss([values]))
+        assert gradient(algorithm, f"value-{role}") == pytest.approx(slope, abs=1e-7)
+        flat = [x for row in targets for x in row]
+        spread = ref.mean([(x - ref.mean(flat)) ** 2 for x in flat])
+        error = ref.mean([x**2 for row in advantages for x in row])
+        assert metrics[f"{role}/value_explained"] == pytest.approx(1 - error / spread)
+
+
+def test_baselines_of_rae_are_separate_and_go_on_from_step_to_step():
+    algorithm, policy = made("rae")
+    running = dict.fromkeys(GAMES, 0.0)
+    for _ in range(3):
+        algorithm.update(policy, {role: batch(role) for role in GAMES})
+        for role in GAMES:
+            step = ref.Step(turns(role), START[role], BASE, KL[role])
+            for turn in step.games().values():
+                running[role] = 0.95 * running[role] + 0.05 * step.paid(turn)
+    assert algorithm.state().values["ema"] == pytest.approx(running)
+
+
+def test_what_importance_sampling_did_is_logged():
+    algorithm, policy = made("grpo", importance_cap=1.2)
+    metrics = algorithm.update(policy, {role: batch(role) for role in GAMES})
+    ratios = [ref.math.exp(-d) for _, drift, *_ in GAMES["attacker"] for d in drift]
+    assert metrics["attacker/importance"] == pytest.approx(ref.mean(ratios))
+    assert metrics["attacker/importance_capped"] == pytest.approx(
+        ref.mean([x > 1.2 for x in ratios])
+    )
+    assert metrics["attacker/logprob_gap"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_importance_weights_do_nothing_where_sampler_and_trainer_agree():
+    found = []
+    for more in ({}, {"importance_cap": 2.0}):
+        algorithm, policy = made("ppo", **more)
+        agreed = {
+            role: RoleBatch(
+                role=role,
+                samples=tuple(
+                    Sample(
+                        generation=generation(ids, ref.logprobs(START[role], ids)),
+                        reward=reward,
+                        components={},
+                        well_formed=True,
+                        group=group,
+                        path=(game,),
+                    )
+                    for ids, _, reward, group, game in GAMES[role]
+                ),
+            )
+            for role in GAMES
+        }
+        algorithm.update(policy, agreed)
+        found.append([gradient(algorithm, role) for role in GAMES])
+    for one, two in zip(*found, strict=True):
+        assert one == close(two, 1e-12)
