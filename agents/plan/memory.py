@@ -4,10 +4,14 @@ What stays (weights, adapters, optimiser, reference) plus the largest of three p
 overlap: sampling, training, and on a CPU the copies that a checkpoint makes. :mod:`agents.plan.passes`
 counts what the passes through the model need.
 
-Measured on a CPU against the resident set of a process (``tests/agents/test_plan_measured.py``), where
-tensors are given back to the system when they are freed. By default glibc keeps much of what is freed,
-before 2.38 (measured: 2.36) above all of aligned blocks such as torch's: there the resident set grows
-to about twice the prediction. On a GPU nothing was measured; the runtime is an allowance.
+On a CPU, predicted rises over the imports were compared with measured ones (torch 2.13): a random Qwen2
+of 54 M parameters 484 / 497 MiB (shared), 526 / 543 (bipolicy), 1,521 / 1,531 and 2,318 / 2,325
+(independent: sampling and saving), 1,279 / 1,283 (shared_full); ``apothecary`` 132 / 121, 133 / 122,
+152 / 140, 147 / 134. That is the memory that is held, measured where glibc maps every block of 64 KiB
+(``MALLOC_MMAP_THRESHOLD_=65536``). By default glibc also keeps much of what was freed (2.36, in which
+freed aligned blocks are seldom used again): rises of 770 MiB for the 525 of bipolicy, 2,353 for 2,318 of
+independent, 212 for 133 and 253 for 152 of ``apothecary``, and up to 2.1 times the prediction for longer
+passes. No constant predicts that, so none is added. On a GPU nothing was measured.
 """
 
 from collections.abc import Mapping

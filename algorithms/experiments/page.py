@@ -29,10 +29,8 @@ def page(
     lines = [f"# {experiment.name}", "", *_how(experiment, parts, command)]
     for name, figures in parts.items():
         lines += ["", f"## {name}", "", figures["about"], ""]
-        if "responses" in figures:
-            lines += _responses(figures)
-        else:
-            lines += _defenders(figures)
+        lines += _responses(figures) if "responses" in figures else _defenders(figures)
+        lines += _training(figures["training"])
     lines += ["", "## Claims of the two papers", "", *_claims(claims)]
     return "\n".join(lines) + "\n"
 
@@ -219,6 +217,20 @@ def _responses(figures: Figures) -> list[str]:
         ]
         lines += [*_table(["contrast", "faithful attack success", "miss"], rows), ""]
     return lines
+
+
+def _training(training: Figures) -> list[str]:
+    rows = [
+        [
+            arm,
+            f"{x['trained']:,}",
+            f"{x['whole_model_over_one_set']:.2f}",
+            _number(training["seconds"][arm]),
+        ]
+        for arm, x in training["parameters"].items()
+    ]
+    head = ["arm", "trained parameters", "whole model / one set of weights", "seconds a run"]
+    return ["What was trained:", "", *_table(head, rows)]
 
 
 def _claims(claims: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -131,7 +131,7 @@ class _Worker:
         strangers = {
             x.arm: self._player(part.name, x.arm, other)
             for x in players
-            if {"attacker", "defender"} <= set(x.trained)
+            if {"attacker", "defender"} <= set(x.trained) and other != self._task.seed
         }
         meter = self._meter()
         rows = []

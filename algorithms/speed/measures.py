@@ -19,6 +19,7 @@ import torch
 
 from algorithms.config import TrainConfig
 from algorithms.quickstart import SETTINGS
+from algorithms.speed.advantages import advantage_seconds
 from algorithms.speed.rows import Measured, SpeedConfig
 from algorithms.trainer import train
 from redteam_env.evaluation import evaluate, heldout_setups
@@ -44,6 +45,8 @@ RUN = 120
 TWIN = 64
 """Strategies of the attacker in the game that is solved."""
 REPEATS = 5
+ADVANTAGES = "grpo"
+"""The algorithm whose advantages are timed: it standardises within groups."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +80,7 @@ def measure(options: SpeedConfig, progress: Progress) -> list[Measured]:
     Returns:
         The rows of the table.
     """
-    total = len(ARRANGEMENTS) + 3
+    total = len(ARRANGEMENTS) + 4
     started, busy = time.perf_counter(), time.process_time()
     with _threads(options.threads):
         runs = {}
@@ -85,13 +88,16 @@ def measure(options: SpeedConfig, progress: Progress) -> list[Measured]:
             progress(f"training {name}", k, total)
             runs[name] = train_some(options, name)
         both, shared = (runs[name] for name in ARRANGEMENTS)
-        progress("evaluation", total - 3, total)
+        progress("evaluation", total - 4, total)
         evaluation_s = evaluate_once(both, options.evaluation_games)
         peak_gb = peak_memory()
-        progress("judge", total - 2, total)
+        progress("judge", total - 3, total)
         cold, warm = verdicts_per_s(options.dialogues)
-        progress("equilibrium", total - 1, total)
+        progress("equilibrium", total - 2, total)
         solved_s = solve_twin()
+        progress("advantages", total - 1, total)
+        advantages_s = advantages(options.tokens)
+        fewer_s = advantages(max(1, options.tokens // 10))
     share = (time.process_time() - busy) / (time.perf_counter() - started)
     whole_s = both.load_s + RUN * both.whole_s + evaluation_s
     return [
@@ -117,6 +123,17 @@ def measure(options: SpeedConfig, progress: Progress) -> list[Measured]:
             more=True,
         ),
         Measured(what=f"equilibrium of a {TWIN} x 16 twin", value=solved_s, unit="s", budget=1.0),
+        Measured(
+            what=f"advantages of {options.tokens:,} tokens, {ADVANTAGES}",
+            value=advantages_s,
+            unit="s",
+            budget=1.0,
+        ),
+        Measured(
+            what="a token among these / among a tenth of them",
+            value=advantages_s / options.tokens / (fewer_s / max(1, options.tokens // 10)),
+            unit="",
+        ),
         Measured(what="peak memory of this process", value=peak_gb, unit="GB", budget=1.5),
         Measured(what="cores this process had", value=share, unit="", more=True),
     ]
@@ -208,6 +225,11 @@ def solve_twin() -> float:
         _timed(lambda: equilibrium(game.attacker[rows], game.defender[rows]))[0]
         for _ in range(REPEATS)
     )
+
+
+def advantages(tokens: int) -> float:
+    """Return the seconds that the advantages of so many completion tokens take, without a model."""
+    return statistics.median(advantage_seconds(ADVANTAGES, tokens) for _ in range(REPEATS))
 
 
 @contextmanager

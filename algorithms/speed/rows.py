@@ -14,6 +14,7 @@ class SpeedConfig:
         games: Games a step.
         evaluation_games: Held-out games of an evaluation.
         dialogues: Dialogues that the judge reads.
+        tokens: Completion tokens whose advantages are computed.
         threads: Threads of torch.
         json: Print JSON.
     """
@@ -22,11 +23,12 @@ class SpeedConfig:
     games: int = 64
     evaluation_games: int = 500
     dialogues: int = 10_000
+    tokens: int = 1_000_000
     threads: int = 1
     json: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("steps", "games", "evaluation_games", "dialogues", "threads"):
+        for name in ("steps", "games", "evaluation_games", "dialogues", "tokens", "threads"):
             if getattr(self, name) < 1:
                 raise RedteamError(f"{name} is {getattr(self, name)}; give at least 1.")
 

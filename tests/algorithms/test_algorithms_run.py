@@ -11,8 +11,8 @@ from test_algorithms_learn import BUILT_IN, DOMINANCE, options
 from tiny_models import save_tiny
 from training_doubles import CallbackJudge, contents, metrics
 
-from algorithms.advantage_timing import advantage_seconds
 from algorithms.config import RunConfig, TrainConfig
+from algorithms.speed.advantages import advantage_seconds
 from algorithms.trainer import train
 from redteam_env.cli.main import main
 from redteam_env.game import RedteamError, Verdict

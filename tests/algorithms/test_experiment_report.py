@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from algorithms.experiments import analysis, encounters
 from algorithms.experiments.figures import check_verdicts, same
-from algorithms.experiments.reading import experiment_from
 from algorithms.experiments.plots import plot_part
+from algorithms.experiments.reading import experiment_from
 from algorithms.experiments.report import PAGE, verify_report, write_report
 from algorithms.experiments.tables import SCHEMA, read_tables
 from redteam_env.game import RedteamError

@@ -12,7 +12,18 @@ from redteam_env.cli.main import main
 from redteam_env.game import RedteamError
 from redteam_env.worlds.apothecary import ApothecaryJudge
 
-SMALL = ("--steps", "1", "--games", "4", "--evaluation-games", "4", "--dialogues", "50")
+SMALL = (
+    "--steps",
+    "1",
+    "--games",
+    "4",
+    "--evaluation-games",
+    "4",
+    "--dialogues",
+    "50",
+    "--tokens",
+    "1000",
+)
 BUDGETS = {
     "training step, bipolicy": 0.6,
     "training step, shared": 0.6,
@@ -22,6 +33,8 @@ BUDGETS = {
     "judge, texts not seen before": 50_000,
     "judge, texts seen before": 50_000,
     "equilibrium of a 64 x 16 twin": 1,
+    "advantages of 1,000 tokens, grpo": 1,
+    "a token among these / among a tenth of them": None,
     "peak memory of this process": 1.5,
     "cores this process had": None,
 }

@@ -1,4 +1,4 @@
-"""How long advantages take without a model: a row of ``redteam-env speed``."""
+"""How long advantages take without a model: two rows of ``redteam-env speed``."""
 
 import time
 from collections.abc import Sequence
