@@ -66,7 +66,7 @@ def k3_penalty(logprobs: torch.Tensor, reference: torch.Tensor, mask: torch.Tens
         mask: Completion tokens.
     """
     gap = reference - logprobs
-    return ((gap.exp() - gap - 1) * mask).sum()
+    return ((gap.expm1() - gap) * mask).sum()
 
 
 def squared_error(values: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ of 54 M parameters 484 / 497 MiB (shared), 526 / 543 (bipolicy), 1,521 / 1,531 a
 152 / 140, 147 / 134. That is the memory that is held, measured where glibc maps every block of 64 KiB
 (``MALLOC_MMAP_THRESHOLD_=65536``). By default glibc also keeps much of what was freed (2.36, in which
 freed aligned blocks are seldom used again): rises of 770 MiB for the 525 of bipolicy, 2,353 for 2,318 of
-independent, 212 for 133 and 253 for 152 of ``apothecary``, and up to 2.1 times the prediction for longer
+independent, 212 for 133 and 253 for 152 of ``apothecary``, and up to 2.2 times what is held in longer
 passes. No constant predicts that, so none is added. On a GPU nothing was measured.
 """
 

@@ -116,9 +116,15 @@ def _verdict(plan: Plan) -> list[Text]:
         "Under adapters the reference is the base with adapters off. Least favourable prompts: none "
         "shares its first tokens with another. An algorithm's own weights (a critic) are not counted."
     )
+    if plan.device == "cpu":
+        note.append(
+            "\nThis is what is held: glibc can keep as much again, or more, of what was freed, unless "
+            "MALLOC_MMAP_THRESHOLD_=65536 is in the environment."
+        )
     share = f"{USABLE:.0%} of the memory is planned with"
     if plan.available is None:
-        return [note, Text(f"{share}. --gpu or --memory suggests batch sizes.")]
+        given = "--memory" if plan.device == "cpu" else "--gpu or --memory"
+        return [note, Text(f"{share}. {given} suggests batch sizes.")]
     place = plan.gpu or plan.device
     lines = [note, Text(f"{place}: {_size(plan.available)}; {share}.")]
     if plan.suggestion is None:

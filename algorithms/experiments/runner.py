@@ -25,7 +25,7 @@ from redteam_env.worlds.embedded import embedded_model
 MANIFEST = "experiment.json"
 SCHEMA = 1
 _STACK = ("redteam-env", "torch", "transformers", "peft", "numpy")
-_LOOK_S = 1.0
+_LOOK_S = 0.2
 """How often it is looked whether Ctrl-C was pressed."""
 Report = Callable[[str, int, int], None]
 
@@ -170,6 +170,7 @@ class Pool:
                     break
                 ended, _ = wait(running, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
                 if pressed and not told:
+                    _signal(pool, signal.SIGINT)
                     report("stopping after the current steps", done, total)
                     told = True
                 for future in ended:
@@ -210,13 +211,16 @@ class Pool:
 
 @contextmanager
 def _ctrl_c(pool: ProcessPoolExecutor) -> Iterator[list[int]]:
-    """Hand the first Ctrl-C to every worker and note it; a second one kills them and raises."""
+    """Note the first Ctrl-C; a second one kills the workers and raises as usual.
+
+    The first is handed on by the loop: here a worker may be just being started, and would miss it.
+    """
     pressed: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:
         pressed.append(number)
-        _signal(pool, signal.SIGINT if len(pressed) == 1 else signal.SIGKILL)
         if len(pressed) > 1:
+            _signal(pool, signal.SIGKILL)
             raise KeyboardInterrupt
 
     try:

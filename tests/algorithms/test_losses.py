@@ -130,6 +130,6 @@ def test_the_gradients_of_the_other_losses_equal_finite_differences():
 
 
 @given(gaps=st.lists(st.floats(-4, 4), min_size=1, max_size=6))
-def test_the_k3_penalty_is_never_negative(gaps):
+def test_the_k3_penalty_is_never_negative_beyond_rounding(gaps):
     logprobs, reference = tensors([gaps], [[0.0] * len(gaps)])
-    assert float(k3_penalty(logprobs, reference, torch.ones_like(logprobs))) >= 0
+    assert float(k3_penalty(logprobs, reference, torch.ones_like(logprobs))) >= -1e-14

@@ -104,6 +104,8 @@ def test_a_cpu_is_planned_in_float32(capsys):
     found = planned(capsys, "--model", "smollm2", "--device", "cpu")
     assert {column["dtype"] for column in found["arrangements"].values()} == {"float32"}
     assert found["arrangements"]["independent"]["memory"]["saving"] > 0
+    assert main(["plan", "--model", "smollm2", "--device", "cpu"]) == 0
+    assert "MALLOC_MMAP_THRESHOLD_=65536" in capsys.readouterr().out
 
 
 def test_a_long_pass_has_at_least_one_sample(capsys):

@@ -164,8 +164,8 @@ class Language:
         return Decoded(
             asked=tuple(asked),
             tactics=frozenset(tactics),
-            restricted=any(x.restricted for x in asked),
-            recipes=tuple(word for x in asked for word in x.recipe),
+            restricted=any([x.restricted for x in asked]),  # noqa: C419 - twice as fast for one or two
+            recipes=sum([x.recipe for x in asked[1:]], asked[0].recipe),
         )
 
     def tactics_of(self, text: str) -> frozenset[str] | None:
