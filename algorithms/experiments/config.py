@@ -1,7 +1,5 @@
 """The configuration of an experiment, as a TOML file holds it."""
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -150,11 +148,6 @@ class Experiment:
     primary: Primary
     parts: Mapping[str, Part]
     source: Mapping[str, Any]
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the configuration, whatever its layout."""
-        return hashlib.sha256(json.dumps(self.source, sort_keys=True).encode()).hexdigest()
 
     def part(self, name: str) -> Part:
         """Return a part.

@@ -192,11 +192,3 @@ def _json(file: Path) -> Any:
             f"{str(file)!r} cannot be read ({error}); name a directory that "
             "'redteam-env experiment report' wrote."
         ) from error
-
-
-def summary_of(claims: list[Mapping[str, Any]]) -> dict[str, int]:
-    """Return how many claims have which verdict."""
-    found: dict[str, int] = {}
-    for claim in claims:
-        found[claim["verdict"]] = found.get(claim["verdict"], 0) + 1
-    return found
