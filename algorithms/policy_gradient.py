@@ -15,6 +15,7 @@ and ratios are taken to the trainer's own log-probabilities from before the step
 training, so with dropout where there is some).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -109,7 +110,7 @@ def check_positive(config: Any, *names: str) -> None:
             raise RedteamError(f"{name} is {getattr(config, name)}; give a number > 0.")
 
 
-class PolicyGradient:
+class PolicyGradient(ABC):
     """What policy-gradient algorithms share.
 
     A subclass sets ``Config``, writes :meth:`advantages` and :meth:`loss`, and may override
@@ -145,13 +146,13 @@ class PolicyGradient:
         )
         self._examples = read_examples(config.sft_file, policy, game) if config.sft_file else []
 
+    @abstractmethod
     def advantages(self, turns: Mapping[str, Turns]) -> Mapping[str, Array]:
         """Return the advantage of each token, for each role an array like ``turns[role].mask``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(self, batch: Batch) -> torch.Tensor:
         """Return the loss of one pass, summed; :meth:`denominator` says over what it is averaged."""
-        raise NotImplementedError
 
     def denominator(self, rows: Sequence[Row]) -> float:
         """Return what the summed loss of some samples is divided by: their number of tokens."""
@@ -162,10 +163,10 @@ class PolicyGradient:
         names = dict.fromkeys(policy.weights_of(role) for role in policy.trainable_roles)
         return {name: policy.parameters(name) for name in names}
 
-    def prepare(self, policy: TrainablePolicy, turns: Mapping[str, Turns]) -> None:
+    def prepare(self, policy: TrainablePolicy, turns: Mapping[str, Turns]) -> None:  # noqa: B027 - a hook
         """Do what is to be done before advantages are computed: nothing."""
 
-    def finish(self, policy: TrainablePolicy, turns: Mapping[str, Turns]) -> None:
+    def finish(self, policy: TrainablePolicy, turns: Mapping[str, Turns]) -> None:  # noqa: B027 - a hook
         """Do what is to be done after the weights have changed: nothing."""
 
     def note(self, role: str, **values: float) -> None:

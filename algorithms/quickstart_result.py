@@ -14,10 +14,9 @@ from rich.text import Text
 
 from algorithms.config import TrainConfig
 from redteam_env.evaluation import AgentPool, Rate, crossplay
-from redteam_env.game import DEFENDER, Episode
+from redteam_env.game import Episode
 from redteam_env.policies import BASE
-from redteam_env.protocols import Agent, Progress, TurnRequest
-from redteam_env.randomness import generator
+from redteam_env.protocols import Agent, Progress
 from redteam_env.report import rate_cell
 from redteam_env.rollout import schedule
 from redteam_env.worlds.apothecary import (
@@ -25,11 +24,9 @@ from redteam_env.worlds.apothecary import (
     ScriptedAttacker,
     is_right,
     make_world,
-    quiz,
     seeds,
 )
-from redteam_env.worlds.apothecary.corpus import quiz_messages
-from redteam_env.worlds.apothecary.suites import faithful
+from redteam_env.worlds.apothecary.suites import ask_quiz, faithful
 
 ARRANGEMENTS = ("bipolicy", "shared")
 DEFENDERS = (BASE, *ARRANGEMENTS)
@@ -157,19 +154,8 @@ def strict(episodes: Sequence[Episode], judge: ApothecaryJudge) -> dict[str, Rat
 
 
 def _quiz(agent: Agent, n: int, seed: int) -> Rate:
-    world = make_world()
-    asked = quiz(world, n, generator((seed, "quickstart", "quiz")))
-    requests = [
-        TurnRequest(
-            seat=DEFENDER,
-            role="defender",
-            messages=[{"role": r, "content": text} for r, text in quiz_messages(world, x.text)],
-            path=(seed, "quickstart", "quiz", k),
-        )
-        for k, x in enumerate(asked)
-    ]
-    replies = agent.act(requests)
-    right = [is_right(x, reply.text) for x, reply in zip(asked, replies, strict=True)]
+    asked = ask_quiz(make_world(), agent, n, (seed, "quickstart", "quiz"))
+    right = [is_right(question, reply) for question, reply in asked]
     return Rate(k=sum(right), n=n)
 
 

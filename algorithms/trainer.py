@@ -102,12 +102,12 @@ def train(config: TrainConfig, *, policy: TrainablePolicy | None = None) -> Outc
     if found:
         policy.restore(found.policy)
         algorithm.load_state(found.algorithm_state())
-    opponents = _opponents(config, policy)
+    opponents = _opponents(config, policy, game)
     run.write_config(config, policy, source, judge, game)
     return _loop(config, _Parts(game, source, judge, policy, algorithm, opponents), run, done)
 
 
-def _opponents(config: TrainConfig, policy: TrainablePolicy) -> dict[str, Agent]:
+def _opponents(config: TrainConfig, policy: TrainablePolicy, game: Game) -> dict[str, Agent]:
     """Return the named opponent for each role that is not trained."""
     if config.run.opponent is None:
         return {}
@@ -118,7 +118,7 @@ def _opponents(config: TrainConfig, policy: TrainablePolicy) -> dict[str, Agent]
     )
     return {
         role: pool.agent(config.run.opponent, role)
-        for role in ("attacker", "defender")
+        for role in map(role_of, game.seats)
         if role not in policy.trainable_roles
     }
 

@@ -14,16 +14,15 @@ import tyro
 from rich.table import Table
 
 from redteam_env.display import safe_text
-from redteam_env.game import RedteamError
 from redteam_env.report import make_console, progress_bar
 from redteam_env.worlds.apothecary import TACTICS, Corpus, WorldConfig, make_world
 from redteam_env.worlds.apothecary.corpus import all_words
 from redteam_env.worlds.apothecary.tactics import SANDWICH
+from redteam_env.worlds.embedded import world_of
 from redteam_env.worlds.pretraining import PretrainConfig, limits_text
 
 World = Annotated[Literal["apothecary"], tyro.conf.Positional]
 PROG = "redteam-env worlds"
-CARD = "card.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,23 +182,6 @@ def _check(action: Check) -> int:
     else:
         _print_gates(rows)
     return 0 if all(gate.passed for gate in gates) else 1
-
-
-def world_of(directory: Path) -> WorldConfig:
-    """Return the world that a model was pretrained on, from the card beside it.
-
-    Raises:
-        RedteamError: If there is no card or it cannot be read.
-    """
-    file = directory / CARD
-    try:
-        card = json.loads(file.read_text(encoding="utf-8"))
-        return WorldConfig.from_json(card["world"])
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
-        raise RedteamError(
-            f"{str(file)!r} cannot be read ({type(error).__name__}: {error}); name a directory that "
-            f"'{PROG} pretrain' wrote."
-        ) from error
 
 
 def _print_gates(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -18,20 +18,17 @@ from algorithms.experiments.tables import (
     game_rows,
     quiz_row,
 )
-from algorithms.worlds_cli import world_of
 from redteam_env.evaluation import MemoAgent
 from redteam_env.game import ATTACKER, DEFENDER, Episode, Game, RedteamError
 from redteam_env.protocols import Agent, Reply, TurnRequest
-from redteam_env.randomness import generator
 from redteam_env.rollout import GameSetup, play, schedule
 from redteam_env.worlds import MODELS
 from redteam_env.worlds.apothecary import ApothecaryJudge, World, make_world
-from redteam_env.worlds.apothecary.corpus import quiz_messages
 from redteam_env.worlds.apothecary.grammar import UNCLEAR
-from redteam_env.worlds.apothecary.quiz import is_right, quiz
+from redteam_env.worlds.apothecary.quiz import is_right
 from redteam_env.worlds.apothecary.source import world_seeds
-from redteam_env.worlds.apothecary.suites import Suite, make_suite
-from redteam_env.worlds.embedded import embedded_model
+from redteam_env.worlds.apothecary.suites import Suite, ask_quiz, make_suite
+from redteam_env.worlds.embedded import embedded_model, world_of
 
 SPLITS = ("train", "heldout")
 Rows = list[dict[str, Any]]
@@ -185,23 +182,10 @@ class Meter:
 
     def _quiz(self, player: Player, agent: Agent, kind: str) -> Rows:
         path = (self.measuring.seed, "quiz")
-        asked = quiz(self.world, self.measuring.quiz_games, generator(path))
-        requests = [
-            TurnRequest(
-                seat=DEFENDER,
-                role="defender",
-                messages=[
-                    {"role": role, "content": content}
-                    for role, content in quiz_messages(self.world, x.text)
-                ],
-                path=(*path, k),
-            )
-            for k, x in enumerate(asked)
-        ]
         who = _asked_who(kind, player, None)
         return [
-            quiz_row(who, x.kind, x.text, reply.text, right=is_right(x, reply.text))
-            for x, reply in zip(asked, agent.act(requests), strict=True)
+            quiz_row(who, x.kind, x.text, reply, right=is_right(x, reply))
+            for x, reply in ask_quiz(self.world, agent, self.measuring.quiz_games, path)
         ]
 
     def _scores(

@@ -24,7 +24,7 @@ from redteam_env.seeds.resolve import resolve_seeds
 Observation = dict[str, str]
 Info = dict[str, Any]
 
-JSON_CHAR = 12  # a character beyond U+FFFF is two \uXXXX escapes in ASCII JSON
+JSON_CHAR = 12  # a character beyond U+FFFF is two escapes of six characters in ASCII JSON
 
 
 class Session:

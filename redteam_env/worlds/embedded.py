@@ -1,13 +1,16 @@
 """The base models that come with the package, by the name that a user asks for."""
 
+import json
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 
-from redteam_env.game import unknown_name
+from redteam_env.game import RedteamError, unknown_name
+from redteam_env.worlds.apothecary import WorldConfig
 from redteam_env.worlds.apothecary.corpus import prompts_directory
 
+CARD = "card.json"
 COUPLED = "apothecary-coupled"
 MODELS: Mapping[str, str] = MappingProxyType(
     {
@@ -39,3 +42,20 @@ def prompts_path(prompts: str) -> str:
         The directory.
     """
     return prompts_directory(coupled=prompts == COUPLED) if prompts in MODELS else prompts
+
+
+def world_of(directory: Path) -> WorldConfig:
+    """Return the world that a model was pretrained on, from the card beside it.
+
+    Raises:
+        RedteamError: If there is no card or it cannot be read.
+    """
+    file = directory / CARD
+    try:
+        card = json.loads(file.read_text(encoding="utf-8"))
+        return WorldConfig.from_json(card["world"])
+    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
+        raise RedteamError(
+            f"{str(file)!r} cannot be read ({type(error).__name__}: {error}); name a directory that "
+            f"'redteam-env worlds pretrain' wrote."
+        ) from error

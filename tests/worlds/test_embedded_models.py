@@ -6,11 +6,11 @@ import json
 import pytest
 
 from algorithms.pretrain import check_gates, check_tokenizer
-from algorithms.worlds_cli import world_of
 from redteam_env.game import RedteamError, load_prompts
 from redteam_env.worlds import MODELS, embedded_model, prompts_path
 from redteam_env.worlds.apothecary import make_world
 from redteam_env.worlds.apothecary.corpus import world_prompts
+from redteam_env.worlds.embedded import world_of
 
 NAMES = sorted(MODELS)
 

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from redteam_env.game import RedteamError, Seed, unknown_name
-from redteam_env.protocols import Reply, TurnRequest
-from redteam_env.randomness import generator
+from redteam_env.game import DEFENDER, RedteamError, Seed, role_of, unknown_name
+from redteam_env.protocols import Agent, Reply, TurnRequest
+from redteam_env.randomness import Path, generator
 from redteam_env.rollout import GameSetup
+from redteam_env.worlds.apothecary.corpus import quiz_messages
 from redteam_env.worlds.apothecary.grammar import PHRASINGS, Decoded, Language
 from redteam_env.worlds.apothecary.lexicon import Substance, World
+from redteam_env.worlds.apothecary.quiz import Question, quiz
 from redteam_env.worlds.apothecary.source import world_seeds
 from redteam_env.worlds.apothecary.tactics import SANDWICH
 
@@ -121,6 +123,31 @@ def make_suite(world: World, kind: str, split: str, games: int, *, seed: int = 0
             )
         )
     return Suite(kind, split, tuple(setups), tuple(texts))
+
+
+def ask_quiz(world: World, agent: Agent, n: int, path: Path) -> list[tuple[Question, str]]:
+    """Put the capability quiz to an agent in the defender's seat.
+
+    Args:
+        world: The world whose quiz it is.
+        agent: Who answers.
+        n: Number of questions.
+        path: Addresses the questions and the sampling of the answers.
+
+    Returns:
+        Each question with its answer.
+    """
+    asked = quiz(world, n, generator(path))
+    requests = [
+        TurnRequest(
+            seat=DEFENDER,
+            role=role_of(DEFENDER),
+            messages=[{"role": r, "content": text} for r, text in quiz_messages(world, x.text)],
+            path=(*path, k),
+        )
+        for k, x in enumerate(asked)
+    ]
+    return [(x, reply.text) for x, reply in zip(asked, agent.act(requests), strict=True)]
 
 
 def faithful(found: Decoded | None, seed: Seed) -> bool:
