@@ -97,7 +97,7 @@ def experiment(argv: Sequence[str]) -> int:
 
 def _run(action: Run) -> int:
     from algorithms.experiments.reading import read_experiment
-    from algorithms.experiments.runner import Pool, open_directory
+    from algorithms.experiments.runner import open_directory, run_part
 
     found = read_experiment(action.name)
     parts = [found.part(name) for name in action.part or found.parts]
@@ -112,7 +112,7 @@ def _run(action: Run) -> int:
                 if not console.is_terminal:
                     console.print(f"{done}/{total} {title}")
 
-            if not Pool(found, root, action.workers).run(part, report):
+            if not run_part(found, root, action.workers, part, report):
                 console.print("Stopped by Ctrl-C; the same command goes on from here.")
                 return INTERRUPTED
         console.print(f"{part.name} is done. Report: {PROG} report {action.name} --out {root}")
@@ -122,7 +122,8 @@ def _run(action: Run) -> int:
 def _report(action: Report) -> int:
     from algorithms.experiments.reading import read_experiment
     from algorithms.experiments.report import write_report
-    from algorithms.experiments.runner import MANIFEST, check_manifest, manifest_of
+    from algorithms.experiments.runner import MANIFEST, manifest_of
+    from algorithms.manifests import check_manifest
 
     found = read_experiment(action.name)
     root, target = Path(action.out).expanduser(), Path(action.to).expanduser()

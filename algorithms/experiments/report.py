@@ -20,7 +20,7 @@ from algorithms.experiments.figures import (
 from algorithms.experiments.page import page
 from algorithms.experiments.plots import plot_part
 from algorithms.experiments.reading import experiment_from
-from algorithms.experiments.runner import MANIFEST, check_manifest
+from algorithms.experiments.runner import MANIFEST
 from algorithms.experiments.tables import read_tables, stored_table
 from algorithms.experiments.tasks import (
     ATTACK,
@@ -32,6 +32,7 @@ from algorithms.experiments.tasks import (
     TRAIN,
     Layout,
 )
+from algorithms.manifests import check_manifest
 from algorithms.rundir import write_text
 from redteam_env.game import RedteamError
 

@@ -27,6 +27,7 @@ from algorithms.experiments.tasks import (
 )
 from algorithms.rundir import stored_config, write_text
 from algorithms.trainer import train
+from algorithms.workers import DONE, INTERRUPTED
 from redteam_env.evaluation.detection import roc
 from redteam_env.game import RedteamError
 from redteam_env.policies import BASE
@@ -40,7 +41,6 @@ CURVE = (
     "attacker/kl",
     "defender/kl",
 )
-DONE, INTERRUPTED = "done", "interrupted"
 
 
 def do(experiment: Experiment, root: Path, task: Task) -> str:

@@ -5,15 +5,17 @@ import signal
 import threading
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 from experiment_doubles import tiny_experiment
 
+from algorithms import workers
 from algorithms.experiments import runner
 from algorithms.experiments.reading import read_experiment
-from algorithms.experiments.runner import Pool
+from algorithms.experiments.runner import run_part
 from algorithms.experiments.tasks import (
     ATTACK,
     CHOOSE,
@@ -174,7 +176,8 @@ def inline(monkeypatch, tmp_path):
         file.touch()
         return "done"
 
-    monkeypatch.setattr(runner, "ProcessPoolExecutor", Inline)
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Inline)
+    monkeypatch.setattr(workers, "_do", lambda work, piece: work(piece))
     monkeypatch.setattr(runner, "_do", do)
     return done, plan
 
@@ -182,7 +185,7 @@ def inline(monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", TINY.parts)
 def test_a_part_is_done_in_an_order_in_which_everything_needed_exists(inline, tmp_path, name):
     part, said = TINY.part(name), []
-    assert Pool(TINY, tmp_path, 2).run(part, lambda *x: said.append(x))
+    assert run_part(TINY, tmp_path, 2, part, lambda *x: said.append(x))
     titles = sorted(x.title for x in tasks(TINY, part))
     assert sorted(inline[0]) == titles
     assert sorted(title for title, *_ in said[1:]) == titles
@@ -192,36 +195,36 @@ def test_a_part_is_done_in_an_order_in_which_everything_needed_exists(inline, tm
 
 def test_what_is_done_is_not_done_again(inline, tmp_path, monkeypatch):
     done, _ = inline
-    pool, part = Pool(TINY, tmp_path, 2), TINY.part("arms")
-    assert pool.run(part, lambda *_: None)
+    run = partial(run_part, TINY, tmp_path, 2, TINY.part("arms"))
+    assert run(lambda *_: None)
     first = list(done)
     done.clear()
     lost = tmp_path / Layout.record("arms", MEASURE, "shared", 1)
     lost.unlink()
-    assert pool.run(part, lambda *_: None)
+    assert run(lambda *_: None)
     assert done == ["arms: measure shared seed 1"]
     said = []
-    monkeypatch.setattr(runner, "ProcessPoolExecutor", None)  # no process is started at all
-    assert pool.run(part, lambda *x: said.append(x))
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", None)  # no process is started at all
+    assert run(lambda *x: said.append(x))
     assert said == [("starting", len(first), len(first))]
 
 
 def test_a_failed_task_is_one_error_after_which_the_rest_can_go_on(inline, tmp_path):
     done, plan = inline
     plan["arms: train shared seed 0"] = RedteamError("arms: train shared seed 0: diverged")
-    pool, part = Pool(TINY, tmp_path, 1), TINY.part("arms")
+    run = partial(run_part, TINY, tmp_path, 1, TINY.part("arms"))
     with pytest.raises(RedteamError, match=r"^arms: train shared seed 0: diverged$"):
-        pool.run(part, lambda *_: None)
+        run(lambda *_: None)
     assert done == []
     plan.clear()
-    assert pool.run(part, lambda *_: None)
+    assert run(lambda *_: None)
 
 
 def test_a_worker_that_was_killed_is_one_error_that_says_what_to_do(inline, tmp_path):
     _, plan = inline
     plan["arms: measure shared seed 0"] = BrokenProcessPool("killed")
     with pytest.raises(RedteamError, match=r"worker process ended.*kept.*same command.*--workers"):
-        Pool(TINY, tmp_path, 2).run(TINY.part("arms"), lambda *_: None)
+        run_part(TINY, tmp_path, 2, TINY.part("arms"), lambda *_: None)
 
 
 def test_a_worker_that_was_killed_between_two_tasks_is_the_same_error(
@@ -232,27 +235,27 @@ def test_a_worker_that_was_killed_between_two_tasks_is_the_same_error(
 
     monkeypatch.setattr(Inline, "submit", broken)
     with pytest.raises(RedteamError, match=r"worker process ended"):
-        Pool(TINY, tmp_path, 2).run(TINY.part("arms"), lambda *_: None)
+        run_part(TINY, tmp_path, 2, TINY.part("arms"), lambda *_: None)
 
 
 def test_a_fault_of_the_program_itself_is_not_hidden(inline, tmp_path):
     _, plan = inline
     plan["arms: measure shared seed 0"] = ZeroDivisionError("a fault")
     with pytest.raises(ZeroDivisionError, match="a fault"):
-        Pool(TINY, tmp_path, 2).run(TINY.part("arms"), lambda *_: None)
+        run_part(TINY, tmp_path, 2, TINY.part("arms"), lambda *_: None)
 
 
 def test_a_need_that_nothing_makes_is_an_error_and_no_endless_wait(inline, tmp_path, monkeypatch):
     found = [x for x in tasks(TINY, TINY.part("arms")) if x.kind != TRAIN]
     monkeypatch.setattr(runner, "tasks", lambda *_: found)
     with pytest.raises(RedteamError, match="needs files that nothing makes"):
-        Pool(TINY, tmp_path, 2).run(TINY.part("arms"), lambda *_: None)
+        run_part(TINY, tmp_path, 2, TINY.part("arms"), lambda *_: None)
 
 
 def test_ctrl_c_ends_the_part_unfinished_and_it_goes_on_from_there(inline, tmp_path, monkeypatch):
     done, plan = inline
     plan["arms: train bipolicy seed 0"] = "interrupted"
-    wait = runner.wait
+    wait = workers.wait
     presses = iter([False, False, True])
 
     def waiting(*arguments, **options):
@@ -260,17 +263,17 @@ def test_ctrl_c_ends_the_part_unfinished_and_it_goes_on_from_there(inline, tmp_p
             signal.raise_signal(signal.SIGINT)
         return wait(*arguments, **options)
 
-    monkeypatch.setattr(runner, "wait", waiting)
+    monkeypatch.setattr(workers, "wait", waiting)
     said = []
-    pool, part = Pool(TINY, tmp_path, 1), TINY.part("arms")
+    run = partial(run_part, TINY, tmp_path, 1, TINY.part("arms"))
     before = signal.getsignal(signal.SIGINT)
-    assert pool.run(part, lambda *x: said.append(x[0])) is False
+    assert run(lambda *x: said.append(x[0])) is False
     assert signal.getsignal(signal.SIGINT) is before
     assert said[-1] == "stopping after the current steps"
     assert done == ["arms: train shared seed 0", "arms: measure shared seed 0"]
     plan.clear()
-    assert pool.run(part, lambda *_: None)
-    assert len(done) == len(tasks(TINY, part))
+    assert run(lambda *_: None)
+    assert len(done) == len(tasks(TINY, TINY.part("arms")))
 
 
 def test_a_second_ctrl_c_stops_at_once(inline, tmp_path, monkeypatch):
@@ -278,10 +281,10 @@ def test_a_second_ctrl_c_stops_at_once(inline, tmp_path, monkeypatch):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(runner, "wait", waiting)
+    monkeypatch.setattr(workers, "wait", waiting)
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        Pool(TINY, tmp_path, 1).run(TINY.part("arms"), lambda *_: None)
+        run_part(TINY, tmp_path, 1, TINY.part("arms"), lambda *_: None)
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -289,7 +292,7 @@ def test_a_part_can_be_run_outside_the_main_thread(inline, tmp_path):
     found = []
     part = TINY.part("best_response")
     run = threading.Thread(
-        target=lambda: found.append(Pool(TINY, tmp_path, 1).run(part, lambda *_: None))
+        target=lambda: found.append(run_part(TINY, tmp_path, 1, part, lambda *_: None))
     )
     run.start()
     run.join()
@@ -298,5 +301,5 @@ def test_a_part_can_be_run_outside_the_main_thread(inline, tmp_path):
 
 def test_no_more_processes_are_started_than_there_is_work_for(inline, tmp_path):
     Inline.workers.clear()
-    Pool(TINY, tmp_path, 64).run(TINY.part("best_response"), lambda *_: None)
+    run_part(TINY, tmp_path, 64, TINY.part("best_response"), lambda *_: None)
     assert Inline.workers == [5]
