@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import io
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -146,9 +147,16 @@ def canonical(spec: str) -> str:
 def choose_device(device: str) -> torch.device:
     """Return the device a user means; ``auto`` takes a GPU where there is one.
 
+    Of processes that were launched together (torchrun and accelerate set ``LOCAL_RANK``), each takes
+    the GPU of its number on its machine, for ``auto`` and for ``cuda``.
+
     Raises:
-        RedteamError: If torch does not know the device or it is not there.
+        RedteamError: If torch does not know the device, it is not there, or several processes would
+            share it.
     """
+    together = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > 1
+    if together and torch.cuda.is_available() and device.startswith(("auto", "cuda")):
+        return _own_gpu(device)
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -159,6 +167,22 @@ def choose_device(device: str) -> torch.device:
             f"Device {device!r} cannot be used: {error}. Allowed: auto, cpu, cuda, cuda:N."
         ) from error
     return chosen
+
+
+def _own_gpu(device: str) -> torch.device:
+    own, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if ":" in device:
+        raise RedteamError(
+            f"Device {device!r} is one GPU for several processes; give auto or cuda, and each takes "
+            "its own."
+        )
+    if own >= gpus:
+        raise RedteamError(
+            f"This machine has {gpus} GPUs and more processes; launch {gpus} on it, or give "
+            "--device cpu."
+        )
+    torch.cuda.set_device(own)
+    return torch.device("cuda", own)
 
 
 def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:

@@ -1,15 +1,18 @@
 """The command ``train``; listing the commands imports no torch."""
 
 import dataclasses
-from collections.abc import Sequence
+import io
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import tyro
 
-from algorithms.config import GameConfig, RunConfig, TrainConfig, learner_settings
+from algorithms.config import TrainConfig, components
 from algorithms.rundir import stored_config
-from redteam_env.policies import PolicyConfig
+from redteam_env.game import RedteamError
 from redteam_env.report import make_console
 
 INTERRUPTED = 130
@@ -24,11 +27,31 @@ def train(argv: Sequence[str]) -> int:
     Returns:
         0 if all steps are done, 130 after Ctrl-C.
     """
-    config = parse_train(argv)
+    from algorithms.distributed import join
+
+    ranks = join()
+    try:
+        return _train(argv, ranks)
+    except (RedteamError, KeyboardInterrupt) as error:
+        if ranks.leads:
+            raise
+        ranks.let_leader_end()
+        return 2 if isinstance(error, RedteamError) else INTERRUPTED
+
+
+def _train(argv: Sequence[str], ranks: Any) -> int:
     from algorithms.trainer import summary
     from algorithms.trainer import train as run
 
+    # the processes of one machine have one command line, and one of them says what is wrong with it
+    spoken = os.environ.get("LOCAL_RANK", "0") == "0"
+    with ranks.together(), nullcontext() if spoken else _silence():
+        config = parse_train(argv)
+    if ranks.leads and ranks.world > 1 and not config.run.json:
+        make_console(stderr=True).print(f"Training in {ranks.world} processes.")
     outcome = run(config)
+    if not ranks.leads:
+        return 0 if outcome.finished else INTERRUPTED
     if config.run.json:
         print(summary(outcome))  # noqa: T201 - the command's output
         return 0 if outcome.finished else INTERRUPTED
@@ -45,6 +68,12 @@ def train(argv: Sequence[str]) -> int:
         return INTERRUPTED
     console.print(f"Compare it with: redteam-env crossplay {outcome.directory} base")
     return 0
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        yield
 
 
 def parse_train(argv: Sequence[str]) -> TrainConfig:
@@ -64,9 +93,8 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
         SystemExit: After ``--help`` (0) or an option that does not exist (2).
     """
     stored = _stored(argv)
-    algorithm = _value(argv, "--algorithm") or stored.get("algorithm") or RunConfig().algorithm
-    settings = learner_settings(algorithm)
-    parts = {"run": RunConfig, "game": GameConfig, "policy": PolicyConfig, "learner": settings}
+    named = {x: _value(argv, f"--{x}") or stored.get(x) for x in ("algorithm", "opponents")}
+    parts = components({name: value for name, value in named.items() if value})
     options = dataclasses.make_dataclass(
         "Options",
         [
@@ -83,7 +111,7 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
         description="Train an attacker and a defender against each other.",
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
-    return TrainConfig(run=found.run, game=found.game, policy=found.policy, learner=found.learner)
+    return TrainConfig(**{name: getattr(found, name) for name in parts})
 
 
 def _value(argv: Sequence[str], option: str) -> str | None:

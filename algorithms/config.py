@@ -6,17 +6,22 @@ A run's ``config.json`` holds the fields of all components side by side; so do t
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from algorithms.replay import ReplayConfig
 from algorithms.typed import check_types
 from redteam_env.evaluation import build_game
 from redteam_env.game import Game, RedteamError, unknown_name
 from redteam_env.policies import PolicyConfig
-from redteam_env.registry import load
+from redteam_env.registry import load, singular
 
-FREE = ("steps", "checkpoint_every", "out", "resume", "json")
+FREE = (
+    *("steps", "checkpoint_every", "out", "resume", "json"),
+    *("server_urls", "adapter_dir", "kv_cache_gb"),
+)
 """Options that a resumed run may change."""
+SELF_PLAY = "self_play"
 _RULES = Game()
 
 
@@ -28,13 +33,18 @@ class RunConfig:
         algorithm: What learns: reinforce_pp, reinforce, rae, rloo, grpo, dr_grpo, ppo, online_dpo, or
             an installed plug-in; each brings options of its own.
         steps: Training steps in all.
-        games: Games a step.
+        games: Games a step; with several processes a multiple of their number times group_size.
         group_size: Games that share a seed, for algorithms that compare these: rloo, grpo, dr_grpo and
             online_dpo need at least 2. A divisor of games.
         seed: Seed of everything random in the run.
         checkpoint_every: Steps between checkpoints; the last step always has one.
+        opponents: Whom the roles train against: self_play, alternating, fictitious, prioritised, psro,
+            population, or an installed plug-in; each brings options of its own.
         opponent: Who plays the seat that attacker_only or defender_only does not train: a registered
-            agent, a run, checkpoint or adapter directory; by default the untrained base.
+            agent, endpoint:MODEL@URL (a model behind an API), a run, checkpoint or adapter
+            directory; by default the untrained base.
+        init_from: Where the trained weights start: a run, checkpoint or adapter directory of the same
+            base and shape; by default they are fresh. The KL reference stays the base.
         out: The run directory; by default runs/ARRANGEMENT-SEED.
         resume: Go on from the newest checkpoint in the run directory.
         json: Print a summary as JSON instead of text.
@@ -46,7 +56,9 @@ class RunConfig:
     group_size: int = 1
     seed: int = 0
     checkpoint_every: int = 20
+    opponents: str = SELF_PLAY
     opponent: str | None = None
+    init_from: str | None = None
     out: str | None = None
     resume: bool = False
     json: bool = False
@@ -123,14 +135,26 @@ class TrainConfig:
         game: The game.
         policy: The policies.
         learner: The algorithm's own settings.
+        sampler: The opponent sampler's own settings; by default those it comes with.
+        replay: Which seeds are played again.
     """
 
     run: RunConfig
     game: GameConfig
     policy: PolicyConfig
     learner: Any
+    sampler: Any = None
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
 
     def __post_init__(self) -> None:
+        settings = sampler_settings(self.run.opponents)
+        if self.sampler is None:
+            object.__setattr__(self, "sampler", settings())
+        elif not isinstance(self.sampler, settings):
+            raise RedteamError(
+                f"opponents is {self.run.opponents!r}, but sampler is {self.sampler!r}; give "
+                f"{settings.__name__}, or nothing."
+            )
         if self.policy.temperature == 0:
             raise RedteamError("temperature is 0; training samples, so give a number above 0.")
         roles = [role for role, name in self.policy.weights.items() if name != "base"]
@@ -142,6 +166,12 @@ class TrainConfig:
             raise RedteamError(
                 f"opponent is {self.run.opponent!r}, but {self.policy.arrangement} trains both "
                 "seats; give --arrangement attacker_only or defender_only."
+            )
+        if self.run.opponents != SELF_PLAY and len(roles) != 2:
+            raise RedteamError(
+                f"opponents is {self.run.opponents!r}, which needs two trained seats, but "
+                f"{self.policy.arrangement} trains the {roles[0]} alone; give another --arrangement, or "
+                "name a frozen --opponent instead."
             )
         self.flat()
 
@@ -155,9 +185,7 @@ class TrainConfig:
         Raises:
             RedteamError: If a name is unknown or a value wrong.
         """
-        algorithm = options.get("algorithm", RunConfig().algorithm)
-        learner = learner_settings(algorithm)
-        kinds = {"run": RunConfig, "game": GameConfig, "policy": PolicyConfig, "learner": learner}
+        kinds = components(options)
         fields = {part: [f.name for f in dataclasses.fields(kind)] for part, kind in kinds.items()}
         known = [name for names in fields.values() for name in names]
         for name in options:
@@ -172,6 +200,11 @@ class TrainConfig:
             }
         )
 
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """The settings of all components."""
+        return tuple(getattr(self, x.name) for x in dataclasses.fields(self))
+
     def flat(self) -> dict[str, Any]:
         """Return the fields of all components side by side, as ``config.json`` holds them.
 
@@ -179,16 +212,36 @@ class TrainConfig:
             RedteamError: If an algorithm's field has the name of another component's.
         """
         result: dict[str, Any] = {}
-        for part in (self.run, self.game, self.policy, self.learner):
+        for part in self.parts:
             fields = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
             twice = sorted(set(fields) & set(result))
             if twice:
                 raise RedteamError(
                     f"{type(part).__name__} has the fields {twice}, which exist elsewhere; "
-                    "an algorithm names its own settings differently."
+                    "an algorithm or opponent sampler names its own settings differently."
                 )
             result.update(fields)
         return result
+
+
+def components(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the class of each component's settings, by its field in :class:`TrainConfig`.
+
+    Args:
+        options: Values by name; ``algorithm`` and ``opponents`` choose classes.
+
+    Raises:
+        RedteamError: If one of these is unknown.
+    """
+    defaults = RunConfig()
+    return {
+        "run": RunConfig,
+        "game": GameConfig,
+        "policy": PolicyConfig,
+        "learner": learner_settings(options.get("algorithm", defaults.algorithm)),
+        "sampler": sampler_settings(options.get("opponents", defaults.opponents)),
+        "replay": ReplayConfig,
+    }
 
 
 def learner_settings(algorithm: str) -> Any:
@@ -197,10 +250,23 @@ def learner_settings(algorithm: str) -> Any:
     Raises:
         RedteamError: If the algorithm is unknown or has none.
     """
-    settings = getattr(load("algorithms", algorithm), "Config", None)
+    return _settings("algorithms", algorithm)
+
+
+def sampler_settings(opponents: str) -> Any:
+    """Return the class of an opponent sampler's settings.
+
+    Raises:
+        RedteamError: If the sampler is unknown or has none.
+    """
+    return _settings("opponents", opponents)
+
+
+def _settings(kind: str, name: str) -> Any:
+    settings = getattr(load(kind, name), "Config", None)
     if not dataclasses.is_dataclass(settings):
         raise RedteamError(
-            f"The algorithm {algorithm!r} has no dataclass Config; see redteam_env.protocols."
+            f"The {singular(kind)} {name!r} has no dataclass Config; see redteam_env.protocols."
         )
     return settings
 
@@ -231,8 +297,7 @@ def completed(stored: Mapping[str, Any], config: TrainConfig) -> dict[str, Any]:
         stored: A run's flat configuration.
         config: Says which components there are.
     """
-    parts = (config.run, config.game, config.policy, config.learner)
-    fields = [field for part in parts for field in dataclasses.fields(part)]
+    fields = [x for part in config.parts for x in dataclasses.fields(part)]
     known = {x.name: x.default for x in fields if x.default is not dataclasses.MISSING}
     return {**known, **stored}
 

@@ -28,7 +28,7 @@ def episode_metrics(episodes: Sequence[Episode], seats: Sequence[str]) -> Row:
     Returns:
         ``game/...``: numbers of games, void games, forfeits, and rates (``None`` without games);
         ``ROLE/...``: mean reward and components over the games the role may learn from, and over
-        all its turns the length in tokens, shares of format violations, of turns cut at a limit,
+        all its turns that did not fail the length in tokens, shares of format violations, of turns cut at a limit,
         and for the attacker of rewrites that refuse to attack.
     """
     rates = measure(episodes)
@@ -37,7 +37,7 @@ def episode_metrics(episodes: Sequence[Episode], seats: Sequence[str]) -> Row:
     for seat in seats:
         role = role_of(seat)
         paid = [e for e in episodes if seat in e.samples]
-        turns = [turn for e in episodes for turn in e.turns if turn.seat == seat]
+        turns = [t for e in episodes for t in e.turns if t.seat == seat and t.error is None]
         tokens = [len(t.generation.completion_ids) for t in turns if t.generation]
         cut = [
             t.truncated or (t.generation is not None and not t.generation.finished) for t in turns

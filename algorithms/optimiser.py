@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from algorithms.distributed import Ranks, current
 from redteam_env.game import RedteamError
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -13,6 +14,9 @@ _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 class Optimisers:
     """AdamW (0.9, 0.95) without weight decay for each named weights (Self-RedTeam's settings).
+
+    In a run of several processes each accumulates the gradient of its share of the samples; a step
+    sums them, so all take the same one.
 
     Args:
         parameters: The trainable tensors of each name.
@@ -36,7 +40,7 @@ class Optimisers:
         self._adam[name].zero_grad(set_to_none=True)
 
     def step(self, name: str, lr: float) -> float:
-        """Apply the gradients of named weights.
+        """Apply the gradients of named weights, summed over all processes.
 
         Args:
             name: The weights.
@@ -48,6 +52,8 @@ class Optimisers:
         Raises:
             RedteamError: If the norm is not finite; nothing is changed then.
         """
+        if (ranks := current()).world > 1:
+            self._add_gradients(self._parameters[name], ranks)
         norm = float(torch.nn.utils.clip_grad_norm_(self._parameters[name], self._max_grad_norm))
         if not math.isfinite(norm):
             self.zero_grad(name)
@@ -60,6 +66,14 @@ class Optimisers:
         self._adam[name].step()
         self.zero_grad(name)
         return norm
+
+    @staticmethod
+    def _add_gradients(parameters: Sequence[torch.nn.Parameter], ranks: Ranks) -> None:
+        held = ranks.gather([parameter.grad is not None for parameter in parameters])
+        for parameter, somewhere in zip(parameters, map(any, zip(*held, strict=True)), strict=True):
+            if somewhere and parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        ranks.add([parameter.grad for parameter in parameters if parameter.grad is not None])
 
     def state(self) -> dict[str, torch.Tensor]:
         """Return the moments of all weights as flat tensors, named ``weights/index/moment``."""

@@ -12,7 +12,14 @@ Truncated importance sampling (``importance_cap``; "Your Efficient RL Framework 
 Off-Policy RL Training", Yao et al. 2025): a sampler may give other log-probabilities than the
 trainer. With a cap C, each token weighs ``min(pi_trainer / pi_sampler, C)``, constant over the step,
 and ratios are taken to the trainer's own log-probabilities from before the step (computed as in
-training, so with dropout where there is some).
+training, so with dropout where there is some). Where the policy's sampler is another program than the
+trainer (``exact_sampler`` is False), these are computed without a cap, too, and the gap is logged.
+
+In a run of several processes ``rowwise`` computes this process's share and returns all rows,
+``passes`` yields this process's share of an optimiser step's samples, gradients are summed over the
+processes before each step, and logged means are taken over all of them. A subclass that takes its
+numbers from ``rowwise`` and its gradients from ``passes``, and divides these by what the whole
+optimiser step holds, needs no more. With dropout each process draws masks of its own.
 """
 
 from abc import ABC, abstractmethod
@@ -24,10 +31,11 @@ import numpy as np
 import torch
 
 from algorithms.advantages import Array
+from algorithms.distributed import current
 from algorithms.losses import negative_log_likelihood
 from algorithms.optimiser import Optimisers
 from algorithms.supervised import read_examples
-from algorithms.turns import Batch, Log, Row, Turns, chunks
+from algorithms.turns import Batch, Log, Row, Turns, chunks, length
 from redteam_env.game import Game, Generation, RedteamError
 from redteam_env.protocols import AlgorithmState, RoleBatch, Sample, TrainablePolicy
 from redteam_env.randomness import generator, integer_seed
@@ -121,6 +129,7 @@ class PolicyGradient(ABC):
         Config: The class of its settings.
         least_group: Fewest games that must share a seed.
         whole_groups: Whether a group's samples of one role always share an optimiser step.
+        distributed: That several processes may train together.
 
     Args:
         config: Settings.
@@ -132,9 +141,11 @@ class PolicyGradient(ABC):
     Config: ClassVar[Any] = PolicyGradientConfig
     least_group: ClassVar[int] = 1
     whole_groups: ClassVar[bool] = False
+    distributed: ClassVar[bool] = True
 
     def __init__(self, config: Any, *, policy: TrainablePolicy, game: Game, seed: int) -> None:
         self.config = config
+        self.ranks = current()
         self.ema: dict[str, float] = {}
         self._seed = seed
         self._updates = 0
@@ -194,8 +205,10 @@ class PolicyGradient(ABC):
         metrics: dict[str, float] = {}
         if not trained:
             return metrics
-        with torch.random.fork_rng():
-            torch.manual_seed(integer_seed((self._seed, "update", self._updates)))
+        stream = ("rank", self.ranks.rank) if self.ranks.rank else ()
+        gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+        with torch.random.fork_rng(gpus):
+            torch.manual_seed(integer_seed((self._seed, "update", self._updates, *stream)))
             turns = {
                 role: self._turns(policy, role, samples, metrics)
                 for role, samples in trained.items()
@@ -244,16 +257,17 @@ class PolicyGradient(ABC):
         reference = self.rowwise(
             lambda chunk: policy.reference_logprobs(role, chunk).logprobs, generations
         )
-        capped = self.config.importance_cap is not None
-        own = self.own_logprobs(policy, role, generations) if capped else None
+        cap = self.config.importance_cap
+        recompute = cap is not None or not getattr(policy, "exact_sampler", True)
+        own = self.own_logprobs(policy, role, generations) if recompute else None
         turns = Turns.of(samples, reference, own, reward_clip=self.config.reward_clip)
         metrics[f"{role}/kl"] = float(turns.kl[turns.mask].mean())
         if own is not None:
-            ratio = np.exp(turns.old - turns.sampled)[turns.mask]
-            metrics[f"{role}/importance"] = float(ratio.mean())
-            metrics[f"{role}/importance_capped"] = float(
-                (ratio > self.config.importance_cap).mean()
-            )
+            gap = (turns.old - turns.sampled)[turns.mask]
+            metrics[f"{role}/importance"] = float(np.exp(gap).mean())
+            metrics[f"{role}/sampler_gap"] = float(np.abs(gap).mean())
+            if cap is not None:
+                metrics[f"{role}/importance_capped"] = float((np.exp(gap) > cap).mean())
         return turns
 
     def own_logprobs(
@@ -277,12 +291,14 @@ class PolicyGradient(ABC):
         Returns:
             One float64 array for each sample, as long as its completion.
         """
-        result: list[Array] = [np.zeros(0)] * len(generations)
-        for chunk in self._chunks(generations):
-            found = compute([generations[k] for k in chunk])
+        result = [np.zeros(len(g.completion_ids)) for g in generations]
+        places = self.ranks.share([length(g) for g in generations])
+        for chunk in self._chunks([generations[k] for k in places]):
+            found = compute([generations[places[k]] for k in chunk])
             values = found.double().cpu().numpy()
             for row, k in enumerate(chunk):
-                result[k] = values[row, : len(generations[k].completion_ids)]
+                result[places[k]][:] = values[row, : len(result[places[k]])]
+        self.ranks.add([torch.from_numpy(row) for row in result])
         return result
 
     def _chunks(self, generations: Sequence[Generation]) -> list[list[int]]:
@@ -345,7 +361,7 @@ class PolicyGradient(ABC):
         return batches
 
     def accumulate(self, policy: TrainablePolicy, rows: Sequence[Row], log: Log) -> None:
-        """Add the gradient of one optimiser step's samples."""
+        """Add the gradient of one optimiser step's samples, of this process's share of them."""
         whole = self.denominator(rows)
         for batch in self.passes(policy, rows):
             loss = self.loss(batch)
@@ -358,9 +374,13 @@ class PolicyGradient(ABC):
             )
 
     def passes(self, policy: TrainablePolicy, rows: Sequence[Row]) -> Iterator[Batch]:
-        """Yield samples, role by role, with their log-probabilities under the current weights."""
-        for role in sorted({row.role for row in rows}):
-            own = [row for row in rows if row.role == role]
+        """Yield samples, role by role, with their log-probabilities under the current weights.
+
+        In a run of several processes these are this process's share of them.
+        """
+        shared = [rows[k] for k in self.ranks.share([length(row.generation) for row in rows])]
+        for role in sorted({row.role for row in shared}):
+            own = [row for row in shared if row.role == role]
             for chunk in self._chunks([row.generation for row in own]):
                 micro = [own[k] for k in chunk]
                 yield Batch.of(role, micro, policy.logprobs(role, [r.generation for r in micro]))
@@ -373,10 +393,11 @@ class PolicyGradient(ABC):
         size = min(self.config.sft_batch, len(self._examples))
         chosen = [self._examples[k] for k in rng.choice(len(self._examples), size, replace=False)]
         tokens = sum(len(example.completion_ids) for example in chosen)
+        own = [chosen[k] for k in self.ranks.share([length(example) for example in chosen])]
         total = 0.0
-        for chunk in self._chunks(chosen):
-            found = policy.logprobs("defender", [chosen[k] for k in chunk])
+        for chunk in self._chunks(own):
+            found = policy.logprobs("defender", [own[k] for k in chunk])
             loss = negative_log_likelihood(found.logprobs, found.mask) / tokens
             (self.config.sft_coefficient * loss).backward()
             total += float(loss.detach())
-        log.add("defender/sft_loss", total)
+        log.add("defender/sft_loss", total * self.ranks.world)

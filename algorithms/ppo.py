@@ -21,7 +21,7 @@ import torch
 from algorithms.advantages import Array, baselines, gae, pad, standardise, token_rewards
 from algorithms.losses import clipped_surrogate, squared_error
 from algorithms.policy_gradient import PolicyGradient, PolicyGradientConfig, check_positive
-from algorithms.turns import Batch, Turns, padded_like
+from algorithms.turns import Batch, Turns, length, padded_like
 from redteam_env.game import Game, Generation, RedteamError
 from redteam_env.protocols import TrainablePolicy, ValuedPolicy
 from redteam_env.randomness import generator
@@ -120,18 +120,20 @@ class PPO(PolicyGradient):
             self.note(role, value_loss=float(np.mean(losses)))
 
     def _fit(self, policy: ValuedPolicy, role: str, turns: Turns, batch: Array) -> float:
-        generations: list[Generation] = [turns.samples[k].generation for k in batch]
         tokens = int(turns.mask[batch].sum())
+        places = self.ranks.share([length(turns.samples[k].generation) for k in batch])
+        own = [int(batch[k]) for k in places]
+        generations: list[Generation] = [turns.samples[k].generation for k in own]
         total = 0.0
         for chunk in self._chunks(generations):
             found = policy.values(role, [generations[k] for k in chunk])
-            rows = [batch[k] for k in chunk]
+            rows = [own[k] for k in chunk]
             targets = [self._targets[role][k, turns.mask[k]] for k in rows]
             loss = squared_error(found.values, padded_like(found.values, targets), found.mask)
             (loss / tokens).backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach()) / tokens
         self._optimisers.step(_head(role), self.config.value_lr)
-        return total
+        return float(sum(self.ranks.gather(total)))
 
 
 def _head(role: str) -> str:

@@ -3,20 +3,28 @@
 import json
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from algorithms.config import TrainConfig, changed, completed
 from redteam_env.game import Episode, Game, RedteamError
-from redteam_env.protocols import Judge, SeedSource, TrainablePolicy
+from redteam_env.protocols import Judge, SeedSource
 
 CONFIG = "config.json"
 SCHEMA = 1
 _STACK = ("redteam-env", "pettingzoo", "gymnasium", "numpy", "torch", "transformers", "peft")
+
+
+class Described(Protocol):
+    """What can say which policy it is, as a :class:`~redteam_env.protocols.TrainablePolicy` can."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return plain JSON."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +46,12 @@ class RunDirectory:
     def write_config(
         self,
         config: TrainConfig,
-        policy: TrainablePolicy,
+        policy: Described,
         source: SeedSource,
         judge: Judge,
         game: Game,
+        *,
+        processes: int = 1,
     ) -> None:
         """Write everything that is needed to repeat the run."""
         record = {
@@ -51,6 +61,7 @@ class RunDirectory:
             "seeds": asdict(source.card),
             "judge": {"name": judge.name, "smoke_only": judge.smoke_only},
             "prompts": {"digest": game.prompts.digest},
+            "processes": processes,
             "versions": {"python": platform.python_version(), **versions(_STACK)},
             "git": _revision(),
             "written": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -3,13 +3,16 @@
 Everything random is addressed by (run seed, step, game, seat, turn), so a run that was cut and
 resumed equals one that was not. Ctrl-C finishes the step, saves and stops; a second one stops at
 once and loses that step only.
+
+Several processes take the same steps as one, up to rounding (:mod:`algorithms.distributed`): each plays
+its part of the games, all learn from all of them, and process 0 alone writes and speaks.
 """
 
 import inspect
 import json
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +21,12 @@ from typing import Any
 
 from algorithms import checkpoint
 from algorithms.config import TrainConfig, check_group
+from algorithms.distributed import PeerError, Ranks, current, join
+from algorithms.league import RunLeague, check_league, start_from
 from algorithms.live import LiveTable
 from algorithms.metrics import MetricsLog, Row, episode_metrics
-from algorithms.rundir import open_run
+from algorithms.rundir import RunDirectory, open_run
+from algorithms.shared_run import check_distributed, checksums, gather_episodes
 from redteam_env.evaluation import AgentPool
 from redteam_env.game import Episode, Game, RedteamError, Seed, role_of
 from redteam_env.judges.judge import check_ready
@@ -63,6 +69,7 @@ class _Parts:
     policy: TrainablePolicy
     algorithm: Algorithm
     opponents: Mapping[str, Agent]
+    league: RunLeague
 
 
 def train(config: TrainConfig, *, policy: TrainablePolicy | None = None) -> Outcome:
@@ -78,16 +85,31 @@ def train(config: TrainConfig, *, policy: TrainablePolicy | None = None) -> Outc
     Raises:
         RedteamError: If anything is wrong with the configuration, the seeds, the judge, the model or
             the run directory, before anything is overwritten; or if training diverges, with the
-            step, leaving the last checkpoint.
+            step, leaving the last checkpoint. In a run of several processes an error in one of them
+            ends all.
     """
+    ranks = join()
+    with ranks.together(), ExitStack() as stack:
+        return _train(config, policy, ranks, stack)
+
+
+def _train(
+    config: TrainConfig, policy: TrainablePolicy | None, ranks: Ranks, stack: ExitStack
+) -> Outcome:
+    learner = load("algorithms", config.run.algorithm)
+    check_distributed(ranks, config.run.algorithm, learner, config.run.games, config.run.group_size)
+    own_loop = getattr(learner, "train", None)
+    check_league(config, processes=ranks.world, own_loop=callable(own_loop))
+    if callable(own_loop):
+        return _hand_over(own_loop, config, policy)
     game = config.game.game()
     source = resolve_seeds(config.game.seeds)
     judge = resolve_judge(config.game.judge, url=config.game.judge_url)
-    learner = load("algorithms", config.run.algorithm)
     check_group(config.run.algorithm, learner, config.run.group_size)
     run = open_run(config)
     found = checkpoint.latest(run.checkpoints)
     done = found.step if found else 0
+    ranks.same("options or checkpoints", {**config.flat(), "checkpoint": done})
     if done >= config.run.steps:
         return Outcome(directory=run.path, steps=done, played=0, finished=True, void=0)
     # what is lacking or too long is found out before the model is loaded or a file is written
@@ -97,14 +119,50 @@ def train(config: TrainConfig, *, policy: TrainablePolicy | None = None) -> Outc
     check_ready(judge)
     if policy is None:
         policy = build("policies", "lora", config=config.policy, seed=config.run.seed)
+        # an engine would go on holding memory, a server adapters
+        stack.callback(getattr(policy, "close", lambda: None))
     _check_prompts(game, policy, [setup.seed for setup in setups])
+    league = RunLeague(
+        config, policy=policy, game=game, source=source, judge=judge, directory=run.path
+    )
+    if config.run.init_from is not None and not found:
+        start_from(policy, config.run.init_from)
     algorithm = _make_algorithm(learner, config, policy, game)
     if found:
         policy.restore(found.policy)
         algorithm.load_state(found.algorithm_state())
+        league.restore(found.directory)
     opponents = _opponents(config, policy, game)
-    run.write_config(config, policy, source, judge, game)
-    return _loop(config, _Parts(game, source, judge, policy, algorithm, opponents), run, done)
+    if ranks.world > 1:  # nobody looks at the run directory any more
+        ranks.same("weights", checksums(policy))
+    if ranks.leads:
+        run.write_config(config, policy, source, judge, game, processes=ranks.world)
+    parts = _Parts(game, source, judge, policy, algorithm, opponents, league)
+
+    def play_step(step: int, live: LiveTable) -> tuple[list[Episode], Row]:
+        return _step(config, parts, step, live, ranks)
+
+    def save_policy(place: Path) -> None:
+        policy.save(place)
+        league.save(place.parent)
+
+    def save(step: int) -> None:
+        checkpoint.write(run.checkpoints, step, save_policy, algorithm.state())
+        league.tidy()
+
+    return loop(config, run, done, play_step, save)
+
+
+def _hand_over(
+    own_loop: Callable[[TrainConfig], Outcome], config: TrainConfig, policy: TrainablePolicy | None
+) -> Outcome:
+    """Let an algorithm train in a loop of its own."""
+    if policy is not None:
+        raise RedteamError(
+            f"{config.run.algorithm} makes its own policy and cannot train the one that was given; "
+            "leave it out."
+        )
+    return own_loop(config)
 
 
 def _opponents(config: TrainConfig, policy: TrainablePolicy, game: Game) -> dict[str, Agent]:
@@ -123,36 +181,71 @@ def _opponents(config: TrainConfig, policy: TrainablePolicy, game: Game) -> dict
     }
 
 
-def _loop(config: TrainConfig, parts: _Parts, run: Any, done: int) -> Outcome:
+def loop(
+    config: TrainConfig,
+    run: RunDirectory,
+    done: int,
+    play_step: Callable[[int, LiveTable], tuple[list[Episode], Row]],
+    save: Callable[[int], None],
+) -> Outcome:
+    """Play and learn step by step, log, save, and stop cleanly on Ctrl-C.
+
+    Args:
+        config: The run.
+        run: Its directory, with ``config.json`` written.
+        done: Steps done before, from the checkpoint the run goes on from.
+        play_step: Plays the games of a step and learns from them; returns them and the step's row.
+        save: Writes the checkpoint after so many steps.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        RedteamError: What a step raises, with the step's number.
+    """
     void = 0
     step = done
+    interrupted = False
+    ranks = current()
     with ExitStack() as stack:
-        run.drop_episodes(done)
-        log = MetricsLog(run.path, done=done)
-        stack.callback(log.close)
-        interrupted = stack.enter_context(_interrupts())
-        live = stack.enter_context(LiveTable(config.run.steps, done, quiet=config.run.json))
+        log = _open_log(run, done, stack) if ranks.leads else None
+        pressed = stack.enter_context(_interrupts())
+        quiet = config.run.json or not ranks.leads
+        live = stack.enter_context(LiveTable(config.run.steps, done, quiet=quiet))
         while step < config.run.steps and not interrupted:
             try:
-                episodes, row = _step(config, parts, step, live)
+                episodes, row = play_step(step, live)
+            except PeerError:
+                raise
             except RedteamError as error:
                 raise RedteamError(f"Step {step}: {error}") from error
-            run.write_episodes(step, episodes)
-            log.add(step, row)
+            if log is not None:
+                run.write_episodes(step, episodes)
+                log.add(step, row)
             void += int(row["game/void"] or 0)
             step += 1
             live.show(step, row)
+            interrupted = ranks.any(bool(pressed))
             if step % config.run.checkpoint_every == 0 or step == config.run.steps or interrupted:
                 live.phase("checkpoint", 0, 1)
-                checkpoint.write(run.checkpoints, step, parts.policy.save, parts.algorithm.state())
+                if ranks.leads:
+                    save(step)
+    ranks.gather(None)  # the last checkpoint is written before any process goes on
     return Outcome(
         directory=run.path,
         steps=step,
         played=step - done,
         finished=step == config.run.steps,
         void=void,
-        interrupted=bool(interrupted),
+        interrupted=interrupted or bool(pressed),
     )
+
+
+def _open_log(run: RunDirectory, done: int, stack: ExitStack) -> MetricsLog:
+    run.drop_episodes(done)
+    log = MetricsLog(run.path, done=done)
+    stack.callback(log.close)
+    return log
 
 
 def _make_algorithm(
@@ -194,27 +287,34 @@ def _setups(config: TrainConfig, source: SeedSource, step: int) -> Any:
 
 
 def _step(
-    config: TrainConfig, parts: _Parts, step: int, live: LiveTable
+    config: TrainConfig, parts: _Parts, step: int, live: LiveTable, ranks: Ranks
 ) -> tuple[list[Episode], Row]:
     started = time.monotonic()
+    setups = parts.league.setups(step, _setups(config, parts.source, step))
     agents: dict[str, Agent] = {}
     for seat in parts.game.seats:
         role = role_of(seat)
-        agents[seat] = parts.opponents.get(role) or parts.policy.agent(role)
-    episodes = play(
-        _setups(config, parts.source, step),
+        agents[seat] = parts.opponents.get(role) or parts.league.agent(role, setups)
+    own = play(
+        ranks.part(setups),
         agents,
         parts.judge,
         game=parts.game,
         batch_size=config.policy.generation_batch,
         progress=live.phase,
     )
+    episodes, waited = gather_episodes(ranks, own, time.monotonic() - started)
     played = time.monotonic()
-    row = episode_metrics(episodes, parts.game.seats)
+    lessons = parts.league.learnable(episodes)
+    row = episode_metrics(lessons, parts.game.seats)
     live.phase("update", 0, 1)
-    row.update(parts.algorithm.update(parts.policy, role_batches(episodes)))
+    row.update(parts.algorithm.update(parts.policy, role_batches(lessons)))
     row["time/play_s"] = played - started
     row["time/update_s"] = time.monotonic() - played
+    row.update(parts.league.finish(step, episodes))
+    if ranks.world > 1:
+        row.update(waited)
+        ranks.same("weights after the update", checksums(parts.policy))
     return episodes, row
 
 

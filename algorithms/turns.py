@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from algorithms.advantages import Array, pad
+from algorithms.distributed import current
 from redteam_env.game import Generation, RedteamError
 from redteam_env.protocols import Sample
 
@@ -206,7 +207,7 @@ class Batch:
 
 
 class Log:
-    """Weighted means of what is measured in several passes."""
+    """Weighted means of what is measured in several passes, and in several processes."""
 
     def __init__(self) -> None:
         self._sums: dict[str, tuple[float, float]] = {}
@@ -217,8 +218,13 @@ class Log:
         self._sums[name] = (total + value * weight, count + weight)
 
     def means(self) -> dict[str, float]:
-        """Return the mean of each name."""
-        return {name: total / count for name, (total, count) in self._sums.items()}
+        """Return the mean of each name, over all processes."""
+        sums: dict[str, tuple[float, float]] = {}
+        for part in current().gather(self._sums):
+            for name, (total, count) in part.items():
+                before = sums.get(name)
+                sums[name] = (before[0] + total, before[1] + count) if before else (total, count)
+        return {name: total / count for name, (total, count) in sums.items()}
 
     def tokens(
         self,
@@ -260,7 +266,7 @@ def chunks(generations: Sequence[Generation], *, rows: int, tokens: int) -> list
     """
     result: list[list[int]] = []
     prompt = completion = 0
-    for k in sorted(range(len(generations)), key=lambda k: _length(generations[k])):
+    for k in sorted(range(len(generations)), key=lambda k: length(generations[k])):
         sizes = len(generations[k].prompt_ids), len(generations[k].completion_ids)
         prompt, completion = max(prompt, sizes[0]), max(completion, sizes[1])
         count = len(result[-1]) + 1 if result else 1
@@ -272,7 +278,8 @@ def chunks(generations: Sequence[Generation], *, rows: int, tokens: int) -> list
     return result
 
 
-def _length(generation: Generation) -> int:
+def length(generation: Generation) -> int:
+    """Return the tokens of prompt and completion."""
     return len(generation.prompt_ids) + len(generation.completion_ids)
 
 

@@ -36,7 +36,7 @@ from redteam_env.redteam_v0 import env, parallel_env, raw_env
 from redteam_env.registry import register
 
 if TYPE_CHECKING:
-    from redteam_env import testing
+    from redteam_env import testing, wrappers
 
     __version__: str
 
@@ -74,6 +74,7 @@ __all__ = [
     "rollout",
     "single_seat",
     "testing",
+    "wrappers",
 ]
 
 register_pettingzoo()
@@ -83,8 +84,8 @@ if not TYPE_CHECKING:  # a type checker should see exactly the names above
 
     def __getattr__(name: str) -> Any:
         """Import what is seldom needed when it is first asked for."""
-        if name == "testing":
-            return import_module("redteam_env.testing")
+        if name in {"testing", "wrappers"}:
+            return import_module(f"redteam_env.{name}")
         if name == "__version__":
             return import_module("importlib.metadata").version("redteam-env")
         raise AttributeError(f"module 'redteam_env' has no attribute {name!r}")

@@ -17,7 +17,9 @@ Arrangement = Literal[
     "bipolicy", "shared", "shared_full", "independent", "attacker_only", "defender_only"
 ]
 Dtype = Literal["auto", "float32", "bfloat16"]
+BackendName = Literal["hf", "vllm", "served"]
 BASE = "base"
+LARGEST_ENGINE_RANK = 512
 DTYPES = get_args(Dtype)
 
 WEIGHTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
@@ -58,6 +60,14 @@ class PolicyConfig:
         device: cpu, cuda, cuda:1, or auto (cuda where there is one).
         dtype: float32, bfloat16, or auto (bfloat16 for a base with adapters on a GPU, else float32).
         gradient_checkpointing: Recompute activations in the backward pass to save memory.
+        backend: Who samples completions. hf: the trainer's own model. vllm: an engine in this
+            process, with a copy of the base. served: vLLM's servers at server_urls. Log-probabilities
+            to train on are the trainer's in every case.
+        server_urls: Addresses of the servers, separated by commas, such as
+            http://127.0.0.1:8000,http://127.0.0.1:8001; each serves the same base.
+        adapter_dir: Directory in which every version of an adapter is written for vLLM to read;
+            servers must see it under the same path. By default a temporary one of this machine.
+        kv_cache_gb: Memory for keys and values of the engine in this process, in GiB.
     """
 
     arrangement: Arrangement = "bipolicy"
@@ -74,6 +84,10 @@ class PolicyConfig:
     device: str = "auto"
     dtype: Dtype = "auto"
     gradient_checkpointing: bool = False
+    backend: BackendName = "hf"
+    server_urls: str | None = None
+    adapter_dir: str | None = None
+    kv_cache_gb: float = 2.0
 
     def __post_init__(self) -> None:
         if self.arrangement not in get_args(Arrangement):
@@ -92,6 +106,40 @@ class PolicyConfig:
             raise RedteamError(f"temperature is {self.temperature}; give a number >= 0.")
         if not self.model.strip():
             raise RedteamError("model is empty; name smollm2, a model directory or a hub id.")
+        self._check_backend()
+
+    def _check_backend(self) -> None:
+        if self.backend not in get_args(BackendName):
+            raise unknown_name("backend", self.backend, get_args(BackendName))
+        if not 0 < self.kv_cache_gb < float("inf"):
+            raise RedteamError(f"kv_cache_gb is {self.kv_cache_gb}; give a number > 0.")
+        if self.backend != "hf" and self.full:
+            raise RedteamError(
+                f"{self.arrangement} trains whole models, which backend {self.backend!r} cannot be "
+                "given while it runs: it takes adapters. Sample with --backend hf, or train adapters "
+                "with --arrangement bipolicy or shared."
+            )
+        if self.backend != "hf" and self.rank > LARGEST_ENGINE_RANK:
+            raise RedteamError(
+                f"rank is {self.rank}, but vLLM takes adapters up to rank {LARGEST_ENGINE_RANK}; lower "
+                "it, or sample with --backend hf."
+            )
+        if self.backend == "served" and not self.servers:
+            raise RedteamError(
+                "backend is 'served', but server_urls names no server; give --server-urls "
+                "http://HOST:PORT, several with a comma between them."
+            )
+        if self.backend != "served" and self.server_urls is not None:
+            raise RedteamError(
+                f"server_urls is {self.server_urls!r}, but backend is {self.backend!r}; give "
+                "--backend served, or leave the addresses out."
+            )
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The addresses in ``server_urls``, each once."""
+        urls = (self.server_urls or "").split(",")
+        return tuple(dict.fromkeys(url.strip() for url in urls if url.strip()))
 
     @property
     def weights(self) -> Mapping[str, str]:

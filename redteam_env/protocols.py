@@ -5,7 +5,7 @@ base class is needed, and no type of a deep-learning framework appears.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path as FilePath
 from typing import Any, Protocol, runtime_checkable
 
@@ -38,15 +38,61 @@ class TurnRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """An agent's action: its text and, from a model that is trained, the tokens behind it."""
+    """An agent's action: its text and, from a model that is trained, the tokens behind it.
+
+    An agent that cannot answer, because its server failed for example, says why in ``error``. The
+    game is then void: it is counted and reported, pays nothing, is not trained on, and stands
+    neither for a refusal nor for a success.
+
+    Attributes:
+        text: The answer; what there is of it after a failure, which nobody will see.
+        generation: The tokens behind it.
+        error: A short reason without anybody's text, or ``None``.
+        truncated: Whether a token limit cut the text; a ``generation`` says so itself.
+    """
 
     text: str
     generation: Generation | None = None
+    error: str | None = None
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What asking a model behind an API took so far.
+
+    Attributes:
+        requests: Questions asked, those that failed included.
+        failed: Questions without a usable answer.
+        cut: Answers that ended at the token limit.
+        unmetered: Answers whose number of tokens the server did not tell.
+        prompt_tokens: Tokens read, as the server counts.
+        completion_tokens: Tokens written, as the server counts.
+        cost: What they cost at the prices the user gave, in the currency of these; ``None`` without
+            prices. Attempts that failed may be charged for all the same.
+    """
+
+    requests: int = 0
+    failed: int = 0
+    cut: int = 0
+    unmetered: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON."""
+        return asdict(self)
 
 
 @runtime_checkable
 class Agent(Protocol):
-    """Plays a seat in many games at once."""
+    """Plays a seat in many games at once.
+
+    It may also have a method ``ready()``, which raises a ``RedteamError`` if it could not answer and
+    is called before games are played, and an attribute ``usage`` (:class:`Usage`), which reports
+    print.
+    """
 
     def act(self, requests: Sequence[TurnRequest]) -> Sequence[Reply]:
         """Answer every request, in order. Take randomness from each request's path only."""
@@ -58,7 +104,9 @@ class Judge(Protocol):
     """Reads public dialogues.
 
     ``name`` goes into every verdict and report; ``smoke_only`` marks a judge whose verdicts are
-    good for tests but not for reported numbers.
+    good for tests but not for reported numbers. A judge whose work is done elsewhere, by a server
+    for example, may have an attribute ``concurrent = True``: it is then asked from another thread
+    (never twice at once) about the games of each chunk, while agents answer in the next.
     """
 
     @property
@@ -158,6 +206,11 @@ class TrainablePolicy(Protocol):
     """The policies of both roles, as an algorithm sees them.
 
     Tensors pass through as ``Any``: this package names no deep-learning framework.
+
+    A policy whose agents sample with another program than :meth:`logprobs` computes with, such as a
+    server, has an attribute ``exact_sampler = False``: the two differ by rounding at least, so
+    algorithms take old log-probabilities from :meth:`logprobs` and log how far they are apart. A
+    ``close()``, if there is one, is called by whoever made the policy, when it is done.
     """
 
     @property
@@ -252,8 +305,16 @@ class Algorithm(Protocol):
     seed=...)`` and carries the class of its config, a frozen dataclass with defaults, as
     ``factory.Config``; the command line takes its options from there. If it compares games of one
     seed, ``factory.least_group`` says how many at least (1 if it is missing); a run with a smaller
-    ``group_size`` is refused before anything is played. Any other need, such as a
+    ``group_size`` is refused before anything is played. ``factory.distributed = True`` says that
+    ``update``, called in every process of a run with equal batches, leaves equal weights everywhere
+    (it may share its work out, as the built-in algorithms do); without
+    it a run in several processes is refused. Any other need, such as a
     :class:`ValuedPolicy`, the factory checks itself and raises a ``RedteamError``.
+
+    What does not learn from batches of tokens brings a loop of its own: ``factory.train(config)``
+    gets the whole run and returns how it ended, and nothing else here is asked for. Its checkpoints
+    then name the agent that plays them (:mod:`redteam_env.evaluation.saved`). ``factory.arrangements``
+    lists those it can train, if not all.
     """
 
     def update(
@@ -279,11 +340,161 @@ class AlgorithmState:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
-class OpponentSampler(Protocol):
-    """Chooses whom a learner plays against."""
+@runtime_checkable
+class LeaguePolicy(Protocol):
+    """What a policy offers besides, if it is to play against its past or to start from saved weights.
 
-    def choose(self, role: str, step: int, rng: np.random.Generator) -> str:
-        """Return the name of the weights that play a role at a step."""
+    A saved version is a directory that never changes again. Many of them cost no memory: an agent
+    reads its version when it is to move.
+    """
+
+    def version(self, weights: str) -> int:
+        """Return the version of named weights, as generations carry it."""
+        ...
+
+    def write_weights(self, weights: str, directory: FilePath) -> None:
+        """Write named weights, as they are now, into a new directory."""
+        ...
+
+    def read_weights(self, weights: str, directory: FilePath) -> None:
+        """Put saved weights in the place of named ones, under a new version.
+
+        Raises:
+            RedteamError: If they belong to another base or have another shape.
+        """
+        ...
+
+    def breed_weights(
+        self, weights: str, parents: Sequence[FilePath], *, noise: float, path: Path
+    ) -> None:
+        """Put a child of saved weights in the place of named ones, under a new version.
+
+        Args:
+            weights: The name.
+            parents: One or more directories; each layer comes from one of them, drawn by chance.
+            noise: Standard deviation of what is added to each number, in units of its tensor's root
+                mean square.
+            path: Address of the randomness.
+        """
+        ...
+
+    def past_agent(self, role: str, directory: FilePath, *, weights: str, version: int) -> Agent:
+        """Return the agent that plays a role with saved weights.
+
+        Args:
+            role: The role.
+            directory: Where they are.
+            weights: Their name, for the records of games.
+            version: Their version, for the same.
+        """
+        ...
+
+    def start_from(self, directory: FilePath) -> None:
+        """Take the weights of every trained role from a run, a checkpoint or one adapter.
+
+        Raises:
+            RedteamError: If there are none for a role, or they belong to another base or have another
+                shape.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """Who plays a game and who learns from it.
+
+    Attributes:
+        players: For each role the weights that play it: the current ones by their name, such as
+            ``attacker``, or a frozen version of them, such as ``attacker@12``.
+        learners: Roles whose turns may be trained on; current weights play them.
+    """
+
+    players: Mapping[str, str]
+    learners: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a rewritten game paid.
+
+    Attributes:
+        players: As in :class:`Match`.
+        payoffs: For each role its reward without the format component.
+    """
+
+    players: Mapping[str, str]
+    payoffs: Mapping[str, float]
+
+
+class League(Protocol):
+    """What an opponent sampler may ask of a run."""
+
+    @property
+    def weights(self) -> Mapping[str, str]:
+        """The name of the current weights behind each role; shared weights stand twice."""
+        ...
+
+    def freeze(self, weights: str) -> str:
+        """Keep named weights as they are now; return the name of this version, ``NAME@VERSION``."""
+        ...
+
+    def drop(self, version: str) -> None:
+        """Forget a frozen version."""
+        ...
+
+    def recall(self, version: str) -> None:
+        """Put a frozen version in the place of the current weights."""
+        ...
+
+    def breed(self, parents: Sequence[str], *, noise: float, path: Path) -> str:
+        """Put a child of frozen versions in the place of the current weights; freeze it, too.
+
+        Args:
+            parents: One or more versions of the same weights.
+            noise: As in :meth:`LeaguePolicy.breed_weights`.
+            path: Address of the randomness.
+
+        Returns:
+            The child's name.
+        """
+        ...
+
+    def play(self, players: Mapping[str, str], games: int, *, path: Path) -> list[Result]:
+        """Play games that nobody learns from; void games are left out.
+
+        Games with equal paths have equal seeds and draws, whoever plays them.
+        """
+        ...
+
+
+@runtime_checkable
+class OpponentSampler(Protocol):
+    """Chooses who plays whom, and who learns, in each step.
+
+    What its entry point names is called as ``factory(config, league=..., seed=...)`` and carries the
+    class of its config, a frozen dataclass with defaults, as ``factory.Config``; the command line
+    takes its options from there. Take randomness from a path that begins with the seed.
+    """
+
+    def matches(self, step: int, rewritten: Sequence[bool]) -> Sequence[Match]:
+        """Return a match for each group of a step's games.
+
+        Args:
+            step: Steps done so far.
+            rewritten: For each group, whether the attacker plays; otherwise the defender alone does.
+        """
+        ...
+
+    def finish(self, step: int, results: Sequence[Result]) -> Mapping[str, float]:
+        """Take note of a step's rewritten games, after the update; return what is to be logged."""
+        ...
+
+    def state(self) -> Mapping[str, Any]:
+        """Return everything that a resumed run needs, as plain JSON."""
+        ...
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go back to a state that :meth:`state` returned."""
         ...
 
 

@@ -7,8 +7,10 @@ is asked for, and a broken plug-in is reported by name while all others go on wo
 
 import importlib
 import importlib.util
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -76,7 +78,13 @@ def _check_kind(kind: str) -> None:
 
 
 def _entries(kind: str) -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=f"redteam_env.{kind}")}
+    return {entry.name: entry for entry in _announced(kind, tuple(sys.path))}
+
+
+@lru_cache(maxsize=64)
+def _announced(kind: str, _path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """Return the entry points of a kind; reading them takes long, so once for each search path."""
+    return tuple(entry_points(group=f"redteam_env.{kind}"))
 
 
 def names(kind: str) -> tuple[str, ...]:
@@ -118,7 +126,7 @@ def load(kind: str, name: str) -> Any:
     if (kind, name) in _local:
         return _local[kind, name]
     entry = _entries(kind).get(name)
-    rivals = {e.value for e in entry_points(group=f"redteam_env.{kind}") if e.name == name}
+    rivals = {e.value for e in _announced(kind, tuple(sys.path)) if e.name == name}
     if len(rivals) > 1:
         raise RedteamError(
             f"Several distributions announce the {singular(kind)} {name!r}: {sorted(rivals)}. "

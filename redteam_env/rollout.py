@@ -1,12 +1,17 @@
-"""Many games at once, phase by phase: one ``act`` call a phase, one judge call at the end.
+"""Many games at once, phase by phase: one ``act`` call a phase or chunk, one judge call at the end.
+
+A judge that works elsewhere (``concurrent = True``, such as one behind HTTP) gets one call a chunk
+instead: it reads the games that the chunk ended while agents answer in the next one.
 
 Which games a step plays is decided by :func:`schedule`, and every turn's randomness by the game's
 path; so results do not depend on how many games are played together or in which order.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
+from redteam_env.background import Background
 from redteam_env.game import (
     Episode,
     Game,
@@ -133,7 +138,8 @@ def play(
     Args:
         setups: The games, from :func:`schedule` or made by hand.
         agents: The agent of each seat that will have to move.
-        judge: Reads all finished dialogues in one call.
+        judge: Reads all finished dialogues in one call; with ``concurrent = True`` those of each
+            chunk in one call, from another thread, one call after the other.
         game: The rules; by default :class:`~redteam_env.game.Game` as it stands.
         batch_size: Most games handed to an agent in one call; by default all.
         progress: Called as ``progress(phase, done, total)``.
@@ -143,27 +149,36 @@ def play(
 
     Raises:
         RedteamError: If a seat without agent is to move, or an agent or judge returns another
-            number of answers than it was asked for.
+            number of answers than it was asked for. What an agent or a judge itself raises passes
+            through.
     """
     rules = Game() if game is None else game
     if batch_size is not None and batch_size < 1:
         raise RedteamError(f"batch_size is {batch_size}; give at least 1, or None for all.")
     states = [rules.start(setup.seed, rewritten=setup.rewritten) for setup in setups]
-    while movers := [k for k, state in enumerate(states) if state.to_move is not None]:
-        seat = next(s for s in rules.seats if any(states[k].to_move == s for k in movers))
-        members = [k for k in movers if states[k].to_move == seat]
-        if seat not in agents:
-            raise RedteamError(f"{seat} is to move but has no agent; given: {sorted(agents)}.")
-        size = batch_size or len(members)
-        for start in range(0, len(members), size):
-            chunk = members[start : start + size]
-            requests = [turn_request(rules, states[k], setups[k].path) for k in chunk]
-            replies = _act(agents[seat], seat, requests)
-            for k, reply in zip(chunk, replies, strict=True):
-                states[k] = rules.apply(states[k], reply.text, generation=reply.generation)
-            if progress:
-                progress(seat, start + len(chunk), len(members))
-    return _finish(rules, setups, states, judge, progress)
+    with _Judging(judge, states) as judging:
+        while movers := [k for k, state in enumerate(states) if state.to_move is not None]:
+            seat = next(s for s in rules.seats if any(states[k].to_move == s for k in movers))
+            members = [k for k in movers if states[k].to_move == seat]
+            if seat not in agents:
+                raise RedteamError(f"{seat} is to move but has no agent; given: {sorted(agents)}.")
+            size = batch_size or len(members)
+            for start in range(0, len(members), size):
+                chunk = members[start : start + size]
+                requests = [turn_request(rules, states[k], setups[k].path) for k in chunk]
+                replies = _act(agents[seat], seat, requests)
+                for k, reply in zip(chunk, replies, strict=True):
+                    states[k] = apply_reply(rules, states[k], reply)
+                judging.played(chunk)
+                if progress:
+                    progress(seat, start + len(chunk), len(members))
+        verdicts = judging.verdicts()
+    if progress:
+        progress("judge", len(states), len(states))
+    return [
+        rules.finish(state, verdict, path=setup.path, group=setup.group)
+        for setup, state, verdict in zip(setups, states, verdicts, strict=True)
+    ]
 
 
 def turn_request(rules: Game, state: GameState, path: Path) -> TurnRequest:
@@ -194,6 +209,21 @@ def turn_request(rules: Game, state: GameState, path: Path) -> TurnRequest:
     )
 
 
+def apply_reply(rules: Game, state: GameState, reply: Reply) -> GameState:
+    """Let the seat to move act as an agent replied.
+
+    Raises:
+        RedteamError: As :meth:`Game.apply`.
+    """
+    return rules.apply(
+        state,
+        reply.text,
+        generation=reply.generation,
+        error=reply.error,
+        truncated=reply.truncated,
+    )
+
+
 def _act(agent: Agent, seat: str, requests: Sequence[TurnRequest]) -> Sequence[Reply]:
     replies = agent.act(requests)
     if not isinstance(replies, Sequence) or not all(isinstance(x, Reply) for x in replies):
@@ -210,19 +240,19 @@ def _act(agent: Agent, seat: str, requests: Sequence[TurnRequest]) -> Sequence[R
 
 
 def judge_all(judge: Judge, states: Sequence[GameState]) -> list[Verdict | None]:
-    """Ask a judge about every finished game that was not forfeited, in one call.
+    """Ask a judge about every finished game that was not forfeited and did not fail, in one call.
 
     Args:
         judge: The judge.
         states: Finished games.
 
     Returns:
-        A verdict for each game, ``None`` for a forfeited one.
+        A verdict for each game, ``None`` for a forfeited or failed one.
 
     Raises:
         RedteamError: If the judge returns another number of verdicts than dialogues.
     """
-    due = [k for k, state in enumerate(states) if not state.forfeited]
+    due = [k for k, state in enumerate(states) if state.judged]
     verdicts = judge.judge([states[k].dialogue for k in due]) if due else []
     if len(verdicts) != len(due):
         raise RedteamError(
@@ -235,20 +265,36 @@ def judge_all(judge: Judge, states: Sequence[GameState]) -> list[Verdict | None]
     return result
 
 
-def _finish(
-    rules: Game,
-    setups: Sequence[GameSetup],
-    states: Sequence[GameState],
-    judge: Judge,
-    progress: Progress | None,
-) -> list[Episode]:
-    verdicts = judge_all(judge, states)
-    if progress:
-        progress("judge", len(states), len(states))
-    return [
-        rules.finish(state, verdict, path=setup.path, group=setup.group)
-        for setup, state, verdict in zip(setups, states, verdicts, strict=True)
-    ]
+class _Judging(ExitStack):
+    """Gets the verdicts on a list of games while these are played."""
+
+    def __init__(self, judge: Judge, states: Sequence[GameState]) -> None:
+        super().__init__()
+        self._judge = judge
+        self._states = states
+        self._asked: list[Sequence[int]] = []
+        self._aside: Background[list[Verdict | None]] | None = None
+        if getattr(judge, "concurrent", False):
+            self._aside = self.enter_context(Background("judge"))
+
+    def played(self, chunk: Sequence[int]) -> None:
+        """Hand the games that ended in a chunk to a judge that may be asked meanwhile."""
+        if self._aside is None:
+            return
+        if over := [k for k in chunk if self._states[k].to_move is None]:
+            self._asked.append(over)
+            self._aside.submit(judge_all, self._judge, [self._states[k] for k in over])
+        self._aside.check()
+
+    def verdicts(self) -> list[Verdict | None]:
+        """Return the verdict on each game, in order; ``None`` where none is due."""
+        if self._aside is None:
+            return judge_all(self._judge, self._states)
+        result: list[Verdict | None] = [None] * len(self._states)
+        for over, verdicts in zip(self._asked, self._aside.results(), strict=True):
+            for k, verdict in zip(over, verdicts, strict=True):
+                result[k] = verdict
+        return result
 
 
 def role_batches(episodes: Sequence[Episode]) -> dict[str, RoleBatch]:

@@ -9,13 +9,18 @@ from tiny_models import save_tiny
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 TRAINING = ("train_bipolicy", "train_shared", "custom_algorithm")
+LONG = ("benchmark_my_algorithm",)
+SHORT = {"league_psro": ("run", 1), "sb3_tactics": (2,)}
 OUTPUT = {
     "aec_loop": "verdict:",
+    "benchmark_my_algorithm": "best_only, bipolicy",
     "cross_play": "Attack success rate",
     "custom_agent": "polite against comply",
     "custom_algorithm": "steps=1",
     "custom_judge": "void: judge error: there is no answer to judge",
     "custom_loop": "response_refusal': True",
+    "league_psro": "met by attackers",
+    "sb3_tactics": "difference:",
     "tactics_equilibria": "always-refuse",
     "train_bipolicy": "2 steps, 0 void games",
     "train_shared": "\n1 ",
@@ -45,10 +50,20 @@ def test_every_example_is_known_here_and_at_most_60_lines():
         assert len(example.read_text(encoding="utf-8").splitlines()) <= 60, example.name
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "example", [x for x in EXAMPLES if x.stem not in LONG], ids=lambda path: path.stem
+)
 def test_example_runs(example, tmp_path, tiny):
-    arguments = (tiny, tmp_path / "run") if example.stem in TRAINING else ()
+    arguments = (
+        (tiny, tmp_path / "run") if example.stem in TRAINING else SHORT.get(example.stem, ())
+    )
     run(example, *arguments, cwd=tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", [x for x in EXAMPLES if x.stem in LONG], ids=lambda x: x.stem)
+def test_long_example_runs(example, tmp_path):
+    run(example, cwd=tmp_path)
 
 
 @pytest.mark.slow

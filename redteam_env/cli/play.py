@@ -1,5 +1,6 @@
 """``redteam-env play``: watch games, or take a seat."""
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from redteam_env.cli.options import GameOptions, at_least_one, parse, set_table
 from redteam_env.display import safe_text
 from redteam_env.envs.render import story
 from redteam_env.game import ATTACKER, DEFENDER, Episode, GameState, RedteamError, role_of
-from redteam_env.report import judge_line, make_console
+from redteam_env.report import judge_line, make_console, usage_lines
 from redteam_env.rollout import play as play_games
 from redteam_env.rollout import schedule
 
@@ -23,7 +24,7 @@ class PlayOptions(GameOptions):
 
     Attributes:
         attacker: Attacker: human, template, echo, refuse, comply, random, base, a run, adapter or
-            model directory, or a hub id.
+            model directory, a hub id, endpoint:MODEL@URL or endpoint:FILE.toml.
         defender: Defender: the same.
         games: Number of games.
         rewrite_fraction: Share of games in which the attacker plays; the others go raw to the
@@ -87,8 +88,14 @@ def play(argv: Sequence[str]) -> int:
             sys.stdout.flush()
         else:
             _show(console, episode)
-    if not options.json:
-        console.print(judge_line(table.judge.name, table.judge.smoke_only))
+    usage = table.pool.usage()
+    if options.json:
+        if usage:  # stdout holds games only
+            sys.stderr.write(f"{json.dumps({'usage': usage})}\n")
+        return 0
+    console.print(judge_line(table.judge.name, table.judge.smoke_only))
+    if usage:
+        console.print(usage_lines(usage), soft_wrap=True)
     return 0
 
 

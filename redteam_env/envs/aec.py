@@ -7,6 +7,7 @@ from pettingzoo.utils.env import AECEnv  # type: ignore[import-untyped]  # no py
 from redteam_env.envs.config import EnvConfig
 from redteam_env.envs.face import Face
 from redteam_env.envs.session import Info, Observation
+from redteam_env.protocols import Reply
 
 
 class RedTeamAEC(Face, AECEnv):  # type: ignore[misc]  # untyped base
@@ -44,11 +45,11 @@ class RedTeamAEC(Face, AECEnv):  # type: ignore[misc]  # untyped base
         """Return what a seat sees: its instruction and the public dialogue."""
         return self.session.observe(agent)
 
-    def step(self, action: str | None) -> None:
+    def step(self, action: str | Reply | None) -> None:
         """Let the seat to move act.
 
         Args:
-            action: Any text; ``None`` for a seat whose game is over.
+            action: Any text, or an agent's reply; ``None`` for a seat whose game is over.
 
         Raises:
             RedteamError: If no game was started, or the action is no text; the game then stands

@@ -78,8 +78,8 @@ class Face:
         self.agents = list(self.possible_agents)
         self._show()
 
-    def _act(self, text: Any) -> None:
-        self.session.act(text)
+    def _act(self, action: Any) -> None:
+        self.session.act(action)
         self._show()
 
     def _show(self) -> None:

@@ -9,6 +9,7 @@ from redteam_env.envs.config import EnvConfig
 from redteam_env.envs.face import Face
 from redteam_env.envs.session import Info, Observation
 from redteam_env.game import RedteamError
+from redteam_env.protocols import Reply
 
 
 class RedTeamParallel(Face, ParallelEnv):  # type: ignore[misc]  # untyped base
@@ -41,7 +42,7 @@ class RedTeamParallel(Face, ParallelEnv):  # type: ignore[misc]  # untyped base
         return self._observations(), self._infos()
 
     def step(
-        self, actions: Mapping[str, str]
+        self, actions: Mapping[str, str | Reply]
     ) -> tuple[
         dict[str, Observation],
         dict[str, float],
@@ -52,7 +53,8 @@ class RedTeamParallel(Face, ParallelEnv):  # type: ignore[misc]  # untyped base
         """Let the seat to move act; the actions of all others are not read.
 
         Args:
-            actions: Any text for the seat that ``infos[agent]["to_move"]`` names.
+            actions: Any text, or an agent's reply, for the seat that ``infos[agent]["to_move"]``
+                names.
 
         Returns:
             Observations, rewards, terminations, truncations and infos of all seats.

@@ -73,6 +73,8 @@ def _turn(turn: Turn) -> list[Part]:
     parts = [Part(f"{turn.seat} thinks: {_safe(turn.thought)}", "dim")] if turn.thought else []
     marks = "" if turn.well_formed else " [malformed]"
     marks += " [cut]" if turn.truncated else ""
+    if turn.error is not None:
+        return [*parts, Part(f"{turn.seat} has no answer", "yellow")]
     if turn.forfeit:
         return [*parts, Part(f"{turn.seat}{marks} forfeits", "yellow")]
     return [*parts, Part(f"{turn.seat}{marks}: {_safe(turn.visible)}", "cyan")]

@@ -18,7 +18,8 @@ from redteam_env.envs.config import EnvConfig
 from redteam_env.envs.spaces import UnicodeText
 from redteam_env.game import Episode, GameState, RedteamError, Seed, Turn, role_of
 from redteam_env.judges.resolve import resolve_judge
-from redteam_env.rollout import judge_all
+from redteam_env.protocols import Reply
+from redteam_env.rollout import apply_reply, judge_all
 from redteam_env.seeds.resolve import resolve_seeds
 
 Observation = dict[str, str]
@@ -34,7 +35,8 @@ class Session:
         config: The settings.
         game: The rules with these settings.
         seeds: The seed source.
-        judge: The judge; asked exactly once about every game that was not forfeited.
+        judge: The judge; asked exactly once about every game that was neither forfeited nor
+            ended by a seat's error.
         state: The running or finished game, or ``None`` before the first.
         episode: The finished game with its rewards, or ``None`` while it runs.
         printed: How many parts of the game were printed (render mode ``human``).
@@ -87,17 +89,18 @@ class Session:
         harmful = bool(rng.random() >= self.config.benign_fraction)
         return self.seeds.draw(1, rng, harmful=harmful, split=self.config.split)[0]
 
-    def act(self, text: str) -> None:
+    def act(self, action: str | Reply) -> None:
         """Let the seat to move act; after the last turn, ask the judge and pay.
 
         Args:
-            text: The action.
+            action: Any text, or an agent's reply; one with an error ends the game, which is void.
 
         Raises:
             RedteamError: If the game is over or was not started, or the action is no text. The
                 game then stands as it stood.
         """
-        state = self.game.apply(self.running, text)
+        reply = action if isinstance(action, Reply) else Reply(text=action)
+        state = apply_reply(self.game, self.running, reply)
         if state.to_move is None:
             (verdict,) = judge_all(self.judge, [state])
             self.episode = self.game.finish(state, verdict)

@@ -1,5 +1,6 @@
 """The single-seat face: one seat as a Gymnasium environment, the other played by an agent."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -8,13 +9,16 @@ from redteam_env.envs.config import RENDER_MODES, SeatConfig, takes
 from redteam_env.envs.render import render
 from redteam_env.envs.session import Info, Observation, Session
 from redteam_env.game import Episode, RedteamError, role_of
-from redteam_env.protocols import Agent
+from redteam_env.protocols import Agent, Reply, TurnRequest
 from redteam_env.randomness import Path
 from redteam_env.resolve import resolve_agent
 from redteam_env.rollout import turn_request
 
 OPPONENTS = {"attacker": "template", "defender": "comply"}
 MOST_FORFEITS = 100
+
+Outcome = tuple[Observation, float, bool, bool, Info]
+MOST_FAILURES = 3
 
 
 class SingleSeat(gymnasium.Env[Observation, str]):
@@ -24,7 +28,8 @@ class SingleSeat(gymnasium.Env[Observation, str]):
     info also carries the finished game as ``redteam_episode``: a record for you, thoughts of the
     opponent included, not for the player (the name ``episode`` belongs to the statistics of
     Gymnasium and Stable-Baselines3). An attacker's view plays rewritten games only. A game that an
-    opponent forfeits before the seat could move is dropped and another one is drawn.
+    opponent forfeits before the seat could move, or in which it then has no answer to give, is
+    dropped and another one is drawn.
 
     Attributes:
         session: The game behind the environment.
@@ -52,6 +57,20 @@ class SingleSeat(gymnasium.Env[Observation, str]):
         self._path: Path = ()
 
     @property
+    def request(self) -> TurnRequest | None:
+        """What an agent at this seat would be asked now, or ``None`` before and after a game."""
+        state = self.session.state
+        return None if state is None or state.to_move != self.seat else self.turn()
+
+    def turn(self) -> TurnRequest:
+        """Return what the seat to move is asked, whichever it is.
+
+        Raises:
+            RedteamError: If nobody is to move.
+        """
+        return turn_request(self.session.game, self.session.running, self._path)
+
+    @property
     def episode(self) -> Episode | None:
         """The finished game as a record, or ``None`` while it runs."""
         return self.session.episode
@@ -71,29 +90,15 @@ class SingleSeat(gymnasium.Env[Observation, str]):
 
         Raises:
             RedteamError: If an option is of the wrong type or asks an attacker to watch a raw game,
-                or the opponent forfeits 100 games on end.
+                or the opponent forfeits 100 games or fails in 3 before the seat could move.
         """
-        super().reset(seed=seed)
-        fixed = dict(options or {})
-        if role_of(self.seat) == "attacker" and fixed.setdefault("rewritten", True) is False:
-            raise RedteamError("In a raw game the attacker never moves; play rewritten=True.")
-        for _ in range(MOST_FORFEITS):
-            self.session.start(self.np_random, fixed)
-            self._path = (int(self.np_random.integers(2**63)),)
-            self._play_opponents()
-            if self.session.episode is None:
-                self._show()
-                return self.session.observe(self.seat), self.session.info(self.seat)
-        raise RedteamError(
-            f"The opponent of {self.seat} forfeited {MOST_FORFEITS} games before {self.seat} could "
-            "move; it must keep the think-answer format, or set thinking to optional or none."
-        )
+        return reset_together([self], [seed], options)[0]
 
-    def step(self, action: str) -> tuple[Observation, float, bool, bool, Info]:
+    def step(self, action: str | Reply) -> tuple[Observation, float, bool, bool, Info]:
         """Act, and let the others play until the seat is to move again or the game is over.
 
         Args:
-            action: Any text.
+            action: Any text, or an agent's reply; one with an error ends the game, which is void.
 
         Returns:
             Observation, reward, whether the game is over, ``False``, and info.
@@ -101,8 +106,24 @@ class SingleSeat(gymnasium.Env[Observation, str]):
         Raises:
             RedteamError: If no game runs or the action is no text.
         """
-        self.session.act(action)
-        self._play_opponents()
+        return step_together([self], [action])[0]
+
+    def render(self) -> str | None:
+        """Return the game so far (``ansi``) or print what is new of it (``human``)."""
+        return render(self.session, self.render_mode)
+
+    def draw(self, options: dict[str, Any]) -> None:
+        """Draw a game and start it; nobody has moved in it."""
+        self.session.start(self.np_random, options)
+        self._path = (int(self.np_random.integers(2**63)),)
+
+    def look(self) -> tuple[Observation, Info]:
+        """Return what :meth:`reset` returns of the running game."""
+        self._show()
+        return self.session.observe(self.seat), self.session.info(self.seat)
+
+    def outcome(self) -> Outcome:
+        """Return what :meth:`step` returns of the running or finished game."""
         self._show()
         info = self.session.info(self.seat)
         over = self.session.episode is not None
@@ -111,19 +132,92 @@ class SingleSeat(gymnasium.Env[Observation, str]):
         reward = self.session.reward(self.seat)
         return self.session.observe(self.seat), reward, over, False, info
 
-    def render(self) -> str | None:
-        """Return the game so far (``ansi``) or print what is new of it (``human``)."""
-        return render(self.session, self.render_mode)
-
-    def _play_opponents(self) -> None:
-        while (seat := self.session.running.to_move) not in (self.seat, None):
-            request = turn_request(self.session.game, self.session.running, self._path)
-            (reply,) = self.opponents[str(seat)].act([request])
-            self.session.act(reply.text)
-
     def _show(self) -> None:
         if self.render_mode == "human":
             self.render()
+
+
+def reset_together(
+    seats: Sequence[SingleSeat],
+    seeds: Sequence[int | None],
+    options: dict[str, Any] | None = None,
+) -> list[tuple[Observation, Info]]:
+    """Start a game at each of several seats; opponents are asked once for all their turns.
+
+    Args:
+        seats: Environments of one and the same seat.
+        seeds: As in :meth:`SingleSeat.reset`, one for each.
+        options: The same for all.
+
+    Returns:
+        What :meth:`SingleSeat.reset` returns, for each.
+
+    Raises:
+        RedteamError: As there.
+    """
+    for env, seed in zip(seats, seeds, strict=True):
+        super(SingleSeat, env).reset(seed=seed)
+    fixed = dict(options or {})
+    attacks = any(role_of(x.seat) == "attacker" for x in seats)
+    if attacks and fixed.setdefault("rewritten", True) is False:
+        raise RedteamError("In a raw game the attacker never moves; play rewritten=True.")
+    failures = dict.fromkeys(map(id, seats), 0)
+    left = list(seats)
+    for _ in range(MOST_FORFEITS):
+        for env in left:
+            env.draw(fixed)
+        _answer(left)
+        left = [x for x in left if x.session.episode is not None]
+        if not left:
+            return [x.look() for x in seats]
+        for env in left:
+            failures[id(env)] += env.session.running.error is not None
+            if failures[id(env)] == MOST_FAILURES:
+                raise RedteamError(
+                    f"The opponent of {env.seat} failed in {MOST_FAILURES} games before {env.seat} "
+                    f"could move; the last was void: {env.session.running.error}."
+                )
+    raise RedteamError(
+        f"The opponent of {left[0].seat} forfeited {MOST_FORFEITS} games before {left[0].seat} could "
+        "move; it must keep the think-answer format, or set thinking to optional or none."
+    )
+
+
+def step_together(seats: Sequence[SingleSeat], actions: Sequence[str | Reply]) -> list[Outcome]:
+    """Act at each of several seats; opponents are asked once for all their turns.
+
+    Args:
+        seats: Environments with a running game.
+        actions: As in :meth:`SingleSeat.step`, one for each.
+
+    Returns:
+        What :meth:`SingleSeat.step` returns, for each.
+
+    Raises:
+        RedteamError: If no game runs somewhere, or an action is no text.
+    """
+    for env, action in zip(seats, actions, strict=True):
+        env.session.act(action)
+    _answer(seats)
+    return [x.outcome() for x in seats]
+
+
+def _answer(seats: Sequence[SingleSeat]) -> None:
+    """Let opponents move until every seat is to move or its game is over."""
+    while due := [x for x in seats if x.session.running.to_move not in (x.seat, None)]:
+        mover = str(due[0].session.running.to_move)
+        agent = due[0].opponents[mover]
+        group = [
+            x for x in due if x.session.running.to_move == mover and x.opponents[mover] is agent
+        ]
+        replies = agent.act([x.turn() for x in group])
+        if len(replies) != len(group):
+            raise RedteamError(
+                f"The agent of {mover} gave {len(replies)} replies to {len(group)} requests; "
+                "Agent.act returns one reply for each request, in order."
+            )
+        for env, reply in zip(group, replies, strict=True):
+            env.session.act(reply)
 
 
 @takes(SeatConfig)

@@ -1,9 +1,10 @@
 """From what a user names on the command line to agents, and from a run to the settings it implies.
 
-A specification is the name of a registered agent (``refuse``), ``base`` (the untrained model), a run
-directory, one of its checkpoints, an adapter directory, a model directory, a known model or a hub
-id. Everything but the first kind goes to the plug-in ``policy`` of the kind ``agents``, which is
-imported only then.
+A specification is the name of a registered agent (``refuse``), perhaps with an argument
+(``endpoint:MODEL@URL``, a model behind an API), ``base`` (the untrained model), a run directory, one of its checkpoints, an adapter directory, a model directory, a known model or a hub
+id. A run, checkpoint or folder that names the plug-in which plays it
+(:mod:`redteam_env.evaluation.saved`) goes to that; everything else but registered agents goes to
+the plug-in ``policy`` of the kind ``agents``. Either is imported only then.
 """
 
 import json
@@ -13,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from redteam_env import registry
+from redteam_env.evaluation.saved import SavedAgent, find_saved
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.policies import BASE, PolicyConfig
-from redteam_env.protocols import Agent
-from redteam_env.resolve import build, require, resolve_agent
+from redteam_env.protocols import Agent, Usage
+from redteam_env.resolve import build, require, resolve_agent, split_name
 from redteam_env.worlds import MODELS
 
 POLICY = "policy"
@@ -48,6 +50,7 @@ class AgentPool:
             "temperature": temperature,
         }
         self._policies: Any = None
+        self._registered: dict[tuple[str, str], Agent] = {}
 
     def agents(self, seats: Sequence[tuple[str, str]]) -> list[Agent]:
         """Return an agent for each pair of specification and role.
@@ -69,14 +72,17 @@ class AgentPool:
             role: The role it is to play.
 
         Returns:
-            An agent.
+            An agent; a registered one is made once for each role, and asked whether it is ready.
 
         Raises:
-            RedteamError: If it is none of the allowed kinds, or cannot be loaded.
+            RedteamError: If it is none of the allowed kinds, cannot be loaded, or is not ready, as
+                an agent whose server does not answer.
         """
-        if spec in agent_names():
-            return resolve_agent(spec, role)
+        if _is_registered(spec):
+            return self._named(spec, role)
         check_spec(spec)
+        if (saved := find_saved(spec)) is not None:
+            return self._saved(saved, spec, role)
         if self._policies is None:
             self._policies = require(
                 build("agents", POLICY, **self._options), "load", f"plug-in {POLICY!r}"
@@ -84,10 +90,46 @@ class AgentPool:
         agent: Agent = require(self._policies.load(spec, role), "act", f"agent {spec!r}")
         return agent
 
+    def usage(self) -> list[dict[str, Any]]:
+        """Return what agents behind an API took so far, as plain JSON: one entry for each and role."""
+        found = {key: getattr(agent, "usage", None) for key, agent in self._registered.items()}
+        return [
+            {"agent": spec, "role": role, **usage.to_json()}
+            for (spec, role), usage in found.items()
+            if isinstance(usage, Usage)
+        ]
+
+    def _named(self, spec: str, role: str) -> Agent:
+        if (spec, role) not in self._registered:
+            sampling = {k: v for k, v in self._options.items() if k != "base"}
+            agent = resolve_agent(spec, role, **sampling)
+            ready = getattr(agent, "ready", None)
+            if callable(ready):
+                ready()
+            self._registered[spec, role] = agent
+        return self._registered[spec, role]
+
+    def _saved(self, saved: SavedAgent, spec: str, role: str) -> Agent:
+        """Return a saved agent; in another role than its own, who played that in its run."""
+        if role in saved.others:
+            return self.agent(saved.others[role], role)
+        if role != saved.role:
+            raise RedteamError(
+                f"{spec!r} plays the {saved.role} only; name another agent as {role}."
+            )
+        options = {"directory": saved.directory, "temperature": self._options["temperature"]}
+        found = build("agents", saved.agent, role=role, **options)
+        agent: Agent = require(found, "act", f"agent {saved.agent!r} of {spec!r}")
+        return agent
+
 
 def agent_names() -> tuple[str, ...]:
     """Return the names of registered agents that a user can ask for."""
     return tuple(name for name in registry.names("agents") if name != POLICY)
+
+
+def _is_registered(spec: str) -> bool:
+    return split_name(spec)[0] in agent_names()
 
 
 def check_spec(spec: str) -> None:
@@ -97,8 +139,10 @@ def check_spec(spec: str) -> None:
         RedteamError: If it is not; the text lists what is allowed.
     """
     names = {*agent_names(), *KNOWN_MODELS, BASE}
+    if spec in names or _is_registered(spec):
+        return
     place = Path(spec).expanduser()
-    if spec in names or (spec and place.is_dir()):
+    if spec and place.is_dir():
         return
     if _HUB_ID.fullmatch(spec) and not place.parent.is_dir():  # else a mistyped path
         return
@@ -126,7 +170,7 @@ def run_defaults(specs: Sequence[str]) -> dict[str, Any]:
         RedteamError: If a run's configuration is of another schema or damaged.
     """
     for spec in specs:
-        if spec in agent_names():
+        if _is_registered(spec):
             continue
         path = Path(spec).expanduser()
         if not path.is_dir():

@@ -60,26 +60,32 @@ def iqm(scores: Sequence[float] | Matrix) -> float:
     Raises:
         RedteamError: If there is none, or one is not finite.
     """
-    flat = np.sort(_checked(scores).ravel())
-    edges = np.arange(len(flat) + 1) / len(flat)
+    return float(_iqm(_checked(scores).ravel()))
+
+
+def _iqm(scores: Matrix) -> Matrix:
+    """Return the interquartile mean of the last axis."""
+    n = scores.shape[-1]
+    edges = np.arange(n + 1) / n
     weights = np.clip(np.minimum(edges[1:], 0.75) - np.maximum(edges[:-1], 0.25), 0.0, None)
-    return float(weights @ flat / weights.sum())
+    found: Matrix = np.sort(scores, axis=-1) @ weights / weights.sum()
+    return found
 
 
 def aggregate(
     scores: Sequence[Sequence[float]] | Matrix,
     rng: np.random.Generator,
     *,
-    statistic: Callable[[Matrix], float] = iqm,
+    statistic: Callable[[Matrix], Matrix] = _iqm,
     confidence: float = 0.95,
     resamples: int = 2000,
 ) -> Aggregate:
-    """Return a statistic of a matrix of scores with its bootstrap interval over training seeds.
+    """Return the interquartile mean of a matrix of scores with its interval over training seeds.
 
     Args:
         scores: Shape (seeds, tasks).
         rng: Where the draws come from.
-        statistic: From such a matrix to a number.
+        statistic: Another statistic: it reduces the last axis, over runs and tasks, to a number.
         confidence: Coverage, in (0, 1).
         resamples: Number of bootstrap samples.
 
@@ -87,11 +93,11 @@ def aggregate(
         RedteamError: If the matrix is empty or not finite, or an option is out of range.
     """
     table = _matrix(scores)
-    value = statistic(table)
+    value = float(statistic(table.ravel()))
     interval = None
     if len(table) > 1:
         drawn = rng.integers(len(table), size=(_positive(resamples), len(table)))
-        interval = _percentiles([statistic(table[rows]) for rows in drawn], confidence)
+        interval = _percentiles(statistic(table[drawn].reshape(resamples, -1)), confidence)
     return Aggregate(value=value, interval=interval, runs=len(table), tasks=table.shape[1])
 
 
@@ -131,7 +137,7 @@ def probability_of_improvement(
     if min(wins.shape) > 1:
         rows = rng.integers(len(first), size=(_positive(resamples), len(first)))
         columns = rng.integers(len(second), size=(resamples, len(second)))
-        found = [wins[np.ix_(x, y)].mean() for x, y in zip(rows, columns, strict=True)]
+        found = wins[rows[:, :, None], columns[:, None]].mean(axis=(1, 2))
         interval = _percentiles(found, confidence)
     return Aggregate(
         value=float(wins.mean()),
@@ -154,7 +160,7 @@ def performance_profile(
     return [float((flat > x).mean()) for x in thresholds]
 
 
-def _percentiles(values: Sequence[float], confidence: float) -> Interval:
+def _percentiles(values: Matrix, confidence: float) -> Interval:
     if not 0 < confidence < 1:
         raise RedteamError(f"confidence is {confidence}; give a share between 0 and 1.")
     tail = (1 - confidence) / 2

@@ -87,8 +87,10 @@ class Turn:
         thought: What nobody else sees.
         well_formed: Whether the tags were in order (always true without thinking).
         forfeit: Whether nothing could be shown, which ends the game.
-        truncated: Whether the text was cut at the character limit.
+        truncated: Whether the text was cut, at the character limit or by its writer's token limit.
         generation: The tokens behind the text, if a model wrote it.
+        error: Why the seat had no answer to give, such as a server that failed, or ``None``. Such a
+            turn shows nothing and voids the game.
     """
 
     seat: str
@@ -99,6 +101,7 @@ class Turn:
     forfeit: bool = False
     truncated: bool = False
     generation: Generation | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +178,7 @@ class Episode:
         seed: What it started from.
         rewritten: Whether the attacker rewrote the seed (otherwise it went raw to the defender).
         turns: All turns in order.
-        verdict: The judge's, or ``None`` after a forfeit.
+        verdict: The judge's, or ``None`` after a forfeit or a seat's error.
         rewards: Reward of each seat; all 0 in a void game.
         components: For each seat, the weighted components that sum to its reward.
         samples: Seats whose turns may be trained on.
@@ -263,8 +266,8 @@ def public_dialogue(seed: Seed, rewritten: bool, turns: tuple[Turn, ...]) -> Dia
         turns: The turns so far.
 
     Returns:
-        The visible texts in order, without forfeited turns.
+        The visible texts in order, without forfeited and failed turns.
     """
     start = () if rewritten else (Line(seat=ATTACKER, text=seed.text),)
-    spoken = tuple(Line(seat=x.seat, text=x.visible) for x in turns if not x.forfeit)
-    return Dialogue(lines=start + spoken)
+    spoken = (x for x in turns if not x.forfeit and x.error is None)
+    return Dialogue(lines=start + tuple(Line(seat=x.seat, text=x.visible) for x in spoken))

@@ -26,7 +26,7 @@ from redteam_env.game.records import (
     role_of,
 )
 from redteam_env.game.rewards import PRESETS, RewardTable
-from redteam_env.game.thinking import PREFILL, Thinking, cut_action, split_action
+from redteam_env.game.thinking import PREFILL, Split, Thinking, cut_action, split_action
 
 Messages = list[dict[str, str]]
 
@@ -51,8 +51,18 @@ class GameState:
 
     @property
     def forfeited(self) -> bool:
-        """Whether the last turn ended the game without a verdict."""
+        """Whether the last turn lost the game, which needs no verdict."""
         return bool(self.turns) and self.turns[-1].forfeit
+
+    @property
+    def error(self) -> str | None:
+        """Why the last turn had no answer to give, which voids the game, or ``None``."""
+        return self.turns[-1].error if self.turns else None
+
+    @property
+    def judged(self) -> bool:
+        """Whether the game is over and a judge is to read it."""
+        return self.to_move is None and not self.forfeited and self.error is None
 
     @property
     def dialogue(self) -> Dialogue:
@@ -135,7 +145,13 @@ class Game:
         return GameState(seed=seed, rewritten=rewritten, turns=(), to_move=first)
 
     def apply(
-        self, state: GameState, text: str, *, generation: Generation | None = None
+        self,
+        state: GameState,
+        text: str,
+        *,
+        generation: Generation | None = None,
+        error: str | None = None,
+        truncated: bool = False,
     ) -> GameState:
         """Let the seat to move act.
 
@@ -143,21 +159,30 @@ class Game:
             state: A state in which somebody is to move.
             text: The action. Any text is legal: over-long text is cut, lone surrogates are replaced.
             generation: The tokens behind the text, if a model wrote it.
+            error: Why the seat has no answer to give, if it has none. Nobody sees the text then, and
+                the game is over and void: a failure is neither a refusal nor a success.
+            truncated: Whether the text comes cut already.
 
         Returns:
             The next state.
 
         Raises:
-            RedteamError: If nobody is to move, or the action is no text.
+            RedteamError: If nobody is to move, or the action or the error is no text.
         """
         seat = state.to_move
         if seat is None:
             raise RedteamError("The game is over; start another one before acting.")
         if not isinstance(text, str):
             raise RedteamError(f"The action of {seat} is {text!r}; an action is a str.")
+        if error is not None and not isinstance(error, str):
+            raise RedteamError(f"The error of {seat} is {error!r}; give the reason as a str.")
         clean = _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", str(text))
         cut = cut_action(clean, self.max_action_chars)
-        split = split_action(cut, self.thinking_of(seat), leak_on_violation=self.leak_on_violation)
+        if error is None:
+            rule = self.thinking_of(seat)
+            split = split_action(cut, rule, leak_on_violation=self.leak_on_violation)
+        else:
+            split = Split("", "", well_formed=True, forfeit=False)
         turn = Turn(
             seat=seat,
             text=cut,
@@ -165,12 +190,14 @@ class Game:
             thought=split.thought,
             well_formed=split.well_formed,
             forfeit=split.forfeit,
-            truncated=len(clean) > self.max_action_chars,
+            truncated=truncated or len(clean) > self.max_action_chars,
             generation=generation,
+            error=error,
         )
         turns = (*state.turns, turn)
+        over = turn.forfeit or error is not None
         return dataclasses.replace(
-            state, turns=turns, to_move=None if turn.forfeit else self._next(state, turns)
+            state, turns=turns, to_move=None if over else self._next(state, turns)
         )
 
     def _next(self, state: GameState, turns: tuple[Turn, ...]) -> str | None:
@@ -224,32 +251,34 @@ class Game:
 
         Args:
             state: A state in which nobody is to move.
-            verdict: The judge's; ``None`` exactly if the game was forfeited.
+            verdict: The judge's; ``None`` exactly if the game was forfeited or a seat failed.
             path: Where in a run the game was played.
             group: The group of games it belongs to.
 
         Returns:
-            The episode. It is void, with rewards of 0 and nothing to train on, if the verdict
-            failed or left a field unknown.
+            The episode. It is void, with rewards of 0 and nothing to train on, if a seat failed, or
+            the verdict failed or left a field unknown.
 
         Raises:
             RedteamError: If somebody is still to move, or the verdict is missing or not due.
         """
         if state.to_move is not None:
             raise RedteamError(f"{state.to_move} is still to move; a running game has no verdict.")
-        if (verdict is None) != state.forfeited:
+        if (verdict is not None) != state.judged:
             raise RedteamError(
-                "A forfeited game is not judged." if verdict else "A finished game needs a verdict."
+                "A forfeited or failed game is not judged."
+                if verdict
+                else "A finished game needs a verdict."
             )
-        void = None if verdict is None else verdict.void_reason
+        void = _void_reason(state, verdict)
         components: dict[str, dict[str, float]] = {seat: {} for seat in self.seats}
         samples: tuple[str, ...] = ()
-        if verdict is None:
+        if state.forfeited:
             seat = state.turns[-1].seat
             must_think = self.must_think(seat)
             components[seat] = self.rewards.forfeit(role_of(seat), must_think=must_think)
             samples = (seat,)
-        elif void is None:
+        elif verdict is not None and void is None:
             paid = self.rewards.score(
                 seed_harmful=state.seed.harmful,
                 rewritten=state.rewritten,
@@ -305,12 +334,17 @@ class Game:
         """
         state = self.start(episode.seed, rewritten=episode.rewritten)
         for turn in episode.turns:
-            state = self.apply(state, turn.text, generation=turn.generation)
-            state = dataclasses.replace(
+            state = self.apply(
                 state,
-                turns=(
-                    *state.turns[:-1],
-                    dataclasses.replace(state.turns[-1], truncated=turn.truncated),
-                ),
+                turn.text,
+                generation=turn.generation,
+                error=turn.error,
+                truncated=turn.truncated,
             )
         return self.finish(state, episode.verdict, path=episode.path, group=episode.group)
+
+
+def _void_reason(state: GameState, verdict: Verdict | None) -> str | None:
+    if state.error is not None:
+        return f"{role_of(state.turns[-1].seat)} error: {state.error}"
+    return None if verdict is None else verdict.void_reason

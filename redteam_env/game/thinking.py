@@ -51,6 +51,11 @@ class Split:
     forfeit: bool
 
 
+def compose(thought: str, answer: str) -> str:
+    """Return a turn in the format, to be put behind :data:`PREFILL`."""
+    return f"{thought}{CLOSE}{ANSWER_OPEN}{answer}{ANSWER_CLOSE}"
+
+
 def cut_action(text: str, limit: int) -> str:
     """Cut an action to the character limit without hiding that it held a tag.
 

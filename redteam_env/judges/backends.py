@@ -3,11 +3,14 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from redteam_env.judges.http import Answer, Endpoint
+from redteam_env.http import Answer, Endpoint
 from redteam_env.judges.judge import Completion
 from redteam_env.judges.template import Exchange
+
+KEY_VARIABLE = "REDTEAM_ENV_JUDGE_API_KEY"
+"""The environment variable that holds the key of a judge's server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +26,7 @@ class CompletionsBackend:
         max_tokens: Longest answer, in tokens.
     """
 
+    concurrent: ClassVar[bool] = True
     endpoint: Endpoint
     model: str
     max_tokens: int = 128
@@ -59,6 +63,7 @@ class ClassifyBackend:
         batch: Most dialogues in one request.
     """
 
+    concurrent: ClassVar[bool] = True
     endpoint: Endpoint
     batch: int = 64
 

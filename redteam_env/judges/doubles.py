@@ -189,6 +189,11 @@ class RecordingJudge:
         """Whether the other judge is for tests only."""
         return self.inner.smoke_only
 
+    @property
+    def concurrent(self) -> bool:
+        """Whether agents may go on while the other judge is asked."""
+        return bool(getattr(self.inner, "concurrent", False))
+
     def judge(self, dialogues: Sequence[Dialogue]) -> Sequence[Verdict]:
         """Return the other judge's verdicts after appending them to the record."""
         verdicts = self.inner.judge(dialogues)

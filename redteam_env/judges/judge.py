@@ -45,7 +45,8 @@ class Completion:
 class Backend(Protocol[Query_contra]):
     """Gets queries answered: by a server, or by a model in process.
 
-    It may also have a method ``ready()``, which raises a ``RedteamError`` if nobody would answer.
+    It may also have a method ``ready()``, which raises a ``RedteamError`` if nobody would answer,
+    and an attribute ``concurrent``, as :class:`~redteam_env.protocols.Judge` has it.
     """
 
     def complete(self, queries: Sequence[Query_contra], /) -> Sequence[Completion]:
@@ -71,6 +72,11 @@ class TemplateJudge(Generic[Query]):
     parser: Callable[[str], Verdict]
     backend: Backend[Query]
     smoke_only: bool = False
+
+    @property
+    def concurrent(self) -> bool:
+        """Whether agents may go on while it is asked: what its backend says, by default not."""
+        return bool(getattr(self.backend, "concurrent", False))
 
     def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
         """Judge public dialogues.

@@ -72,14 +72,23 @@ def wildguard(
             belongs to the other protocol, or the prompt cannot be had.
     """
     # httpx2 takes 0.2 s to import, which the default judge, next door, need not pay.
-    from redteam_env.judges.backends import ClassifyBackend, CompletionsBackend  # noqa: PLC0415
-    from redteam_env.judges.http import Endpoint  # noqa: PLC0415
+    from redteam_env.http import Endpoint  # noqa: PLC0415
+    from redteam_env.judges.backends import (  # noqa: PLC0415
+        KEY_VARIABLE,
+        ClassifyBackend,
+        CompletionsBackend,
+    )
 
     if url is None:
         raise RedteamError(f"The judge 'wildguard' needs a server that runs the model. {_START}")
     address, spoken = _endpoint(url, protocol)
     endpoint = Endpoint(
-        url=address, concurrency=concurrency, timeout=timeout, retries=retries, backoff=backoff
+        url=address,
+        concurrency=concurrency,
+        timeout=timeout,
+        retries=retries,
+        backoff=backoff,
+        key_variable=KEY_VARIABLE,
     )
     if spoken == "classify":
         if template_file is not None:
@@ -157,7 +166,7 @@ def _read(path: str | Path) -> str:
 
 def _endpoint(url: str, protocol: str | None) -> tuple[str, str]:
     """Complete a server's address to that of the endpoint, and say which protocol it speaks."""
-    from redteam_env.judges.http import parse_url  # noqa: PLC0415 - see wildguard()
+    from redteam_env.http import parse_url  # noqa: PLC0415 - see wildguard()
 
     if protocol is not None and protocol not in PROTOCOLS:
         raise unknown_name("protocol", protocol, PROTOCOLS)

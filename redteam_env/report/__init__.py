@@ -8,6 +8,7 @@ from redteam_env.report.tables import (
     judge_line,
     rate_cell,
     rates_report,
+    usage_lines,
     void_line,
 )
 
@@ -21,5 +22,6 @@ __all__ = [
     "rate_cell",
     "rates_report",
     "tolerate_any_text",
+    "usage_lines",
     "void_line",
 ]

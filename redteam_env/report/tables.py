@@ -5,6 +5,7 @@ judge stands below every table, with a warning where it is good for smoke runs o
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -166,6 +167,26 @@ def void_line(rates: Rates) -> Text:
     if len(reasons) > SHOWN_REASONS:
         line.append(f"\n  and {len(reasons) - SHOWN_REASONS} more reasons")
     return line
+
+
+def usage_lines(rows: Sequence[Mapping[str, Any]]) -> Text:
+    """Return what agents behind an API took, a line each.
+
+    Args:
+        rows: As :meth:`~redteam_env.evaluation.AgentPool.usage` returns them.
+    """
+    lines = []
+    for row in rows:
+        parts = [f"{row['requests']:,} requests, {row['failed']:,} failed"]
+        if row["cut"]:
+            parts.append(f"{row['cut']:,} cut at the token limit")
+        parts.append(f"{row['prompt_tokens']:,} + {row['completion_tokens']:,} tokens")
+        if row["unmetered"]:
+            parts.append(f"tokens of {row['unmetered']:,} answers unknown")
+        if row["cost"] is not None:
+            parts.append(f"cost {row['cost']:,.4f}")
+        lines.append(safe_text(f"{row['agent']} ({row['role']}): {', '.join(parts)}"))
+    return Text("\n").join(lines)
 
 
 def judge_line(judge: str, smoke_only: bool) -> Text:

@@ -9,7 +9,7 @@ from pettingzoo.utils.env import AECEnv, ParallelEnv  # type: ignore[import-unty
 
 from redteam_env.envs.session import Session
 from redteam_env.game import Dialogue, Episode, RedteamError, Verdict
-from redteam_env.protocols import Judge
+from redteam_env.protocols import Judge, Reply
 
 DECOY = "decoyfromaseatthatisnottomove"
 
@@ -102,7 +102,7 @@ class Driver:
         """Everything a seat got last, as text in which a marker can be looked for."""
         return json.dumps([self.observation(seat), self.info(seat)], default=repr)
 
-    def act(self, text: str) -> None:
+    def act(self, text: str | Reply) -> None:
         """Let the seat to move act; in the parallel face all others say something too."""
         seat = self.to_move
         if self.parallel:

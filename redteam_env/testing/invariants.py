@@ -14,7 +14,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from redteam_env.game import Dialogue, Episode, Thinking, Verdict
+from redteam_env.game import Dialogue, Episode, Thinking, Turn, Verdict
+from redteam_env.protocols import Reply
 from redteam_env.randomness import generator
 from redteam_env.testing.driver import DECOY, Driver
 from redteam_env.testing.texts import Probe, probes
@@ -245,9 +246,17 @@ def replay_through(driver: Driver, episode: Episode) -> None:
     driver.reset(options={"seed": episode.seed, "rewritten": episode.rewritten})
     for turn in episode.turns:
         need(driver.to_move == turn.seat, f"{driver.to_move} is to move, in the record {turn.seat}")
-        # a cut text is only marked as cut if it is over-long again
-        driver.act(turn.text + "x" if turn.truncated else turn.text)
+        driver.act(_action(turn, driver.session.game.max_action_chars))
     need(driver.episode == episode, "a replayed game gave another record")
+
+
+def _action(turn: Turn, limit: int) -> str | Reply:
+    """Return what gives a recorded turn again: a text, if a text can."""
+    if turn.error is None and not turn.truncated:
+        return turn.text
+    if turn.error is None and len(turn.text) == limit:
+        return turn.text + "x"  # it is marked as cut if it is over-long again
+    return Reply(text=turn.text, error=turn.error, truncated=turn.truncated)
 
 
 def faces_agree(make: Make, make_parallel: Make, seed: int) -> None:

@@ -41,8 +41,10 @@ def peft(policy, name: str) -> torch.Tensor:
 
 
 def folded(store, name: str) -> bool:
+    """Whether sampling computes with weights of its own."""
+    base = {tensor.data_ptr() for tensor in store.base.model.state_dict().values()}
     with store.sampling(name) as model:
-        return model is not store.base.model
+        return not {tensor.data_ptr() for tensor in model.state_dict().values()} <= base
 
 
 def adapt(policy, tmp_path, **options):
@@ -133,10 +135,16 @@ def test_adapters_that_are_large_for_their_layers_learn_folded_from_the_first_st
     assert all(tensor.grad is None for tensor in policy.parameters("defender"))
 
 
-def test_small_adapters_learn_as_peft_has_them(make_policy):
+def test_small_adapters_are_lent_to_a_plain_model_and_taken_back(make_policy):
     policy = make_policy(rank=1)
+    disturb(policy)
     with policy.store.learning("attacker") as model:
-        assert model is policy.store.base.model
+        own = [module for module in model.modules() if getattr(module, "adapter", None)]
+        assert len(own) == len(policy.parameters("attacker")) // 2
+        torch.testing.assert_close(
+            model(input_ids=IDS).logits, peft(policy, "attacker"), atol=1e-4, rtol=0
+        )
+    assert not any(getattr(module, "adapter", None) for module in model.modules())
 
 
 @pytest.mark.parametrize("option", ["use_rslora", "use_dora", "lora_bias"])

@@ -101,6 +101,44 @@ def test_a_device_that_is_not_there_is_an_error_that_lists_what_is_allowed(devic
         choose_device(device)
 
 
+@pytest.fixture
+def two_of_a_machine(monkeypatch):
+    """Pretend to be process 1 of 2 that were launched together; returns a setter of the GPUs."""
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
+
+    def gpus(count):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+
+    return gpus
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_each_process_of_a_machine_takes_a_gpu_of_its_own(two_of_a_machine, device):
+    two_of_a_machine(8)
+    assert choose_device(device) == torch.device("cuda:1")
+
+
+def test_processes_on_a_machine_without_gpus_share_its_cpu(two_of_a_machine):
+    two_of_a_machine(0)
+    assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "message"),
+    [
+        (1, "auto", "has 1 GPUs and more processes"),
+        (2, "cuda:0", "'cuda:0' is one GPU for several"),
+    ],
+)
+def test_two_processes_never_share_a_gpu(two_of_a_machine, gpus, device, message):
+    two_of_a_machine(gpus)
+    with pytest.raises(RedteamError, match=message):
+        choose_device(device)
+
+
 def test_the_fingerprint_tells_models_apart_and_knows_one_in_another_format(
     tiny_model, other_model
 ):

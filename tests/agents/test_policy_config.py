@@ -67,6 +67,36 @@ def test_an_unknown_number_format_is_an_error_that_lists_those_there_are(dtype):
         PolicyConfig(dtype=dtype)
 
 
+@pytest.mark.parametrize("arrangement", ["shared_full", "independent"])
+@pytest.mark.parametrize(
+    "engine", [{"backend": "vllm"}, {"backend": "served", "server_urls": "http://127.0.0.1:8000"}]
+)
+def test_whole_models_are_not_for_engines_beside_the_trainer(arrangement, engine):
+    with pytest.raises(RedteamError, match=rf"{arrangement} trains whole models.*--backend hf"):
+        PolicyConfig(arrangement=arrangement, **engine)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"backend": "vlm"}, r"'vlm'.*vllm"),
+        ({"backend": "served"}, r"names no server.*--server-urls"),
+        ({"backend": "served", "server_urls": " , "}, r"names no server.*--server-urls"),
+        ({"server_urls": "http://127.0.0.1:8000"}, r"backend is 'hf'.*--backend served"),
+        ({"backend": "vllm", "kv_cache_gb": 0}, r"kv_cache_gb is 0.*give"),
+        ({"backend": "vllm", "rank": 513}, r"rank is 513.*up to rank 512"),
+    ],
+)
+def test_settings_of_a_backend_that_do_not_fit_are_named(options, named):
+    with pytest.raises(RedteamError, match=named):
+        PolicyConfig(**options)
+
+
+def test_servers_are_listed_with_commas_and_count_once():
+    config = PolicyConfig(backend="served", server_urls="http://a:1, http://b:2,http://a:1,")
+    assert config.servers == ("http://a:1", "http://b:2")
+
+
 def test_it_cannot_be_changed_after_it_was_checked():
     with pytest.raises(dataclasses.FrozenInstanceError):
         PolicyConfig().rank = 0

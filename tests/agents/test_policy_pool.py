@@ -83,7 +83,7 @@ def test_runs_share_one_base_in_memory_and_keep_their_own_weights(run, make_run,
     together = pool()
     a = together.load(str(run[0]), "attacker")
     b = together.load(str(other), "attacker")
-    assert a.store is b.store
+    assert a.backend.store is b.backend.store
     for _ in range(2):  # switching between them changes neither
         assert said(a, requests) == said(run[1].agent("attacker"), requests)
         assert said(b, requests) == said(other_policy.agent("attacker"), requests)
@@ -186,7 +186,7 @@ def test_a_checkpoint_that_was_not_finished_is_passed_over(make_run):
     directory, _ = make_run(steps=(1,))
     (directory / "checkpoints" / ".step-000010.partial" / "policy").mkdir(parents=True)
     agent = pool().load(str(directory), "attacker")
-    assert agent.store.versions[agent.weights] == 1
+    assert agent.backend.store.versions[agent.weights] == 1
 
 
 def test_a_checkpoint_without_its_manifest_is_an_error(make_run):

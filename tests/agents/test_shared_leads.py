@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.lora import hf
+from agents.lora import hf, leads
 from agents.models import load_base
 from redteam_env.game import Generation
 
@@ -52,8 +52,8 @@ def test_a_shared_lead_changes_no_sampled_token(model, prompts, monkeypatch):
     draws = np.random.default_rng(0).random((len(prompts), 12))
     found = []
     for worth in (1, NEVER):
-        monkeypatch.setattr(hf, "_WORTH", worth)
-        assert hf._lead(model, prompts) == (40 if worth == 1 else 0)
+        monkeypatch.setattr(leads, "WORTH", worth)
+        assert leads.plan(model, prompts)[0] == (40 if worth == 1 else 0)
         options = {"stop_ids": range(60), "pad_id": 256, "temperature": 1.0}
         found.append(hf.sample(model, prompts, draws, **options))
     for one, other in zip(*found, strict=True):
@@ -69,7 +69,7 @@ def test_a_shared_lead_changes_no_logprob_and_no_gradient(model, prompts, monkey
     weight.requires_grad_()
     try:
         for worth in (1, NEVER):
-            monkeypatch.setattr(hf, "_WORTH", worth)
+            monkeypatch.setattr(leads, "WORTH", worth)
             scored = hf.completion_logprobs(model, rows, pad_id=256, with_entropy=True)
             (gradient,) = torch.autograd.grad(scored.logprobs.sum(), weight)
             found.append((scored.logprobs.detach(), scored.entropy, scored.mask, gradient))
@@ -96,16 +96,16 @@ def test_rows_that_end_are_held_or_dropped_without_a_change(model, prompts, monk
 )
 def test_the_lead_is_shared_by_all_and_leaves_each_a_token(lead, rests):
     rows = [lead + rest for rest in rests]
-    size = hf._lead(fake(), rows) if len(rows) > 1 else 0
+    size = leads.plan(fake(), rows)[0] if len(rows) > 1 else 0
     assert len({tuple(row[:size]) for row in rows}) == 1
     assert all(len(row) > size for row in rows)
 
 
 def test_a_lead_is_shared_where_it_pays_and_never_under_dropout_or_windows(prompts):
-    assert hf._lead(fake(), prompts) == 40
-    assert hf._lead(fake(sliding_window=None, layer_types=["full_attention"]), prompts) == 40
-    assert hf._lead(fake(), prompts[:1]) == 0
-    assert hf._lead(fake(), prompts[:2]) == 0, "40 tokens are not worth a pass"
-    assert hf._lead(fake(training=True), prompts) == 0
-    assert hf._lead(fake(sliding_window=64), prompts) == 0
-    assert hf._lead(fake(layer_types=["full_attention", "sliding_attention"]), prompts) == 0
+    assert leads.plan(fake(), prompts)[0] == 40
+    assert leads.plan(fake(sliding_window=None, layer_types=["full_attention"]), prompts)[0] == 40
+    assert leads.plan(fake(), prompts[:1])[0] == 0
+    assert leads.plan(fake(), prompts[:2])[0] == 0, "40 tokens are not worth a pass"
+    assert leads.plan(fake(training=True), prompts)[0] == 0
+    assert leads.plan(fake(sliding_window=64), prompts)[0] == 0
+    assert leads.plan(fake(layer_types=["full_attention", "sliding_attention"]), prompts)[0] == 0

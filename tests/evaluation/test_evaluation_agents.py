@@ -5,6 +5,7 @@ import pytest
 from redteam_env import registry
 from redteam_env.evaluation import AgentPool, check_spec, run_defaults
 from redteam_env.game import RedteamError
+from redteam_env.protocols import Usage
 
 
 @pytest.fixture
@@ -114,3 +115,58 @@ def test_a_damaged_configuration_is_named(tmp_path, content):
     (run / "config.json").write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(RedteamError, match=r"Cannot read .*config\.json"):
         run_defaults([str(run)])
+
+
+class Api:
+    """An agent behind an API: it says whether it is ready and what it took."""
+
+    def __init__(self, argument="", max_new_tokens=0):
+        self.argument, self.max_new_tokens = argument, max_new_tokens
+        self.asked, self.usage = 0, Usage(requests=3, cost=0.5)
+
+    def act(self, requests):
+        return []
+
+    def ready(self):
+        self.asked += 1
+        if self.argument == "down":
+            raise RedteamError("No server answers.")
+
+
+def test_an_agent_with_an_argument_is_made_once_a_role_and_asked_whether_it_is_ready(policy):
+    registry.register(
+        "agents", "api", lambda role, argument, max_new_tokens: Api(argument, max_new_tokens)
+    )
+    pool = AgentPool(max_new_tokens=9, temperature=0.5)
+    one, other = pool.agents([("api:m@x", "attacker"), ("api:m@x", "defender")])
+    assert pool.agent("api:m@x", "attacker") is one
+    assert one is not other
+    assert (one.argument, one.max_new_tokens, one.asked) == ("m@x", 9, 1)
+    rows = pool.usage()
+    assert [(x["agent"], x["role"]) for x in rows] == [
+        ("api:m@x", r) for r in ("attacker", "defender")
+    ]
+    assert (rows[0]["requests"], rows[0]["cost"]) == (3, 0.5)
+    assert policy == []
+
+
+def test_an_agent_that_is_not_ready_is_not_handed_out(policy):
+    registry.register("agents", "api", lambda role, argument="": Api(argument))
+    pool = AgentPool()
+    with pytest.raises(RedteamError, match="No server answers"):
+        pool.agent("api:down", "attacker")
+    assert pool.usage() == []
+
+
+def test_checking_an_argument_makes_nothing(policy):
+    registry.register("agents", "api", Api)
+    check_spec("api:anything at all")
+    assert run_defaults(["api:anything at all"]) == {}
+    with pytest.raises(RedteamError, match="Unknown agent 'apy:anything'"):
+        check_spec("apy:anything")
+
+
+def test_agents_without_usage_are_not_listed():
+    pool = AgentPool()
+    pool.agent("refuse", "defender")
+    assert pool.usage() == []

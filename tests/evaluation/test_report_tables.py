@@ -22,6 +22,7 @@ from redteam_env.report import (
     progress_bar,
     rate_cell,
     rates_report,
+    usage_lines,
 )
 from redteam_env.report.tables import TITLES
 
@@ -134,3 +135,26 @@ def test_progress_is_silent_where_stderr_is_no_terminal(capsys):
         report("attacker_0", 1, 2)
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
+
+
+def test_usage_says_what_was_asked_failed_cut_unknown_and_paid():
+    row = {
+        "agent": "endpoint:[red]m\x1b@http://h",
+        "role": "defender",
+        "requests": 1200,
+        "failed": 2,
+        "cut": 0,
+        "unmetered": 0,
+        "prompt_tokens": 34567,
+        "completion_tokens": 890,
+        "cost": None,
+    }
+    full = {**row, "role": "attacker", "cut": 3, "unmetered": 4, "cost": 0.01234}
+    plain, whole = usage_lines([row, full]).plain.splitlines()
+    assert plain == (
+        "endpoint:[red]m\\x1b@http://h (defender): 1,200 requests, 2 failed, 34,567 + 890 tokens"
+    )
+    assert whole.endswith(
+        "2 failed, 3 cut at the token limit, 34,567 + 890 tokens, tokens of 4 answers unknown, "
+        "cost 0.0123"
+    )

@@ -48,6 +48,19 @@ def test_any_form_of_the_servers_address_reaches_the_completions(template_file, 
     assert {x.judge for x in verdicts} == {"wildguard"}
 
 
+def test_a_judges_key_has_a_variable_of_its_own(template_file, monkeypatch):
+    monkeypatch.setenv("REDTEAM_ENV_JUDGE_API_KEY", "k3y")
+    monkeypatch.setenv("REDTEAM_ENV_AGENT_API_KEY", "another")
+    with RecordedJudgeServer(statuses=[200, 401]) as server:
+        judge = wildguard(server.url, template_file=template_file)
+        judge.judge(talks(1))
+        (refused,) = judge.judge(talks(1))
+        assert {x["authorization"] for _, x, _ in server.requests} == {"Bearer k3y"}
+    assert (
+        refused.error == "HTTP status 401: set the environment variable REDTEAM_ENV_JUDGE_API_KEY"
+    )
+
+
 def test_the_template_is_filled_with_both_sides(template_file):
     with RecordedJudgeServer() as server:
         wildguard(server.url, template_file=template_file).judge(talks(1))

@@ -38,11 +38,13 @@ class ApothecaryJudge:
     Attributes:
         name: ``apothecary``.
         smoke_only: False: its labels are exact.
+        exact: True: it runs here and always answers alike, so that verdicts can be checked.
         language: The world's language.
     """
 
     name = NAME
     smoke_only = False
+    exact = True
 
     def __init__(self, config: WorldConfig | None = None) -> None:
         self.language = Language(make_world(config))

@@ -1,6 +1,6 @@
 """Agents that know the language: an attacker with fixed tactics, and a defender without faults."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from redteam_env.game import RedteamError
 from redteam_env.protocols import Reply, TurnRequest
@@ -8,6 +8,29 @@ from redteam_env.randomness import generator
 from redteam_env.worlds.apothecary.grammar import PHRASINGS, REFUSALS, UNCLEAR, Language, answer
 from redteam_env.worlds.apothecary.lexicon import World
 from redteam_env.worlds.apothecary.tactics import SANDWICH, dress
+
+
+def rewrite(language: Language, request: TurnRequest, tactics: Collection[str]) -> str:
+    """Return a request's seed dressed in a combination of tactics.
+
+    The filler of a sandwich is drawn by the request's path.
+
+    Raises:
+        RedteamError: If the seed is missing or none of the language's world.
+    """
+    text = "" if request.seed is None else request.seed.text
+    found = language.decode(text)
+    if found is None or len(found.asked) != 1:
+        raise RedteamError(
+            f"The seed {text[:80]!r} is no request of the apothecary; play with its own seeds."
+        )
+    filler = None
+    if SANDWICH in tactics:
+        ordinary = [x for x in language.world.ordinary if x is not found.asked[0]]
+        filler = ordinary[generator(request.path).integers(len(ordinary))]
+    words = text.split()
+    phrasing = next(k for k, x in enumerate(PHRASINGS) if words[: len(x)] == list(x))
+    return language.render(found.asked[0], tactics, phrasing=phrasing, filler=filler)
 
 
 class ScriptedAttacker:
@@ -20,7 +43,6 @@ class ScriptedAttacker:
 
     def __init__(self, world: World, tactics: Iterable[str] = ()) -> None:
         self.tactics = frozenset(tactics)
-        self._world = world
         self._language = Language(world)
         dress(self.tactics)
 
@@ -30,23 +52,7 @@ class ScriptedAttacker:
         Raises:
             RedteamError: If a seed is missing or none of this world's.
         """
-        return [Reply(text=self._rewrite(request)) for request in requests]
-
-    def _rewrite(self, request: TurnRequest) -> str:
-        text = "" if request.seed is None else request.seed.text
-        found = self._language.decode(text)
-        if found is None or len(found.asked) != 1:
-            raise RedteamError(
-                f"The seed {text[:80]!r} is no request of the apothecary; play with its own seeds."
-            )
-        rng = generator(request.path)
-        filler = None
-        if SANDWICH in self.tactics:
-            ordinary = [x for x in self._world.ordinary if x is not found.asked[0]]
-            filler = ordinary[rng.integers(len(ordinary))]
-        words = text.split()
-        phrasing = next(k for k, x in enumerate(PHRASINGS) if words[: len(x)] == list(x))
-        return self._language.render(found.asked[0], self.tactics, phrasing=phrasing, filler=filler)
+        return [Reply(text=rewrite(self._language, x, self.tactics)) for x in requests]
 
 
 class OracleDefender:

@@ -138,7 +138,19 @@ def ask_quiz(world: World, agent: Agent, n: int, path: Path) -> list[tuple[Quest
         Each question with its answer.
     """
     asked = quiz(world, n, generator(path))
-    requests = [
+    replies = agent.act(quiz_requests(world, asked, path))
+    return [(x, reply.text) for x, reply in zip(asked, replies, strict=True)]
+
+
+def quiz_requests(world: World, asked: Sequence[Question], path: Path) -> list[TurnRequest]:
+    """Return questions as turns of the defender's seat.
+
+    Args:
+        world: Their world.
+        asked: The questions.
+        path: Addresses the sampling of the answers.
+    """
+    return [
         TurnRequest(
             seat=DEFENDER,
             role=role_of(DEFENDER),
@@ -147,7 +159,6 @@ def ask_quiz(world: World, agent: Agent, n: int, path: Path) -> list[tuple[Quest
         )
         for k, x in enumerate(asked)
     ]
-    return [(x, reply.text) for x, reply in zip(asked, agent.act(requests), strict=True)]
 
 
 def faithful(found: Decoded | None, seed: Seed) -> bool:

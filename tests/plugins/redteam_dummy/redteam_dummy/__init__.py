@@ -5,7 +5,17 @@ from dataclasses import dataclass
 
 from redteam_env import Dialogue, Reply, Seed, TurnRequest, Verdict
 from redteam_env.game import Game
-from redteam_env.protocols import AlgorithmState, DataCard, RoleBatch, TrainablePolicy
+from redteam_env.protocols import (
+    AlgorithmState,
+    DataCard,
+    League,
+    Match,
+    Result,
+    RoleBatch,
+    SeedSource,
+    TrainablePolicy,
+)
+from redteam_env.rollout import GameSetup, schedule
 from redteam_env.seeds import ListSource
 
 
@@ -100,6 +110,95 @@ class Algorithm:
     def load_state(self, state: AlgorithmState) -> None:
         """Go back to a count."""
         self._updates = int(state.values["updates"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnsConfig:
+    """Settings of the dummy opponents.
+
+    Attributes:
+        dummy_block: Steps in which one role learns before the other does.
+    """
+
+    dummy_block: int = 1
+
+
+class Turns:
+    """Lets the roles learn in turns, by blocks of steps."""
+
+    Config = TurnsConfig
+
+    def __init__(self, config: TurnsConfig, *, league: League, seed: int) -> None:
+        self._config = config
+        self._league = league
+        self._steps = 0
+
+    def matches(self, step: int, rewritten: Sequence[bool]) -> list[Match]:
+        """Match the current weights; one of them learns."""
+        learner = ("attacker", "defender")[step // self._config.dummy_block % 2]
+        return [
+            Match(players=dict(self._league.weights), learners=(learner if plays else "defender",))
+            for plays in rewritten
+        ]
+
+    def finish(self, step: int, results: Sequence[Result]) -> Mapping[str, float]:
+        """Count a step."""
+        self._steps += 1
+        return {"dummy/steps": self._steps}
+
+    def state(self) -> Mapping[str, int]:
+        """Return the count."""
+        return {"steps": self._steps}
+
+    def load_state(self, state: Mapping[str, int]) -> None:
+        """Go back to a count."""
+        self._steps = int(state["steps"])
+
+
+class Capitals:
+    """A suite of requests: every held-out seed in capitals."""
+
+    rewritten = True
+
+    def __init__(self, setups: Sequence[GameSetup]) -> None:
+        self.setups = setups
+
+    def attacker(self) -> ShoutingAgent:
+        """Return who writes them so."""
+        return ShoutingAgent()
+
+
+def suite(*, source: SeedSource, games: int, seed: int) -> Capitals:
+    """Requests in capitals."""
+    path = (seed, "dummy suite")
+    return Capitals(schedule(source, games, path=path, rewrite_fraction=1.0, split="heldout"))
+
+
+class Questions:
+    """A suite of questions: say anything but the question itself."""
+
+    def __init__(self, requests: Sequence[TurnRequest]) -> None:
+        self.requests = requests
+
+    def right(self, k: int, text: str) -> bool:
+        """Whether a text is another one than the k-th question."""
+        return text != self.requests[k].messages[-1]["content"]
+
+
+def questions(*, source: SeedSource, games: int, seed: int) -> Questions:
+    """Questions that are hard to answer wrongly."""
+    asked = [{"role": "system", "content": "Answer."}]
+    return Questions(
+        [
+            TurnRequest(
+                seat="defender_0",
+                role="defender",
+                messages=[*asked, {"role": "user", "content": f"question {k}"}],
+                path=(seed, "dummy questions", k),
+            )
+            for k in range(games)
+        ]
+    )
 
 
 def command(argv: Sequence[str]) -> int:

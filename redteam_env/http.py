@@ -1,14 +1,16 @@
-"""Asking a judge's server over HTTP: bounded, patient, and never fatal.
+"""Asking a server over HTTP, for judges and agents: bounded, patient, and never fatal.
 
 Every request ends in an answer or in a short reason that names neither the request's text nor any
 secret. What may pass by itself (time-outs, broken connections, 429, 5xx) is tried again with
 exponential backoff and jitter; every other refusal is final at once.
 """
 
+import functools
 import ipaddress
 import json
 import os
 import re
+import ssl
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -21,17 +23,15 @@ from typing import Any
 import httpx2
 import tenacity
 
+from redteam_env.background import stop_event
 from redteam_env.game import RedteamError
 from redteam_env.randomness import generator
 
-KEY_VARIABLE = "REDTEAM_ENV_JUDGE_API_KEY"
 MAX_RESPONSE_BYTES = 1 << 20
 MAX_WAIT_S = 30.0
 READY_TIMEOUT_S = 10.0
 
 _CURES = {
-    401: f"set the environment variable {KEY_VARIABLE}",
-    403: f"set the environment variable {KEY_VARIABLE}",
     404: "check the path of the url and the model's name",
     405: "check the path of the url",
 }
@@ -71,8 +71,8 @@ class Answer:
 class Endpoint:
     """One address that takes JSON by ``POST``, and how patiently it is asked.
 
-    The key for the ``Authorization`` header is read from ``REDTEAM_ENV_JUDGE_API_KEY`` at each
-    call and stored nowhere. A server on this machine is never asked through a proxy.
+    The key for the ``Authorization`` header is read from the environment at each call and stored
+    nowhere. A server on this machine is never asked through a proxy.
 
     Attributes:
         url: The address, ``http`` or ``https``.
@@ -82,6 +82,7 @@ class Endpoint:
         retries: Further attempts after a failure that may pass.
         backoff: Seconds before the first retry; doubled for each further one, at most 30. A
             server's ``Retry-After`` is honoured up to the same limit.
+        key_variable: The environment variable that holds the key; ``None`` sends none.
 
     Raises:
         RedteamError: If a value is out of range.
@@ -92,6 +93,7 @@ class Endpoint:
     timeout: float = 60.0
     retries: int = 4
     backoff: float = 0.5
+    key_variable: str | None = None
 
     def __post_init__(self) -> None:
         parse_url(self.url)
@@ -123,17 +125,60 @@ class Endpoint:
         """
         if not bodies:
             return []
-        stop = threading.Event()
-        pool = ThreadPoolExecutor(min(self.concurrency, len(bodies)))
+        contents = [json.dumps(body, allow_nan=False).encode("ascii") for body in bodies]
+        stop = stop_event()
+        pool = ThreadPoolExecutor(min(self.concurrency, len(contents)))
         with self._client() as client:
             try:
                 return list(
-                    pool.map(lambda k: self._ask(client, bodies[k], k, stop), range(len(bodies)))
+                    pool.map(lambda k: self._ask(client, contents[k], k, stop), range(len(bodies)))
                 )
-            finally:
-                # After Ctrl-C nothing new is sent, and nobody waits for what is under way.
+            except BaseException:
+                # after Ctrl-C nothing new is sent, and nobody waits for what is under way
                 stop.set()
+                raise
+            finally:
                 pool.shutdown(wait=False, cancel_futures=True)
+
+    def get(self) -> Answer:
+        """Fetch what the address answers to ``GET``; one attempt of at most 10 seconds.
+
+        Returns:
+            The answer.
+
+        Raises:
+            RedteamError: If the key in the environment cannot stand in a header.
+        """
+        with self._client(min(self.timeout, READY_TIMEOUT_S)) as client:
+            try:
+                return Answer(data=self._attempt(client, "GET", None, threading.Event()))
+            except _FailedError as error:
+                return Answer(error=str(error))
+
+    def tell(self, body: Mapping[str, Any]) -> tuple[int, str]:
+        """Send one body, once, and return what came back, a refusal and its reasons, too.
+
+        Args:
+            body: The JSON object to send.
+
+        Returns:
+            The HTTP status and the answer's text, whatever they are; status 0 and the reason if
+            nothing came back.
+
+        Raises:
+            RedteamError: If the key in the environment cannot stand in a header.
+        """
+        content = json.dumps(body, allow_nan=False).encode("ascii")
+        deadline = time.monotonic() + self.timeout
+        with self._client() as client:
+            try:
+                with client.stream("POST", self.url, content=content) as response:
+                    text = self._read(response, deadline).decode("utf-8", "replace")
+                    return response.status_code, text
+            except httpx2.HTTPError as error:
+                return 0, _transport_reason(error)
+            except _FailedError as error:
+                return 0, str(error)
 
     def ready(self) -> None:
         """Find out whether anything answers at the address; any HTTP answer counts.
@@ -155,21 +200,24 @@ class Endpoint:
 
     def _client(self, timeout: float | None = None) -> httpx2.Client:
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-        if key := os.environ.get(KEY_VARIABLE, "").strip():
+        if self.key_variable and (key := os.environ.get(self.key_variable, "").strip()):
             if not (key.isascii() and key.isprintable()):
-                raise RedteamError(f"{KEY_VARIABLE} holds characters that no key has; set it anew.")
+                raise RedteamError(
+                    f"{self.key_variable} holds characters that no key has; set it anew."
+                )
             headers["Authorization"] = f"Bearer {key}"
+        trust_env = not _is_loopback(parse_url(self.url).host)
         return httpx2.Client(
             headers=headers,
             timeout=timeout or self.timeout,
-            trust_env=not _is_loopback(parse_url(self.url).host),
+            trust_env=trust_env,
+            verify=_tls(trust_env),
             limits=httpx2.Limits(max_connections=self.concurrency),
         )
 
     def _ask(
-        self, client: httpx2.Client, body: Mapping[str, Any], index: int, stop: threading.Event
+        self, client: httpx2.Client, content: bytes, index: int, stop: threading.Event
     ) -> Answer:
-        content = json.dumps(body, allow_nan=False).encode("ascii")
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_PassingError),
             stop=tenacity.stop_after_attempt(self.retries + 1),
@@ -178,7 +226,7 @@ class Endpoint:
             reraise=True,
         )
         try:
-            return Answer(data=attempts(self._attempt, client, content, stop))
+            return Answer(data=attempts(self._attempt, client, "POST", content, stop))
         except _FailedError as error:
             tried = attempts.statistics.get("attempt_number", 1)
             return Answer(error=f"{error}{f' ({tried} attempts)' if tried > 1 else ''}")
@@ -192,20 +240,16 @@ class Endpoint:
         asked = error.retry_after if isinstance(error, _PassingError) else None
         return jittered if asked is None else min(MAX_WAIT_S, max(asked, jittered))
 
-    def _attempt(self, client: httpx2.Client, content: bytes, stop: threading.Event) -> Any:
+    def _attempt(
+        self, client: httpx2.Client, method: str, content: bytes | None, stop: threading.Event
+    ) -> Any:
         if stop.is_set():
             raise _FailedError("cancelled")
         deadline = time.monotonic() + self.timeout
         try:
-            with client.stream("POST", self.url, content=content) as response:
-                _check_status(response)
-                raw = bytearray()
-                for chunk in response.iter_bytes():
-                    raw += chunk
-                    if len(raw) > MAX_RESPONSE_BYTES:
-                        raise _FailedError(f"answer over {MAX_RESPONSE_BYTES} bytes")
-                    if time.monotonic() > deadline:
-                        raise _PassingError(f"no whole answer within {self.timeout:g} s")
+            with client.stream(method, self.url, content=content) as response:
+                self._check_status(response)
+                raw = self._read(response, deadline)
         except _PASSING as error:
             raise _PassingError(_transport_reason(error)) from error
         except httpx2.HTTPError as error:
@@ -215,6 +259,38 @@ class Endpoint:
         except (ValueError, RecursionError) as error:
             raise _FailedError("answer that is no JSON") from error
 
+    def _read(self, response: httpx2.Response, deadline: float) -> bytes:
+        raw = bytearray()
+        for chunk in response.iter_bytes():
+            raw += chunk
+            if len(raw) > MAX_RESPONSE_BYTES:
+                raise _FailedError(f"answer over {MAX_RESPONSE_BYTES} bytes")
+            if time.monotonic() > deadline:
+                raise _PassingError(f"no whole answer within {self.timeout:g} s")
+        return bytes(raw)
+
+    def _check_status(self, response: httpx2.Response) -> None:
+        code = response.status_code
+        if 200 <= code < 300:
+            return
+        reason = f"HTTP status {code}"
+        if code == 429 or code >= 500:
+            raise _PassingError(reason, _retry_after(response.headers.get("Retry-After", "")))
+        if 300 <= code < 400:
+            raise _FailedError(f"{reason}: the server redirects; give the final address")
+        cure = _CURES.get(code)
+        if code in {401, 403}:
+            cure = "the server wants a key"
+            if self.key_variable:
+                cure = f"set the environment variable {self.key_variable}"
+        raise _FailedError(f"{reason}: {cure}" if cure else reason)
+
+
+@functools.cache
+def _tls(trust_env: bool) -> ssl.SSLContext:
+    """Return the settings of encrypted connections; reading the certificates takes 0.07 s."""
+    return httpx2.create_ssl_context(trust_env=trust_env)
+
 
 def _transport_reason(error: httpx2.HTTPError) -> str:
     if isinstance(error, httpx2.ConnectError):
@@ -222,19 +298,6 @@ def _transport_reason(error: httpx2.HTTPError) -> str:
     if isinstance(error, httpx2.TimeoutException):
         return "timed out"
     return f"connection failed: {type(error).__name__}"
-
-
-def _check_status(response: httpx2.Response) -> None:
-    code = response.status_code
-    if 200 <= code < 300:
-        return
-    reason = f"HTTP status {code}"
-    if code == 429 or code >= 500:
-        raise _PassingError(reason, _retry_after(response.headers.get("Retry-After", "")))
-    if 300 <= code < 400:
-        raise _FailedError(f"{reason}: the server redirects; give the final address")
-    cure = _CURES.get(code)
-    raise _FailedError(f"{reason}: {cure}" if cure else reason)
 
 
 def _retry_after(value: str) -> float | None:
@@ -266,7 +329,7 @@ def parse_url(url: str) -> httpx2.URL:
     if not good:
         shown = re.sub(r"//[^/]*@", "//", str(url))
         raise RedteamError(
-            f"The judge's url is {shown!r}; give an http or https address such as "
+            f"The server's url is {shown!r}; give an http or https address such as "
             "http://127.0.0.1:8000."
         )
     return parsed

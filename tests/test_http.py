@@ -8,17 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support_servers import DROP, RecordedJudgeServer, wildguard_text
 
+from redteam_env import http
 from redteam_env.game import RedteamError
-from redteam_env.judges import http
+from redteam_env.http import Endpoint
 from redteam_env.judges.backends import ClassifyBackend, CompletionsBackend
-from redteam_env.judges.http import KEY_VARIABLE, Endpoint
 from redteam_env.judges.template import Exchange
 
 SECRET = "open sesame"
+KEY_VARIABLE = "REDTEAM_ENV_TEST_KEY"
 
 
 def completions(server: RecordedJudgeServer, **options) -> CompletionsBackend:
-    options = {"backoff": 0.001, "timeout": 20, **options}
+    options = {"backoff": 0.001, "timeout": 20, "key_variable": KEY_VARIABLE, **options}
     endpoint = Endpoint(url=f"{server.url}/v1/completions", **options)
     return CompletionsBackend(endpoint=endpoint, model="judge")
 
@@ -85,6 +86,7 @@ def test_a_refusal_is_final_at_once(status):
         (answer,) = completions(server, retries=5).complete([SECRET])
         assert len(server.requests) == 1
     assert f"HTTP status {status}" in answer.error
+    assert (KEY_VARIABLE in answer.error) == (status in {401, 403})
     assert SECRET not in answer.error
 
 
@@ -221,6 +223,16 @@ def test_the_key_is_sent_and_kept_nowhere(monkeypatch):
     assert b"k3y" not in pickle.dumps(backend)
 
 
+def test_without_a_variable_no_key_is_sent_whatever_the_environment_holds(monkeypatch):
+    monkeypatch.setenv(KEY_VARIABLE, "k3y")
+    with RecordedJudgeServer(statuses=[200, 401]) as server:
+        backend = completions(server, key_variable=None)
+        backend.complete(["x"])
+        (refused,) = backend.complete(["x"])
+        assert all("authorization" not in headers for _, headers, _ in server.requests)
+    assert refused.error == "HTTP status 401: the server wants a key"
+
+
 def test_a_key_that_cannot_be_a_header_is_named_without_its_value(monkeypatch):
     monkeypatch.setenv(KEY_VARIABLE, "k3y\nHost: evil")
     with RecordedJudgeServer() as server, pytest.raises(RedteamError) as error:
@@ -245,6 +257,13 @@ def test_ready_takes_any_answer_and_refuses_silence():
         endpoint.ready()
     with pytest.raises(RedteamError, match=r"No server answers at http://127\.0\.0\.1"):
         endpoint.ready()
+
+
+def test_get_returns_the_json_or_the_reason():
+    with RecordedJudgeServer() as server:
+        answer = Endpoint(url=f"{server.url}/v1/models").get()
+    assert answer.error == "HTTP status 404: check the path of the url and the model's name"
+    assert Endpoint(url=f"{server.url}/v1/models").get().error.startswith("cannot connect")
 
 
 def test_no_error_shows_the_password_in_a_url():

@@ -1,0 +1,301 @@
+"""Any chat model behind an OpenAI-compatible API as an agent: a frozen opponent, a target under test.
+
+It plays either seat through ``/v1/chat/completions``. An answer that is lacking (the server fails,
+its content filter cuts in, there is no text) is a reply with ``error``: the game is void, because
+such a failure is neither a refusal nor a success. What the model says is data and nothing else.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from math import isfinite
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from agents.chat_answer import read_chat_answer
+from redteam_env.game import RedteamError, unknown_name
+from redteam_env.http import Answer, Endpoint, parse_url
+from redteam_env.protocols import Reply, TurnRequest, Usage
+from redteam_env.randomness import integer_seed
+
+KEY_VARIABLE = "REDTEAM_ENV_AGENT_API_KEY"
+"""The environment variable that holds the key of an agent's server, unless another one is named."""
+
+FORMS = (
+    "endpoint:MODEL@URL (such as endpoint:Qwen/Qwen2.5-7B-Instruct@http://127.0.0.1:8000) or "
+    "endpoint:FILE.toml (with url, model and further settings)"
+)
+CHAT = "/chat/completions"
+MOST_LISTED = 10
+
+Prefill = Literal["ignore", "continue"]
+
+_INLINE = re.compile(r"(?P<model>.+)@(?P<url>https?://.+)", re.DOTALL)
+_OMITTED = ("max_tokens", "temperature", "seed")
+_QUESTION = TurnRequest(
+    seat="defender_0",
+    role="defender",
+    messages=(
+        {"role": "system", "content": "Answer in one short sentence."},
+        {"role": "user", "content": "What is the capital of France?"},
+    ),
+    path=("endpoint", "ready"),
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class EndpointAgent:
+    """A chat model behind an API.
+
+    Each request carries a seed that belongs to its path, so a server that honours seeds answers the
+    same game in the same way. A model that thinks aloud must have its thoughts taken out by the
+    server (vLLM: ``--reasoning-parser``); they are never read from ``reasoning_content``.
+
+    Attributes:
+        url: The server's base, with its ``/v1`` or whatever else comes before
+            ``/chat/completions``; a bare host stands for its ``/v1``.
+        model: The model's name there.
+        temperature: Sampling temperature; 0 is greedy.
+        max_tokens: Longest answer, in tokens.
+        prefill: What becomes of a text that the answer is to start with (``thinking="required"``
+            has one). ``ignore`` leaves it out: the instructions ask for the format, and the rules
+            read an answer with or without it. ``continue`` sends it as the beginning of the
+            assistant's message, for servers that go on from there as vLLM does
+            (``continue_final_message``).
+        merge_system: Put the instructions in front of the first message of the user, for models
+            without a system role.
+        omit: Fields left out of the request, of ``max_tokens``, ``temperature`` and ``seed``, for
+            APIs that refuse them.
+        extra: Further fields of the request, as the API names them.
+        prompt_price: What a million prompt tokens cost, in any currency.
+        completion_price: What a million completion tokens cost.
+        concurrency: Most requests under way at once.
+        timeout: Seconds that one attempt may take.
+        retries: Further attempts after a failure that may pass.
+        backoff: Seconds before the first retry, doubled for each further one.
+        key_variable: The environment variable that holds the key; it is read at each call and kept
+            nowhere.
+        usage: Requests, tokens and cost so far.
+
+    Raises:
+        RedteamError: If a value is of the wrong type or out of range.
+    """
+
+    url: str = field(repr=False)
+    model: str
+    temperature: float = 1.0
+    max_tokens: int = 256
+    prefill: Prefill = "ignore"
+    merge_system: bool = False
+    omit: Sequence[str] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    prompt_price: float | None = None
+    completion_price: float | None = None
+    concurrency: int = 16
+    timeout: float = 60.0
+    retries: int = 4
+    backoff: float = 0.5
+    key_variable: str = KEY_VARIABLE
+    usage: Usage = field(default=Usage(), init=False)
+    _endpoint: Endpoint = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._check()
+        self._endpoint = self._at(CHAT)
+        self.usage = Usage(cost=self._cost(0, 0))
+
+    def act(self, requests: Sequence[TurnRequest]) -> list[Reply]:
+        """Answer every request, in order; a failure is a reply with ``error``.
+
+        Raises:
+            RedteamError: If the key in the environment cannot stand in a header.
+        """
+        answers = self._endpoint.post([self._body(request) for request in requests])
+        return [self._reply(*pair) for pair in zip(requests, answers, strict=True)]
+
+    def ready(self) -> None:
+        """Find out whether the model answers, before games depend on it, with a harmless question.
+
+        Raises:
+            RedteamError: If nobody answers at the address, or not with a chat model's answer; the
+                text names the models that the server lists.
+        """
+        self._endpoint.ready()
+        (reply,) = self.act([_QUESTION])
+        if reply.error is None:
+            return
+        raise RedteamError(
+            f"The model {self.model!r} at {self._endpoint.shown} cannot be used: {reply.error} "
+            f"(asked a harmless test question).{self._hint(reply.error)}"
+        )
+
+    def _hint(self, reason: str) -> str:
+        if "status 400" in reason or "status 422" in reason:
+            return (
+                " The API may refuse a field or a system message: see omit, extra and merge_system "
+                "of an endpoint's file."
+            )
+        data = self._at("/models").get().data
+        rows = data.get("data") if isinstance(data, dict) else None
+        names = [x.get("id") for x in rows if isinstance(x, dict)] if isinstance(rows, list) else []
+        listed = [x for x in names if isinstance(x, str)]
+        if not listed or self.model in listed:
+            return ""
+        more = f" and {len(listed) - MOST_LISTED} more" if len(listed) > MOST_LISTED else ""
+        return f" The server lists {', '.join(map(repr, listed[:MOST_LISTED]))}{more}."
+
+    def _body(self, request: TurnRequest) -> dict[str, Any]:
+        messages = [dict(message) for message in request.messages]
+        if self.merge_system and len(messages) > 1 and messages[0]["role"] == "system":
+            rules = messages.pop(0)
+            messages[0]["content"] = f"{rules['content']}\n\n{messages[0]['content']}"
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": messages,
+            "max_tokens": self.max_tokens,
+            "temperature": self.temperature,
+            "seed": integer_seed(request.path) % 2**31,  # not every server reads 64 bits
+        }
+        if request.prefill and self.prefill == "continue":
+            messages.append({"role": "assistant", "content": request.prefill})
+            body |= {"continue_final_message": True, "add_generation_prompt": False}
+        return {k: v for k, v in body.items() if k not in self.omit} | dict(self.extra)
+
+    def _reply(self, request: TurnRequest, answer: Answer) -> Reply:
+        read = read_chat_answer(answer)
+        prompt, completion = read.tokens or (0, 0)
+        seen = self.usage
+        self.usage = Usage(
+            requests=seen.requests + 1,
+            failed=seen.failed + (read.error is not None),
+            cut=seen.cut + read.cut,
+            unmetered=seen.unmetered + (answer.error is None and read.tokens is None),
+            prompt_tokens=seen.prompt_tokens + prompt,
+            completion_tokens=seen.completion_tokens + completion,
+            cost=self._cost(seen.prompt_tokens + prompt, seen.completion_tokens + completion),
+        )
+        text = read.text.removeprefix(request.prefill)
+        return Reply(text=text, error=read.error, truncated=read.cut)
+
+    def _cost(self, prompt: int, completion: int) -> float | None:
+        if self.prompt_price is None or self.completion_price is None:
+            return None
+        return (prompt * self.prompt_price + completion * self.completion_price) / 1e6
+
+    def _at(self, tail: str) -> Endpoint:
+        parsed = parse_url(self.url)
+        path = parsed.path.rstrip("/") or "/v1"
+        base = path.removesuffix(CHAT)
+        return Endpoint(
+            url=str(parsed.copy_with(path=base + tail)),
+            concurrency=self.concurrency,
+            timeout=self.timeout,
+            retries=self.retries,
+            backoff=self.backoff,
+            key_variable=self.key_variable,
+        )
+
+    def _check(self) -> None:
+        for name in ("model", "key_variable"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value.strip():
+                raise RedteamError(f"An endpoint's {name} is {value!r}; give a name.")
+        for name in ("temperature", "prompt_price", "completion_price"):
+            value = getattr(self, name)
+            optional = value is None and name != "temperature"
+            if not optional and not (_is_number(value) and value >= 0):
+                raise RedteamError(f"An endpoint's {name} is {value!r}; give a number >= 0.")
+        if (self.prompt_price is None) != (self.completion_price is None):
+            raise RedteamError(
+                "An endpoint has one of prompt_price and completion_price; give both or neither."
+            )
+        if type(self.max_tokens) is not int or self.max_tokens < 1:
+            raise RedteamError(
+                f"An endpoint's max_tokens is {self.max_tokens!r}; give a whole number of at least 1."
+            )
+        if self.prefill not in get_args(Prefill):
+            raise unknown_name("prefill rule", self.prefill, get_args(Prefill))
+        if not isinstance(self.merge_system, bool):
+            raise RedteamError(
+                f"An endpoint's merge_system is {self.merge_system!r}; give true or false."
+            )
+        if not isinstance(self.omit, list | tuple) or any(x not in _OMITTED for x in self.omit):
+            raise RedteamError(
+                f"An endpoint's omit is {self.omit!r}; list some of {', '.join(_OMITTED)}."
+            )
+        if not _is_json(self.extra):
+            raise RedteamError(
+                f"An endpoint's extra is {self.extra!r}; give fields with values that JSON has."
+            )
+
+
+def endpoint(
+    role: str,  # noqa: ARG001 - every agent factory takes the role
+    argument: str = "",
+    *,
+    max_new_tokens: int | None = None,
+    temperature: float | None = None,
+) -> EndpointAgent:
+    """A chat model behind an API.
+
+    Args:
+        role: The role it is to play; it gets that role's instructions with every request.
+        argument: ``MODEL@URL``, or a TOML file with the settings of :class:`EndpointAgent`.
+        max_new_tokens: Longest answer, in tokens, unless the file says otherwise.
+        temperature: Sampling temperature, unless the file says otherwise.
+
+    Returns:
+        The agent.
+
+    Raises:
+        RedteamError: If the argument is neither, the address holds a password or a query (it would
+            be printed in reports), or a setting is wrong.
+    """
+    asked = {"max_tokens": max_new_tokens, "temperature": temperature}
+    settings: dict[str, Any] = {name: x for name, x in asked.items() if x is not None}
+    if match := _INLINE.fullmatch(argument):
+        url = parse_url(match["url"])
+        if url.userinfo or url.query:
+            raise RedteamError(
+                "An endpoint's address is printed in reports, so it holds no password and no query. "
+                f"Put a key into the environment variable {KEY_VARIABLE}, a query into a file's url: "
+                "endpoint:FILE.toml."
+            )
+        settings |= {"model": match["model"], "url": match["url"]}
+    else:
+        settings |= _read_file(argument)
+    return EndpointAgent(**settings)
+
+
+def _read_file(argument: str) -> dict[str, Any]:
+    if not argument:
+        raise RedteamError(f"The agent 'endpoint' needs an address: {FORMS}.")
+    path = Path(argument).expanduser()
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # a broken TOML or UTF-8 text is a ValueError
+        raise RedteamError(
+            f"{argument!r} names no endpoint: {type(error).__name__}: {error}. Give {FORMS}."
+        ) from error
+    known = [x.name for x in fields(EndpointAgent) if x.init]
+    for name in settings:
+        if name not in known:
+            raise unknown_name(f"setting in {argument!r}", name, known)
+    for name in ("url", "model"):
+        if name not in settings:
+            raise RedteamError(f"The endpoint in {argument!r} has no {name}; add one.")
+    return settings
+
+
+def _is_json(value: object) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return isinstance(value, dict)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

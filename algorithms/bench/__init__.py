@@ -1,0 +1,1 @@
+"""The benchmark: every algorithm in every arrangement on equal budgets, ranked with intervals."""

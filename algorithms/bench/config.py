@@ -1,0 +1,352 @@
+"""What a benchmark compares and how: its options, its cells, its manifest."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from algorithms.config import (
+    GameConfig,
+    RunConfig,
+    TrainConfig,
+    check_group,
+    learner_settings,
+    sampler_settings,
+)
+from algorithms.experiments.runner import STACK
+from algorithms.quickstart import SETTINGS
+from algorithms.rundir import versions
+from redteam_env import registry
+from redteam_env.evaluation import check_spec
+from redteam_env.game import RedteamError, unknown_name
+from redteam_env.packages import sha256_of
+from redteam_env.policies import BASE, Arrangement, PolicyConfig
+from redteam_env.seeds.resolve import resolve_seeds
+from redteam_env.suites import resolve_suite
+from redteam_env.worlds import MODELS
+from redteam_env.worlds.embedded import embedded_model
+
+WORLD = "apothecary"
+SCHEMA = 1
+BARE = "self_play"
+"""The opponents of an algorithm that is named without any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """An algorithm in an arrangement.
+
+    Attributes:
+        label: As the user named it: ``ALGORITHM`` or ``ALGORITHM+OPPONENTS``.
+        arrangement: Which weights play which role.
+        reason: Why it cannot be run; ``None`` if it can.
+    """
+
+    label: str
+    arrangement: str
+    reason: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What its files are called."""
+        return f"{self.label}.{self.arrangement}"
+
+    @property
+    def algorithm(self) -> str:
+        """The algorithm's name."""
+        return self.label.partition("+")[0]
+
+    @property
+    def opponents(self) -> str:
+        """The name of its opponents."""
+        return self.label.partition("+")[2] or BARE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchConfig:
+    """Options of ``bench``; all of them but the last four decide the results.
+
+    Attributes:
+        algorithms: Algorithms with a comma between them, each ALGORITHM or ALGORITHM+OPPONENTS;
+            plug-ins by name.
+        arrangements: Arrangements with a comma between them.
+        seeds: Training seeds of every cell, 0 and up.
+        budget: Games of every run.
+        games: Games a step.
+        group_size: Games that share a seed, in every run, so that all are trained on the same games;
+            1 for algorithms that play by themselves, such as sb3_ppo.
+        model: Base model: apothecary, a model directory, a known name or a hub id.
+        source: Seed source, as --seeds of train.
+        judge: Judge.
+        prompts: Instruction texts, as for train; by default those of the world for its model.
+        settings: Training options of every run, NAME=VALUE with a comma between them, over those of
+            quickstart in the controlled world.
+        suites: Evaluation suites with a comma between them.
+        suite_games: Games or questions of each suite.
+        panel_attackers: Attackers that every defender meets, with a comma between them: base, agents,
+            run directories.
+        panel_defenders: Defenders that every attacker meets.
+        panel_games: Games of each such pair.
+        cross_games: Games of each pair of attacker and defender of one training seed, for ratings.
+        response_budget: Games of a fresh attacker's training against each trained defender, for the
+            best-response gap; 0 for none.
+        measure_seed: Addresses suites, panels and all sampling of the measuring.
+        workers: Processes side by side, one thread each.
+        out: The benchmark's directory.
+        to: Where leaderboard, games and plots go; by default the folder report in it.
+        json: Print the leaderboard as JSON.
+    """
+
+    algorithms: str = "reinforce_pp,grpo,rae,ppo,reinforce_pp+psro,sb3_ppo"
+    arrangements: str = "shared,bipolicy"
+    seeds: int = 5
+    budget: int = 5120
+    games: int = 64
+    group_size: int = 4
+    model: str = WORLD
+    source: str = WORLD
+    judge: str = WORLD
+    prompts: str | None = None
+    settings: str = ""
+    suites: str = (
+        "apothecary_raw,apothecary_shown,apothecary_k1,apothecary_k2,apothecary_k3,apothecary_quiz"
+    )
+    suite_games: int = 256
+    panel_attackers: str = BASE
+    panel_defenders: str = BASE
+    panel_games: int = 256
+    cross_games: int = 64
+    response_budget: int = 1280
+    measure_seed: int = 0
+    workers: int = 2
+    out: str = "runs/bench"
+    to: str | None = None
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "budget", "games", "group_size", "workers"):
+            if getattr(self, name) < 1:
+                raise RedteamError(f"{name} is {getattr(self, name)}; give at least 1.")
+        if self.response_budget < 0:
+            raise RedteamError(f"response_budget is {self.response_budget}; give 0 or more.")
+        for name in ("suite_games", "panel_games", "cross_games"):
+            value = getattr(self, name)
+            if value < 4 or value % 4:
+                raise RedteamError(f"{name} is {value}; give a multiple of 4, at least 4.")
+        for name in ("budget", "response_budget"):
+            value = getattr(self, name)
+            if 0 < value < self.games:
+                raise RedteamError(
+                    f"{name} is {value}, less than one step of {self.games} games; give at least "
+                    f"{self.games}, or fewer --games."
+                )
+            if value % self.games:
+                raise RedteamError(
+                    f"{name} is {value}, no whole number of steps of {self.games} games; give "
+                    f"{value // self.games * self.games}, for example."
+                )
+        if not listed(self.suites):
+            raise RedteamError("suites is empty; name at least one evaluation suite.")
+        for name in ("panel_attackers", "panel_defenders"):
+            if not listed(getattr(self, name)):
+                raise RedteamError(f"{name} is empty; name at least one, such as {BASE}.")
+
+    @property
+    def steps(self) -> int:
+        """Training steps of every run."""
+        return self.budget // self.games
+
+    def options(self, cell: Cell, seed: int, out: Path) -> TrainConfig:
+        """Return the configuration of one run.
+
+        Args:
+            cell: Algorithm and arrangement.
+            seed: The training seed.
+            out: The run directory.
+
+        Raises:
+            RedteamError: If an option is wrong, or one of ``settings`` is known to no component.
+        """
+        own = {"algorithm": cell.algorithm, "arrangement": cell.arrangement, "seed": seed}
+        if cell.opponents != BARE:
+            own["opponents"] = cell.opponents
+        return self._options(own, self.budget, out)
+
+    def response(self, run: Path, seed: int, out: Path) -> TrainConfig:
+        """Return the configuration of a fresh attacker against the defender of a run.
+
+        Args:
+            run: The run directory whose defender stays as it is.
+            seed: The training seed.
+            out: The fresh attacker's run directory.
+        """
+        own = {"arrangement": "attacker_only", "opponent": str(run), "seed": seed}
+        return self._options({**own, "algorithm": "reinforce_pp"}, self.response_budget, out)
+
+    def _options(self, own: Mapping[str, Any], budget: int, out: Path) -> TrainConfig:
+        known = _options_of(str(own["algorithm"]), str(own.get("opponents", BARE)))
+        defaults = SETTINGS if self.model in MODELS else {}
+        values = {x: v for x, v in {**defaults, **self._settings()}.items() if x in known}
+        steps = budget // self.games
+        return TrainConfig.from_flat(
+            {
+                **values,
+                "model": self.model,
+                "seeds": self.source,
+                "judge": self.judge,
+                "prompts": self.prompts or (WORLD if self.model in MODELS else None),
+                "games": self.games,
+                "group_size": self._group_size(str(own["algorithm"])),
+                "steps": steps,
+                "checkpoint_every": min(steps, int(values.get("checkpoint_every", 20))),
+                **own,
+                "out": str(out),
+                "resume": True,
+                "json": True,
+            }
+        )
+
+    def _group_size(self, algorithm: str) -> int:
+        """Return how many games share a seed: one for an algorithm with a loop of its own."""
+        own_loop = callable(getattr(registry.load("algorithms", algorithm), "train", None))
+        return 1 if own_loop else self.group_size
+
+    def _settings(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for part in listed(self.settings):
+            name, equals, text = part.partition("=")
+            if not equals or not name:
+                raise RedteamError(f"settings has {part!r}; write NAME=VALUE, such as lr=5e-4.")
+            try:
+                found[name] = json.loads(text)
+            except ValueError:
+                found[name] = text
+        known = set()
+        for label in listed(self.algorithms):
+            algorithm, _, opponents = label.partition("+")
+            known |= _options_of(algorithm, opponents or BARE)
+        for name in found:
+            if name not in known:
+                raise unknown_name("training option in settings", name, known)
+        return found
+
+
+def _options_of(algorithm: str, opponents: str) -> set[str]:
+    """Return the names of the training options of an algorithm with its opponents."""
+    settings = (learner_settings(algorithm), sampler_settings(opponents))
+    kinds = (RunConfig, GameConfig, PolicyConfig, *settings)
+    return {field.name for kind in kinds for field in dataclasses.fields(kind)}
+
+
+def listed(text: str) -> list[str]:
+    """Return the parts of a list with commas, each once."""
+    return list(dict.fromkeys(x.strip() for x in text.split(",") if x.strip()))
+
+
+def cells(config: BenchConfig) -> list[Cell]:
+    """Return every algorithm in every arrangement, with the reason where it cannot be run.
+
+    Args:
+        config: The options.
+
+    Raises:
+        RedteamError: If a name is unknown, or nothing can be run.
+    """
+    arrangements = listed(config.arrangements)
+    for arrangement in arrangements:
+        if arrangement not in get_args(Arrangement):
+            raise unknown_name("arrangement", arrangement, get_args(Arrangement))
+    found = []
+    for label in listed(config.algorithms):
+        algorithm, plus, opponents = label.partition("+")
+        factory = registry.load("algorithms", algorithm)
+        check_group(algorithm, factory, config.group_size)
+        if plus and opponents not in registry.names("opponents"):
+            raise unknown_name("opponent sampler", opponents, registry.names("opponents"))
+        for arrangement in arrangements:
+            cell = Cell(label=label, arrangement=arrangement)
+            found.append(dataclasses.replace(cell, reason=_reason(config, cell, factory)))
+    if not found:
+        raise RedteamError("algorithms or arrangements is empty; name at least one of each.")
+    if all(cell.reason for cell in found):
+        raise RedteamError(f"No cell can be run: {found[0].name}: {found[0].reason}")
+    return found
+
+
+def _reason(config: BenchConfig, cell: Cell, factory: Any) -> str | None:
+    able = getattr(factory, "arrangements", None)
+    if able is not None and cell.arrangement not in able:
+        return f"{cell.algorithm} trains {', '.join(able)} only"
+    try:
+        config.options(cell, 0, Path("unused"))
+    except RedteamError as error:
+        return str(error)
+    return None
+
+
+def check_parts(config: BenchConfig) -> None:
+    """Refuse unknown suites and agents before anything is trained.
+
+    Raises:
+        RedteamError: If one is unknown or cannot be made.
+    """
+    source = resolve_seeds(config.source)
+    for name in listed(config.suites):
+        resolve_suite(name, source=source, games=4, seed=config.measure_seed)
+    for spec in (*listed(config.panel_attackers), *listed(config.panel_defenders)):
+        check_spec(spec)
+
+
+def manifest_of(config: BenchConfig) -> dict[str, Any]:
+    """Return everything that decides a benchmark's results, with a digest of it.
+
+    Options, the weights of base model and panel by their hashes, versions.
+
+    Raises:
+        RedteamError: If the model or a panel's directory cannot be read.
+    """
+    options = dataclasses.asdict(config)
+    for name in ("workers", "out", "to", "json"):
+        del options[name]
+    specs = (config.model, *listed(config.panel_attackers), *listed(config.panel_defenders))
+    body = {
+        "schema": SCHEMA,
+        "options": options,
+        "cells": [dataclasses.asdict(cell) for cell in cells(config)],
+        "weights": {spec: found for spec in specs if (found := _hash(spec)) is not None},
+        "versions": versions((*STACK, "stable-baselines3")),
+    }
+    return {**body, "digest": digest_of(body)}
+
+
+def digest_of(manifest: Mapping[str, Any]) -> str:
+    """Return a digest of a manifest, the digest in it left out."""
+    body = {name: value for name, value in manifest.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def check_digest(manifest: Any, file: Path) -> None:
+    """Refuse a manifest that was edited by hand.
+
+    Raises:
+        RedteamError: If it does not carry its own digest.
+    """
+    if not isinstance(manifest, dict) or manifest.get("digest") != digest_of(manifest):
+        raise RedteamError(
+            f"{str(file)!r} was edited by hand, or damaged: its digest is not that of its content. "
+            "Restore it, or start in another --out; its results cannot be told apart from others."
+        )
+
+
+def _hash(spec: str) -> str | None:
+    """Return a hash of the files that a specification names; ``None`` if it names none here."""
+    root = embedded_model(spec) if spec in MODELS else Path(spec).expanduser()
+    if not root.is_dir():
+        return None
+    digest = hashlib.sha256()
+    for file in sorted(root.rglob("*.safetensors")):
+        digest.update(f"{file.relative_to(root)} {sha256_of(file)}\n".encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,77 @@
+import pytest
+
+from redteam_env import RedteamError, Reply, register
+from redteam_env.evaluation import OUTCOMES, measure
+from redteam_env.game import ATTACKER, DEFENDER
+from redteam_env.rollout import play
+from redteam_env.seeds.resolve import resolve_seeds
+from redteam_env.suites import QuestionSuite, RequestSuite, resolve_suite
+from redteam_env.worlds.apothecary import ApothecaryJudge, make_world, seeds
+from redteam_env.worlds.apothecary.scripted import OracleDefender
+
+REQUESTS = ("apothecary_raw", "apothecary_shown", "apothecary_k1", "apothecary_k2", "apothecary_k3")
+
+
+def suite(name, source=None, games=16, seed=0):
+    return resolve_suite(name, source=source or seeds(), games=games, seed=seed)
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_a_defender_without_fault_is_robust_and_helpful_on_every_suite(name):
+    found = suite(name)
+    assert isinstance(found, RequestSuite)
+    assert found.rewritten is (name != "apothecary_raw")
+    agents = {ATTACKER: found.attacker(), DEFENDER: OracleDefender(make_world())}
+    episodes = play(found.setups, agents, ApothecaryJudge())
+    assert {x.seed.split for x in episodes} == {"heldout"}
+    rates = measure(episodes)
+    assert rates.attack_success.n == rates.over_refusal_rewritten.n == 8
+    assert rates.attack_success.k == rates.over_refusal_rewritten.k == 0
+    assert set(OUTCOMES) >= {"attack_success", "over_refusal_rewritten"}
+
+
+def test_the_quiz_marks_its_own_answers_right_and_no_others():
+    found = suite("apothecary_quiz")
+    assert isinstance(found, QuestionSuite)
+    assert len(found.requests) == 16
+    for k, question in enumerate(found.questions):
+        assert found.requests[k].messages[-1]["content"] == question.text
+        assert found.right(k, question.answer)
+        assert not found.right(k, f"{question.answer} indeed")
+
+
+@pytest.mark.parametrize("name", ["raw", "apothecary_k2", "apothecary_quiz"])
+def test_a_suite_is_the_same_for_the_same_seed_only(name):
+    def asked(seed):
+        found = suite(name, seed=seed)
+        if isinstance(found, QuestionSuite):
+            return [x.messages[-1]["content"] for x in found.requests]
+        return [(x.seed.text, x.path) for x in found.setups]
+
+    assert asked(1) == asked(1)
+    assert asked(1) != asked(2)
+
+
+def test_raw_asks_held_out_seeds_of_any_source_as_they_stand():
+    found = suite("raw", source=resolve_seeds("builtin"))
+    assert not found.rewritten
+    assert {x.rewritten for x in found.setups} == {False}
+    assert sum(x.seed.harmful for x in found.setups) == 8
+    with pytest.raises(RedteamError, match="no attacker is needed"):
+        found.attacker()
+
+
+def test_raw_needs_held_out_seeds_of_both_labels(tmp_path):
+    file = tmp_path / "seeds.jsonl"
+    file.write_text('{"text": "one", "harmful": true, "split": "heldout"}\n')
+    with pytest.raises(RedteamError, match="both labels"):
+        suite("raw", source=resolve_seeds(str(file)))
+
+
+def test_what_is_no_suite_is_refused(monkeypatch):
+    monkeypatch.setattr("redteam_env.registry._local", {})
+    register("suites", "odd", lambda source, games, seed: Reply(text="no suite"))
+    with pytest.raises(RedteamError, match=r"'odd' is Reply.*redteam_env\.suites"):
+        suite("odd")
+    with pytest.raises(RedteamError, match="apothecary_quiz"):
+        suite("apothecary_quizz")
