@@ -266,7 +266,8 @@ def _settings(kind: str, name: str) -> Any:
     settings = getattr(load(kind, name), "Config", None)
     if not dataclasses.is_dataclass(settings):
         raise RedteamError(
-            f"The {singular(kind)} {name!r} has no dataclass Config; see redteam_env.protocols."
+            f"The {singular(kind)} {name!r} has no dataclass Config; see redteam_env."
+            f"{'leagues' if kind == 'opponents' else 'protocols'}."
         )
     return settings
 

@@ -19,18 +19,8 @@ from algorithms.config import SELF_PLAY, TrainConfig
 from algorithms.replay import UcbReplay, payoff
 from algorithms.versions import Versions
 from redteam_env.game import Episode, Game, RedteamError, role_of
-from redteam_env.protocols import (
-    Agent,
-    Judge,
-    LeaguePolicy,
-    Match,
-    OpponentSampler,
-    Reply,
-    Result,
-    SeedSource,
-    TrainablePolicy,
-    TurnRequest,
-)
+from redteam_env.leagues import LeaguePolicy, Match, OpponentSampler, Result
+from redteam_env.protocols import Agent, Judge, Reply, SeedSource, TrainablePolicy, TurnRequest
 from redteam_env.randomness import Path as RandomPath
 from redteam_env.registry import load
 from redteam_env.resolve import require
@@ -43,7 +33,7 @@ METHODS = ("matches", "finish", "state", "load_state")
 
 
 class RunLeague:
-    """A run's league; what a sampler may ask of it is :class:`redteam_env.protocols.League`.
+    """A run's league; what a sampler may ask of it is :class:`redteam_env.leagues.League`.
 
     Args:
         config: The run.
@@ -329,7 +319,7 @@ def _league_policy(policy: TrainablePolicy, what: str) -> LeaguePolicy:
     if not isinstance(policy, LeaguePolicy):
         raise RedteamError(
             f"{what} needs a policy that can save and read its weights (LeaguePolicy in "
-            f"redteam_env.protocols); {type(policy).__name__} cannot."
+            f"redteam_env.leagues); {type(policy).__name__} cannot."
         )
     return policy
 

@@ -7,6 +7,7 @@ of random numbers. Two paths that differ anywhere give independent streams (NumP
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -14,6 +15,7 @@ PathPart = int | str
 Path = tuple[PathPart, ...]
 
 
+@lru_cache(maxsize=4096, typed=True)
 def _words(part: PathPart) -> tuple[int, ...]:
     if isinstance(part, bool) or not isinstance(part, int | str):
         raise TypeError(f"A path consists of integers and strings, not {part!r}.")
@@ -37,7 +39,8 @@ def generator(path: Sequence[PathPart]) -> np.random.Generator:
     """
     if not path:
         raise ValueError("A path needs at least one part: an empty one would not be seeded.")
-    words = [word for part in path for word in _words(part)]
+    # as an array, numpy need not look at each number to see whether it fits into 32 bits
+    words = np.array([word for part in path for word in _words(part)], dtype=np.uint32)
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
 
 

@@ -18,7 +18,7 @@ FLOORS = (
     ("game",),
     ("randomness",),
     ("protocols",),
-    ("registry", "display", "packages", "policies", "manifest", "background", "http"),
+    ("registry", "display", "packages", "policies", "manifest", "leagues", "background", "http"),
     ("resolve",),
     ("rollout", "seeds", "judges", "worlds", "embedders", "suites"),
     ("envs", "redteam_v0"),

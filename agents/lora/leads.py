@@ -16,8 +16,8 @@ from transformers.cache_utils import Cache, DynamicLayer
 WORTH = 256
 """Fewest tokens that computing something once must save to be worth a pass of its own."""
 
-_MANY = 8
-"""Fewest rows whose keys take longer to copy than finding their place in a larger tensor does."""
+_SMALL = 2**16
+"""Fewer numbers than this are copied in less time than finding places in a larger tensor takes."""
 
 Prompt = Sequence[int]
 
@@ -122,7 +122,7 @@ def begin(
     size, distinct = plan(model, prompts, known)
     if lead is None or not lead.ids:
         lead = compute_lead(model, prompts[0][:size])
-    layer = partial(Roomy, room) if room and len(prompts) >= _MANY else DynamicLayer
+    layer = partial(Roomy, room) if room else DynamicLayer
     cache = Cache(layer_class_to_replicate=layer)
     for k, held in enumerate(lead.cache.layers):
         shape = (len(distinct or prompts), -1, -1, -1)
@@ -220,17 +220,18 @@ class Roomy(DynamicLayer):  # type: ignore[misc]  # untyped base
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Add tokens; return the keys and values of all so far."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
         start = self.get_seq_length()
+        if not (start and self._held) and start * key_states[..., 0, :].numel() <= _SMALL:
+            found: tuple[torch.Tensor, torch.Tensor] = super().update(key_states, value_states)
+            return found
         end = start + key_states.shape[-2]
         if not self._held or self._held[0].shape[-2] < end:
-            before = (self.keys, self.values) if start else ()
+            before = (self.keys, self.values)
             self._held = tuple(
                 new.new_empty((*new.shape[:-2], end + self._room, new.shape[-1]))
                 for new in (key_states, value_states)
             )
-            for held, old in zip(self._held, before, strict=False):
+            for held, old in zip(self._held, before, strict=True):
                 held[..., :start, :] = old
         for held, new in zip(self._held, (key_states, value_states), strict=True):
             held[..., start:end, :] = new

@@ -43,6 +43,9 @@ class SavedWeights(ABC):
     names: tuple[str, ...]
     store: Store
 
+    def __init__(self) -> None:
+        self._spare = Spare()
+
     @abstractmethod
     def agent(self, role: str) -> ModelAgent:
         """Return the agent that plays a role with the current weights."""
@@ -102,7 +105,12 @@ class SavedWeights(ABC):
         self.store.spare(SPARE, like=self.names[0])
         agent = dataclasses.replace(self.agent(role), weights=SPARE)
         return PastAgent(
-            agent=agent, store=self.store, directory=directory, weights=weights, version=version
+            agent=agent,
+            store=self.store,
+            directory=directory,
+            spare=self._spare,
+            weights=weights,
+            version=version,
         )
 
     def start_from(self, directory: Path) -> None:
@@ -172,6 +180,17 @@ class SavedWeights(ABC):
             )
 
 
+@dataclasses.dataclass(slots=True)
+class Spare:
+    """What a policy's spare place holds.
+
+    Attributes:
+        holds: The directory that was read into it last; saved weights never change.
+    """
+
+    holds: Path | None = None
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PastAgent:
     """Plays with saved weights, which are read into a spare place when it is to move.
@@ -180,6 +199,7 @@ class PastAgent:
         agent: Plays with whatever is in that place.
         store: Where the place is.
         directory: The saved weights.
+        spare: What is in that place.
         weights: Their name, for the records of games.
         version: Their version, for the same.
     """
@@ -187,14 +207,18 @@ class PastAgent:
     agent: ModelAgent
     store: Store
     directory: Path
+    spare: "Spare"
     weights: str
     version: int
 
     def act(self, requests: Sequence[TurnRequest]) -> list[Reply]:
         """Answer every request, in order."""
-        self.store.restore(SPARE, self.directory)
-        self.store.versions[SPARE] += 1
-        self.agent.backend.publish(SPARE)
+        if self.spare.holds != self.directory:
+            self.spare.holds = None  # should reading fail half-way
+            self.store.restore(SPARE, self.directory)
+            self.store.versions[SPARE] += 1
+            self.agent.backend.publish(SPARE)
+            self.spare.holds = self.directory
         return [self._named(reply) for reply in self.agent.act(requests)]
 
     def _named(self, reply: Reply) -> Reply:

@@ -36,6 +36,7 @@ class LoraPolicy(SavedWeights):
     """
 
     def __init__(self, config: PolicyConfig, base: LoadedModel, *, seed: int) -> None:
+        super().__init__()
         self.config = config
         self.codec = make_codec(base, config)
         self.names = tuple(dict.fromkeys(x for x in config.weights.values() if x != BASE))

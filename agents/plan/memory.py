@@ -188,6 +188,7 @@ def predict(shape: Shape, policy: PolicyConfig, batch: Batch, *, device: Device)
         rank=policy.rank,
         size=size,
         checkpointing=policy.gradient_checkpointing,
+        shared_keys=device == "cpu" and not policy.full,
     )
     whole = parameters.model * size
     trained = parameters.total * (size if policy.full else 4)

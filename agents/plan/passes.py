@@ -15,7 +15,8 @@ FOLD_LIMIT = 2**24
 FOLD_RATIO = 4
 """Most parameters of adapted layers that training folds into, for each one of the adapter."""
 _FLOAT = 4
-_LOGIT_COPIES = 4  # logits, log-probabilities, and for the entropy probabilities and the product
+_PART = 2**21  # most logits that are worked on at a time (agents.lora.hf)
+_PART_COPIES = 2  # their exponentials, and these times the logits for the entropy
 _GROUPS = {"k_proj": "q_proj", "v_proj": "q_proj", "up_proj": "gate_proj"}  # read the same tensor
 _SAMPLING_COPIES = 24  # bytes: float32 log-probabilities and their input, two float64 cumulations
 
@@ -30,6 +31,8 @@ class Passes:
         rank: LoRA's rank.
         size: Bytes of a number of the model.
         checkpointing: Whether activations are computed again in the backward pass.
+        shared_keys: Whether attention shares keys among heads instead of copying them for each, as it
+            does under adapters on the CPU (:mod:`agents.lora.attention`).
     """
 
     shape: Shape
@@ -37,6 +40,7 @@ class Passes:
     rank: int
     size: int
     checkpointing: bool
+    shared_keys: bool = False
 
     @property
     def _whole(self) -> bool:
@@ -69,21 +73,23 @@ class Passes:
         """
         shape, size = self.shape, self.size
         folded = self.folded_in_training
-        tokens, scored = rows * (prompt + completion), rows * (completion + 1)
-        saved = self._saved(tokens, prompt + completion, scored)
+        length = prompt + completion - 1  # the last token is no token's past
+        tokens, scored = rows * length, rows * completion
+        saved = self._saved(tokens, length, scored)
         logits = scored * shape.vocab * _FLOAT
+        copies = _PART_COPIES * min(logits, _PART * _FLOAT)
         layer = tokens * 4 * shape.intermediate * _FLOAT
         head = shape.vocab * shape.hidden * size * self._whole  # gradient of the output head
         held = head if shape.tied else 0  # until the embedding's is there to be added to it
         if self.checkpointing:
-            again = self._of_layers(tokens, prompt + completion) // shape.layers
-            return saved, max(_LOGIT_COPIES * logits, again + layer + held)
-        grouped = shape.kv_heads < shape.heads
+            again = self._of_layers(tokens, length) // shape.layers
+            return saved, max(logits + copies, again + layer + held)
+        grouped = shape.kv_heads < shape.heads and not self.shared_keys
         cache = tokens * shape.layers * 2 * shape.key * size * grouped  # else it is what is saved
         work = (
             cache + logits,  # forward, at the output head
-            _LOGIT_COPIES * logits,  # the entropy
-            2 * logits + head,  # backward, at the output head
+            logits + copies,  # the entropy
+            logits + head,  # backward, at the output head: the logits' gradient takes their place
             layer + held,  # backward, at the last layer
             2 * held
             - saved,  # at the end, with no activations left: both gradients of the embedding
@@ -110,7 +116,8 @@ class Passes:
         """Return what a layer saves for a token, but for the inputs of trained layers."""
         shape, size = self.shape, self.size
         norms = 2 * (shape.hidden * _FLOAT + _FLOAT)
-        attention = (4 * shape.query + length) * size + shape.heads * _FLOAT
+        keys = shape.key if self.shared_keys else shape.query
+        attention = (2 * shape.query + 2 * keys + length) * size + shape.heads * _FLOAT
         heads = (shape.query + shape.key + shape.heads + shape.kv_heads) * _FLOAT * shape.qk_norm
         mlp = 3 * shape.intermediate * size
         if not self._whole:

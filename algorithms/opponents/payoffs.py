@@ -9,7 +9,7 @@ import numpy as np
 from algorithms.opponents.matching import SIDES
 from redteam_env.evaluation.equilibrium import Table
 from redteam_env.game import RedteamError
-from redteam_env.protocols import Result
+from redteam_env.leagues import Result
 
 
 @dataclass(slots=True, kw_only=True)

@@ -25,7 +25,7 @@ from algorithms.opponents.meta import SOLVERS, MetaSolver, entropy, meta_strateg
 from algorithms.opponents.payoffs import PayoffTable, mean_payoffs
 from redteam_env.evaluation.equilibrium import gains
 from redteam_env.game import unknown_name
-from redteam_env.protocols import League, Match, Result
+from redteam_env.leagues import League, Match, Result
 from redteam_env.randomness import generator
 
 Start = Literal["last", "first"]

@@ -1,10 +1,12 @@
 """The command ``speed``: what things take on this machine, beside what they should take.
 
 It measures and never judges: the budgets are those of one thread of a common server, and a slower
-or busier machine is no fault. The measuring is in :mod:`algorithms.speed.measures`.
+or busier machine is no fault. Each part has a module of its own, which only that part imports.
 """
 
 import json
+import os
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -12,13 +14,19 @@ import tyro
 from rich.table import Table
 
 from algorithms.speed.rows import Measured, SpeedConfig
+from redteam_env.protocols import Progress
 from redteam_env.report import make_console, progress_bar
 
-SCHEMA = 1
+SCHEMA = 2
+DESCRIPTION = (
+    "Measure training, sampling, judging, playing and solving on this machine, beside their budgets, "
+    "part by part. Run it on an idle machine; but for the model of some parts nothing is downloaded "
+    "or kept."
+)
 
 
 def speed(argv: Sequence[str]) -> int:
-    """Measure training, judging and solving on this machine, beside their budgets.
+    """Measure training, sampling and playing on this machine, beside their budgets.
 
     Args:
         argv: The command's arguments.
@@ -30,32 +38,94 @@ def speed(argv: Sequence[str]) -> int:
         SpeedConfig,
         args=list(argv),
         prog="redteam-env speed",
-        description="Measure training, judging and solving in the controlled world on this machine, "
-        "beside their budgets. Run it on an idle machine; nothing is downloaded or kept.",
+        description=DESCRIPTION,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    from algorithms.speed.measures import measure  # noqa: PLC0415 - listing commands imports no torch
-
-    with progress_bar(visible=not options.json) as progress:
-        rows = measure(options, progress)
+    started = time.perf_counter()
+    before = os.times()
+    rows: list[Measured] = []
+    console = make_console()
+    for part in options.parts:
+        with progress_bar(visible=not options.json) as progress:
+            own = _measure(part, options, progress)
+        rows += own
+        if not options.json:
+            console.print(table(own, options.threads, part))
+            console.print(_notes(part, options))
+    cores = _busy(before, os.times()) / (time.perf_counter() - started)
     if options.json:
-        record = {"schema": SCHEMA, "options": asdict(options), "rows": [asdict(x) for x in rows]}
+        record = {
+            "schema": SCHEMA,
+            "options": asdict(options),
+            "cores": cores,
+            "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
+            "rows": [asdict(x) for x in rows],
+        }
         print(json.dumps(record, indent=1))  # noqa: T201 - the command's output
         return 0
-    console = make_console()
-    console.print(table(rows, options.threads))
     console.print(
-        f"Training: {options.games} games a step, half of them rewritten, bipolicy and shared LoRA of "
-        f"rank 16, median of {options.steps} steps. 120 steps: with loading the model, checkpoint "
-        f"and {options.evaluation_games} held-out games. Other work on this machine shows in the last "
-        "row: less than one core for each thread."
+        f"Cores this command had: {cores:.2f} with {options.threads} thread(s). Less than one core a "
+        "thread means that something else ran."
     )
     return 0
 
 
-def table(rows: Sequence[Measured], threads: int) -> Table:
-    """Return the rows as a table for a terminal."""
-    made = Table(title=f"Measured with {threads} thread{'s' * (threads > 1)}", title_justify="left")
+def _measure(part: str, options: SpeedConfig, progress: Progress) -> list[Measured]:
+    # the modules import torch; listing the commands must not
+    if part == "world":
+        from algorithms.speed.measures import measure  # noqa: PLC0415
+
+        return measure(options, progress)
+    if part == "generation":
+        from algorithms.speed import generation  # noqa: PLC0415
+
+        return generation.measure(options, progress)
+    if part == "game":
+        from algorithms.speed import games  # noqa: PLC0415
+
+        return games.measure(options, progress)
+    if part == "growth":
+        from algorithms.speed import growth  # noqa: PLC0415
+
+        return growth.measure(options, progress)
+    from algorithms.speed import comparison  # noqa: PLC0415
+
+    compare = comparison.beside_trl if part == "trl" else comparison.arrangements
+    return compare(options, progress)
+
+
+def _busy(before: os.times_result, after: os.times_result) -> float:
+    """Return the processor time between two moments, of this process and of ended children."""
+    return sum(after[:4]) - sum(before[:4])
+
+
+def _notes(part: str, options: SpeedConfig) -> str:
+    sides = "Both sides run in turns, each in a process of its own; the median counts" + (
+        ", in processor seconds." if options.threads == 1 else "."
+    )
+    return {
+        "world": f"Training: {options.games} games a step, half of them rewritten, bipolicy and shared "
+        f"LoRA of rank 16, median of {options.steps} steps. 120 steps: with loading the model, "
+        f"checkpoint and {options.evaluation_games} held-out games. Other work on this machine shows "
+        "in the last row: less than one core for each thread.",
+        "trl": f"{options.model}, float32, LoRA of rank {options.rank} on all linear layers, "
+        f"{options.completions} completions of {options.length} tokens on 4 prompts, one optimiser "
+        "step, KL to the base 0.01; all samples in one pass on both sides. TRL's GRPOTrainer with "
+        f"its defaults else, without gradient checkpointing (its default is with). {sides}",
+        "generation": f"{options.sampled} new tokens a row at temperature 1, float32; adapter: LoRA of "
+        f"rank {options.rank} on both sides, PEFT's on generate's; base: without. Less than 4 rows "
+        "are 4 batches, one after the other. Both sides in turns in one process, in processor seconds.",
+        "arrangements": f"{options.model}, {options.few_games} rewritten games a step, "
+        f"{options.sampled} tokens a completion, REINFORCE++. {sides}",
+        "game": f"The loop is that of PettingZoo's performance_benchmark. {sides}",
+        "growth": "The embedded model, bipolicy; each size in a process of its own, its second step.",
+    }[part]
+
+
+def table(rows: Sequence[Measured], threads: int, part: str = "world") -> Table:
+    """Return the rows of a part as a table for a terminal."""
+    title = f"{part}: measured with {threads} thread{'s' * (threads > 1)}"
+    made = Table(title=title, title_justify="left")
     made.add_column("what")
     for heading in ("measured", "budget"):
         made.add_column(heading, justify="right")

@@ -3,9 +3,7 @@
 import dataclasses
 import itertools
 import json
-import resource
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +19,7 @@ from algorithms.config import TrainConfig
 from algorithms.quickstart import SETTINGS
 from algorithms.speed.advantages import advantage_seconds
 from algorithms.speed.rows import Measured, SpeedConfig
+from algorithms.speed.worker import peak_gb
 from algorithms.trainer import train
 from redteam_env.evaluation import evaluate, heldout_setups
 from redteam_env.evaluation.equilibrium import equilibrium
@@ -90,7 +89,7 @@ def measure(options: SpeedConfig, progress: Progress) -> list[Measured]:
         both, shared = (runs[name] for name in ARRANGEMENTS)
         progress("evaluation", total - 4, total)
         evaluation_s = evaluate_once(both, options.evaluation_games)
-        peak_gb = peak_memory()
+        most_gb = peak_gb()
         progress("judge", total - 3, total)
         cold, warm = verdicts_per_s(options.dialogues)
         progress("equilibrium", total - 2, total)
@@ -134,7 +133,7 @@ def measure(options: SpeedConfig, progress: Progress) -> list[Measured]:
             value=advantages_s / options.tokens / (fewer_s / max(1, options.tokens // 10)),
             unit="",
         ),
-        Measured(what="peak memory of this process", value=peak_gb, unit="GB", budget=1.5),
+        Measured(what="peak memory of this process", value=most_gb, unit="GB", budget=1.5),
         Measured(what="cores this process had", value=share, unit="", more=True),
     ]
 
@@ -175,12 +174,6 @@ def evaluate_once(run: Trained, games: int) -> float:
     return _timed(lambda: evaluate(attacker, defender, setups, judge, game=game, batch_size=size))[
         0
     ]
-
-
-def peak_memory() -> float:
-    """Return the most memory this process held so far, in GB (10^9 bytes)."""
-    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux kibibytes
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 def verdicts_per_s(dialogues: int) -> tuple[float, float]:

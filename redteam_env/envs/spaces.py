@@ -43,7 +43,10 @@ class UnicodeText(Text):
         """
         if mask is None and probability is None:
             longest = min(self.max_length, LONGEST_SAMPLE)
-            mask = (int(self.np_random.integers(longest + 1)), None)
+            length = int(self.np_random.integers(longest + 1))
+            first, last = ord(PRINTABLE[0]), ord(PRINTABLE[-1])
+            codes = self.np_random.integers(first, last + 1, size=length, dtype=np.uint8)
+            return codes.tobytes().decode("ascii")
         return super().sample(mask, probability)
 
     def contains(self, x: Any) -> bool:

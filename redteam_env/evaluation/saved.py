@@ -65,11 +65,11 @@ def find_saved(spec: str) -> SavedAgent | None:
         The agent; a checkpoint's files were compared with its manifest.
 
     Raises:
-        RedteamError: If a run has no checkpoint, or the file is damaged or of another schema.
+        RedteamError: If the file is damaged or of another schema.
     """
     path = Path(spec).expanduser()
-    if (path / "config.json").is_file() and (path / "checkpoints").is_dir():
-        path = latest_checkpoint(path)
+    if (path / "config.json").is_file() and (steps := _steps(path)):
+        path = steps[max(steps)]
     if (path / FOLDER / FILE).is_file():
         path = path / FOLDER
     if not (path / FILE).is_file():
@@ -107,13 +107,18 @@ def latest_checkpoint(run: Path) -> Path:
     Raises:
         RedteamError: If it has none.
     """
-    steps = {
-        int(folder.name.removeprefix("step-")): folder
-        for folder in (run / "checkpoints").glob("step-*")
-        if folder.name.removeprefix("step-").isdigit()
-    }
+    steps = _steps(run)
     if not steps:
         raise RedteamError(
             f"The run {str(run)!r} has no checkpoint yet; train it, or name an adapter directory."
         )
     return steps[max(steps)]
+
+
+def _steps(run: Path) -> dict[int, Path]:
+    """Return the checkpoints of a run by their steps."""
+    return {
+        int(folder.name.removeprefix("step-")): folder
+        for folder in (run / "checkpoints").glob("step-*")
+        if folder.name.removeprefix("step-").isdigit()
+    }

@@ -153,8 +153,8 @@ class ListSource:
             raise RedteamError(self._none_left(harmful=harmful, split=split))
         drawn: list[Seed] = []
         while len(drawn) < n:
-            drawn += [pool[k] for k in rng.permutation(len(pool))]
-        return drawn[:n]
+            drawn += [pool[k] for k in rng.permutation(len(pool))[: n - len(drawn)]]
+        return drawn
 
     def seeds(self, split: str) -> tuple[Seed, ...]:
         """Return all seeds of a split in a fixed order.

@@ -6,8 +6,9 @@ from tiny_models import save_tiny
 
 from agents.lora.past import SPARE
 from agents.lora.policy import lora
+from redteam_env.leagues import LeaguePolicy
 from redteam_env.policies import PolicyConfig
-from redteam_env.protocols import LeaguePolicy, TurnRequest
+from redteam_env.protocols import TurnRequest
 
 
 @pytest.fixture(scope="module")

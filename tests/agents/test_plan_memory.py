@@ -95,6 +95,7 @@ def predicted_bytes(config, policy):
         rank=policy.config.rank,
         size=torch.finfo(config.dtype).bits // 8,
         checkpointing=policy.config.gradient_checkpointing,
+        shared_keys=not full,
     )
     logprobs = ROWS * COMPLETION * shape.vocab * 4  # saved, too; counted among the logits
     return found.training(ROWS, PROMPT, COMPLETION)[0] + logprobs + found.folded_in_training
@@ -177,7 +178,8 @@ def test_logits_are_held_on_completion_tokens_alone():
     shape = shape_of("Qwen/Qwen2.5-0.5B")
     short, longer = (dataclasses.replace(BATCH, prompt_tokens=n) for n in (32, 64))
     work = [of("bipolicy", batch, shape=shape).training_work for batch in (short, longer)]
-    assert work[0] == work[1] == 4 * BATCH.rows * (BATCH.new_tokens + 1) * shape.vocab * 4
+    logits = BATCH.rows * BATCH.new_tokens * shape.vocab
+    assert work[0] == work[1] == (logits + 2 * 2**21) * 4
 
 
 def test_the_optimisers_copies_for_a_checkpoint_count_on_a_cpu_only():

@@ -8,7 +8,12 @@ from algorithms.config import TrainConfig
 from algorithms.trainer import train
 from redteam_env.registry import load, names
 
-BUILT_IN = [name for name in names("algorithms") if "." not in name]
+BUILT_IN = [
+    name
+    for name in names("algorithms")
+    if "." not in name
+    and not hasattr(load("algorithms", name), "train")  # those play by themselves
+]
 BANDITS = {  # rows are the attacker's letters, columns the defender's
     "attacker": ((1, 1, 1), (0, 0, 0), (0, 0, 0)),
     "defender": ((0, 1, 1), (0, 1, 1), (0, 1, 1)),

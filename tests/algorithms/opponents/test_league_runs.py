@@ -7,12 +7,14 @@ import torch
 from safetensors.torch import load_file
 from training_doubles import CallbackJudge, contents, metrics
 
+from algorithms.cli import parse_train
 from algorithms.config import SELF_PLAY, TrainConfig
 from algorithms.league import check_league
+from algorithms.opponents.psro import PSROConfig
 from algorithms.trainer import train
 from redteam_env import registry
 from redteam_env.game import Episode, RedteamError
-from redteam_env.protocols import Match
+from redteam_env.leagues import Match
 
 LEAGUES = {
     "fictitious": {"snapshot_every": 1, "history": 2},
@@ -208,6 +210,18 @@ def test_a_league_with_one_trained_seat_is_refused(options, arrangement):
 def test_an_unknown_sampler_is_refused_with_the_nearest_name(options):
     with pytest.raises(RedteamError, match="Did you mean 'psro'"):
         options("pslo")
+
+
+def test_a_samplers_settings_are_options_of_train(capsys):
+    config = parse_train(["--opponents", "psro", "--round-steps", "7", "--seed-replay", "ucb"])
+    assert config.sampler == PSROConfig(round_steps=7)
+    assert config.flat()["round_steps"] == 7
+    assert config.replay.seed_replay == "ucb"
+    with pytest.raises(SystemExit):
+        parse_train(["--opponents=population", "--help"])
+    shown = capsys.readouterr().out
+    assert "--members" in shown
+    assert "--round-steps" not in shown
 
 
 def test_settings_of_another_sampler_are_refused(options):

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 
 from redteam_env import Dialogue, Reply, Seed, TurnRequest, Verdict
 from redteam_env.game import Game
+from redteam_env.leagues import League, Match, Result
 from redteam_env.protocols import (
     AlgorithmState,
     DataCard,
-    League,
-    Match,
-    Result,
     RoleBatch,
     SeedSource,
     TrainablePolicy,
