@@ -1,7 +1,8 @@
 """What passes through a model hold, in bytes: activations, logits, caches, folded weights.
 
-Follows transformers' decoder with scaled-dot-product attention and a mask, PEFT's LoRA layers, and
-:mod:`agents.lora.hf`. Tests count the tensors that autograd really saves.
+Follows transformers' decoder with scaled-dot-product attention and a mask, LoRA layers of PEFT's or
+our own (:mod:`agents.lora.folding`), and :mod:`agents.lora.hf`. Tests count the tensors that autograd
+really saves.
 """
 
 from collections.abc import Mapping
@@ -47,18 +48,22 @@ class Passes:
         return not self.adapted
 
     @property
+    def _plain(self) -> int:
+        """Bytes of the weights of adapted layers if these are plain float32 ones, else 0."""
+        weights = sum(layer.weights for layer in self.adapted.values())
+        return weights * _FLOAT if self.size == _FLOAT and EMBEDDING not in self.adapted else 0
+
+    @property
     def _folded(self) -> int:
         """Bytes of the weights of adapted layers where sampling makes copies of them, else 0."""
-        weights = sum(layer.weights for layer in self.adapted.values())
-        plain = self.size == _FLOAT and EMBEDDING not in self.adapted and weights <= FOLD_LIMIT
-        return weights * _FLOAT if plain else 0
+        return self._plain if self._plain <= FOLD_LIMIT * _FLOAT else 0
 
     @property
     def folded_in_training(self) -> int:
         """Bytes of the folded weights that a training pass computes with, else 0."""
         own = sum(self.rank * (x.inputs + x.outputs) for x in self.adapted.values())
-        small = self._folded <= FOLD_RATIO * own * _FLOAT
-        return self._folded if small and not self.checkpointing else 0
+        small = self._plain <= FOLD_RATIO * own * _FLOAT
+        return self._plain if small and not self.checkpointing else 0
 
     def training(self, rows: int, prompt: int, completion: int) -> tuple[int, int]:
         """Return the bytes of one forward and backward pass.
@@ -164,7 +169,7 @@ class Passes:
         cache = rows * (prompt + completion) * token
         growth = rows * (prompt + completion) * shape.key * size  # a layer's keys old and new
         last = growth + rows * shape.vocab * (_SAMPLING_COPIES + size)
-        products = 0 if self._whole or folded else 2 * _FLOAT  # PEFT's, beside the layer's own
+        products = 0 if self._whole or self._plain else 2 * _FLOAT  # PEFT's, beside the layer's
         wide = shape.intermediate * (3 * size + products) + 2 * shape.hidden * size
         masks = rows * prompt * prompt * (1 + size)
         first = rows * prompt * wide + masks - rows * completion * token

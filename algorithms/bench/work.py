@@ -68,7 +68,7 @@ def do(config: BenchConfig, root: Path, task: BenchTask) -> str:
     """
     try:
         if task.kind in {TRAIN, ATTACK}:
-            return _train(_run_config(config, root, task), root / task.output)
+            return train_recorded(_run_config(config, root, task), root / task.output)
         meter = _Meter(config, root, task.seed)
         found = {cell.name: cell for cell in able(config)}
         rows: Rows = []
@@ -92,7 +92,16 @@ def _run_config(config: BenchConfig, root: Path, task: BenchTask) -> TrainConfig
     return config.options(cell, task.seed, run)
 
 
-def _train(config: TrainConfig, output: Path) -> str:
+def train_recorded(config: TrainConfig, output: Path) -> str:
+    """Train a run and write what it cost.
+
+    Args:
+        config: The run.
+        output: The JSON file: games, sampled tokens, seconds and the peak of memory.
+
+    Returns:
+        ``done``, or ``interrupted`` after Ctrl-C; then nothing is written.
+    """
     with _peak() as peak:
         outcome = train(config)
     if not outcome.finished:

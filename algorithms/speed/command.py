@@ -88,6 +88,10 @@ def _measure(part: str, options: SpeedConfig, progress: Progress) -> list[Measur
         from algorithms.speed import growth  # noqa: PLC0415
 
         return growth.measure(options, progress)
+    if part == "leagues":
+        from algorithms.speed import leagues  # noqa: PLC0415
+
+        return leagues.measure(options, progress)
     from algorithms.speed import comparison  # noqa: PLC0415
 
     compare = comparison.beside_trl if part == "trl" else comparison.arrangements
@@ -119,6 +123,9 @@ def _notes(part: str, options: SpeedConfig) -> str:
         f"{options.sampled} tokens a completion, REINFORCE++. {sides}",
         "game": f"The loop is that of PettingZoo's performance_benchmark. {sides}",
         "growth": "The embedded model, bipolicy; each size in a process of its own, its second step.",
+        "leagues": f"{options.model}, {options.few_games} rewritten games a step; the league then plays a "
+        f"game between each of {options.versions} past versions of both seats. Training in bench: the "
+        f"embedded model, five steps of {options.games} games with all records. {sides}",
     }[part]
 
 

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from redteam_env.game import RedteamError, unknown_name
 
-Part = Literal["world", "trl", "generation", "arrangements", "game", "growth", "all"]
+Part = Literal["world", "trl", "generation", "arrangements", "game", "growth", "leagues", "all"]
 PARTS: tuple[str, ...] = get_args(Part)[:-1]
 
 
@@ -18,8 +18,9 @@ class SpeedConfig:
             training step beside TRL's GRPOTrainer. generation: sampling beside transformers'
             generate. arrangements: bipolicy beside shared LoRA and independent models. game: playing
             without a model, and PettingZoo's rock-paper-scissors. growth: more games, exchanges and
-            adapters. Each but world runs in processes of its own.
-        model: The model of trl, generation and arrangements.
+            adapters. leagues: many past versions beside self-play, training in bench beside training.
+            Each but world runs in processes of its own.
+        model: The model of trl, generation, arrangements and leagues.
         repeats: Times that each side of a comparison is measured, in turns; the median counts.
         rank: Rank of LoRA in comparisons.
         completions: Completions of a step beside TRL, on a quarter as many prompts.
@@ -36,6 +37,7 @@ class SpeedConfig:
         most_games: Games a step at the end of their growth.
         most_exchanges: Exchanges a game at the end of theirs.
         most_adapters: Adapters at the end of theirs.
+        versions: Past versions of each seat in a league.
         threads: Threads of torch.
         json: Print JSON.
     """
@@ -58,6 +60,7 @@ class SpeedConfig:
     most_games: int = 1024
     most_exchanges: int = 8
     most_adapters: int = 40
+    versions: int = 20
     threads: int = 1
     json: bool = False
 
@@ -97,6 +100,7 @@ _COUNTS = (
     "most_games",
     "most_exchanges",
     "most_adapters",
+    "versions",
     "threads",
 )
 
