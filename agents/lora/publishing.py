@@ -14,7 +14,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -25,6 +25,7 @@ import torch
 from agents.lora.chat import ChatCodec
 from agents.lora.hf import Sampled, completion_logprobs
 from agents.lora.store import Store
+from redteam_env.background import Background
 from redteam_env.game import Generation, RedteamError
 from redteam_env.policies import BASE
 from redteam_env.randomness import Path as Address
@@ -233,13 +234,16 @@ class EngineBackend:
                 directory=self._root / name,
             )
             self._store.save(weights, adapter.directory)
+            _let_read(adapter.directory)
             self._loaded.append(adapter)
             for k, engine in enumerate(self._engines):
                 engine.add(adapter)
                 shown = self._probe(engine, adapter)
-                self._check_moved(engine, adapter, self._shown.get((k, weights)), shown)
+                before = self._shown.get((k, weights))
+                # what moves too little to be seen is added up over versions until it can be
+                if self._check_moved(engine, adapter, before, shown):
+                    self._shown[k, weights] = shown
                 self._check_agreement(engine, weights, shown)
-                self._shown[k, weights] = shown
             self._adapters[weights] = adapter
             if old:
                 for engine in self._engines:
@@ -275,8 +279,14 @@ class EngineBackend:
         if count == 1:
             ask(0)
         elif count:
-            with ThreadPoolExecutor(count) as pool:
-                list(pool.map(ask, range(count)))
+            with ExitStack() as stack:
+                hands: list[Background[None]] = [
+                    stack.enter_context(Background(f"engine-{k}")) for k in range(count)
+                ]
+                for k, hand in enumerate(hands):
+                    hand.submit(ask, k)
+                for hand in hands:
+                    hand.results()
         return [row for row in found if row is not None]
 
     def _probe(self, engine: Engine, adapter: Adapter | None) -> _Shown:
@@ -287,6 +297,12 @@ class EngineBackend:
             max_new_tokens=self._probe_tokens,
             temperature=self._temperature,
         )
+        words = self._store.base.model.get_input_embeddings().num_embeddings
+        if not all(0 <= token < words for row in sampled for token in row.ids):
+            raise RedteamError(
+                f"{engine.name} serves another base than the trainer's {self._store.base.spec!r}: it "
+                f"samples tokens beyond that one's vocabulary of {words}. Serve that model."
+            )
         weights, version = (adapter.weights, adapter.version) if adapter else (BASE, 0)
         found = _generations(weights, version, self._probe_prompts, sampled, self._temperature)
         return _Shown(generations=found, trainer=self._own(weights, found))
@@ -302,10 +318,15 @@ class EngineBackend:
 
     def _check_moved(
         self, engine: Engine, adapter: Adapter, before: _Shown | None, now: _Shown
-    ) -> None:
-        """Refuse an engine whose log-probabilities stand still while the trainer's have moved."""
+    ) -> bool:
+        """Refuse an engine whose log-probabilities stand still while the trainer's have moved.
+
+        Returns:
+            Whether later versions are to be compared with this one: false while the trainer's have
+            moved too little since the one before to tell.
+        """
         if before is None or before.ids != now.ids:
-            return
+            return True
         moved = _mean_change(now.trainer, before.trainer)
         shown = _mean_change(now.engine, before.engine)
         if moved > self._limits.shift and shown < moved / 2:
@@ -314,6 +335,7 @@ class EngineBackend:
                 f"{adapter.version} moved the probe's log-probabilities by {moved:.3g} nats a token in "
                 f"the trainer and by {shown:.3g} there. Training stopped; the last checkpoint is good."
             )
+        return moved > self._limits.shift
 
     def _check_agreement(self, engine: Engine, weights: str, shown: _Shown) -> None:
         """Refuse an engine whose log-probabilities are not the trainer's."""
@@ -384,6 +406,12 @@ def _new_directory(directory: str | None) -> Path:
             "another directory as --adapter-dir."
         ) from error
     return root
+
+
+def _let_read(directory: Path) -> None:
+    """Let servers that run as another user read an adapter; safetensors writes for its owner only."""
+    for place in (directory, *directory.iterdir()):
+        place.chmod(0o755 if place.is_dir() else 0o644)
 
 
 def _clean_up(engines: Sequence[Engine], loaded: Sequence[Adapter], root: Path) -> None:

@@ -25,6 +25,8 @@ from redteam_env.policies import PolicyConfig
 KEY_VARIABLE = "REDTEAM_ENV_SERVER_API_KEY"
 """The environment variable that holds the servers' key, if they were started with one."""
 TIMEOUT_S = 600.0
+"""How long a request may take; with one more try it stays below the patience of other processes."""
+_LEAVE_S = 10.0
 _MOST_AT_ONCE = 256
 _OK = 200
 _RUNTIME_LORA = (
@@ -130,8 +132,18 @@ class VllmServer:
         raise RedteamError(f"{said}: status {status}, {text[:300]!r}. Look at its log.")
 
     def remove(self, adapter: Adapter) -> None:
-        """Forget an adapter; one that the server does not know is no error."""
-        self._endpoint("/v1/unload_lora_adapter").tell({"lora_name": adapter.name})
+        """Forget an adapter; one that the server does not know is no error.
+
+        Raises:
+            RedteamError: If nothing answers.
+        """
+        status, text = self._endpoint("/v1/unload_lora_adapter", timeout=_LEAVE_S).tell(
+            {"lora_name": adapter.name}
+        )
+        if status == 0:
+            raise RedteamError(
+                f"{self.name} does not unload {adapter.name!r}: {text}. Look at its log."
+            )
 
     def rest(self) -> None:
         """Do nothing: the server has memory of its own."""
@@ -139,11 +151,12 @@ class VllmServer:
     def close(self) -> None:
         """Do nothing: the server goes on without us."""
 
-    def _endpoint(self, path: str, concurrency: int = 1) -> Endpoint:
+    def _endpoint(self, path: str, concurrency: int = 1, timeout: float = TIMEOUT_S) -> Endpoint:
         return Endpoint(
             url=f"{self._root}{path}",
             concurrency=concurrency,
-            timeout=TIMEOUT_S,
+            timeout=timeout,
+            retries=1,
             key_variable=KEY_VARIABLE,
         )
 

@@ -9,15 +9,19 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
 
 import tyro
 from rich.table import Table
 
 from algorithms.speed.rows import Measured, SpeedConfig
+from redteam_env.game import RedteamError
 from redteam_env.protocols import Progress
 from redteam_env.report import make_console, progress_bar
 
 SCHEMA = 2
+_NEEDED = {"trl": "trl", "game": "pygame"}
+"""What parts compare with."""
 DESCRIPTION = (
     "Measure training, sampling, judging, playing and solving on this machine, beside their budgets, "
     "part by part. Run it on an idle machine; but for the model of some parts nothing is downloaded "
@@ -41,6 +45,7 @@ def speed(argv: Sequence[str]) -> int:
         description=DESCRIPTION,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+    check_installed(options.parts)
     started = time.perf_counter()
     before = os.times()
     rows: list[Measured] = []
@@ -68,6 +73,20 @@ def speed(argv: Sequence[str]) -> int:
         "thread means that something else ran."
     )
     return 0
+
+
+def check_installed(parts: Sequence[str]) -> None:
+    """Refuse to begin what would end for want of a package after minutes.
+
+    Raises:
+        RedteamError: If a part needs one that is not installed.
+    """
+    for part, package in _NEEDED.items():
+        if part in parts and find_spec(package) is None:
+            raise RedteamError(
+                f"The part {part!r} compares with {package}, which is not installed; pip install "
+                "'redteam-env[speed]', or measure other parts."
+            )
 
 
 def _measure(part: str, options: SpeedConfig, progress: Progress) -> list[Measured]:
@@ -114,7 +133,8 @@ def _notes(part: str, options: SpeedConfig) -> str:
         "in the last row: less than one core for each thread.",
         "trl": f"{options.model}, float32, LoRA of rank {options.rank} on all linear layers, "
         f"{options.completions} completions of {options.length} tokens on 4 prompts, one optimiser "
-        "step, KL to the base 0.01; all samples in one pass on both sides. TRL's GRPOTrainer with "
+        "step, KL to the base 0.01; TRL's samples in one pass, ours in passes of at most 2,048 tokens, "
+        "the default. TRL's GRPOTrainer with "
         f"its defaults else, without gradient checkpointing (its default is with). {sides}",
         "generation": f"{options.sampled} new tokens a row at temperature 1, float32; adapter: LoRA of "
         f"rank {options.rank} on both sides, PEFT's on generate's; base: without. Less than 4 rows "

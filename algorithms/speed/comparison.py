@@ -15,6 +15,9 @@ from redteam_env.game import RedteamError
 from redteam_env.protocols import Progress
 
 PROMPTS = 4
+_LONG_PASSES = 4
+"""Passes of a step of TRL's with the long instruction: in one it would hold 17 GB."""
+
 SHORT = "You are a helpful assistant. Answer shortly."
 
 
@@ -40,7 +43,7 @@ def ratio(what: str, ours: float, other: float, budget: float | None, part: str)
 def beside_trl(options: SpeedConfig, progress: Progress) -> list[Measured]:
     """Measure a training step of ours and of TRL's, with a short and a long shared instruction.
 
-    TRL runs as its defaults are, but in float32, with all samples in one pass, as ours, and without
+    TRL runs as its defaults are, but in float32, with all samples in one pass, and without
     gradient checkpointing, which makes it quicker; with the short instruction also with it.
 
     Args:
@@ -81,10 +84,11 @@ def _trl_laps(
         progress(f"{name} instruction: ours", done, total)
         first = ours.lap()
         spec |= {key: first.facts[key] for key in ("directory", "prompt_ids")}
+        passes = _LONG_PASSES if lead else 1
         ways = {"trl": False} | ({} if lead else {"checkpointing": True})
         others = {
             way: stack.enter_context(
-                side("TRL", step_of_trl, {**spec, "checkpointing": checkpointing})
+                side("TRL", step_of_trl, {**spec, "checkpointing": checkpointing, "passes": passes})
             )
             for way, checkpointing in ways.items()
         }

@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
@@ -75,11 +76,12 @@ class Side:
         else:
             answer = stdout.readline()
         if not answer:
-            self._process.wait()
+            code = self._process.wait()
             self._said.seek(0)
             lines = [line for line in self._said.read().splitlines() if line.strip()]
-            last = lines[-1] if lines else f"exit code {self._process.returncode}"
-            raise RedteamError(f"Measuring {self.name!r} failed: {last}")
+            last = lines[-1] if lines and code >= 0 else f"exit code {code}"
+            killed = ", perhaps for want of memory" * (code == -signal.SIGKILL)
+            raise RedteamError(f"Measuring {self.name!r} failed: {last}{killed}")
         return Lap(**json.loads(answer))
 
     def close(self) -> None:

@@ -3,12 +3,15 @@
 import copy
 import dataclasses
 import gc
+import threading
 
 import pytest
 import torch
 
 from agents.lora import publishing
+from agents.lora.hf import Sampled
 from agents.lora.publishing import EngineBackend
+from redteam_env.background import stop_event
 from redteam_env.game import RedteamError
 
 
@@ -293,3 +296,54 @@ def test_the_probe_is_long_enough_to_fill_blocks_of_a_prefix_cache(policy, conne
 
 def test_there_are_limits_for_every_format_that_can_be_trained():
     assert set(publishing.LIMITS) == {torch.float32, torch.bfloat16}
+
+
+def test_steps_too_small_to_be_seen_add_up_until_a_stale_engine_is_noticed(
+    policy, connect, twin, monkeypatch
+):
+    loose = publishing.Limits(gap=10.0, shift=0.05)  # as in bfloat16: one step is below the shift
+    monkeypatch.setitem(publishing.LIMITS, torch.float32, loose)
+    connect(twin(stale=True))
+    with pytest.raises(RedteamError, match="still plays an older version"):  # noqa: PT012 - some step of many
+        for _ in range(40):
+            with torch.no_grad():
+                for tensor in policy.parameters("attacker"):
+                    tensor.add_(0.002)
+            policy.publish("attacker")
+
+
+def test_servers_of_another_user_may_read_a_version(policy, connect, twin, tmp_path):
+    connect(twin())
+    policy.publish("attacker")
+    files = [x for x in (tmp_path / "adapters").rglob("*") if x.is_file()]
+    assert {x.name for x in files} == {"adapter_config.json", "adapter_model.safetensors"}
+    assert {x.stat().st_mode & 0o777 for x in files} == {0o644}
+
+
+def test_an_engine_with_a_larger_vocabulary_is_named_at_start(policy, connect, twin, monkeypatch):
+    engine = twin()
+    row = Sampled(ids=(10**6,), logprobs=(-1.0,), finished=False)
+    monkeypatch.setattr(engine, "complete", lambda _, prompts, *__, **___: [row for _ in prompts])
+    with pytest.raises(RedteamError, match=r"another base.*vocabulary"):
+        connect(engine)
+
+
+def test_an_error_of_one_engine_ends_the_others(policy, connect, twin, requests, monkeypatch):
+    stopped = threading.Event()
+    engines = twin(name="good"), twin(name="bad")
+    connect(*engines)
+
+    def waits(*_, **__):
+        stop = stop_event()
+        assert stop.wait(30)
+        stopped.set()
+        raise RedteamError("stopped")
+
+    def fails(*_, **__):
+        raise RedteamError("bad is gone")
+
+    monkeypatch.setattr(engines[1], "complete", waits)
+    monkeypatch.setattr(engines[0], "complete", fails)
+    with pytest.raises(RedteamError, match="bad is gone"):
+        policy.agent("attacker").act(requests())
+    assert stopped.is_set()
