@@ -266,7 +266,16 @@ def chunks(generations: Sequence[Generation], *, rows: int, tokens: int) -> list
     """
     result: list[list[int]] = []
     prompt = completion = 0
-    for k in sorted(range(len(generations)), key=lambda k: length(generations[k])):
+    # rows of one prompt stay together: it is computed once for them
+    longest: dict[tuple[int, ...], int] = {}
+    for one in generations:
+        longest[one.prompt_ids] = max(length(one), longest.get(one.prompt_ids, 0))
+
+    def key(k: int) -> tuple[int, tuple[int, ...], int]:
+        prompt_ids = generations[k].prompt_ids
+        return longest[prompt_ids], prompt_ids, length(generations[k])
+
+    for k in sorted(range(len(generations)), key=key):
         sizes = len(generations[k].prompt_ids), len(generations[k].completion_ids)
         prompt, completion = max(prompt, sizes[0]), max(completion, sizes[1])
         count = len(result[-1]) + 1 if result else 1

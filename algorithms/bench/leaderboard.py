@@ -14,6 +14,7 @@ from redteam_env.evaluation.aggregates import (
     probability_of_improvement,
 )
 from redteam_env.evaluation.ratings import Duel, Skill, ratings
+from redteam_env.judges.resolve import resolve_judge
 from redteam_env.policies import BASE
 from redteam_env.randomness import generator
 
@@ -36,10 +37,11 @@ def leaderboard(
         costs: For each cell's name the training records of its seeds, in order.
 
     Returns:
-        ``cells`` in the order of their interquartile mean defence, ``improvement`` and ``profiles``
+        ``judge``, ``cells`` in the order of their interquartile mean defence, ``improvement`` and ``profiles``
         of the compared scores, numbers of ``games`` and ``void`` ones.
     """
     runnable = [cell for cell in every if cell.reason is None]
+    judge = resolve_judge(config.judge)
     found = score(config, runnable, games)
     skills = _skills(config, games)
     rows = [
@@ -55,6 +57,7 @@ def leaderboard(
     ]
     rows.sort(key=_rank)
     return {
+        "judge": {"name": judge.name, "smoke_only": judge.smoke_only},
         "cells": rows,
         "improvement": {name: _improvement(config, found, name) for name in COMPARED},
         "profiles": {

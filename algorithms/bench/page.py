@@ -21,6 +21,7 @@ from algorithms.bench.scores import (
     ROBUSTNESS,
 )
 from redteam_env.display import safe_text
+from redteam_env.report.tables import judge_line
 
 Figures = Mapping[str, Any]
 TITLES: Mapping[str, str] = {
@@ -85,7 +86,9 @@ def _below(figures: Figures) -> str:
     return (
         f"Interquartile mean over runs and tasks [95 % bootstrap over {runs} training seeds]. "
         f"{figures['games']:,} games and answers, {figures['void']} void. With few seeds the "
-        "intervals are too narrow: a bootstrap cannot see what no seed has shown."
+        "intervals are too narrow: a bootstrap cannot see what no seed has shown. Games are equal for "
+        "all; tokens are not. "
+        + judge_line(figures["judge"]["name"], figures["judge"]["smoke_only"]).plain
     )
 
 

@@ -74,7 +74,8 @@ def verify(file: Path, *, say: Say) -> list[str]:
     """Compute every number of a leaderboard again from the games stored beside it.
 
     Every game is judged again where the judge runs here and always answers alike, every question
-    marked again, and every score, rating, interval and probability computed again.
+    marked again, and every score, rating, interval and probability computed again. What a run cost is
+    compared with the budget; seconds, tokens and memory are taken as they were measured.
 
     Args:
         file: ``leaderboard.json``, or the directory it is in.
@@ -94,8 +95,14 @@ def verify(file: Path, *, say: Say) -> list[str]:
     if not isinstance(stored, dict) or not isinstance(records, dict):
         raise RedteamError(f"{str(folder)!r} holds no report that 'redteam-env bench' wrote.")
     wrong = [] if stored.pop("digest", None) == manifest["digest"] else ["the manifest's digest"]
-    say(f"Judging {len(games):,} games and answers again")
-    wrong += _verdicts(config, games)
+    judge = resolve_judge(config.judge)
+    again = getattr(judge, "exact", False)
+    say(
+        f"Judging {len(games):,} games and answers again"
+        if again
+        else f"Marking answers again; verdicts of {judge.name!r} are taken as they are stored"
+    )
+    wrong += _verdicts(config, games) + _budgets(config, every, records)
     say("Computing the leaderboard again")
     try:
         found = _figures(config, every, games, records)
@@ -137,6 +144,20 @@ def _figures(
     return leaderboard(config, every, games, costs)
 
 
+def _budgets(config: BenchConfig, every: list[Cell], records: Mapping[str, Any]) -> list[str]:
+    """Return which runs were not trained on the budget."""
+    wrong = []
+    for cell in every:
+        for seed in range(config.seeds) if cell.reason is None else ():
+            found = records.get(f"{TRAIN}/{cell.name}-{seed}", {})
+            if (found.get("games"), found.get("steps")) != (config.budget, config.steps):
+                wrong.append(
+                    f"{cell.name} seed {seed} has {found.get('games')} games in {found.get('steps')} "
+                    f"steps, not {config.budget} in {config.steps}"
+                )
+    return wrong
+
+
 def _verdicts(config: BenchConfig, games: Games) -> list[str]:
     judge = resolve_judge(config.judge)
     wrong: list[str] = []
@@ -144,6 +165,8 @@ def _verdicts(config: BenchConfig, games: Games) -> list[str]:
     if getattr(judge, "exact", False):
         names = ("prompt", "response", "prompt_harmful", "refused", "told")
         for prompt, response, *stored in zip(*(played[x].tolist() for x in names), strict=True):
+            if stored[0] is None:  # void or forfeited: nothing was judged
+                continue
             lines = (Line(seat=ATTACKER, text=prompt), Line(seat=DEFENDER, text=response))
             [verdict] = judge.judge([Dialogue(lines=lines)])
             found = [verdict.prompt_harmful, verdict.response_refusal, verdict.response_harmful]

@@ -50,6 +50,7 @@ PANEL_ATTACKER, PANEL_DEFENDER = "panel attacker", "panel defender"
 FRESH = "fresh attacker"
 Rows = list[dict[str, Any]]
 _SAMPLE_S = 0.05
+_TIMES = ("time/play_s", "time/update_s", "time/league_s")
 
 
 def do(config: BenchConfig, root: Path, task: BenchTask) -> str:
@@ -108,7 +109,7 @@ def train_recorded(config: TrainConfig, output: Path) -> str:
         return INTERRUPTED
     text = (outcome.directory / "metrics.jsonl").read_text(encoding="utf-8")
     rows = [json.loads(line) for line in text.splitlines()]
-    seconds = sum(float(row.get(x) or 0) for row in rows for x in ("time/play_s", "time/update_s"))
+    seconds = sum(float(row.get(x) or 0) for row in rows for x in _TIMES)
     write_text(
         output,
         json.dumps(

@@ -133,9 +133,9 @@ def _notes(part: str, options: SpeedConfig) -> str:
         "in the last row: less than one core for each thread.",
         "trl": f"{options.model}, float32, LoRA of rank {options.rank} on all linear layers, "
         f"{options.completions} completions of {options.length} tokens on 4 prompts, one optimiser "
-        "step, KL to the base 0.01; TRL's samples in one pass, ours in passes of at most 2,048 tokens, "
-        "the default. TRL's GRPOTrainer with "
-        f"its defaults else, without gradient checkpointing (its default is with). {sides}",
+        "step, KL to the base 0.01; TRL's samples in one pass (with the long instruction in four), ours "
+        "in passes of at most 2,048 tokens, the default. TRL's GRPOTrainer with its defaults else, "
+        f"without gradient checkpointing (its default is with). {sides}",
         "generation": f"{options.sampled} new tokens a row at temperature 1, float32; adapter: LoRA of "
         f"rank {options.rank} on both sides, PEFT's on generate's; base: without. Less than 4 rows "
         "are 4 batches, one after the other. Both sides in turns in one process, in processor seconds.",

@@ -1,5 +1,7 @@
 """Samples go through the model together in bounded batches of similar length."""
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given
@@ -52,6 +54,16 @@ def test_every_sample_is_in_one_batch_and_no_batch_is_over_a_limit(sizes, rows, 
 def test_long_samples_are_not_padded_against_short_ones():
     made = chunks([generation(n, 1) for n in (9, 1, 9, 1)], micro_batch=2)
     assert [sorted(chunk) for chunk in made] == [[1, 3], [0, 2]]
+
+
+def test_rows_of_one_prompt_go_through_together():
+    prompts = [(1, 2, 3), (1, 2, 4), (1, 2, 3), (1, 2, 4)]
+    lengths = (1, 2, 4, 3)
+    rows = [
+        dataclasses.replace(generation(3, n), prompt_ids=prompt)
+        for prompt, n in zip(prompts, lengths, strict=True)
+    ]
+    assert [sorted(chunk) for chunk in chunks(rows, micro_batch=2)] == [[1, 3], [0, 2]]
 
 
 @pytest.mark.parametrize("arrangement", ["bipolicy", "shared"])

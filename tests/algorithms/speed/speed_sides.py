@@ -1,7 +1,9 @@
 """Sides for tests of the worker (they start in processes of their own, so they stand in a module),
 and a stand-in that runs any side in a thread of this process."""
 
+import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -37,6 +39,12 @@ def fails(spec, turns):
     turns.begin()
     print("first words", file=sys.stderr)
     raise ValueError("the last words")
+
+
+def dies(spec, turns):
+    turns.begin()
+    print("some progress", file=sys.stderr)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def leaves(spec, turns):

@@ -76,6 +76,14 @@ def test_a_side_that_leaves_without_a_word_is_named_with_its_exit_code():
         one.lap()
 
 
+def test_a_side_that_was_killed_is_no_riddle():
+    with (
+        side("TRL", sides.dies, SPEC) as one,
+        pytest.raises(RedteamError, match="'TRL' failed: exit code -9, perhaps for want of"),
+    ):
+        one.lap()
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
 def test_leaving_the_block_ends_a_side_in_the_middle_of_its_work():
     with side("sleeping", sides.sleeps, SPEC) as one:
