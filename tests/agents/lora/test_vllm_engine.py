@@ -148,6 +148,7 @@ def test_weights_written_over_the_same_directory_are_stale_and_noticed(made, mon
     def overwrite(weights, directory, save=policy.store.save):
         shutil.rmtree(before.directory)
         save(weights, before.directory)
+        directory.mkdir()
 
     monkeypatch.setattr(policy.store, "save", overwrite)
     monkeypatch.setattr(publishing, "_NUMBERS", itertools.repeat(before.number))
