@@ -108,8 +108,8 @@ class Turns:
             bad = samples[int(np.argmin(finite))]
             raise RedteamError(
                 f"Game {bad.path} has a reward of {bad.reward} or log-probabilities that are not "
-                "finite; nothing was trained on it. Look at its episode; resume from the last "
-                "checkpoint with a lower learning rate."
+                "finite; nothing was trained on it. Look at its episode; start another run "
+                "with a lower learning rate, from an earlier checkpoint with --init-from."
             )
         numbers: dict[Any, int] = {}
         return cls(
