@@ -114,7 +114,7 @@ def test_a_reward_that_is_not_finite_stops_training_and_names_the_game(algorithm
     rows = list(games["defender"].samples)
     rows[1] = dataclasses.replace(rows[1], reward=reward)
     games["defender"] = dataclasses.replace(games["defender"], samples=tuple(rows))
-    with pytest.raises(RedteamError, match=r"'game', 1.*not finite.*resume"):
+    with pytest.raises(RedteamError, match=r"'game', 1.*not finite.*init-from"):
         learner.update(policy, games)
     assert policy.rows("defender") == START["defender"]
     assert learner.state().tensors == {}

@@ -95,7 +95,7 @@ def test_a_number_that_is_not_finite_stops_training_before_it_spoils_the_weights
     policy = make_policy(SPLIT)
     algorithm = make_algorithm(policy)
     games = {**stored(SPLIT), "defender": [((1,), (-1.0,), 0.5), bad]}
-    with pytest.raises(RedteamError, match=r"'game', 1.*not finite.*resume"):
+    with pytest.raises(RedteamError, match=r"'game', 1.*not finite.*init-from"):
         algorithm.update(policy, batches(games))
     assert {name: policy.rows(name) for name in SPLIT} == {name: START[name] for name in SPLIT}
     assert algorithm.state().tensors == {}
@@ -105,7 +105,7 @@ def test_a_gradient_that_is_not_finite_is_not_applied():
     policy = make_policy(SPLIT)
     algorithm = make_algorithm(policy, lr=0.1)
     policy.tables["attacker"].register_hook(lambda grad: grad * math.nan)
-    with pytest.raises(RedteamError, match=r"gradient of 'attacker' is nan.*resume"):
+    with pytest.raises(RedteamError, match=r"gradient of 'attacker' is nan.*init-from"):
         algorithm.update(policy, batches(stored(SPLIT)))
     assert policy.rows("attacker") == START["attacker"]
 
