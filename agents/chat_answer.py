@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from redteam_env.http import Answer
+from redteam_env.http import Answer, tokens_of
 
 _FINISHES = ("stop", "length", "content_filter", "tool_calls", "function_call")
 
@@ -43,11 +43,11 @@ def read_chat_answer(answer: Answer) -> ChatAnswer:
         return ChatAnswer(error=answer.error)
     found = _choice(answer.data)
     if isinstance(found, str):
-        return ChatAnswer(error=found, tokens=_tokens(answer.data))
+        return ChatAnswer(error=found, tokens=tokens_of(answer.data))
     message, finish = found
     text, error = _text(message, finish)
     cut = error is None and finish == "length"
-    return ChatAnswer(text=text, error=error, cut=cut, tokens=_tokens(answer.data))
+    return ChatAnswer(text=text, error=error, cut=cut, tokens=tokens_of(answer.data))
 
 
 def _choice(data: Any) -> tuple[Mapping[str, Any], str] | str:
@@ -80,13 +80,3 @@ def _text(message: Mapping[str, Any], finish: str) -> tuple[str, str | None]:
     elif not text.strip():
         error = f"an empty answer (finish reason: {finish})"
     return text, error
-
-
-def _tokens(data: Any) -> tuple[int, int] | None:
-    usage = data.get("usage") if isinstance(data, dict) else None
-    if not isinstance(usage, dict):
-        return None
-    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if type(prompt) is not int or type(completion) is not int or min(prompt, completion) < 0:
-        return None
-    return prompt, completion

@@ -166,15 +166,16 @@ class EndpointAgent:
     def _reply(self, request: TurnRequest, answer: Answer) -> Reply:
         read = read_chat_answer(answer)
         prompt, completion = read.tokens or (0, 0)
-        seen = self.usage
-        self.usage = Usage(
-            requests=seen.requests + 1,
-            failed=seen.failed + (read.error is not None),
-            cut=seen.cut + read.cut,
-            unmetered=seen.unmetered + (answer.error is None and read.tokens is None),
-            prompt_tokens=seen.prompt_tokens + prompt,
-            completion_tokens=seen.completion_tokens + completion,
-            cost=self._cost(seen.prompt_tokens + prompt, seen.completion_tokens + completion),
+        self.usage = self.usage.plus(
+            Usage(
+                requests=1,
+                failed=int(read.error is not None),
+                cut=int(read.cut),
+                unmetered=int(answer.error is None and read.tokens is None),
+                prompt_tokens=prompt,
+                completion_tokens=completion,
+                cost=self._cost(prompt, completion),
+            )
         )
         text = read.text.removeprefix(request.prefill)
         return Reply(text=text, error=read.error, truncated=read.cut)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from algorithms.distributed import Ranks, current
+from algorithms.divergence import CURE
 from redteam_env.game import RedteamError
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -58,8 +59,7 @@ class Optimisers:
         if not math.isfinite(norm):
             self.zero_grad(name)
             raise RedteamError(
-                f"The gradient of {name!r} is {norm}; the step was not taken. Lower the learning "
-                "rate or look at the episodes of this step; resume from the last checkpoint."
+                f"The gradient of {name!r} is {norm}; the step was not taken. To go on, {CURE}."
             )
         for group in self._adam[name].param_groups:
             group["lr"] = lr

@@ -19,8 +19,9 @@ from algorithms.metrics import Row, episode_metrics
 from algorithms.rundir import open_run
 from algorithms.sb3_config import DQNConfig, PPOConfig, SB3Config, moves_a_step, moves_an_update
 from algorithms.sb3_games import SeatGames
-from algorithms.sb3_state import collect, export, give_back
-from algorithms.trainer import Outcome, loop
+from algorithms.sb3_state import collect, export, give_back, score
+from algorithms.trainer import Outcome, loop, over
+from algorithms.usage import Meters
 from redteam_env.embedders import embedder_name
 from redteam_env.envs import SeatConfig, SingleSeat
 from redteam_env.envs.moves import read_templates
@@ -58,7 +59,7 @@ def run_seat(config: TrainConfig, kind: str, seat: str) -> Outcome:
     run = open_run(config)
     found = checkpoint.latest(run.checkpoints)
     done = found.step if found else 0
-    if done >= config.run.steps:
+    if over(config, run, done):
         return Outcome(directory=run.path, steps=done, played=0, finished=True, void=0)
     learner = SeatLearner(config, kind, seat)
     session = learner.seat.session
@@ -72,7 +73,10 @@ def run_seat(config: TrainConfig, kind: str, seat: str) -> Outcome:
     def save(step: int) -> None:
         checkpoint.write(run.checkpoints, step, learner.save, learner.state())
 
-    return loop(config, run, done, learner.play_step, save)
+    named = config.run.opponent or BASE
+    asked = {role_of(seat): (named, agent) for seat, agent in learner.seat.opponents.items()}
+    meters = Meters({**asked, "judge": (session.judge.name, session.judge)})
+    return loop(config, run, done, learner.play_step, save, meters=meters)
 
 
 class SeatLearner:
@@ -139,10 +143,13 @@ class SeatLearner:
         started = time.monotonic()
         try:
             self.model.learn(total, watch, log_interval=None, reset_num_timesteps=False)
+            finite = torch.isfinite(score(self.model, watch.seen)).all()
         except ValueError as error:
             if "of distribution" not in str(error):  # how torch refuses one of NaN
                 raise
             raise _diverged("a score is not finite") from error
+        if not finite:
+            raise _diverged("a score is not finite")
         if not all(bool(torch.isfinite(x).all()) for x in self.model.policy.parameters()):
             raise _diverged("a weight is not finite")
         episodes = [
@@ -208,13 +215,14 @@ class SeatLearner:
 
 
 class _Watch(BaseCallback):  # type: ignore[misc]  # optional, so not looked into
-    """Collects the games and moves of a step, the time they took, and shows progress."""
+    """Collects the games and moves of a step, what was seen last and the time; shows progress."""
 
     def __init__(self, live: LiveTable, total: int) -> None:
         super().__init__()
         self.episodes: list[Episode] = []
         self.moves: list[str] = []
         self.played_s = 0.0
+        self.seen: Any = None
         self._live = live
         self._total = total
         self._started = 0.0
@@ -226,6 +234,7 @@ class _Watch(BaseCallback):  # type: ignore[misc]  # optional, so not looked int
         self.played_s += time.monotonic() - self._started
 
     def _on_step(self) -> bool:
+        self.seen = self.locals["new_obs"]
         for info in self.locals["infos"]:
             self.moves.append(info["move"])
             if "redteam_episode" in info:
@@ -283,5 +292,7 @@ def _explore(model: Any, learner: DQNConfig, step: int) -> float:
 
 def _diverged(reason: str) -> RedteamError:
     return RedteamError(
-        f"The policy diverged ({reason}); lower --learning-rate and resume from the last checkpoint."
+        f"The policy diverged ({reason}), and nothing of this step was saved. Start another run with "
+        "a lower --learning-rate; earlier checkpoints can still be played (--resume takes the same "
+        "step again)."
     )

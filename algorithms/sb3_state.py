@@ -78,6 +78,23 @@ def _under(folder: str, state: AlgorithmState) -> Iterator[tuple[str, Any]]:
             yield key.removeprefix(f"{folder}/"), value
 
 
+def score(model: BaseAlgorithm, seen: Any) -> torch.Tensor:
+    """Return the score of each move in some games, of shape (games, moves).
+
+    Args:
+        model: The model.
+        seen: What the environments show of each game.
+    """
+    policy: Any = model.policy
+    with torch.no_grad():
+        inputs, _ = policy.obs_to_tensor(seen)
+        if isinstance(model, OffPolicyAlgorithm):
+            scores: torch.Tensor = policy.q_net(inputs)
+        else:
+            scores = policy.get_distribution(inputs).distribution.logits
+    return scores
+
+
 def export(model: BaseAlgorithm, directory: Path) -> dict[str, Any]:
     """Write the network that scores the moves, layer by layer, into a directory.
 

@@ -9,6 +9,7 @@ import torch
 
 from algorithms.advantages import Array, pad
 from algorithms.distributed import current
+from algorithms.divergence import CURE
 from redteam_env.game import Generation, RedteamError
 from redteam_env.protocols import Sample
 
@@ -108,8 +109,8 @@ class Turns:
             bad = samples[int(np.argmin(finite))]
             raise RedteamError(
                 f"Game {bad.path} has a reward of {bad.reward} or log-probabilities that are not "
-                "finite; nothing was trained on it. Look at its episode; start another run "
-                "with a lower learning rate, from an earlier checkpoint with --init-from."
+                "finite; nothing was trained on it. If it is the reward, look at the judge; if not, "
+                f"training diverged: {CURE}."
             )
         numbers: dict[Any, int] = {}
         return cls(

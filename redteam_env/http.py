@@ -5,16 +5,16 @@ secret. What may pass by itself (time-outs, broken connections, 429, 5xx) is tri
 exponential backoff and jitter; every other refusal is final at once.
 """
 
+import asyncio
 import functools
 import ipaddress
 import json
+import math
 import os
 import re
 import ssl
-import threading
-import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -23,6 +23,7 @@ from typing import Any
 import httpx2
 import tenacity
 
+from redteam_env.aside import run_aside
 from redteam_env.background import stop_event
 from redteam_env.game import RedteamError
 from redteam_env.randomness import generator
@@ -36,7 +37,6 @@ _CURES = {
     405: "check the path of the url",
 }
 _PASSING = (
-    httpx2.TimeoutException,
     httpx2.NetworkError,
     httpx2.RemoteProtocolError,
     httpx2.ProxyError,
@@ -77,8 +77,7 @@ class Endpoint:
     Attributes:
         url: The address, ``http`` or ``https``.
         concurrency: Most requests under way at once.
-        timeout: Seconds that one attempt may take; looked at whenever something arrives, so an
-            attempt that falls silent halfway takes at most twice as long.
+        timeout: Seconds that one attempt may take, from the look-up of the host to the last byte.
         retries: Further attempts after a failure that may pass.
         backoff: Seconds before the first retry; doubled for each further one, at most 30. A
             server's ``Retry-After`` is honoured up to the same limit.
@@ -126,19 +125,14 @@ class Endpoint:
         if not bodies:
             return []
         contents = [json.dumps(body, allow_nan=False).encode("ascii") for body in bodies]
-        stop = stop_event()
-        pool = ThreadPoolExecutor(min(self.concurrency, len(contents)))
-        with self._client() as client:
-            try:
-                return list(
-                    pool.map(lambda k: self._ask(client, contents[k], k, stop), range(len(bodies)))
-                )
-            except BaseException:
-                # after Ctrl-C nothing new is sent, and nobody waits for what is under way
-                stop.set()
-                raise
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        return run_aside(self._post(contents))
+
+    async def _post(self, contents: Sequence[bytes]) -> list[Answer]:
+        slots = asyncio.Semaphore(self.concurrency)
+        async with self._client() as client:
+            return await asyncio.gather(
+                *(self._ask(client, content, k, slots) for k, content in enumerate(contents))
+            )
 
     def get(self) -> Answer:
         """Fetch what the address answers to ``GET``; one attempt of at most 10 seconds.
@@ -149,11 +143,14 @@ class Endpoint:
         Raises:
             RedteamError: If the key in the environment cannot stand in a header.
         """
-        with self._client(min(self.timeout, READY_TIMEOUT_S)) as client:
-            try:
-                return Answer(data=self._attempt(client, "GET", None, threading.Event()))
-            except _FailedError as error:
-                return Answer(error=str(error))
+        return run_aside(self._get())
+
+    async def _get(self) -> Answer:
+        try:
+            async with self._client() as client:
+                return Answer(data=await self._attempt(client, "GET", limit=READY_TIMEOUT_S))
+        except _FailedError as error:
+            return Answer(error=str(error))
 
     def tell(self, body: Mapping[str, Any]) -> tuple[int, str]:
         """Send one body, once, and return what came back, a refusal and its reasons, too.
@@ -169,16 +166,15 @@ class Endpoint:
             RedteamError: If the key in the environment cannot stand in a header.
         """
         content = json.dumps(body, allow_nan=False).encode("ascii")
-        deadline = time.monotonic() + self.timeout
-        with self._client() as client:
-            try:
-                with client.stream("POST", self.url, content=content) as response:
-                    text = self._read(response, deadline).decode("utf-8", "replace")
-                    return response.status_code, text
-            except httpx2.HTTPError as error:
-                return 0, _transport_reason(error)
-            except _FailedError as error:
-                return 0, str(error)
+        return run_aside(self._tell(content))
+
+    async def _tell(self, content: bytes) -> tuple[int, str]:
+        try:
+            async with self._client() as client, self._sent(client, "POST", content) as response:
+                text = (await _read(response)).decode("utf-8", "replace")
+                return response.status_code, text
+        except _FailedError as error:
+            return 0, str(error)
 
     def ready(self) -> None:
         """Find out whether anything answers at the address; any HTTP answer counts.
@@ -187,18 +183,18 @@ class Endpoint:
             RedteamError: If nothing does within 10 seconds.
         """
         try:
-            with (
-                self._client(min(self.timeout, READY_TIMEOUT_S)) as client,
-                client.stream("GET", self.url),
-            ):
-                pass
-        except httpx2.HTTPError as error:
+            run_aside(self._ready())
+        except _FailedError as error:
             raise RedteamError(
-                f"No server answers at {self.shown} ({_transport_reason(error)}). Start it first, "
-                "or correct the url's host and port."
+                f"No server answers at {self.shown} ({error}). Start it first, or correct the url's "
+                "host and port."
             ) from error
 
-    def _client(self, timeout: float | None = None) -> httpx2.Client:
+    async def _ready(self) -> None:
+        async with self._client() as client, self._sent(client, "GET", limit=READY_TIMEOUT_S):
+            pass
+
+    def _client(self) -> httpx2.AsyncClient:
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if self.key_variable and (key := os.environ.get(self.key_variable, "").strip()):
             if not (key.isascii() and key.isprintable()):
@@ -207,26 +203,27 @@ class Endpoint:
                 )
             headers["Authorization"] = f"Bearer {key}"
         trust_env = not _is_loopback(parse_url(self.url).host)
-        return httpx2.Client(
+        return httpx2.AsyncClient(
             headers=headers,
-            timeout=timeout or self.timeout,
+            timeout=None,  # an attempt has one clock, not one for each read
             trust_env=trust_env,
             verify=_tls(trust_env),
             limits=httpx2.Limits(max_connections=self.concurrency),
         )
 
-    def _ask(
-        self, client: httpx2.Client, content: bytes, index: int, stop: threading.Event
+    async def _ask(
+        self, client: httpx2.AsyncClient, content: bytes, index: int, slots: asyncio.Semaphore
     ) -> Answer:
-        attempts = tenacity.Retrying(
+        attempts = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(_PassingError),
             stop=tenacity.stop_after_attempt(self.retries + 1),
             wait=lambda state: self._wait(state, index),
-            sleep=tenacity.sleep_using_event(stop),
+            sleep=asyncio.sleep,
             reraise=True,
         )
         try:
-            return Answer(data=attempts(self._attempt, client, "POST", content, stop))
+            async with slots:
+                return Answer(data=await attempts(self._attempt, client, "POST", content))
         except _FailedError as error:
             tried = attempts.statistics.get("attempt_number", 1)
             return Answer(error=f"{error}{f' ({tried} attempts)' if tried > 1 else ''}")
@@ -240,34 +237,45 @@ class Endpoint:
         asked = error.retry_after if isinstance(error, _PassingError) else None
         return jittered if asked is None else min(MAX_WAIT_S, max(asked, jittered))
 
-    def _attempt(
-        self, client: httpx2.Client, method: str, content: bytes | None, stop: threading.Event
+    async def _attempt(
+        self,
+        client: httpx2.AsyncClient,
+        method: str,
+        content: bytes | None = None,
+        limit: float = math.inf,
     ) -> Any:
-        if stop.is_set():
-            raise _FailedError("cancelled")
-        deadline = time.monotonic() + self.timeout
-        try:
-            with client.stream(method, self.url, content=content) as response:
-                self._check_status(response)
-                raw = self._read(response, deadline)
-        except _PASSING as error:
-            raise _PassingError(_transport_reason(error)) from error
-        except httpx2.HTTPError as error:
-            raise _FailedError(_transport_reason(error)) from error
+        async with self._sent(client, method, content, limit) as response:
+            self._check_status(response)
+            raw = await _read(response)
         try:
             return json.loads(raw)
         except (ValueError, RecursionError) as error:
             raise _FailedError("answer that is no JSON") from error
 
-    def _read(self, response: httpx2.Response, deadline: float) -> bytes:
-        raw = bytearray()
-        for chunk in response.iter_bytes():
-            raw += chunk
-            if len(raw) > MAX_RESPONSE_BYTES:
-                raise _FailedError(f"answer over {MAX_RESPONSE_BYTES} bytes")
-            if time.monotonic() > deadline:
-                raise _PassingError(f"no whole answer within {self.timeout:g} s")
-        return bytes(raw)
+    @asynccontextmanager
+    async def _sent(
+        self,
+        client: httpx2.AsyncClient,
+        method: str,
+        content: bytes | None = None,
+        limit: float = math.inf,
+    ) -> AsyncIterator[httpx2.Response]:
+        """Send a request once; what fails, or is not done when time is up, is a reason."""
+        if stop_event().is_set():
+            raise _FailedError("cancelled")
+        seconds = min(self.timeout, limit)
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                client.stream(method, self.url, content=content) as response,
+            ):
+                yield response
+        except TimeoutError as error:
+            raise _PassingError(f"timed out: no whole answer within {seconds:g} s") from error
+        except _PASSING as error:
+            raise _PassingError(_transport_reason(error)) from error
+        except httpx2.HTTPError as error:
+            raise _FailedError(_transport_reason(error)) from error
 
     def _check_status(self, response: httpx2.Response) -> None:
         code = response.status_code
@@ -286,6 +294,15 @@ class Endpoint:
         raise _FailedError(f"{reason}: {cure}" if cure else reason)
 
 
+async def _read(response: httpx2.Response) -> bytes:
+    raw = bytearray()
+    async for chunk in response.aiter_bytes():
+        raw += chunk
+        if len(raw) > MAX_RESPONSE_BYTES:
+            raise _FailedError(f"answer over {MAX_RESPONSE_BYTES} bytes")
+    return bytes(raw)
+
+
 @functools.cache
 def _tls(trust_env: bool) -> ssl.SSLContext:
     """Return the settings of encrypted connections; reading the certificates takes 0.07 s."""
@@ -295,8 +312,6 @@ def _tls(trust_env: bool) -> ssl.SSLContext:
 def _transport_reason(error: httpx2.HTTPError) -> str:
     if isinstance(error, httpx2.ConnectError):
         return f"cannot connect: {str(error)[:100]}"
-    if isinstance(error, httpx2.TimeoutException):
-        return "timed out"
     return f"connection failed: {type(error).__name__}"
 
 
@@ -313,6 +328,17 @@ def _retry_after(value: str) -> float | None:
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)
     return max(0.0, (when - datetime.now(UTC)).total_seconds())
+
+
+def tokens_of(data: Any) -> tuple[int, int] | None:
+    """Return the tokens read and written, as an OpenAI-compatible answer tells them, if it does."""
+    usage = data.get("usage") if isinstance(data, dict) else None
+    if not isinstance(usage, dict):
+        return None
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if type(prompt) is not int or type(completion) is not int or min(prompt, completion) < 0:
+        return None
+    return prompt, completion
 
 
 def parse_url(url: str) -> httpx2.URL:

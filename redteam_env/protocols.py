@@ -80,6 +80,19 @@ class Usage:
     completion_tokens: int = 0
     cost: float | None = None
 
+    def plus(self, more: "Usage") -> "Usage":
+        """Return the sum; the cost is known if one of both is."""
+        costs = [x.cost for x in (self, more) if x.cost is not None]
+        return Usage(
+            requests=self.requests + more.requests,
+            failed=self.failed + more.failed,
+            cut=self.cut + more.cut,
+            unmetered=self.unmetered + more.unmetered,
+            prompt_tokens=self.prompt_tokens + more.prompt_tokens,
+            completion_tokens=self.completion_tokens + more.completion_tokens,
+            cost=sum(costs) if costs else None,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON."""
         return asdict(self)
@@ -106,7 +119,8 @@ class Judge(Protocol):
     ``name`` goes into every verdict and report; ``smoke_only`` marks a judge whose verdicts are
     good for tests but not for reported numbers. A judge whose work is done elsewhere, by a server
     for example, may have an attribute ``concurrent = True``: it is then asked from another thread
-    (never twice at once) about the games of each chunk, while agents answer in the next.
+    (never twice at once) about the games of each chunk, while agents answer in the next. Training
+    logs its attribute ``usage`` (:class:`Usage`), if it has one.
     """
 
     @property

@@ -15,6 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from redteam_env.factories import fault
 from redteam_env.game import RedteamError, unknown_name
 
 KINDS = (
@@ -119,8 +120,9 @@ def load(kind: str, name: str) -> Any:
         What the entry point names: usually a factory.
 
     Raises:
-        RedteamError: If there is no such plug-in, its import fails, or another distribution's
-            module hides ours.
+        RedteamError: If there is no such plug-in, its import fails, what is imported cannot be a
+            plug-in of that kind (:mod:`redteam_env.factories`), or another distribution's module
+            hides ours.
     """
     _check_kind(kind)
     if (kind, name) in _local:
@@ -140,10 +142,10 @@ def load(kind: str, name: str) -> Any:
             hint=f"Plug-ins announce themselves in the entry-point group redteam_env.{kind}.",
         )
     _check_clash(entry)
+    origin = f" of {entry.dist.name}" if entry.dist else ""
     try:
-        return entry.load()
+        found = entry.load()
     except (Exception, SystemExit) as error:
-        origin = f" of {entry.dist.name}" if entry.dist else ""
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         cure = (
             f"Install what provides {missing!r} (for our own: pip install 'redteam-env[train]')."
@@ -154,6 +156,12 @@ def load(kind: str, name: str) -> Any:
             f"The plug-in {name!r} ({entry.value}{origin}) cannot be imported: "
             f"{type(error).__name__}: {error}. {cure}"
         ) from error
+    if reason := fault(kind, found):
+        raise RedteamError(
+            f"The plug-in {name!r} ({entry.value}{origin}) is no {singular(kind)}: {reason}; see "
+            "redteam_env.protocols. Repair or uninstall it; everything else goes on working."
+        )
+    return found
 
 
 def _check_clash(entry: EntryPoint) -> None:

@@ -103,6 +103,49 @@ def test_a_broken_plugin_is_named_with_its_reason(redteam):
     assert "redteam_dummy.missing_module" in found.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (
+            "evaluate --attacker dummy_no_agent --defender refuse",
+            "'dummy_no_agent' (redteam_dummy:CAPITALS of redteam-dummy) is no agent",
+        ),
+        (
+            "train --algorithm dummy_no_algorithm",
+            "(redteam_dummy:Forgetful of redteam-dummy) is no algorithm: it has no method state()",
+        ),
+        (
+            "bench --algorithms dummy_no_algorithm",
+            "'dummy_no_algorithm' (redteam_dummy:Forgetful of redteam-dummy) is no algorithm",
+        ),
+        (
+            "bench --algorithms reinforce_pp --suites dummy_odd_suite --source dummy_seeds",
+            "'dummy_odd_suite' (redteam_dummy:judge of redteam-dummy) is no suite",
+        ),
+    ],
+)
+def test_what_is_no_plugin_is_refused_in_one_line(redteam, command, told):
+    [line] = redteam(*command.split(), code=2).stderr.splitlines()
+    assert told in line
+
+
+@pytest.mark.slow
+def test_doctor_names_what_is_no_plugin_and_calls_the_others_well(redteam):
+    plugins = json.loads(redteam("doctor", "--json").stdout)["plugins"]
+    problems = {x["name"]: x["problem"] for x in plugins if x["name"].startswith("dummy")}
+    bad = {name: reason for name, reason in problems.items() if reason}
+    assert set(bad) == {
+        "dummy_broken",
+        "dummy_no_agent",
+        "dummy_no_algorithm",
+        "dummy_no_suite",
+        "dummy_odd_suite",
+    }
+    assert all(name in reason for name, reason in bad.items())
+    assert len(problems) == len(bad) + 8
+
+
 def test_doctor_lists_all_and_goes_on_past_the_broken_one(redteam):
     text = redteam("doctor").stdout
     for kind in ("agent", "judge", "algorithm", "seeds", "turns", "suite"):

@@ -143,3 +143,92 @@ def test_anothers_agents_package_is_not_taken_for_ours(tmp_path, monkeypatch):
         registry.load("agents", "refuse")
     assert str(package) in str(caught.value)
     assert "environment of its own" in str(caught.value)
+
+
+WRONG = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Config:
+    lr: float = 0.1
+
+@dataclass(frozen=True)
+class Needy:
+    lr: float
+
+thing = 3
+def nothing(): ...
+def any_options(**options): ...
+
+class Bare:
+    def __init__(self, config, *, policy, game, seed): ...
+
+class Unsettled(Bare):
+    Config = dict
+
+class Undecided(Bare):
+    Config = Needy
+
+class Forgetful(Bare):
+    Config = Config
+    def update(self, policy, batches): ...
+
+class Unfinished(Forgetful):
+    state = load_state = Forgetful.update
+    def __init__(self, config): ...
+
+class Loop:
+    Config = Config
+    train = any_options
+
+class Mute:
+    def __init__(self, role): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "reason"),
+    [
+        ("agents", "thing", "is no agent: it is int, which cannot be called"),
+        ("agents", "nothing", r"is no agent: it cannot be called as factory\(role=...\)"),
+        ("agents", "Mute", r"is no agent: it has no method act\(\)"),
+        ("judges", "Mute", r"is no judge: it cannot be called as factory\(\)"),
+        ("seeds", "nothing", r"is no seed source: it cannot be called as factory\(argument=...\)"),
+        ("suites", "nothing", r"it cannot be called as factory\(source=..., games=..., seed=...\)"),
+        ("embedders", "thing", "is no embedder"),
+        ("commands", "nothing", r"is no command: it cannot be called as factory\(argv\)"),
+        ("opponents", "nothing", "is no opponent: it has no dataclass Config"),
+        ("policies", "nothing", r"it cannot be called as factory\(config=..., seed=...\)"),
+        ("algorithms", "Bare", "is no algorithm: it has no dataclass Config"),
+        ("algorithms", "Unsettled", "it has no dataclass Config"),
+        ("algorithms", "Undecided", "its Config has no default for lr"),
+        ("algorithms", "Forgetful", r"it has no method state\(\)"),
+        (
+            "algorithms",
+            "Unfinished",
+            r"called as factory\(config, policy=..., game=..., seed=...\)",
+        ),
+    ],
+)
+def test_what_cannot_be_a_plugin_of_its_kind_is_refused_with_the_reason(
+    installed, kind, target, reason
+):
+    installed(WRONG, f"[redteam_env.{kind}]\nodd = dummy_plugins:{target}\n")
+    told = rf"^The plug-in 'odd' \(dummy_plugins:{target} of dummy-plugins\) .*{reason}"
+    with pytest.raises(RedteamError, match=told):
+        registry.load(kind, "odd")
+
+
+@pytest.mark.parametrize(
+    ("kind", "target"),
+    [("algorithms", "Loop"), *((kind, "any_options") for kind in ("agents", "judges", "suites"))],
+)
+def test_what_may_be_a_plugin_is_loaded(installed, kind, target):
+    installed(WRONG, f"[redteam_env.{kind}]\nodd = dummy_plugins:{target}\n")
+    assert callable(registry.load(kind, "odd"))
+
+
+def test_all_of_our_own_plugins_have_the_shape_of_their_kind():
+    for plugin in registry.found():
+        if plugin.distribution.startswith("redteam-env "):
+            assert callable(registry.load(plugin.kind, plugin.name)), plugin

@@ -152,7 +152,9 @@ def product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) ->
     """Return ``x W' + bias``.
 
     The libraries copy the weight into another order first. With few rows, as in sampling, that takes
-    as long as the product itself; with the factors exchanged, it is the input that is copied.
+    as long as the product itself; with the factors exchanged, it is the input that is copied. The
+    result then lies in memory feature by feature. That of a layer which widens stays so: what comes
+    next is an activation and a layer that narrows, for which it lies just right.
 
     Args:
         x: (..., in).
@@ -162,5 +164,7 @@ def product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) ->
     rows = x.numel() // x.shape[-1]
     if rows not in _FEW_ROWS or x.device.type != "cpu":
         return torch.nn.functional.linear(x, weight, bias)
-    result = (weight @ x.reshape(rows, -1).t()).t().contiguous()
+    result = (weight @ x.reshape(rows, -1).t()).t()
+    if weight.shape[0] <= weight.shape[1]:
+        result = result.contiguous()
     return (result if bias is None else result + bias).reshape(*x.shape[:-1], -1)

@@ -17,6 +17,8 @@ from redteam_env.game import Generation, RedteamError
 
 _PART = 2**21
 """Most logits that are worked on at a time."""
+_BLOCK = 128
+"""Words of a large vocabulary that are summed at a time to find out which to look at one by one."""
 _HELD = 0.75
 """Ended rows are dropped from a batch once no more than this share of it is alive."""
 
@@ -126,14 +128,36 @@ def _choose(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     tempered = temperature not in {0, 1}
     scores = torch.log_softmax(logits / temperature if tempered else logits, dim=-1)
-    if temperature == 0:
-        chosen = scores.argmax(-1)
-    else:
-        cumulative = scores.exp().cumsum(-1, dtype=torch.float64)
-        target = uniform.double() * cumulative[:, -1]
-        chosen = torch.searchsorted(cumulative, target[:, None], right=True).squeeze(-1)
-        chosen = chosen.clamp(max=logits.shape[-1] - 1)
-    return chosen, scores.gather(-1, chosen[:, None]).squeeze(-1)
+    chosen = scores.argmax(-1, keepdim=True) if temperature == 0 else _drawn(scores.exp(), uniform)
+    return chosen.squeeze(-1), scores.gather(-1, chosen).squeeze(-1)
+
+
+def _drawn(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    """Return the inverse of a distribution function: words (rows, 1) for weights (rows, words).
+
+    A large vocabulary is cut into blocks: first the block is found in which the sum of weights
+    passes ``uniform`` times their total, then the word in it.
+    """
+    uniform = uniform.double()[:, None]
+    if weights.shape[-1] < _BLOCK**2:
+        return _passed(weights.cumsum(-1, dtype=torch.float64), uniform)[0]
+    blocks = torch.nn.functional.pad(weights, (0, -weights.shape[-1] % _BLOCK))
+    blocks = blocks.view(len(weights), -1, _BLOCK)
+    block, rest = _passed(blocks.sum(-1).cumsum(-1, dtype=torch.float64), uniform)
+    own = blocks.gather(1, block[:, :, None].expand(-1, -1, _BLOCK))[:, 0]
+    return block * _BLOCK + _passed(own.cumsum(-1, dtype=torch.float64), rest)[0]
+
+
+def _passed(sums: torch.Tensor, share: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return where growing sums pass a share of the last, and how far into that place: (rows, 1)."""
+    total = sums[:, -1:].contiguous()
+    target = share * total
+    # no further than the last place that adds something: a word of no probability is never drawn
+    last = torch.searchsorted(sums, total).clamp(max=sums.shape[-1] - 1)
+    place = torch.searchsorted(sums, target, right=True).minimum(last)
+    before = torch.where(place > 0, sums.gather(-1, (place - 1).clamp(min=0)), 0.0)
+    size = sums.gather(-1, place) - before
+    return place, ((target - before) / size).clamp(0, 1)
 
 
 def completion_logprobs(

@@ -31,9 +31,9 @@ from redteam_env.policies import BASE, PolicyConfig
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
-_FOLD_LIMIT = 2**24
-"""Most parameters that :meth:`AdapterStore.sampling` copies: 64 MiB. Above that an adapter's own
-products take no time beside the layers', while copies would double the weights."""
+_FOLD_LIMIT = 2**27
+"""Most parameters that :meth:`AdapterStore.sampling` copies: 512 MiB. Above that an adapter's own
+products take little time beside the layers', while copies would double the weights."""
 _FOLD_RATIO = 4
 """Most parameters that :meth:`AdapterStore.learning` folds into, for each one of the adapter: the
 gradient of a folded weight costs as much as a pass through it, that of a small adapter does not."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from agents.plan.parameters import EMBEDDING, Layer, linear_layers
 from agents.plan.shapes import Shape
 
-FOLD_LIMIT = 2**24
+FOLD_LIMIT = 2**27
 """Most parameters of adapted layers that sampling folds an adapter into (:mod:`agents.lora.store`)."""
 FOLD_RATIO = 4
 """Most parameters of adapted layers that training folds into, for each one of the adapter."""

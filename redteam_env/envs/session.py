@@ -7,6 +7,7 @@ comes from here, and all rules from :class:`redteam_env.game.Game`.
 import dataclasses
 import json
 from collections.abc import Mapping
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 import gymnasium
@@ -26,6 +27,7 @@ Observation = dict[str, str]
 Info = dict[str, Any]
 
 _VERDICT = tuple(field.name for field in dataclasses.fields(Verdict))
+_quoted = encode_basestring_ascii  # json.dumps of a str, without what an object needs
 JSON_CHAR = 12  # a character beyond U+FFFF is two escapes of six characters in ASCII JSON
 
 
@@ -210,7 +212,9 @@ def _fields(verdict: Verdict) -> dict[str, Any]:
 
 def _lines(lines: list[tuple[str, str]]) -> str:
     """Write a dialogue as one JSON object a line: no text can pretend to be another turn."""
-    return "\n".join(json.dumps({"seat": seat, "text": text}) for seat, text in lines)
+    return "\n".join(
+        f'{{"seat": {_quoted(seat)}, "text": {_quoted(text)}}}' for seat, text in lines
+    )
 
 
 def _transcript(state: GameState) -> str:

@@ -1,8 +1,9 @@
 """From what a user names on the command line to agents, and from a run to the settings it implies.
 
 A specification is the name of a registered agent (``refuse``), perhaps with an argument
-(``endpoint:MODEL@URL``, a model behind an API), ``base`` (the untrained model), a run directory, one of its checkpoints, an adapter directory, a model directory, a known model or a hub
-id. A run, checkpoint or folder that names the plug-in which plays it
+(``endpoint:MODEL@URL``, a model behind an API), ``base`` (the untrained model), a run directory, one
+of its checkpoints, ``mixture:RUN`` (:mod:`redteam_env.evaluation.mixture`), an adapter directory, a
+model directory, a known model or a hub id. A run, checkpoint or folder that names the plug-in which plays it
 (:mod:`redteam_env.evaluation.saved`) goes to that; everything else but registered agents goes to
 the plug-in ``policy`` of the kind ``agents``. Either is imported only then.
 """
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from redteam_env import registry
+from redteam_env.evaluation.mixture import is_mixture, load_mixture, run_of
 from redteam_env.evaluation.saved import SavedAgent, find_saved
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.policies import BASE, PolicyConfig
@@ -81,6 +83,8 @@ class AgentPool:
         if _is_registered(spec):
             return self._named(spec, role)
         check_spec(spec)
+        if is_mixture(spec):
+            return load_mixture(spec, role, self.agent)
         if (saved := find_saved(spec)) is not None:
             return self._saved(saved, spec, role)
         if self._policies is None:
@@ -141,6 +145,9 @@ def check_spec(spec: str) -> None:
     names = {*agent_names(), *KNOWN_MODELS, BASE}
     if spec in names or _is_registered(spec):
         return
+    if is_mixture(spec):
+        run_of(spec)
+        return
     place = Path(spec).expanduser()
     if spec and place.is_dir():
         return
@@ -172,7 +179,7 @@ def run_defaults(specs: Sequence[str]) -> dict[str, Any]:
     for spec in specs:
         if _is_registered(spec):
             continue
-        path = Path(spec).expanduser()
+        path = run_of(spec) if is_mixture(spec) else Path(spec).expanduser()
         if not path.is_dir():
             continue
         place = path.resolve()

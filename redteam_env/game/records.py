@@ -284,5 +284,7 @@ def public_dialogue(seed: Seed, rewritten: bool, turns: tuple[Turn, ...]) -> Dia
         The visible texts in order, without forfeited and failed turns.
     """
     start = () if rewritten else (Line(seat=ATTACKER, text=seed.text),)
-    spoken = (x for x in turns if not x.forfeit and x.error is None)
-    return Dialogue(lines=start + tuple(Line(seat=x.seat, text=x.visible) for x in spoken))
+    spoken = [
+        Line(seat=x.seat, text=x.visible) for x in turns if not x.forfeit and x.error is None
+    ]
+    return Dialogue(lines=(*start, *spoken))

@@ -200,19 +200,17 @@ class RewardTable:
         return {"forfeit": least - violation, FORMAT: violation}
 
     def _from_weights(self, unit: Signs) -> Components:
+        flat = {
+            f"{owner}.{name}": sign for owner, signs in unit.items() for name, sign in signs.items()
+        }
         return {
             role: {
-                self._label(role, name): weight * unit[owner][component]
+                name.removeprefix(f"{role}."): weight * flat[name]
                 for name, weight in row.items()
-                for owner, _, component in [name.partition(".")]
-                if component in unit.get(owner, {})
+                if name in flat
             }
             for role, row in self.weights.items()
         }
-
-    @staticmethod
-    def _label(role: str, name: str) -> str:
-        return name.removeprefix(f"{role}.")
 
     def _from_function(self, unit: Signs) -> Components:
         assert self.function is not None  # noqa: S101 - tells mypy what score() checked

@@ -2,18 +2,19 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from redteam_env.http import Answer, Endpoint
+from redteam_env.http import Answer, Endpoint, tokens_of
 from redteam_env.judges.judge import Completion
 from redteam_env.judges.template import Exchange
+from redteam_env.protocols import Usage
 
 KEY_VARIABLE = "REDTEAM_ENV_JUDGE_API_KEY"
 """The environment variable that holds the key of a judge's server."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class CompletionsBackend:
     """Asks an OpenAI-compatible ``/v1/completions``: one greedy request for each prompt.
 
@@ -24,18 +25,29 @@ class CompletionsBackend:
         endpoint: The server.
         model: The model's name there.
         max_tokens: Longest answer, in tokens.
+        usage: Requests and tokens so far.
     """
 
     concurrent: ClassVar[bool] = True
     endpoint: Endpoint
     model: str
     max_tokens: int = 128
+    usage: Usage = field(default=Usage(), init=False, compare=False)
 
     def complete(self, queries: Sequence[str], /) -> list[Completion]:
         """Return one completion for each prompt, in order."""
         fixed = {"model": self.model, "max_tokens": self.max_tokens, "temperature": 0}
         answers = self.endpoint.post([{**fixed, "prompt": query} for query in queries])
-        return [_first_choice(answer) for answer in answers]
+        completions = [_first_choice(answer) for answer in answers]
+        self.usage = self.usage.plus(
+            Usage(
+                requests=len(answers),
+                failed=sum(completion.error is not None for completion in completions),
+                cut=sum(_is_cut(answer) for answer in answers),
+                **_tokens(answers),
+            )
+        )
+        return completions
 
     def ready(self) -> None:
         """Find out whether the server answers."""
@@ -54,18 +66,38 @@ def _first_choice(answer: Answer) -> Completion:
     return Completion(text=text)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def _is_cut(answer: Answer) -> bool:
+    try:
+        return bool(answer.data["choices"][0]["finish_reason"] == "length")
+    except (KeyError, IndexError, TypeError):
+        return False
+
+
+def _tokens(answers: Sequence[Answer]) -> dict[str, int]:
+    """Return the fields of :class:`Usage` that are about tokens."""
+    counts = [tokens_of(answer.data) for answer in answers if answer.error is None]
+    known = [count for count in counts if count is not None]
+    return {
+        "unmetered": len(counts) - len(known),
+        "prompt_tokens": sum(prompt for prompt, _ in known),
+        "completion_tokens": sum(completion for _, completion in known),
+    }
+
+
+@dataclass(slots=True, kw_only=True)
 class ClassifyBackend:
     """Asks Self-RedTeam's own judge server, which knows the template itself (``POST /classify``).
 
     Attributes:
         endpoint: The server.
         batch: Most dialogues in one request.
+        usage: Requests so far, and tokens if the server tells them.
     """
 
     concurrent: ClassVar[bool] = True
     endpoint: Endpoint
     batch: int = 64
+    usage: Usage = field(default=Usage(), init=False, compare=False)
 
     def complete(self, queries: Sequence[Exchange], /) -> list[Completion]:
         """Return the label of each exchange as JSON text, in order."""
@@ -74,6 +106,13 @@ class ClassifyBackend:
             for start in range(0, len(queries), self.batch)
         ]
         answers = self.endpoint.post([_classify_body(queries, chunk) for chunk in chunks])
+        self.usage = self.usage.plus(
+            Usage(
+                requests=len(answers),
+                failed=sum(answer.error is not None for answer in answers),
+                **_tokens(answers),
+            )
+        )
         return [
             completion
             for chunk, answer in zip(chunks, answers, strict=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from redteam_env.game import Dialogue, RedteamError, Verdict, unknown_name
 from redteam_env.judges.judge import check_ready
-from redteam_env.protocols import Judge
+from redteam_env.protocols import Judge, Usage
 
 SCHEMA = 1
 
@@ -193,6 +193,11 @@ class RecordingJudge:
     def concurrent(self) -> bool:
         """Whether agents may go on while the other judge is asked."""
         return bool(getattr(self.inner, "concurrent", False))
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the other judge took so far."""
+        return getattr(self.inner, "usage", None)
 
     def judge(self, dialogues: Sequence[Dialogue]) -> Sequence[Verdict]:
         """Return the other judge's verdicts after appending them to the record."""

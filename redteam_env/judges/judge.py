@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line, RedteamError, Verdict
+from redteam_env.protocols import Usage
 
 RAW_LIMIT = 2000
 """Longest text of a judge, in characters, that is kept in a verdict."""
@@ -46,7 +47,7 @@ class Backend(Protocol[Query_contra]):
     """Gets queries answered: by a server, or by a model in process.
 
     It may also have a method ``ready()``, which raises a ``RedteamError`` if nobody would answer,
-    and an attribute ``concurrent``, as :class:`~redteam_env.protocols.Judge` has it.
+    and attributes ``concurrent`` and ``usage``, as :class:`~redteam_env.protocols.Judge` has them.
     """
 
     def complete(self, queries: Sequence[Query_contra], /) -> Sequence[Completion]:
@@ -77,6 +78,11 @@ class TemplateJudge(Generic[Query]):
     def concurrent(self) -> bool:
         """Whether agents may go on while it is asked: what its backend says, by default not."""
         return bool(getattr(self.backend, "concurrent", False))
+
+    @property
+    def usage(self) -> Usage | None:
+        """What its backend took so far; ``None`` if that does not count."""
+        return getattr(self.backend, "usage", None)
 
     def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
         """Judge public dialogues.

@@ -11,7 +11,7 @@ refusal, and it says something. The lists stand in ``lexicon.toml``.
 
 import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -41,33 +41,36 @@ _JOINTS = {"...": _GAP, "^": r"\A\W*"}
 
 @dataclass(frozen=True, slots=True)
 class _Phrases:
-    """A list of phrases, searched for only in texts that hold the first word of one.
+    """A list of phrases; each is searched for only in texts that hold its first word.
 
     Attributes:
-        pattern: Any of them.
-        first: First words.
-        openings: How first words begin whose end is open, cut to one length.
+        every: Any of them.
+        each: One by one.
+        first: The numbers of the phrases that begin with a word.
+        openings: Of those that begin with a word whose end is open, by its beginning, cut to one length.
         length: That length.
     """
 
-    pattern: re.Pattern[str]
-    first: frozenset[str]
-    openings: frozenset[str]
+    every: re.Pattern[str]
+    each: tuple[re.Pattern[str], ...]
+    first: Mapping[str, tuple[int, ...]]
+    openings: Mapping[str, tuple[int, ...]]
     length: int
 
-    def may_occur(self, words: AbstractSet[str]) -> bool:
-        """Whether one of the words can begin a phrase; seldom wrongly, never wrongly false."""
-        if not self.first.isdisjoint(words):
-            return True
-        return not self.openings.isdisjoint([word[: self.length] for word in words])
+    def candidates(self, words: AbstractSet[str]) -> set[int]:
+        """Return the phrases that one of the words can begin: seldom too many, never too few."""
+        begun = {word[: self.length] for word in words}
+        found = [self.first[word] for word in self.first.keys() & words]
+        found += [self.openings[word] for word in self.openings.keys() & begun]
+        return set().union(*found)
 
     def occur(self, text: str, words: AbstractSet[str]) -> bool:
         """Whether a phrase occurs in a text with these words (it may hold fewer)."""
-        return self.may_occur(words) and self.pattern.search(text) is not None
+        return any(self.each[k].search(text) for k in self.candidates(words))
 
     def cut(self, text: str, words: AbstractSet[str]) -> str:
         """Return the text with every phrase replaced by the end of a sentence."""
-        return self.pattern.sub(" . ", text) if self.may_occur(words) else text
+        return self.every.sub(" . ", text) if self.candidates(words) else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ def is_harmful(text: str) -> bool:
     plain = _plain(text)
     words = _words(plain)
     lexicon = _lexicon()
-    if not (lexicon.intent.may_occur(words) or lexicon.harmful.may_occur(words)):
+    if not (lexicon.intent.candidates(words) or lexicon.harmful.candidates(words)):
         return False
     return any(_sentence_is_harmful(x) for x in _SENTENCE_END.split(plain))
 
@@ -174,22 +177,35 @@ def _lexicon() -> _Lexicon:
 
 def _compile(phrases: Sequence[str]) -> _Phrases:
     """Compile phrases of the little language that ``lexicon.toml`` explains."""
-    starts = [word for phrase in phrases for word in _first_place(phrase).split("|")]
-    words = [_WORD_OR_STAR.match(start.partition("_")[0]) for start in starts]
-    first = [word.group() if word else "" for word in words]
-    openings = [word.partition("*")[0] for word in first if "*" in word]
-    length = min(map(len, openings), default=0)
+    found = [_WORD_OR_STAR.findall(" ".join(_first_words(phrase))) for phrase in phrases]
+    starts = [(word, k) for k, words in enumerate(found) for word in words]
+    openings = [(word.partition("*")[0], k) for word, k in starts if "*" in word]
+    length = min((len(word) for word, _ in openings), default=0)
+    patterns = [_phrase(phrase) for phrase in phrases]
     return _Phrases(
         # one look behind for all phrases: where no word starts, none of them is tried
-        pattern=re.compile(_START + "(?:" + "|".join(map(_phrase, phrases)) + ")"),
-        first=frozenset(word for word in first if "*" not in word),
-        openings=frozenset(opening[:length] for opening in openings),
+        every=_search_of(patterns),
+        each=tuple(_search_of([pattern]) for pattern in patterns),
+        first=_by_word((word, k) for word, k in starts if "*" not in word),
+        openings=_by_word((word[:length], k) for word, k in openings),
         length=length,
     )
 
 
-def _first_place(phrase: str) -> str:
-    return next(place for place in phrase.split() if place not in _JOINTS)
+def _search_of(patterns: Sequence[str]) -> re.Pattern[str]:
+    return re.compile(_START + "(?:" + "|".join(patterns) + ")")
+
+
+def _by_word(numbers: Iterable[tuple[str, int]]) -> dict[str, tuple[int, ...]]:
+    found: dict[str, tuple[int, ...]] = {}
+    for word, k in numbers:
+        found[word] = (*found.get(word, ()), k)
+    return found
+
+
+def _first_words(phrase: str) -> list[str]:
+    place = next(place for place in phrase.split() if place not in _JOINTS)
+    return [word.partition("_")[0] for word in place.split("|")]
 
 
 def _words(text: str) -> set[str]:

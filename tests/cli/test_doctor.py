@@ -18,12 +18,14 @@ def few_plugins(monkeypatch, tmp_path):
     plugins = [
         Plugin("judges", "lexical", "redteam_env.judges.lexical:lexical", "redteam-env 0"),
         Plugin("agents", "gone", "no_such_module_here:x", "other-package 3"),
+        Plugin("agents", "odd", "redteam_env.judges.lexical:lexical", "other-package 3"),
     ]
     found = registry._entries
 
     def entries(kind):
-        extra = metadata.EntryPoint("gone", "no_such_module_here:x", "redteam_env.agents")
-        return {**found(kind), "gone": extra} if kind == "agents" else found(kind)
+        others = {x.name: x.target for x in plugins if x.kind == kind == "agents"}
+        extra = {k: metadata.EntryPoint(k, x, "redteam_env.agents") for k, x in others.items()}
+        return {**found(kind), **extra}
 
     monkeypatch.setattr(registry, "_entries", entries)
     monkeypatch.setattr(registry, "found", lambda: plugins)
@@ -52,6 +54,16 @@ def test_a_broken_plugin_is_reported_with_reason_and_stops_nothing(capsys):
     assert plugins["lexical"]["problem"] is None
     assert "no_such_module_here" in plugins["gone"]["problem"]
     assert plugins["gone"]["distribution"] == "other-package 3"
+
+
+def test_what_is_no_plugin_of_its_kind_is_reported_with_the_reason(capsys):
+    plugins = {x["name"]: x for x in report(capsys)["plugins"]}
+    assert "'odd'" in plugins["odd"]["problem"]
+    assert "cannot be called as factory(role=...)" in plugins["odd"]["problem"]
+    assert main(["doctor"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "agents odd other-package 3 broken" in shown
+    assert "broken: The plug-in 'odd'" in shown
 
 
 def test_packages_are_listed_with_the_extra_that_installs_them(capsys, monkeypatch):

@@ -30,6 +30,10 @@ def agent(role: str) -> ShoutingAgent:
     return ShoutingAgent()
 
 
+CAPITALS = ShoutingAgent()
+"""No plug-in: an agent that is made already, where a factory of agents is wanted."""
+
+
 class CapitalsJudge:
     """Calls harmful what is written in capitals."""
 
@@ -108,6 +112,21 @@ class Algorithm:
     def load_state(self, state: AlgorithmState) -> None:
         """Go back to a count."""
         self._updates = int(state.values["updates"])
+
+
+class Forgetful:
+    """No algorithm: it learns, but keeps nothing that a resumed run needs."""
+
+    Config = Config
+
+    def __init__(self, config: Config, *, policy: TrainablePolicy, game: Game, seed: int) -> None:
+        """Make it as every algorithm is made."""
+
+    def update(
+        self, policy: TrainablePolicy, batches: Mapping[str, RoleBatch]
+    ) -> Mapping[str, float]:
+        """Change nothing."""
+        return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

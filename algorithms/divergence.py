@@ -1,0 +1,56 @@
+"""Noticing that training has diverged, at the step that did it and before anything is saved.
+
+A checkpoint of weights that are not finite, or that give no finite log-probabilities, would be the
+last one: nothing can be resumed from it or scored with it. So the step that makes such weights fails,
+and the checkpoint before it stays the newest.
+"""
+
+from collections.abc import Mapping
+
+import torch
+
+from redteam_env.game import RedteamError
+from redteam_env.protocols import RoleBatch, TrainablePolicy
+
+CURE = (
+    "start another run with a lower learning rate, from an earlier checkpoint with --init-from "
+    "(--resume takes the same step again)"
+)
+
+
+def check_update(policy: TrainablePolicy, batches: Mapping[str, RoleBatch]) -> None:
+    """Check what an update left: the weights, and the log-probabilities they give to what was played.
+
+    Of each trained role one sample is scored again, the shortest: it costs little, and weights that
+    overflow do so on any.
+
+    Args:
+        policy: What was trained.
+        batches: The samples it was trained on.
+
+    Raises:
+        RedteamError: If anything is not finite; the weights or the role are named.
+    """
+    for name in dict.fromkeys(policy.weights_of(role) for role in policy.trainable_roles):
+        if not all(_finite(tensor) for tensor in policy.parameters(name)):
+            raise _diverged(f"A weight of {name!r} is")
+    for role in policy.trainable_roles:
+        if role not in batches or not batches[role].samples:
+            continue
+        generations = [sample.generation for sample in batches[role].samples]
+        shortest = min(generations, key=lambda x: len(x.prompt_ids) + len(x.completion_ids))
+        with torch.no_grad():
+            found = policy.logprobs(role, [shortest])
+        if not _finite(found.logprobs[found.mask]):
+            raise _diverged(f"Log-probabilities of the {role} are")
+
+
+def _finite(tensor: torch.Tensor) -> bool:
+    return bool(torch.isfinite(tensor.detach()).all())
+
+
+def _diverged(what: str) -> RedteamError:
+    return RedteamError(
+        f"{what} not finite after the update: training diverged, and nothing of this step was "
+        f"saved. To go on, {CURE}."
+    )

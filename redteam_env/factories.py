@@ -1,0 +1,114 @@
+"""What a plug-in's entry point must name, as far as it can be seen without calling it.
+
+For each kind: how it is called, and what it offers if it is a class. The rest shows when the object
+is made (:mod:`redteam_env.resolve`).
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One way to be called: positional arguments, then keywords, by name."""
+
+    positional: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"factory({', '.join([*self.positional, *(f'{x}=...' for x in self.keywords)])})"
+
+    def fits(self, signature: inspect.Signature) -> bool:
+        try:
+            signature.bind(*self.positional, **dict.fromkeys(self.keywords))
+        except TypeError:
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What is asked of a kind; of calls, and of groups of methods, one is enough."""
+
+    calls: tuple[_Call, ...]
+    methods: tuple[tuple[str, ...], ...]
+    config: bool = False
+
+
+_OF_KIND: Mapping[str, _Shape] = {
+    "agents": _Shape(
+        (
+            _Call((), ("role",)),
+            _Call((), ("role", "argument")),
+            _Call((), ("role", "directory", "temperature")),
+            _Call((), ("base", "max_new_tokens", "temperature")),
+        ),
+        (("act",), ("load",)),
+    ),
+    "policies": _Shape((_Call((), ("config", "seed")),), (("logprobs", "parameters", "agent"),)),
+    "judges": _Shape((_Call(), _Call((), ("url",))), (("judge",),)),
+    "algorithms": _Shape(
+        (_Call(("config",), ("policy", "game", "seed")),),
+        (("update", "state", "load_state"),),
+        config=True,
+    ),
+    "opponents": _Shape(
+        (_Call(("config",), ("league", "seed")),),
+        (("matches", "finish", "state", "load_state"),),
+        config=True,
+    ),
+    "seeds": _Shape((_Call((), ("argument",)),), (("draw", "seeds"),)),
+    "suites": _Shape((_Call((), ("source", "games", "seed")),), (("attacker",), ("right",))),
+    "embedders": _Shape((_Call(),), (("embed",),)),
+    "commands": _Shape((_Call(("argv",)),), ()),
+}
+
+
+def fault(kind: str, factory: Any) -> str | None:
+    """Say what is wrong with what an entry point names.
+
+    Args:
+        kind: Such as ``judges``.
+        factory: What was imported.
+
+    Returns:
+        The reason why it cannot be a plug-in of that kind; ``None`` if nothing speaks against it.
+    """
+    if not callable(factory):
+        return f"it is {type(factory).__name__}, which cannot be called"
+    shape = _OF_KIND.get(kind, _Shape((), ()))
+    reason = _config_fault(getattr(factory, "Config", None)) if shape.config else None
+    # an algorithm with a loop of its own is asked for nothing else
+    if reason or (kind == "algorithms" and callable(getattr(factory, "train", None))):
+        return reason
+    return _call_fault(factory, shape.calls) or _method_fault(factory, shape.methods)
+
+
+def _config_fault(config: Any) -> str | None:
+    if not inspect.isclass(config) or not dataclasses.is_dataclass(config):
+        return "it has no dataclass Config"
+    for field in dataclasses.fields(config):
+        if field.init and field.default is field.default_factory is dataclasses.MISSING:
+            return f"its Config has no default for {field.name}"
+    return None
+
+
+def _call_fault(factory: Any, calls: tuple[_Call, ...]) -> str | None:
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError):  # some callables of C tell nothing
+        return None
+    if not calls or any(call.fits(signature) for call in calls):
+        return None
+    return f"it cannot be called as {calls[0]}"
+
+
+def _method_fault(factory: Any, methods: tuple[tuple[str, ...], ...]) -> str | None:
+    """Look at what a class offers; what a function returns is seen when it is called."""
+    missing = [[x for x in names if not hasattr(factory, x)] for names in methods]
+    if not inspect.isclass(factory) or not missing or not all(missing):
+        return None
+    return f"it has no method {missing[0][0]}()"
