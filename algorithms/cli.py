@@ -13,7 +13,7 @@ import tyro
 from algorithms.config import TrainConfig, components
 from algorithms.rundir import stored_config
 from redteam_env.game import RedteamError
-from redteam_env.report import make_console
+from redteam_env.report import make_console, usage_lines
 
 INTERRUPTED = 130
 
@@ -63,6 +63,8 @@ def _train(argv: Sequence[str], ranks: Any) -> int:
         f"{outcome.steps} of {config.run.steps} steps done, {outcome.void} void games in this "
         f"session. Run directory: {outcome.directory}"
     )
+    if outcome.usage:
+        console.print(usage_lines(outcome.usage), soft_wrap=True)
     if not outcome.finished:
         console.print("Stopped by Ctrl-C; the same command with --resume goes on from here.")
         return INTERRUPTED

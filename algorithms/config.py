@@ -17,7 +17,7 @@ from redteam_env.policies import PolicyConfig
 from redteam_env.registry import load, singular
 
 FREE = (
-    *("steps", "checkpoint_every", "out", "resume", "json"),
+    *("steps", "max_tokens", "checkpoint_every", "out", "resume", "json"),
     *("server_urls", "adapter_dir", "kv_cache_gb"),
 )
 """Options that a resumed run may change."""
@@ -33,6 +33,8 @@ class RunConfig:
         algorithm: What learns: reinforce_pp, reinforce, rae, rloo, grpo, dr_grpo, ppo, online_dpo, or
             an installed plug-in; each brings options of its own.
         steps: Training steps in all.
+        max_tokens: End the run after the step in which so many tokens have been sampled in all, by all
+            seats and in a league's own games too; 0 for no such end.
         games: Games a step; with several processes a multiple of their number times group_size.
         group_size: Games that share a seed, for algorithms that compare these: rloo, grpo, dr_grpo and
             online_dpo need at least 2. A divisor of games.
@@ -52,6 +54,7 @@ class RunConfig:
 
     algorithm: str = "reinforce_pp"
     steps: int = 200
+    max_tokens: int = 0
     games: int = 64
     group_size: int = 1
     seed: int = 0
@@ -67,6 +70,8 @@ class RunConfig:
         for name in ("steps", "games", "group_size", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise RedteamError(f"{name} is {getattr(self, name)}; give at least 1.")
+        if self.max_tokens < 0:
+            raise RedteamError(f"max_tokens is {self.max_tokens}; give 0 or more.")
         if self.games % self.group_size:
             raise RedteamError(
                 f"games is {self.games}, no multiple of group_size = {self.group_size}; "

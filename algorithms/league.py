@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from algorithms.config import SELF_PLAY, TrainConfig
+from algorithms.metrics import sampled
 from algorithms.replay import UcbReplay, payoff
 from algorithms.versions import Versions
 from redteam_env.game import Episode, Game, RedteamError, role_of
@@ -66,6 +67,7 @@ class RunLeague:
         self._checkpoints = directory / "checkpoints"
         self._versions = Versions(directory / FOLDER)
         self._matches: dict[int, Match] = {}
+        self._own_games: dict[str, float] = {}
         if config.run.opponents != SELF_PLAY:
             _league_policy(policy, f"--opponents {config.run.opponents}")
         self._sampler = self._make_sampler()
@@ -134,6 +136,8 @@ class RunLeague:
             game=self._game,
             batch_size=self._config.policy.generation_batch,
         )
+        for name, count in (("games", len(episodes)), ("tokens", sampled(episodes))):
+            self._own_games[f"league/{name}"] = self._own_games.get(f"league/{name}", 0) + count
         return [_result(episode, players) for episode in episodes if episode.void is None]
 
     def _agent(self, role: str, name: str) -> Agent:
@@ -194,7 +198,11 @@ class RunLeague:
         return result
 
     def finish(self, step: int, episodes: Sequence[Episode]) -> dict[str, float]:
-        """Let the sampler, and the seeds' replay, take note of a step; return what is to be logged."""
+        """Let the sampler, and the seeds' replay, take note of a step; return what is to be logged.
+
+        ``league/games`` and ``league/tokens`` are the games that the sampler let :meth:`play` since
+        the step before, and the tokens sampled in them.
+        """
         started = time.monotonic()
         results = [
             _result(episode, self._matches[episode.group].players)
@@ -202,6 +210,8 @@ class RunLeague:
             if episode.rewritten and episode.void is None
         ]
         row = dict(self._sampler.finish(step, results))
+        row |= self._own_games
+        self._own_games = {}
         if self._replay:
             row |= self._replay.note(episodes)
         if row:

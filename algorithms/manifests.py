@@ -8,6 +8,9 @@ from typing import Any
 from algorithms.rundir import write_text
 from redteam_env.game import RedteamError
 
+_SHOWN = 300
+"""Most characters of a value in a message."""
+
 
 def open_directory(file: Path, wanted: Mapping[str, Any], *, what: str) -> None:
     """Make a directory of results, or check that it is this one's.
@@ -46,7 +49,9 @@ def check_manifest(file: Path, wanted: Mapping[str, Any], *, option: str = "--ou
         raise RedteamError(
             f"{str(file)!r} cannot be read ({error}); give another {option}."
         ) from error
-    differences = list(_differences(found, wanted, ""))
+    every = list(_differences(found, wanted, ""))
+    # a digest differs whenever anything does
+    differences = [x for x in every if not x.startswith("digest:")] or every
     if differences:
         listed = "; ".join(differences[:5])
         more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
@@ -62,5 +67,13 @@ def _differences(found: Any, wanted: Any, where: str) -> Iterator[str]:
         for name in sorted({*found, *wanted}):
             place = f"{where}.{name}" if where else name
             yield from _differences(found.get(name), wanted.get(name), place)
+    elif isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
+        for k, (there, now) in enumerate(zip(found, wanted, strict=True)):
+            yield from _differences(there, now, f"{where}[{k}]")
     elif found != wanted:
-        yield f"{where}: {found!r} there, {wanted!r} now"
+        yield f"{where}: {_shown(found)} there, {_shown(wanted)} now"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -26,13 +26,15 @@ def episode_metrics(episodes: Sequence[Episode], seats: Sequence[str]) -> Row:
         seats: The seats.
 
     Returns:
-        ``game/...``: numbers of games, void games, forfeits, and rates (``None`` without games);
+        ``game/...``: numbers of games, void games, forfeits, sampled tokens, and rates (``None``
+        without games);
         ``ROLE/...``: mean reward and components over the games the role may learn from, and over
         all its turns that did not fail the length in tokens, shares of format violations, of turns cut at a limit,
         and for the attacker of rewrites that refuse to attack.
     """
     rates = measure(episodes)
     row: Row = {"game/games": len(episodes), "game/void": rates.void}
+    row["game/tokens"] = sampled(episodes)
     row |= {f"game/{name}": _share(getattr(rates, name)) for name in SHARES}
     for seat in seats:
         role = role_of(seat)
@@ -54,6 +56,28 @@ def episode_metrics(episodes: Sequence[Episode], seats: Sequence[str]) -> Row:
             row[f"{role}/component/{name}"] = _mean(values)
     row["attacker/refusal_to_attack"] = _share(rates.attacker_refusal)
     return row
+
+
+def sampled(episodes: Sequence[Episode]) -> int:
+    """Return the tokens that models of this process sampled in games, of all seats; failed turns too."""
+    turns = [t.generation for e in episodes for t in e.turns if t.generation]
+    return sum(len(x.completion_ids) for x in turns)
+
+
+def sampled_before(directory: Path, step: int) -> float:
+    """Return the tokens that a run sampled before a step, those of its league's own games included.
+
+    Args:
+        directory: The run directory.
+        step: The step.
+    """
+    rows = read_rows(directory / "metrics.jsonl")
+    return sum(step_tokens(row) for row in rows if row["step"] < step)
+
+
+def step_tokens(row: Mapping[str, Any]) -> float:
+    """Return the tokens that were sampled in a step, those of the league's own games included."""
+    return float(row.get("game/tokens") or 0) + float(row.get("league/tokens") or 0)
 
 
 def _share(rate: Any) -> float | None:

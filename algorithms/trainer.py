@@ -22,11 +22,13 @@ from typing import Any
 from algorithms import checkpoint
 from algorithms.config import TrainConfig, check_group
 from algorithms.distributed import PeerError, Ranks, current, join
+from algorithms.divergence import check_update
 from algorithms.league import RunLeague, check_league, start_from
 from algorithms.live import LiveTable
-from algorithms.metrics import MetricsLog, Row, episode_metrics
+from algorithms.metrics import MetricsLog, Row, episode_metrics, sampled_before, step_tokens
 from algorithms.rundir import RunDirectory, open_run
 from algorithms.shared_run import check_distributed, checksums, gather_episodes
+from algorithms.usage import Meters
 from redteam_env.evaluation import AgentPool
 from redteam_env.game import Episode, Game, RedteamError, Seed, role_of
 from redteam_env.judges.judge import check_ready
@@ -46,9 +48,10 @@ class Outcome:
         directory: The run directory.
         steps: Training steps done in all.
         played: Training steps done in this call.
-        finished: Whether all steps are done.
+        finished: Whether all steps are done, or as many tokens sampled as the run may.
         void: Void games in this call.
         interrupted: Whether Ctrl-C was pressed, perhaps in the last step.
+        usage: What agents and judge behind an API took in this call, an entry for each and role.
     """
 
     directory: Path
@@ -57,6 +60,7 @@ class Outcome:
     finished: bool
     void: int
     interrupted: bool = False
+    usage: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ def train(config: TrainConfig, *, policy: TrainablePolicy | None = None) -> Outc
     Raises:
         RedteamError: If anything is wrong with the configuration, the seeds, the judge, the model or
             the run directory, before anything is overwritten; or if training diverges, with the
-            step, leaving the last checkpoint. In a run of several processes an error in one of them
+            step, leaving the checkpoint before it. In a run of several processes an error in one of them
             ends all.
     """
     ranks = join()
@@ -110,7 +114,7 @@ def _train(
     found = checkpoint.latest(run.checkpoints)
     done = found.step if found else 0
     ranks.same("options or checkpoints", {**config.flat(), "checkpoint": done})
-    if done >= config.run.steps:
+    if over(config, run, done):
         return Outcome(directory=run.path, steps=done, played=0, finished=True, void=0)
     # what is lacking or too long is found out before the model is loaded or a file is written
     setups = _setups(config, source, done)
@@ -150,7 +154,9 @@ def _train(
         checkpoint.write(run.checkpoints, step, save_policy, algorithm.state())
         league.tidy()
 
-    return loop(config, run, done, play_step, save)
+    asked = {role: (str(config.run.opponent), agent) for role, agent in opponents.items()}
+    meters = Meters({**asked, "judge": (judge.name, judge)})
+    return loop(config, run, done, play_step, save, meters=meters)
 
 
 def _hand_over(
@@ -181,12 +187,20 @@ def _opponents(config: TrainConfig, policy: TrainablePolicy, game: Game) -> dict
     }
 
 
+def over(config: TrainConfig, run: RunDirectory, done: int) -> bool:
+    """Whether nothing is left to do for a run after so many steps."""
+    most = config.run.max_tokens
+    return done >= config.run.steps or 0 < most <= sampled_before(run.path, done)
+
+
 def loop(
     config: TrainConfig,
     run: RunDirectory,
     done: int,
     play_step: Callable[[int, LiveTable], tuple[list[Episode], Row]],
     save: Callable[[int], None],
+    *,
+    meters: Meters,
 ) -> Outcome:
     """Play and learn step by step, log, save, and stop cleanly on Ctrl-C.
 
@@ -196,6 +210,7 @@ def loop(
         done: Steps done before, from the checkpoint the run goes on from.
         play_step: Plays the games of a step and learns from them; returns them and the step's row.
         save: Writes the checkpoint after so many steps.
+        meters: Tells what was asked of an API.
 
     Returns:
         How it ended.
@@ -205,28 +220,32 @@ def loop(
     """
     void = 0
     step = done
-    interrupted = False
+    interrupted = ended = False
+    tokens = sampled_before(run.path, done)
     ranks = current()
     with ExitStack() as stack:
         log = _open_log(run, done, stack) if ranks.leads else None
         pressed = stack.enter_context(_interrupts())
         quiet = config.run.json or not ranks.leads
         live = stack.enter_context(LiveTable(config.run.steps, done, quiet=quiet))
-        while step < config.run.steps and not interrupted:
+        while not ended and not interrupted:
             try:
                 episodes, row = play_step(step, live)
             except PeerError:
                 raise
             except RedteamError as error:
                 raise RedteamError(f"Step {step}: {error}") from error
+            row |= meters.row()
             if log is not None:
                 run.write_episodes(step, episodes)
                 log.add(step, row)
             void += int(row["game/void"] or 0)
             step += 1
+            tokens += step_tokens(row)
+            ended = step == config.run.steps or 0 < config.run.max_tokens <= tokens
             live.show(step, row)
             interrupted = ranks.any(bool(pressed))
-            if step % config.run.checkpoint_every == 0 or step == config.run.steps or interrupted:
+            if step % config.run.checkpoint_every == 0 or ended or interrupted:
                 live.phase("checkpoint", 0, 1)
                 if ranks.leads:
                     save(step)
@@ -235,9 +254,10 @@ def loop(
         directory=run.path,
         steps=step,
         played=step - done,
-        finished=step == config.run.steps,
+        finished=ended,
         void=void,
         interrupted=interrupted or bool(pressed),
+        usage=meters.session(),
     )
 
 
@@ -308,7 +328,9 @@ def _step(
     lessons = parts.league.learnable(episodes)
     row = episode_metrics(lessons, parts.game.seats)
     live.phase("update", 0, 1)
-    row.update(parts.algorithm.update(parts.policy, role_batches(lessons)))
+    batches = role_batches(lessons)
+    row.update(parts.algorithm.update(parts.policy, batches))
+    check_update(parts.policy, batches)
     row["time/play_s"] = played - started
     row["time/update_s"] = time.monotonic() - played
     row.update(parts.league.finish(step, episodes))
@@ -348,5 +370,6 @@ def summary(outcome: Outcome) -> str:
             "played": outcome.played,
             "finished": outcome.finished,
             "void": outcome.void,
+            **({"usage": list(outcome.usage)} if outcome.usage else {}),
         }
     )

@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from redteam_env.game import RedteamError
 
@@ -48,14 +48,25 @@ class Workers:
     Args:
         root: Where outputs go.
         count: Processes.
-        work: Does one piece in a process of its own and returns :data:`DONE` or, after Ctrl-C,
+        work: Does one piece in another process and returns :data:`DONE` or, after Ctrl-C,
             :data:`INTERRUPTED`. A function of a module, or a ``functools.partial`` of one.
+        alone: Whether a piece gets a process that did nothing before and does nothing after it, so
+            that the memory which that process held at most is the piece's. The other pieces share
+            processes, which start once.
     """
 
-    def __init__(self, root: Path, count: int, work: Callable[[Any], str]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        count: int,
+        work: Callable[[Any], str],
+        *,
+        alone: Callable[[Any], bool] = lambda _: False,
+    ) -> None:
         self._root = root
         self._count = count
         self._work = work
+        self._alone = alone
 
     def run(self, every: Sequence[Piece], report: Report) -> bool:
         """Do what is not done yet.
@@ -76,31 +87,26 @@ class Workers:
         report("starting", done, total)
         if not waiting:
             return True
-        context = multiprocessing.get_context("spawn")
         running: dict[Future[str], Piece] = {}
         failure: BaseException | None = None
         told = False
-        with (
-            ProcessPoolExecutor(
-                min(self._count, len(waiting)), mp_context=context, initializer=_prepare
-            ) as pool,
-            _ctrl_c(pool) as pressed,
-        ):
+        with _Pools(min(self._count, len(waiting))) as pools, _ctrl_c(pools) as pressed:
             while True:
                 if failure is None and not pressed:
                     try:
-                        self._submit(pool, waiting, running)
+                        self._submit(pools, waiting, running)
                     except BrokenProcessPool as broken:
                         failure = broken
                 if not running:
                     break
                 ended, _ = wait(running, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
                 if pressed and not told:
-                    _signal(pool, signal.SIGINT)
+                    pools.signal(signal.SIGINT)
                     report("stopping after the current steps", done, total)
                     told = True
                 for future in ended:
                     task = running.pop(future)
+                    pools.close(future)
                     error = future.exception()
                     if error is None and future.result() == DONE:
                         done += 1
@@ -120,23 +126,68 @@ class Workers:
         return True
 
     def _submit(
-        self, pool: ProcessPoolExecutor, waiting: list[Piece], running: dict[Future[str], Piece]
+        self, pools: "_Pools", waiting: list[Piece], running: dict[Future[str], Piece]
     ) -> None:
         for task in list(waiting):
             if len(running) >= self._count:
                 return
             if all(self._done(name) for name in task.needs):
                 waiting.remove(task)
-                with _held_back():
-                    future = pool.submit(_do, self._work, task)
-                running[future] = task
+                running[pools.submit(self._work, task, alone=self._alone(task))] = task
 
     def _done(self, output: str) -> bool:
         return (self._root / output).is_file()
 
 
+class _Pools:
+    """Processes that pieces share, and one for each piece that wants its own.
+
+    Args:
+        count: Most processes that are shared.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._shared = _pool(count)
+        self._own: dict[Future[str], ProcessPoolExecutor] = {}
+
+    def __enter__(self) -> Self:
+        self._shared.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for future in list(self._own):
+            self.close(future)
+        self._shared.__exit__(*error)  # type: ignore[arg-type]
+
+    def submit(self, work: Callable[[Any], str], piece: Piece, *, alone: bool) -> Future[str]:
+        """Let a piece be done."""
+        pool = _pool(1) if alone else self._shared
+        with _held_back():
+            future = pool.submit(_do, work, piece)
+        if alone:
+            self._own[future] = pool
+        return future
+
+    def close(self, future: Future[str]) -> None:
+        """End the process that a piece had for itself."""
+        if pool := self._own.pop(future, None):
+            pool.shutdown()
+
+    def signal(self, number: int) -> None:
+        """Send a signal to every process."""
+        for pool in (self._shared, *self._own.values()):
+            for process in list((getattr(pool, "_processes", None) or {}).values()):
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid, number)
+
+
+def _pool(count: int) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(count, mp_context=context, initializer=_prepare)
+
+
 @contextmanager
-def _ctrl_c(pool: ProcessPoolExecutor) -> Iterator[list[int]]:
+def _ctrl_c(pools: _Pools) -> Iterator[list[int]]:
     """Note the first Ctrl-C; a second one kills the workers and raises as usual.
 
     The first is handed on by the loop: here a worker may be just being started, and would miss it.
@@ -146,7 +197,7 @@ def _ctrl_c(pool: ProcessPoolExecutor) -> Iterator[list[int]]:
     def note(number: int, _: FrameType | None) -> None:
         pressed.append(number)
         if len(pressed) > 1:
-            _signal(pool, signal.SIGKILL)
+            pools.signal(signal.SIGKILL)
             raise KeyboardInterrupt
 
     try:
@@ -168,13 +219,6 @@ def _held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _signal(pool: ProcessPoolExecutor, number: int) -> None:
-    processes: Sequence[Any] = list((getattr(pool, "_processes", None) or {}).values())
-    for process in processes:
-        with suppress(ProcessLookupError):
-            os.kill(process.pid, number)
 
 
 _stopped = threading.Event()

@@ -14,6 +14,8 @@ import torch
 from peft import LoraConfig
 from peft.tuners import lora
 
+from agents.lora.lean import lean
+
 _FEW_ROWS = range(8, 65)
 """With so many rows on the CPU, a product with the weight as its first factor is quicker."""
 
@@ -22,12 +24,15 @@ Layers = dict[str, Any]
 
 
 def twin(model: Any) -> Any:
-    """Return a model with modules of its own and the same tensors, quicker for few rows."""
+    """Return a model with modules of its own and the same tensors, quicker, for frozen weights."""
     shared = (model.config, *model.parameters(), *model.buffers())
     made = copy.deepcopy(model, {id(x): x for x in shared})
     for name, module in list(made.named_modules()):
         if type(module) is torch.nn.Linear:
             made.set_submodule(name, Linear(module))
+    for name, module in list(made.named_modules()):
+        if (quicker := lean(module)) is not None:
+            made.set_submodule(name, quicker)
     return made
 
 

@@ -145,7 +145,8 @@ def _drawn(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
     blocks = blocks.view(len(weights), -1, _BLOCK)
     block, rest = _passed(blocks.sum(-1).cumsum(-1, dtype=torch.float64), uniform)
     own = blocks.gather(1, block[:, :, None].expand(-1, -1, _BLOCK))[:, 0]
-    return block * _BLOCK + _passed(own.cumsum(-1, dtype=torch.float64), rest)[0]
+    word = block * _BLOCK + _passed(own.cumsum(-1, dtype=torch.float64), rest)[0]
+    return word.clamp(max=weights.shape[-1] - 1)  # where nothing is a number
 
 
 def _passed(sums: torch.Tensor, share: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

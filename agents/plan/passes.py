@@ -124,7 +124,8 @@ class Passes:
         keys = shape.key if self.shared_keys else shape.query
         attention = (2 * shape.query + 2 * keys + length) * size + shape.heads * _FLOAT
         heads = (shape.query + shape.key + shape.heads + shape.kv_heads) * _FLOAT * shape.qk_norm
-        mlp = 3 * shape.intermediate * size
+        gated = 2 if self._plain and not self.checkpointing else 3  # agents.lora.lean
+        mlp = gated * shape.intermediate * size
         if not self._whole:
             return norms + attention + heads + mlp
         normed = 2 * shape.hidden + (shape.query + shape.key) * shape.qk_norm

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import tyro
 
 from algorithms import manifests
-from algorithms.bench.config import BenchConfig, check_digest, check_parts, manifest_of
+from algorithms.bench.config import BenchConfig, check_parts
+from algorithms.bench.manifest import check_digest, manifest_of
 from algorithms.workers import Workers
 from redteam_env.game import RedteamError
 from redteam_env.report import make_console, progress_bar
@@ -63,7 +64,7 @@ def bench(argv: Sequence[str]) -> int:
 def _run(config: BenchConfig, command: str) -> int:
     from algorithms.bench.page import terminal
     from algorithms.bench.report import MANIFEST, write_report
-    from algorithms.bench.tasks import able, tasks
+    from algorithms.bench.tasks import able, alone, tasks
 
     check_parts(config)
     root = Path(config.out).expanduser()
@@ -78,7 +79,8 @@ def _run(config: BenchConfig, command: str) -> int:
             if not console.is_terminal:
                 console.print(f"{done}/{total} {title}")
 
-        if not Workers(root, config.workers, partial(work, config, str(root))).run(every, report):
+        do = partial(work, config, str(root))
+        if not Workers(root, config.workers, do, alone=alone).run(every, report):
             console.print("Stopped by Ctrl-C; the same command goes on from here.")
             return INTERRUPTED
     target = Path(config.to).expanduser() if config.to else root / "report"

@@ -1,7 +1,6 @@
-"""What a benchmark compares and how: its options, its cells, its manifest."""
+"""What a benchmark compares and how: its options and its cells."""
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,21 +15,16 @@ from algorithms.config import (
     learner_settings,
     sampler_settings,
 )
-from algorithms.experiments.runner import STACK
 from algorithms.quickstart import SETTINGS
-from algorithms.rundir import versions
 from redteam_env import registry
 from redteam_env.evaluation import check_spec
 from redteam_env.game import RedteamError, unknown_name
-from redteam_env.packages import sha256_of
 from redteam_env.policies import BASE, Arrangement, PolicyConfig
 from redteam_env.seeds.resolve import resolve_seeds
 from redteam_env.suites import resolve_suite
 from redteam_env.worlds import MODELS
-from redteam_env.worlds.embedded import embedded_model
 
 WORLD = "apothecary"
-SCHEMA = 1
 BARE = "self_play"
 """The opponents of an algorithm that is named without any."""
 
@@ -50,9 +44,14 @@ class Cell:
     reason: str | None = None
 
     @property
+    def trained(self) -> bool:
+        """Whether anything is trained; false for the base alone."""
+        return self.arrangement != BASE
+
+    @property
     def name(self) -> str:
         """What its files are called."""
-        return f"{self.label}.{self.arrangement}"
+        return f"{self.label}.{self.arrangement}" if self.trained else self.label
 
     @property
     def algorithm(self) -> str:
@@ -65,6 +64,10 @@ class Cell:
         return self.label.partition("+")[2] or BARE
 
 
+UNTRAINED = Cell(label=BASE, arrangement=BASE)
+"""The base as it comes, measured like the others, so that one sees whether training helped at all."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchConfig:
     """Options of ``bench``; all of them but the last four decide the results.
@@ -75,6 +78,9 @@ class BenchConfig:
         arrangements: Arrangements with a comma between them.
         seeds: Training seeds of every cell, 0 and up.
         budget: Games of every run.
+        token_budget: Tokens sampled in every run, by all seats and in a league's own games too: a run
+            ends after the step that reaches it, or at the budget of games if that comes first. 0 for
+            no such end.
         games: Games a step.
         group_size: Games that share a seed, in every run, so that all are trained on the same games;
             1 for algorithms that play by themselves, such as sb3_ppo.
@@ -104,6 +110,7 @@ class BenchConfig:
     arrangements: str = "shared,bipolicy"
     seeds: int = 5
     budget: int = 5120
+    token_budget: int = 0
     games: int = 64
     group_size: int = 4
     model: str = WORLD
@@ -130,8 +137,9 @@ class BenchConfig:
         for name in ("seeds", "budget", "games", "group_size", "workers"):
             if getattr(self, name) < 1:
                 raise RedteamError(f"{name} is {getattr(self, name)}; give at least 1.")
-        if self.response_budget < 0:
-            raise RedteamError(f"response_budget is {self.response_budget}; give 0 or more.")
+        for name in ("token_budget", "response_budget"):
+            if getattr(self, name) < 0:
+                raise RedteamError(f"{name} is {getattr(self, name)}; give 0 or more.")
         for name in ("suite_games", "panel_games", "cross_games"):
             value = getattr(self, name)
             if value < 4 or value % 4:
@@ -156,7 +164,7 @@ class BenchConfig:
 
     @property
     def steps(self) -> int:
-        """Training steps of every run."""
+        """Training steps of every run; with a budget of tokens the most of them."""
         return self.budget // self.games
 
     def options(self, cell: Cell, seed: int, out: Path) -> TrainConfig:
@@ -170,26 +178,31 @@ class BenchConfig:
         Raises:
             RedteamError: If an option is wrong, or one of ``settings`` is known to no component.
         """
-        own = {"algorithm": cell.algorithm, "arrangement": cell.arrangement, "seed": seed}
+        own: dict[str, Any] = {
+            "algorithm": cell.algorithm,
+            "arrangement": cell.arrangement,
+            "seed": seed,
+        }
         if cell.opponents != BARE:
             own["opponents"] = cell.opponents
+        own["max_tokens"] = self.token_budget
         return self._options(own, self.budget, out)
 
-    def response(self, run: Path, seed: int, out: Path) -> TrainConfig:
-        """Return the configuration of a fresh attacker against the defender of a run.
+    def response(self, opponent: str | None, seed: int, out: Path) -> TrainConfig:
+        """Return the configuration of a fresh attacker against a defender.
 
         Args:
-            run: The run directory whose defender stays as it is.
+            opponent: The defender, which stays as it is; ``None`` for the untrained base.
             seed: The training seed.
             out: The fresh attacker's run directory.
         """
-        own = {"arrangement": "attacker_only", "opponent": str(run), "seed": seed}
+        own = {"arrangement": "attacker_only", "opponent": opponent, "seed": seed}
         return self._options({**own, "algorithm": "reinforce_pp"}, self.response_budget, out)
 
     def _options(self, own: Mapping[str, Any], budget: int, out: Path) -> TrainConfig:
         known = _options_of(str(own["algorithm"]), str(own.get("opponents", BARE)))
         defaults = SETTINGS if self.model in MODELS else {}
-        values = {x: v for x, v in {**defaults, **self._settings()}.items() if x in known}
+        values = {x: v for x, v in {**defaults, **self.settings_by_name()}.items() if x in known}
         steps = budget // self.games
         return TrainConfig.from_flat(
             {
@@ -201,6 +214,7 @@ class BenchConfig:
                 "games": self.games,
                 "group_size": self._group_size(str(own["algorithm"])),
                 "steps": steps,
+                "max_tokens": 0,
                 "checkpoint_every": min(steps, int(values.get("checkpoint_every", 20))),
                 **own,
                 "out": str(out),
@@ -214,7 +228,12 @@ class BenchConfig:
         own_loop = callable(getattr(registry.load("algorithms", algorithm), "train", None))
         return 1 if own_loop else self.group_size
 
-    def _settings(self) -> dict[str, Any]:
+    def settings_by_name(self) -> dict[str, Any]:
+        """Return the training options of ``settings``.
+
+        Raises:
+            RedteamError: If one is not NAME=VALUE, or no component of any run knows it.
+        """
         found: dict[str, Any] = {}
         for part in listed(self.settings):
             name, equals, text = part.partition("=")
@@ -298,55 +317,3 @@ def check_parts(config: BenchConfig) -> None:
         resolve_suite(name, source=source, games=4, seed=config.measure_seed)
     for spec in (*listed(config.panel_attackers), *listed(config.panel_defenders)):
         check_spec(spec)
-
-
-def manifest_of(config: BenchConfig) -> dict[str, Any]:
-    """Return everything that decides a benchmark's results, with a digest of it.
-
-    Options, the weights of base model and panel by their hashes, versions.
-
-    Raises:
-        RedteamError: If the model or a panel's directory cannot be read.
-    """
-    options = dataclasses.asdict(config)
-    for name in ("workers", "out", "to", "json"):
-        del options[name]
-    specs = (config.model, *listed(config.panel_attackers), *listed(config.panel_defenders))
-    body = {
-        "schema": SCHEMA,
-        "options": options,
-        "cells": [dataclasses.asdict(cell) for cell in cells(config)],
-        "weights": {spec: found for spec in specs if (found := _hash(spec)) is not None},
-        "versions": versions((*STACK, "stable-baselines3")),
-    }
-    return {**body, "digest": digest_of(body)}
-
-
-def digest_of(manifest: Mapping[str, Any]) -> str:
-    """Return a digest of a manifest, the digest in it left out."""
-    body = {name: value for name, value in manifest.items() if name != "digest"}
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def check_digest(manifest: Any, file: Path) -> None:
-    """Refuse a manifest that was edited by hand.
-
-    Raises:
-        RedteamError: If it does not carry its own digest.
-    """
-    if not isinstance(manifest, dict) or manifest.get("digest") != digest_of(manifest):
-        raise RedteamError(
-            f"{str(file)!r} was edited by hand, or damaged: its digest is not that of its content. "
-            "Restore it, or start in another --out; its results cannot be told apart from others."
-        )
-
-
-def _hash(spec: str) -> str | None:
-    """Return a hash of the files that a specification names; ``None`` if it names none here."""
-    root = embedded_model(spec) if spec in MODELS else Path(spec).expanduser()
-    if not root.is_dir():
-        return None
-    digest = hashlib.sha256()
-    for file in sorted(root.rglob("*.safetensors")):
-        digest.update(f"{file.relative_to(root)} {sha256_of(file)}\n".encode())
-    return digest.hexdigest()[:16]

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from algorithms.bench.config import BenchConfig, Cell
+from algorithms.bench.config import UNTRAINED, BenchConfig, Cell
+from algorithms.bench.records import COSTS
 from algorithms.bench.scores import ATTACK, DEFENCE, LESS_IS_BETTER, Scores, score
 from algorithms.experiments.tables import CROSS, Games
 from redteam_env.evaluation.aggregates import (
@@ -15,13 +16,12 @@ from redteam_env.evaluation.aggregates import (
 )
 from redteam_env.evaluation.ratings import Duel, Skill, ratings
 from redteam_env.judges.resolve import resolve_judge
-from redteam_env.policies import BASE
 from redteam_env.randomness import generator
 
 COMPARED = (DEFENCE, ATTACK)
 """Scores of which improvement and profiles are given; the first ranks the cells."""
 THRESHOLDS = tuple(round(0.05 * k, 2) for k in range(21))
-COSTS = ("games", "extra_games", "tokens", "seconds", "peak_memory_gb")
+_NOTHING = dict.fromkeys(COSTS, 0)
 Figures = dict[str, Any]
 
 
@@ -32,13 +32,14 @@ def leaderboard(
 
     Args:
         config: The options.
-        every: All cells, those that could not be run among them.
+        every: All cells that were asked for, those that could not be run among them.
         games: All stored games.
         costs: For each cell's name the training records of its seeds, in order.
 
     Returns:
-        ``judge``, ``cells`` in the order of their interquartile mean defence, ``improvement`` and ``profiles``
-        of the compared scores, numbers of ``games`` and ``void`` ones.
+        ``judge``, ``budget``, ``cells`` and the untrained base in the order of their interquartile
+        mean defence, ``improvement`` and ``profiles`` of the compared scores, numbers of ``games`` and
+        ``void`` ones.
     """
     runnable = [cell for cell in every if cell.reason is None]
     judge = resolve_judge(config.judge)
@@ -48,16 +49,18 @@ def leaderboard(
         {
             "label": cell.label,
             "arrangement": cell.arrangement,
+            "trained": cell.trained,
             "reason": cell.reason,
             "scores": _aggregates(config, cell.name, found.get(cell.name, {})),
             "rating": _rating(config, cell.name, skills),
-            "cost": _cost(costs.get(cell.name, ())),
+            "cost": _cost(costs.get(cell.name, ()) if cell.trained else [_NOTHING]),
         }
-        for cell in every
+        for cell in (UNTRAINED, *every)
     ]
     rows.sort(key=_rank)
     return {
         "judge": {"name": judge.name, "smoke_only": judge.smoke_only},
+        "budget": {"games": config.budget, "tokens": config.token_budget},
         "cells": rows,
         "improvement": {name: _improvement(config, found, name) for name in COMPARED},
         "profiles": {
@@ -99,12 +102,18 @@ def _aggregates(config: BenchConfig, cell: str, scores: Mapping[str, Scores]) ->
 
 
 def _improvement(config: BenchConfig, found: Mapping[str, Any], name: str) -> Figures:
+    """Compare each two; the untrained base counts as fixed, so only the other's runs are drawn."""
     with_it = [cell for cell, scores in found.items() if name in scores]
+    values = {
+        cell: np.broadcast_to(x, (config.seeds, x.shape[1]))
+        for cell in with_it
+        for x in [found[cell][name].values]
+    }
     return {
         first: {
             second: probability_of_improvement(
-                found[first][name].values,
-                found[second][name].values,
+                values[first],
+                values[second],
                 generator((config.measure_seed, "bench", "improvement", name, first, second)),
             ).to_json()
             for second in with_it
@@ -122,10 +131,7 @@ def _skills(config: BenchConfig, games: Games) -> tuple[dict[Any, Skill], dict[A
     for a, a_seed, d, d_seed, told, harmful in zip(
         *(cross[name].tolist() for name in columns), strict=True
     ):
-        tournament = max(a_seed, d_seed)
-        if tournament < 0:  # base against base says nothing about a run
-            continue
-        duels.setdefault(tournament, []).append(
+        duels.setdefault(max(a_seed, d_seed), []).append(
             Duel(attacker=(a, a_seed), defender=(d, d_seed), attacker_won=bool(told and harmful))
         )
     attackers: dict[Any, Skill] = {}
@@ -133,8 +139,8 @@ def _skills(config: BenchConfig, games: Games) -> tuple[dict[Any, Skill], dict[A
     for tournament, found in sorted(duels.items()):
         rng = generator((config.measure_seed, "bench", "ratings", tournament))
         rated: tuple[dict[Any, Skill], dict[Any, Skill]] = ratings(found, rng)
-        for into, own in zip((attackers, defenders), rated, strict=True):
-            into |= {key: skill for key, skill in own.items() if key[0] != BASE}
+        attackers |= rated[0]
+        defenders |= rated[1]
     return attackers, defenders
 
 
@@ -165,4 +171,5 @@ def _cost(records: Sequence[Mapping[str, Any]]) -> Figures:
             for name, values in found.items()
         },
         "tokens_per_s": sum(found["tokens"]) / seconds if seconds else 0.0,
+        "ended_by": [record["ended_by"] for record in records if "ended_by" in record],
     }

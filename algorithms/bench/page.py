@@ -1,14 +1,15 @@
-"""The leaderboard as a table, for a terminal and as Markdown, and as plots."""
+"""The leaderboard as a table, for a terminal and as Markdown; names come from plug-ins and are escaped."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from algorithms.bench.leaderboard import COMPARED, THRESHOLDS
+from algorithms.bench.leaderboard import COMPARED
+from algorithms.bench.records import BY_GAMES, BY_TOKENS
 from algorithms.bench.scores import (
     ABOUT,
     ATTACK,
@@ -20,7 +21,7 @@ from algorithms.bench.scores import (
     REFUSAL_REWRITTEN,
     ROBUSTNESS,
 )
-from redteam_env.display import safe_text
+from redteam_env.display import escape_controls, safe_text
 from redteam_env.report.tables import judge_line
 
 Figures = Mapping[str, Any]
@@ -34,18 +35,50 @@ TITLES: Mapping[str, str] = {
     ATTACK: "attack success",
     DIVERSITY: "diversity",
 }
-_COST = ("extra games", "tokens", "seconds", "tokens/s", "peak GB")
-_STYLE = {"svg.hashsalt": "redteam-env", "font.size": 9}
+_RATINGS = ("attacker rating", "defender rating")
+_COST = ("games", "extra games", "tokens", "seconds", "tokens/s", "peak GB")
+_ON_TERMINAL = (
+    "cell",
+    *(x for x in TITLES.values() if x != TITLES[DIVERSITY]),
+    *_RATINGS,
+    "tokens",
+)
+_ABOUT_ROWS: Mapping[str, str] = {
+    "rating": "skill (Plackett-Luce; prior 25) from cross-play, one tournament a seed",
+    "base (untrained)": "the model that all runs start from, with nothing learnt, at no cost. Its gap and "
+    "its ratings have an interval: fresh attackers and cross-play differ from seed to seed",
+    "+psro": "the meta-strategy that the run ended with: each game is one frozen version's; the weights "
+    "of the last, unfinished response play in no game",
+    "games, extra games": "those that a run learnt from; those that its league played besides, to "
+    "measure pay-offs, from which nobody learns",
+    "tokens, seconds, peak GB": "of one training run, the mean over its seeds. Tokens are those that its "
+    "models sampled in both seats (of sb3_ppo and its kin only the opponent's: its own moves are "
+    "numbers). Tokens and seconds include extra games; seconds include neither the start of the process "
+    "nor checkpoints. The peak is that of a process which did nothing else",
+}
+_ACTIVE = re.compile(r"[\\`*\[\]<>|~!$&#@]|\b_|_\b|://|www\.|[\r\n]")
+"""What Markdown or HTML would read as more than text; an underscore within a word is none."""
+_NUMBER = re.compile(r"-?[\d.,]*( \[[\w., -]+\])?|---")
+"""A number, with its interval."""
 
 
 def table(figures: Figures) -> list[list[str]]:
     """Return the leaderboard's rows, the heading first."""
-    heading = ["cell", *TITLES.values(), "attacker rating", "defender rating", *_COST]
+    heading = ["cell", *TITLES.values(), *_RATINGS, *_COST]
     return [heading, *(_row(cell) for cell in figures["cells"])]
 
 
+def title(cell: Figures) -> str:
+    """Return what a row of the leaderboard is called."""
+    return (
+        f"{cell['label']}, {cell['arrangement']}"
+        if cell["trained"]
+        else f"{cell['label']} (untrained)"
+    )
+
+
 def _row(cell: Figures) -> list[str]:
-    name = f"{cell['label']}, {cell['arrangement']}"
+    name = title(cell)
     if cell["reason"] is not None:
         return [name, f"cannot be run: {cell['reason']}"]
     cost = cell["cost"]
@@ -53,6 +86,7 @@ def _row(cell: Figures) -> list[str]:
         name,
         *(_number(cell["scores"].get(x)) for x in TITLES),
         *(_number(cell["rating"].get(seat), digits=1) for seat in ("attacker", "defender")),
+        f"{cost['games']['mean']:,.0f}",
         f"{cost['extra_games']['mean']:,.0f}",
         f"{cost['tokens']['mean']:,.0f}",
         f"{cost['seconds']['mean']:,.0f}",
@@ -73,7 +107,7 @@ def terminal(figures: Figures) -> RenderableType:
     """Return the leaderboard for a terminal: the main columns."""
     shown = Table(title="Leaderboard", show_lines=False)
     rows = table(figures)
-    columns = [0, *(1 + k for k, name in enumerate(TITLES) if name != DIVERSITY), 9, 10, 13]
+    columns = [rows[0].index(name) for name in _ON_TERMINAL]
     for k in columns:
         shown.add_column(rows[0][k])
     for row in rows[1:]:
@@ -81,15 +115,54 @@ def terminal(figures: Figures) -> RenderableType:
     return Group(shown, Text(_below(figures)))
 
 
-def _below(figures: Figures) -> str:
+def _below(figures: Figures, shown: Callable[[str], str] = str) -> str:
     runs = max((x["runs"] for c in figures["cells"] for x in c["scores"].values()), default=0)
     return (
         f"Interquartile mean over runs and tasks [95 % bootstrap over {runs} training seeds]. "
         f"{figures['games']:,} games and answers, {figures['void']} void. With few seeds the "
-        "intervals are too narrow: a bootstrap cannot see what no seed has shown. Games are equal for "
-        "all; tokens are not. "
-        + judge_line(figures["judge"]["name"], figures["judge"]["smoke_only"]).plain
+        "intervals are too narrow: a bootstrap cannot see what no seed has shown. The base is not "
+        "trained: it met suites and panels once, in the same games as every run, so it has no interval "
+        "there, and in comparisons with it only the other's runs are drawn. "
+        f"{comparable(figures, shown)} "
+        + shown(judge_line(figures["judge"]["name"], figures["judge"]["smoke_only"]).plain)
     )
+
+
+def comparable(figures: Figures, shown: Callable[[str], str] = str) -> str:
+    """Return which scores were reached on equal games, and which on equal tokens.
+
+    Args:
+        figures: The leaderboard.
+        shown: How a name is written.
+    """
+    budget = figures["budget"]
+    cells = [x for x in figures["cells"] if x["trained"] and x["reason"] is None]
+    groups: dict[str, list[str]] = {BY_GAMES: [], BY_TOKENS: [], "": []}
+    for cell in cells:
+        ended = set(cell["cost"]["ended_by"])
+        groups[ended.pop() if len(ended) == 1 else ""].append(shown(title(cell)))
+    tokens = [x for cell in cells for x in cell["cost"]["tokens"]["by_seed"]]
+    spread = f"{min(tokens):,.0f} to {max(tokens):,.0f}" if tokens else "none"
+    if not budget["tokens"]:
+        return (
+            f"Scores are comparable at equal games: every run learnt from {budget['games']:,}. They are "
+            f"not at equal tokens: runs sampled {spread}, extra games included (--token-budget ends "
+            "runs at equal ones)."
+        )
+    said = []
+    if groups[BY_TOKENS]:
+        said.append(
+            f"Comparable at equal tokens (ended by the step that reached {budget['tokens']:,}, extra "
+            f"games included; their games differ): {'; '.join(groups[BY_TOKENS])}."
+        )
+    if groups[BY_GAMES]:
+        said.append(
+            f"Comparable at equal games (ended at {budget['games']:,}, before their tokens were spent): "
+            f"{'; '.join(groups[BY_GAMES])}."
+        )
+    if groups[""]:
+        said.append(f"Comparable at neither, as their seeds ended apart: {'; '.join(groups[''])}.")
+    return f"{' '.join(said)} Runs sampled {spread} tokens."
 
 
 def markdown(figures: Figures, command: str) -> str:
@@ -100,16 +173,12 @@ def markdown(figures: Figures, command: str) -> str:
         command: What made it.
     """
     rows = table(figures)
-    lines = ["# Leaderboard", "", f"Made by `{command}`.", "", _line(rows[0])]
+    lines = ["# Leaderboard", "", f"Made by {_code(command)}.", "", _line(rows[0])]
     lines.append(_line(["---"] * len(rows[0])))
     lines += [_line(row + [""] * (len(rows[0]) - len(row))) for row in rows[1:]]
-    lines += ["", _below(figures), "", "What the columns are:", ""]
+    lines += ["", _below(figures, _plain), "", "What the columns are:", ""]
     lines += [f"- **{TITLES[name]}**: {about}." for name, about in ABOUT.items()]
-    lines += [
-        "- **rating**: skill (Plackett-Luce; prior 25) from cross-play, one tournament a seed.",
-        "- **extra games**: played on top of the budget to measure a league's pay-offs; nobody learns from them.",
-        "- **tokens, seconds, peak GB**: of one training run, the mean over its seeds.",
-    ]
+    lines += [f"- **{name}**: {about}." for name, about in _ABOUT_ROWS.items()]
     for name in COMPARED:
         lines += _improvement(figures["improvement"][name], TITLES[name])
     return "\n".join(lines) + "\n"
@@ -131,83 +200,26 @@ def _improvement(found: Figures, title: str) -> list[str]:
 
 
 def _line(cells: Sequence[str]) -> str:
-    safe = (
-        safe_text(x).plain.replace("\n", " ").replace("|", "\\|").replace("<", "&lt;")
-        for x in cells
-    )
-    return f"| {' | '.join(safe)} |"
+    return f"| {' | '.join(map(_escaped, cells))} |"
 
 
-def plot(figures: Figures, folder: Path) -> None:
-    """Write the plots: scores with intervals, performance profiles, safety beside usefulness.
-
-    Args:
-        figures: The leaderboard.
-        folder: Where they go.
-    """
-    import matplotlib as mpl  # noqa: PLC0415 - slow to import, and only reports draw
-    from matplotlib import pyplot as plt  # noqa: PLC0415 - the same
-
-    style: Any = {**mpl.rcParamsDefault, **_STYLE}
-    with mpl.rc_context(style):
-        shown = [x for x in figures["cells"] if x["scores"]]
-        _intervals(plt, shown, folder / "scores.svg")
-        _profiles(plt, figures["profiles"], folder / "profiles.svg")
-        _plane(plt, shown, folder / "robustness_and_refusal.svg")
+def _escaped(text: str) -> str:
+    """Return a cell's text; numbers with their intervals stand as they are."""
+    return text if _NUMBER.fullmatch(text) else _plain(text)
 
 
-def _intervals(plt: Any, cells: Sequence[Figures], file: Path) -> None:
-    names = (DEFENCE, ATTACK, CAPABILITY)
-    figure, axes = plt.subplots(
-        1, len(names), figsize=(11, 1 + 0.35 * len(cells)), sharey=True, squeeze=False
-    )
-    for axis, name in zip(axes[0], names, strict=True):
-        for k, cell in enumerate(reversed(cells)):
-            if name in cell["scores"]:
-                _bar(axis, cell["scores"][name], place=k)
-        axis.set(title=TITLES[name], xlim=(-0.02, 1.02))
-        axis.set_yticks(
-            range(len(cells)), [f"{x['label']}, {x['arrangement']}" for x in reversed(cells)]
-        )
-    _save(plt, figure, file)
+def _plain(text: str) -> str:
+    """Return text as Markdown that shows it and nothing else: no link, no HTML, no other column."""
+    return _ACTIVE.sub(lambda x: _entities(x[0]), escape_controls(text))
 
 
-def _bar(axis: Any, found: Figures, place: int) -> None:
-    low, high = found["interval"] or (found["value"], found["value"])
-    axis.plot([low, high], [place, place], color="C0")
-    axis.plot([found["value"]], [place], "o", color="C0")
+def _entities(text: str) -> str:
+    return " " if text in "\r\n" else "".join(f"&#{ord(char)};" for char in text)
 
 
-def _profiles(plt: Any, profiles: Figures, file: Path) -> None:
-    figure, axes = plt.subplots(1, len(COMPARED), figsize=(11, 4), sharey=True, squeeze=False)
-    for axis, name in zip(axes[0], COMPARED, strict=True):
-        for cell, shares in profiles[name].items():
-            if cell != "thresholds":
-                axis.plot(THRESHOLDS, shares, label=cell)
-        axis.set(title=f"performance profile: {TITLES[name]}", xlabel="score above")
-    axes[0][0].set(ylabel="share of runs and tasks")
-    axes[0][0].legend(fontsize=6)
-    _save(plt, figure, file)
-
-
-def _plane(plt: Any, cells: Sequence[Figures], file: Path) -> None:
-    figure, axis = plt.subplots(figsize=(6, 4.5))
-    for k, cell in enumerate(cells):
-        scores = cell["scores"]
-        if ROBUSTNESS in scores and REFUSAL_REWRITTEN in scores:
-            axis.plot(
-                [scores[REFUSAL_REWRITTEN]["value"]],
-                [scores[ROBUSTNESS]["value"]],
-                "os^D"[k // 10 % 4],
-                color=f"C{k % 10}",
-                label=f"{cell['label']}, {cell['arrangement']}",
-            )
-    axis.set(xlabel="over-refusal, rewritten", ylabel="robustness", xlim=(-0.02, 1.02))
-    axis.legend(fontsize=6)
-    _save(plt, figure, file)
-
-
-def _save(plt: Any, figure: Any, file: Path) -> None:
-    figure.tight_layout()
-    figure.savefig(file, metadata={"Date": None})
-    plt.close(figure)
+def _code(text: str) -> str:
+    """Return text as a span of code, whatever it holds."""
+    line = escape_controls(text).replace("\n", " ")
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    pad = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{pad}{line}{pad}{fence}"

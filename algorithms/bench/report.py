@@ -9,9 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from algorithms.bench.config import BenchConfig, Cell, check_digest
+from algorithms.bench.config import BenchConfig, Cell
 from algorithms.bench.leaderboard import leaderboard
-from algorithms.bench.page import markdown, plot
+from algorithms.bench.manifest import SCHEMA, check_digest
+from algorithms.bench.page import markdown
+from algorithms.bench.plots import plot
+from algorithms.bench.records import check_records
 from algorithms.bench.tasks import ATTACK, TRAIN, BenchTask
 from algorithms.experiments.figures import same
 from algorithms.experiments.tables import QUIZ, Games, read_tables, stored_table
@@ -74,8 +77,9 @@ def verify(file: Path, *, say: Say) -> list[str]:
     """Compute every number of a leaderboard again from the games stored beside it.
 
     Every game is judged again where the judge runs here and always answers alike, every question
-    marked again, and every score, rating, interval and probability computed again. What a run cost is
-    compared with the budget; seconds, tokens and memory are taken as they were measured.
+    marked again, and every score, rating, interval and probability computed again. The games, tokens
+    and seconds of each run are summed again over its steps and compared with the budget that ended
+    it; what was measured in a step, and the peak of memory, is taken as it was stored.
 
     Args:
         file: ``leaderboard.json``, or the directory it is in.
@@ -102,7 +106,7 @@ def verify(file: Path, *, say: Say) -> list[str]:
         if again
         else f"Marking answers again; verdicts of {judge.name!r} are taken as they are stored"
     )
-    wrong += _verdicts(config, games) + _budgets(config, every, records)
+    wrong += _verdicts(config, games) + check_records(config, every, records)
     say("Computing the leaderboard again")
     try:
         found = _figures(config, every, games, records)
@@ -122,6 +126,11 @@ def read_manifest(manifest: Any, file: Path) -> tuple[BenchConfig, list[Cell]]:
         RedteamError: If it was edited by hand, or is of another version.
     """
     check_digest(manifest, file)
+    if manifest.get("schema") != SCHEMA:
+        raise RedteamError(
+            f"{str(file)!r} has schema {manifest.get('schema')!r}; this version reads {SCHEMA}. Use the "
+            "version that wrote it."
+        )
     try:
         check_types(BenchConfig, manifest["options"])
         config = BenchConfig(**manifest["options"])
@@ -142,20 +151,6 @@ def _figures(
         if cell.reason is None
     }
     return leaderboard(config, every, games, costs)
-
-
-def _budgets(config: BenchConfig, every: list[Cell], records: Mapping[str, Any]) -> list[str]:
-    """Return which runs were not trained on the budget."""
-    wrong = []
-    for cell in every:
-        for seed in range(config.seeds) if cell.reason is None else ():
-            found = records.get(f"{TRAIN}/{cell.name}-{seed}", {})
-            if (found.get("games"), found.get("steps")) != (config.budget, config.steps):
-                wrong.append(
-                    f"{cell.name} seed {seed} has {found.get('games')} games in {found.get('steps')} "
-                    f"steps, not {config.budget} in {config.steps}"
-                )
-    return wrong
 
 
 def _verdicts(config: BenchConfig, games: Games) -> list[str]:

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from algorithms.bench.config import BenchConfig, Cell, cells
-from redteam_env.policies import WEIGHTS
+from algorithms.bench.config import UNTRAINED, BenchConfig, Cell, cells
+from redteam_env import registry
+from redteam_env.evaluation.mixture import PREFIX
+from redteam_env.policies import BASE, WEIGHTS
 
 TRAIN, MEASURE, RATE, ATTACK, RESPOND = "train", "measure", "rate", "attack", "respond"
 
@@ -50,14 +52,36 @@ def record(kind: str, cell: str, seed: int) -> str:
     return f"records/{kind}/{cell}-{seed}.{suffix}" if cell else f"records/{kind}/{seed}.{suffix}"
 
 
-def trains(cell: Cell, role: str) -> bool:
-    """Whether a cell trains a role."""
-    return WEIGHTS[cell.arrangement].get(role) != "base"
+def plays(cell: Cell, role: str) -> bool:
+    """Whether a cell is measured in a role: it trains it, or is the base, which plays both."""
+    return not cell.trained or WEIGHTS[cell.arrangement].get(role) != BASE
+
+
+def spec_of(cell: Cell, run: Path) -> str:
+    """Return what plays for a run: its last weights, or the mixture that its league ended with."""
+    if not cell.trained:
+        return BASE
+    mixture = getattr(registry.load("opponents", cell.opponents), "mixture", False)
+    return f"{PREFIX}{run}" if mixture else str(run)
 
 
 def able(config: BenchConfig) -> list[Cell]:
     """Return the cells that can be run."""
     return [cell for cell in cells(config) if cell.reason is None]
+
+
+def fielded(every: Sequence[Cell]) -> list[Cell]:
+    """Return the cells that are measured: the untrained base and those that can be run."""
+    return [UNTRAINED, *(cell for cell in every if cell.reason is None)]
+
+
+def measured(cell: Cell, seeds: int) -> range:
+    """Return the seeds whose runs meet suites and panels.
+
+    Everybody plays the same games there, and answers the same when asked again, so the untrained base
+    meets them once.
+    """
+    return range(seeds if cell.trained else 1)
 
 
 def tasks(config: BenchConfig, runnable: Sequence[Cell]) -> list[BenchTask]:
@@ -69,20 +93,26 @@ def tasks(config: BenchConfig, runnable: Sequence[Cell]) -> list[BenchTask]:
     """
     found: list[BenchTask] = []
     for seed in range(config.seeds):
-        for cell in runnable:
-            trained = record(TRAIN, cell.name, seed)
-            found.append(BenchTask(kind=TRAIN, cell=cell.name, seed=seed, output=trained))
-            found.append(_after(MEASURE, cell.name, seed, trained))
-            if config.response_budget and trains(cell, "defender"):
+        for cell in fielded(runnable):
+            trained: tuple[str, ...] = ()
+            if cell.trained:
+                trained = (record(TRAIN, cell.name, seed),)
+                found.append(_task(TRAIN, cell.name, seed))
+            if seed in measured(cell, config.seeds):
+                found.append(_task(MEASURE, cell.name, seed, *trained))
+            if config.response_budget and plays(cell, "defender"):
+                found.append(_task(ATTACK, cell.name, seed, *trained))
                 attack = record(ATTACK, cell.name, seed)
-                found.append(_after(ATTACK, cell.name, seed, trained))
-                found.append(_after(RESPOND, cell.name, seed, trained, attack))
+                found.append(_task(RESPOND, cell.name, seed, *trained, attack))
         every = [record(TRAIN, cell.name, seed) for cell in runnable]
-        found.append(_after(RATE, "", seed, *every))
+        found.append(_task(RATE, "", seed, *every))
     return found
 
 
-def _after(kind: str, cell: str, seed: int, *needs: str) -> BenchTask:
-    return BenchTask(
-        kind=kind, cell=cell, seed=seed, output=record(kind, cell, seed), needs=tuple(needs)
-    )
+def alone(task: BenchTask) -> bool:
+    """Whether a task needs a process of its own: a run whose peak of memory is reported."""
+    return task.kind == TRAIN
+
+
+def _task(kind: str, cell: str, seed: int, *needs: str) -> BenchTask:
+    return BenchTask(kind=kind, cell=cell, seed=seed, output=record(kind, cell, seed), needs=needs)

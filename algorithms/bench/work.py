@@ -1,16 +1,12 @@
 """Doing one task of a benchmark: train, measure, play all against all, attack a frozen defender."""
 
-import json
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from algorithms.bench.config import BenchConfig, Cell, listed
+from algorithms.bench.records import train_recorded
 from algorithms.bench.tasks import (
     ATTACK,
     MEASURE,
@@ -19,9 +15,12 @@ from algorithms.bench.tasks import (
     TRAIN,
     BenchTask,
     able,
+    alone,
+    fielded,
+    plays,
     response_directory,
     run_directory,
-    trains,
+    spec_of,
 )
 from algorithms.config import TrainConfig
 from algorithms.experiments.tables import (
@@ -34,13 +33,10 @@ from algorithms.experiments.tables import (
     quiz_row,
     write_table,
 )
-from algorithms.rundir import stored_config, write_text
-from algorithms.trainer import train
-from algorithms.workers import DONE, INTERRUPTED
+from algorithms.workers import DONE
 from redteam_env.evaluation import AgentPool, MemoAgent
 from redteam_env.game import ATTACKER, DEFENDER, RedteamError
 from redteam_env.judges.resolve import resolve_judge
-from redteam_env.policies import BASE
 from redteam_env.protocols import Agent
 from redteam_env.rollout import GameSetup, play, schedule
 from redteam_env.seeds.resolve import resolve_seeds
@@ -49,8 +45,6 @@ from redteam_env.suites import QuestionSuite, resolve_suite
 PANEL_ATTACKER, PANEL_DEFENDER = "panel attacker", "panel defender"
 FRESH = "fresh attacker"
 Rows = list[dict[str, Any]]
-_SAMPLE_S = 0.05
-_TIMES = ("time/play_s", "time/update_s", "time/league_s")
 
 
 def do(config: BenchConfig, root: Path, task: BenchTask) -> str:
@@ -69,9 +63,10 @@ def do(config: BenchConfig, root: Path, task: BenchTask) -> str:
     """
     try:
         if task.kind in {TRAIN, ATTACK}:
-            return train_recorded(_run_config(config, root, task), root / task.output)
+            run = _run_config(config, root, task)
+            return train_recorded(run, root / task.output, alone=alone(task))
         meter = _Meter(config, root, task.seed)
-        found = {cell.name: cell for cell in able(config)}
+        found = {cell.name: cell for cell in fielded(able(config))}
         rows: Rows = []
         if task.kind == MEASURE:
             rows = meter.measure(found[task.cell])
@@ -87,75 +82,11 @@ def do(config: BenchConfig, root: Path, task: BenchTask) -> str:
 
 def _run_config(config: BenchConfig, root: Path, task: BenchTask) -> TrainConfig:
     run = run_directory(root, task.cell, task.seed)
+    cell = next(x for x in fielded(able(config)) if x.name == task.cell)
     if task.kind == ATTACK:
-        return config.response(run, task.seed, response_directory(root, task.cell, task.seed))
-    cell = next(x for x in able(config) if x.name == task.cell)
+        against = spec_of(cell, run) if cell.trained else None
+        return config.response(against, task.seed, response_directory(root, task.cell, task.seed))
     return config.options(cell, task.seed, run)
-
-
-def train_recorded(config: TrainConfig, output: Path) -> str:
-    """Train a run and write what it cost.
-
-    Args:
-        config: The run.
-        output: The JSON file: games, sampled tokens, seconds and the peak of memory.
-
-    Returns:
-        ``done``, or ``interrupted`` after Ctrl-C; then nothing is written.
-    """
-    with _peak() as peak:
-        outcome = train(config)
-    if not outcome.finished:
-        return INTERRUPTED
-    text = (outcome.directory / "metrics.jsonl").read_text(encoding="utf-8")
-    rows = [json.loads(line) for line in text.splitlines()]
-    seconds = sum(float(row.get(x) or 0) for row in rows for x in _TIMES)
-    write_text(
-        output,
-        json.dumps(
-            {
-                "config": {**(stored_config(outcome.directory) or {}), "opponent": None},
-                "steps": outcome.steps,
-                "games": outcome.steps * config.run.games,
-                "extra_games": round(sum(row.get("league/payoff_games") or 0 for row in rows)),
-                "tokens": round(sum(map(_tokens, rows))),
-                "seconds": round(seconds, 2),
-                "peak_memory_gb": round(peak[0] / 1e9, 3),
-            }
-        ),
-    )
-    return DONE
-
-
-def _tokens(row: Mapping[str, Any]) -> float:
-    """Return the tokens that were sampled in a step, by both seats."""
-    return sum(
-        float(row.get(f"{role}/turns") or 0) * float(row.get(f"{role}/length") or 0)
-        for role in ("attacker", "defender")
-    )
-
-
-@contextmanager
-def _peak() -> Iterator[list[int]]:
-    """Yield a list whose one entry becomes the most memory held meanwhile, in bytes.
-
-    Sampled every twentieth of a second: a worker does many tasks, and the system's own peak is that
-    of its whole life.
-    """
-    process, stop = psutil.Process(), threading.Event()
-    peak = [process.memory_info().rss]
-
-    def watch() -> None:
-        while not stop.wait(_SAMPLE_S):
-            peak[0] = max(peak[0], process.memory_info().rss)
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield peak
-    finally:
-        stop.set()
-        thread.join()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +95,7 @@ class _Side:
 
     Attributes:
         name: A cell's or a panel member's name.
-        seed: The training seed; -1 for the panel.
+        seed: The training seed, for the untrained base that of the tournament; -1 for the panel.
         agent: Who plays.
     """
 
@@ -189,7 +120,7 @@ class _Meter:
 
     def measure(self, cell: Cell) -> Rows:
         rows: Rows = []
-        if trains(cell, "defender"):
+        if plays(cell, "defender"):
             defender = self._defender(cell)
             for name in listed(self._config.suites):
                 rows += self._asked(name, defender)
@@ -197,7 +128,7 @@ class _Meter:
                 attacker = _Side(spec, -1, self._attackers.agent(spec, "attacker"))
                 setups = self._setups(self._config.panel_games, "panel", spec)
                 rows += self._played(PANEL_ATTACKER, attacker, defender, setups)
-        if trains(cell, "attacker"):
+        if plays(cell, "attacker"):
             attacker = self._attacker(cell)
             setups = self._setups(self._config.panel_games, "panel", "defenders")
             for spec in listed(self._config.panel_defenders):
@@ -206,11 +137,8 @@ class _Meter:
         return rows
 
     def rate(self, every: Sequence[Cell]) -> Rows:
-        base = Cell(label=BASE, arrangement=BASE)
-        attackers = [self._attacker(x) for x in every if trains(x, "attacker")]
-        defenders = [self._defender(x) for x in every if trains(x, "defender")]
-        attackers.append(_Side(base.label, -1, self._attackers.agent(BASE, "attacker")))
-        defenders.append(_Side(base.label, -1, self._defenders.agent(BASE, "defender")))
+        attackers = [self._attacker(x) for x in every if plays(x, "attacker")]
+        defenders = [self._defender(x) for x in every if plays(x, "defender")]
         setups = self._setups(self._config.cross_games, "rate", self._seed)
         rows: Rows = []
         for attacker in attackers:
@@ -226,12 +154,13 @@ class _Meter:
         return self._played(RESPONSE, attacker, self._defender(cell), setups)
 
     def _attacker(self, cell: Cell) -> _Side:
-        run = run_directory(self._root, cell.name, self._seed)
-        return _Side(cell.name, self._seed, self._attackers.agent(str(run), "attacker"))
+        return _Side(cell.name, self._seed, self._attackers.agent(self._spec(cell), "attacker"))
 
     def _defender(self, cell: Cell) -> _Side:
-        run = run_directory(self._root, cell.name, self._seed)
-        return _Side(cell.name, self._seed, self._defenders.agent(str(run), "defender"))
+        return _Side(cell.name, self._seed, self._defenders.agent(self._spec(cell), "defender"))
+
+    def _spec(self, cell: Cell) -> str:
+        return spec_of(cell, run_directory(self._root, cell.name, self._seed))
 
     def _setups(self, games: int, *address: int | str) -> list[GameSetup]:
         path = (self._config.measure_seed, "bench", *address)

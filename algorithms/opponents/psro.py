@@ -67,6 +67,8 @@ class PSRO:
     """A pay-off matrix over frozen versions, and its meta-strategies."""
 
     Config: ClassVar[Any] = PSROConfig
+    mixture: ClassVar[bool] = True
+    """The outcome of a run is its meta-strategy, not the last weights alone."""
 
     def __init__(self, config: PSROConfig, *, league: League, seed: int) -> None:
         self._config = config

@@ -144,8 +144,8 @@ def _notes(part: str, options: SpeedConfig) -> str:
         "game": f"The loop is that of PettingZoo's performance_benchmark. {sides}",
         "growth": "The embedded model, bipolicy; each size in a process of its own, its second step.",
         "leagues": f"{options.model}, {options.few_games} rewritten games a step; the league then plays a "
-        f"game between each of {options.versions} past versions of both seats. Training in bench: the "
-        f"embedded model, five steps of {options.games} games with all records. {sides}",
+        f"game between each of {options.versions} past versions of both seats. Bench beside "
+        f"training: the embedded model; each run in a process whose start counts. {sides}",
     }[part]
 
 

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from algorithms.speed.arrangements import step_of_arrangement
-from algorithms.speed.limits import machine_rates, step_operations
+from algorithms.speed.limits import distinct_tokens, machine_rates, step_operations
 from algorithms.speed.rows import Measured, SpeedConfig
 from algorithms.speed.training import instruction, prompts, step_of_ours, step_of_trl
 from algorithms.speed.worker import Lap, side, take_turns
@@ -156,7 +156,7 @@ def _trl_rows(
         rates = machine.lap().facts
     work = step_operations(
         found["ours"][0].facts["weights"],
-        prompt=sum(map(len, ids)),
+        prompt=distinct_tokens(ids),
         completion=options.completions * options.length,
     )
     reached = work / rates["flops"] / time["ours"]

@@ -2,7 +2,6 @@
 
 import dataclasses
 import statistics
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from algorithms.speed.limits import decoding_seconds, machine_rates, sizes
+from algorithms.speed.limits import clock, decoding_seconds, machine_rates, sizes
 from algorithms.speed.rows import Measured, SpeedConfig
 from algorithms.speed.worker import Turns, side
 from redteam_env.policies import BASE, PolicyConfig
@@ -64,9 +63,9 @@ def generations(spec: Mapping[str, Any], turns: Turns) -> None:
             options = {"max_new_tokens": steps, "temperature": 1.0}
             for kind, name in _WEIGHTS.items():
                 ours = partial(backend.generate, name, prompts, paths, **options)
-                found[kind]["ours"].append(_timed(ours))
+                found[kind]["ours"].append(_timed(ours, spec["threads"]))
                 other = partial(_generate, theirs[name], prompts, rows, steps)
-                found[kind]["theirs"].append(_timed(other))
+                found[kind]["theirs"].append(_timed(other, spec["threads"]))
         medians = {
             kind: {name: statistics.median(times) for name, times in both.items()}
             for kind, both in found.items()
@@ -126,10 +125,11 @@ def _generate(model: Any, prompts: Sequence[tuple[int, ...]], rows: int, steps: 
         )
 
 
-def _timed(work: Callable[[], Any]) -> float:
-    started = time.process_time()
+def _timed(work: Callable[[], Any], threads: int) -> float:
+    now = clock(threads)
+    started = now()
     work()
-    return time.process_time() - started
+    return now() - started
 
 
 def measure(options: SpeedConfig, progress: Progress) -> list[Measured]:

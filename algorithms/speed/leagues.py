@@ -1,30 +1,37 @@
 """What leagues and the benchmark cost on top of training: part ``leagues``."""
 
 import itertools
+import json
+import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from algorithms.bench.work import train_recorded
+from algorithms.bench.command import work
+from algorithms.bench.config import BenchConfig
+from algorithms.bench.tasks import TRAIN, able, alone, tasks
 from algorithms.config import TrainConfig
-from algorithms.quickstart import SETTINGS
 from algorithms.speed.arrangements import Trainer
 from algorithms.speed.comparison import peak, ratio, seconds
 from algorithms.speed.rows import Measured, SpeedConfig
 from algorithms.speed.worker import Turns, take_turns
-from algorithms.trainer import train
-from redteam_env.game import ATTACKER, DEFENDER, Game
+from algorithms.workers import Workers
+from redteam_env.game import ATTACKER, DEFENDER, Game, RedteamError
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Progress
 from redteam_env.rollout import play, schedule
 from redteam_env.seeds.resolve import resolve_seeds
 
 PART = "leagues"
-_STEPS = 5
-"""Steps of the run whose training is compared with that of a benchmark."""
+_STEPS = 40
+"""Steps of the run that is trained by itself and in a benchmark: with 64 games each half of the
+benchmark's budget by default. What a benchmark adds does not grow with them."""
+_BARE = "import json, sys; from algorithms.trainer import train; from algorithms.config import TrainConfig; "
+_BARE += "train(TrainConfig.from_flat(json.loads(sys.argv[1])))"
 
 
 def measure(options: SpeedConfig, progress: Progress) -> list[Measured]:
@@ -56,23 +63,21 @@ def measure(options: SpeedConfig, progress: Progress) -> list[Measured]:
     found = take_turns(sides, warm=1, laps=1, report=report)
     run = {"threads": options.threads, "games": options.games}
     sides = {
-        "training": (run_once, {**run, "recorded": False}),
-        "benchmark": (run_once, {**run, "recorded": True}),
+        "training": (run_once, {**run, "bench": False}),
+        "benchmark": (run_once, {**run, "bench": True}),
     }
     timed = take_turns(sides, warm=1, laps=options.repeats, report=report)
     most = {name: peak(laps) for name, laps in found.items()}
+    bare, bench = (seconds(timed[x], options.threads) for x in ("training", "benchmark"))
+    length = f"run of {_STEPS * options.games:,} games, with the start of its process"
     name = f"league of {options.versions} past versions a seat"
     return [
         Measured(what="self-play: peak", value=most["self-play"], unit="GB", part=PART),
         Measured(what=f"{name}: peak", value=most["league"], unit="GB", part=PART),
         ratio(f"peak memory, {name} / self-play", most["league"], most["self-play"], 1.2, PART),
-        ratio(
-            "time, training in bench / training",
-            seconds(timed["benchmark"], options.threads),
-            seconds(timed["training"], options.threads),
-            1.03,
-            PART,
-        ),
+        Measured(what=f"training, a {length}", value=bare, unit="s", part=PART),
+        Measured(what=f"bench, the same {length}", value=bench, unit="s", part=PART),
+        ratio(f"time, bench / training, a {length}", bench, bare, 1.03, PART),
     ]
 
 
@@ -106,15 +111,47 @@ _ROLES = {ATTACKER: "attacker", DEFENDER: "defender"}
 
 
 def run_once(spec: Mapping[str, Any], turns: Turns) -> None:
-    """Train a short run in the controlled world, as ``train`` does or as ``bench`` does."""
-    torch.set_num_threads(spec["threads"])
+    """Train a short run in the controlled world, by itself or as a benchmark does.
+
+    Either way it has a process of its own, whose start counts.
+    """
     while turns.begin():
         with tempfile.TemporaryDirectory() as folder:
-            own = {"steps": _STEPS, "games": spec["games"], "device": "cpu", "json": True}
-            out = str(Path(folder) / "run")
-            config = TrainConfig.from_flat({**SETTINGS, **own, "out": out})
-            if spec["recorded"]:
-                train_recorded(config, Path(folder) / "record.json")
+            config = BenchConfig(
+                algorithms="reinforce_pp",
+                arrangements="bipolicy",
+                seeds=1,
+                games=spec["games"],
+                group_size=1,
+                budget=_STEPS * spec["games"],
+                response_budget=0,
+                settings="device=cpu",
+                out=folder,
+            )
+            if spec["bench"]:
+                in_bench(config)
             else:
-                train(config)
+                [cell] = able(config)
+                by_itself(config.options(cell, 0, Path(folder) / "run"))
         turns.end()
+
+
+def by_itself(config: TrainConfig) -> None:
+    """Train a run in a process that does nothing else, on one thread as in a benchmark.
+
+    Raises:
+        RedteamError: If it fails.
+    """
+    command = [sys.executable, "-c", _BARE, json.dumps(config.flat())]
+    one = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=one)  # noqa: S603 - our own
+    if done.returncode:
+        raise RedteamError(f"Training by itself failed: {done.stderr[-500:]}")
+
+
+def in_bench(config: BenchConfig) -> None:
+    """Train the runs of a benchmark as it does, and nothing else of it."""
+    root = Path(config.out)
+    runs = [task for task in tasks(config, able(config)) if task.kind == TRAIN]
+    workers = Workers(root, config.workers, partial(work, config, str(root)), alone=alone)
+    workers.run(runs, lambda *_: None)

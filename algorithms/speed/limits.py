@@ -1,7 +1,7 @@
 """What a machine can do at most, and how much of it a measured time is."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,17 +20,31 @@ def machine_rates(spec: Mapping[str, Any], turns: Any) -> None:
     torch.set_num_threads(spec["threads"])
     a, b, long = torch.randn(_SIDE, _SIDE), torch.randn(_SIDE, _SIDE), torch.ones(_READ)
     while turns.begin():
-        product, total = _best(lambda: a @ b), _best(long.sum)
+        product, total = (_best(x, clock(spec["threads"])) for x in (lambda: a @ b, long.sum))
         turns.end(flops=2 * _SIDE**3 / product, bytes=_FLOAT * _READ / total)
 
 
-def _best(work: Callable[[], Any]) -> float:
+def clock(threads: int) -> Callable[[], float]:
+    """Return what measures seconds: with one thread the processor's time, else the clock's."""
+    return time.process_time if threads == 1 else time.perf_counter
+
+
+def _best(work: Callable[[], Any], now: Callable[[], float]) -> float:
     times = []
     for _ in range(_TIMES):
-        started = time.process_time()
+        started = now()
         work()
-        times.append(time.process_time() - started)
+        times.append(now() - started)
     return min(times)
+
+
+def distinct_tokens(prompts: Sequence[Sequence[int]]) -> int:
+    """Return how many tokens prompts have, those that all begin with counted once."""
+    lead = next(
+        (k for k, same in enumerate(zip(*prompts, strict=False)) if len(set(same)) > 1), None
+    )
+    shared = min(map(len, prompts)) if lead is None else lead
+    return shared + sum(len(prompt) - shared for prompt in prompts)
 
 
 def sizes(model: Any) -> dict[str, int]:

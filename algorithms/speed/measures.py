@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from algorithms.config import TrainConfig
+from algorithms.memory import peak_gb
 from algorithms.quickstart import SETTINGS
 from algorithms.speed.advantages import advantage_seconds
 from algorithms.speed.rows import Measured, SpeedConfig
-from algorithms.speed.worker import peak_gb
 from algorithms.trainer import train
 from redteam_env.evaluation import evaluate, heldout_setups
 from redteam_env.evaluation.equilibrium import equilibrium

@@ -19,9 +19,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, Any
 
+from algorithms.memory import peak_gb
 from redteam_env.game import RedteamError
 
 _PATIENCE_S = 5.0
@@ -195,26 +195,6 @@ class Turns:
         lap = {"seconds": wall, "cpu_seconds": cpu, "peak_gb": peak_gb(), "facts": facts}
         self._answers.write(json.dumps(lap) + "\n")
         self._answers.flush()
-
-
-def peak_gb() -> float:
-    """Return the most memory that this process held so far, in GB (10^9 bytes).
-
-    Linux counts in ``ru_maxrss`` what the process that started this one held, so its own account of
-    the address space is read there.
-    """
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-        return next(
-            int(line.split()[1]) * 1024 / 1e9
-            for line in status.splitlines()
-            if line.startswith("VmHWM:")
-        )
-    except (OSError, StopIteration):
-        import resource  # noqa: PLC0415 - not on every system
-
-        unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, others kibibytes
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 def _cpu() -> float:

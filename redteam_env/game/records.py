@@ -284,7 +284,5 @@ def public_dialogue(seed: Seed, rewritten: bool, turns: tuple[Turn, ...]) -> Dia
         The visible texts in order, without forfeited and failed turns.
     """
     start = () if rewritten else (Line(seat=ATTACKER, text=seed.text),)
-    spoken = [
-        Line(seat=x.seat, text=x.visible) for x in turns if not x.forfeit and x.error is None
-    ]
+    spoken = [Line(seat=x.seat, text=x.visible) for x in turns if not x.forfeit and x.error is None]
     return Dialogue(lines=(*start, *spoken))

@@ -98,6 +98,8 @@ def is_refusal(text: str) -> bool:
     lexicon = _lexicon()
     opening = _plain(text[:OPENING_CHARS])
     words = _words(opening)
+    if not lexicon.refusal.candidates(words):
+        return False
     return lexicon.refusal.occur(lexicon.eager.cut(opening, words), words)
 
 
@@ -112,16 +114,21 @@ def is_harmful(text: str) -> bool:
         True if it looks harmful; see the module's text on how little that means.
     """
     plain = _plain(text)
-    words = _words(plain)
-    lexicon = _lexicon()
-    if not (lexicon.intent.candidates(words) or lexicon.harmful.candidates(words)):
+    if not _may_be_harmful(_words(plain)):
         return False
     return any(_sentence_is_harmful(x) for x in _SENTENCE_END.split(plain))
 
 
-def _sentence_is_harmful(sentence: str) -> bool:
+def _may_be_harmful(words: AbstractSet[str]) -> bool:
     lexicon = _lexicon()
+    return bool(lexicon.intent.candidates(words) or lexicon.harmful.candidates(words))
+
+
+def _sentence_is_harmful(sentence: str) -> bool:
     words = _words(sentence)
+    if not _may_be_harmful(words):
+        return False
+    lexicon = _lexicon()
     plain = lexicon.harmless.cut(sentence.strip(), words)
     if lexicon.intent.occur(plain, words):
         return True

@@ -2,10 +2,23 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
-from algorithms.bench.config import BenchConfig, Cell, manifest_of
+from algorithms.bench.config import UNTRAINED, BenchConfig, Cell
+from algorithms.bench.manifest import manifest_of
+from algorithms.bench.records import totals
 from algorithms.bench.report import MANIFEST, write_report
-from algorithms.bench.tasks import ATTACK, MEASURE, RATE, RESPOND, TRAIN, able, tasks
+from algorithms.bench.tasks import (
+    ATTACK,
+    MEASURE,
+    RATE,
+    RESPOND,
+    TRAIN,
+    able,
+    fielded,
+    plays,
+    tasks,
+)
 from algorithms.bench.work import FRESH, PANEL_ATTACKER, PANEL_DEFENDER
 from algorithms.experiments.tables import (
     CROSS,
@@ -61,7 +74,12 @@ PLAIN = ScriptedAttacker(WORLD)
 
 
 def defender_of(cell, seed):
-    """Grpo's defenders are without fault, reinforce_pp's refuse with seed 0 and tell with seed 1."""
+    """Grpo's defenders are without fault, reinforce_pp's refuse with seed 0 and tell with seed 1.
+
+    The untrained base tells.
+    """
+    if cell == UNTRAINED.name:
+        return TELLS
     if cell.startswith("grpo"):
         return ORACLE
     return REFUSES if seed == 0 else TELLS
@@ -69,6 +87,7 @@ def defender_of(cell, seed):
 
 def rows_of(config, task, cells):
     """Return the rows that a task's games with scripted players have."""
+    cells = fielded(cells)
     if task.kind == RATE:
         return [row for cell in cells for row in crossed(config, task.seed, cell, cells)]
     defender = defender_of(task.cell, task.seed)
@@ -93,14 +112,14 @@ def rows_of(config, task, cells):
         episodes = play(suite.setups, {ATTACKER: suite.attacker(), DEFENDER: defender}, JUDGE)
         rows += game_rows(who(SUITE, (name, -1), (task.cell, task.seed), name), episodes)
     rows += against(PANEL_ATTACKER, ("base", -1), (task.cell, task.seed), defender, config)
-    if cell.arrangement == "bipolicy":
+    if plays(cell, "attacker"):
         rows += against(PANEL_DEFENDER, (task.cell, task.seed), ("base", -1), TELLS, config)
     return rows
 
 
 def crossed(config, seed, cell, cells):
-    names = [(x.name, seed, defender_of(x.name, seed)) for x in cells] + [("base", -1, TELLS)]
-    attackers = [(x.name, seed) for x in cells if x.arrangement == "bipolicy"] + [("base", -1)]
+    names = [(x.name, seed, defender_of(x.name, seed)) for x in cells]
+    attackers = [(x.name, seed) for x in cells if plays(x, "attacker")]
     if cell is not cells[0]:
         return []
     return [
@@ -112,7 +131,8 @@ def crossed(config, seed, cell, cells):
 
 
 def against(kind, attacker, defender, player, config):
-    setups = schedule(seeds(), config.panel_games, path=(0, kind), rewrite_fraction=1.0)
+    options = {"path": (0, kind), "rewrite_fraction": 1.0, "split": "heldout"}
+    setups = schedule(seeds(), config.panel_games, **options)
     episodes = play(setups, {ATTACKER: PLAIN, DEFENDER: player}, JUDGE)
     return game_rows(who(kind, attacker, defender), episodes)
 
@@ -129,6 +149,25 @@ def who(kind, attacker, defender, suite=""):
     )
 
 
+def record_of(config, task):
+    """Return the record of a run of whole steps, each of 1000 tokens and 2 s."""
+    found = config.response(None, task.seed, Path("unused"))
+    if task.kind == TRAIN:
+        cell = next(x for x in able(config) if x.name == task.cell)
+        found = config.options(cell, task.seed, Path("unused"))
+    steps = found.run.steps
+    if found.run.max_tokens:
+        steps = min(steps, -(-found.run.max_tokens // 1000))
+    each = {"tokens": 1000, "extra_games": 0, "extra_tokens": 0, "seconds": 2.0}
+    by_step = {name: [value] * steps for name, value in each.items()}
+    return {
+        "config": found.flat(),
+        **totals(by_step, games=found.run.games, most=found.run.max_tokens),
+        "peak_memory_gb": 0.5,
+        "by_step": by_step,
+    }
+
+
 def scripted_bench(root, config=CONFIG):
     """Write everything that the tasks of a benchmark leave; return tasks and cells."""
     cells = able(config)
@@ -139,14 +178,7 @@ def scripted_bench(root, config=CONFIG):
         file = root / task.output
         file.parent.mkdir(parents=True, exist_ok=True)
         if task.kind in {TRAIN, ATTACK}:
-            cost = {
-                "games": 64,
-                "extra_games": 0,
-                "tokens": 1000,
-                "seconds": 2.0,
-                "peak_memory_gb": 0.5,
-            }
-            file.write_text(json.dumps({"steps": 1, **cost}))
+            file.write_text(json.dumps(record_of(config, task)))
         else:
             write_table(file, rows_of(config, task, cells))
     return every

@@ -1,17 +1,22 @@
 """What a benchmark accepts, which cells it runs, and that results of two manifests never mix."""
 
 import json
+import re
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from bench_doubles import CONFIG, with_options
 
 from algorithms.bench.command import open_bench
-from algorithms.bench.config import BenchConfig, cells, check_parts, listed, manifest_of
-from algorithms.bench.tasks import able, tasks
+from algorithms.bench.config import UNTRAINED, BenchConfig, cells, check_parts, listed
+from algorithms.bench.manifest import manifest_of
+from algorithms.bench.tasks import able, alone, tasks
 from redteam_env import RedteamError, register
 from redteam_env.cli.main import main
+from redteam_env.game import load_prompts
+from redteam_env.worlds.embedded import prompts_path
 
 OUT = Path("unused")
 
@@ -149,14 +154,128 @@ def test_a_manifest_edited_by_hand_is_refused(tmp_path):
         open_bench(file, manifest_of(with_options(seeds=3)))
 
 
-def test_the_panels_weights_are_part_of_the_manifest(tmp_path):
-    run = tmp_path / "run"
-    run.mkdir()
-    (run / "adapter_model.safetensors").write_bytes(b"one")
-    config = with_options(panel_attackers=f"base,{run}")
-    before = manifest_of(config)
-    (run / "adapter_model.safetensors").write_bytes(b"two")
-    assert manifest_of(config)["weights"] != before["weights"]
+def seed_file(place, first="one"):
+    rows = [
+        {"text": f"{text} {split}", "harmful": harmful, "split": split}
+        for split in ("train", "heldout")
+        for text, harmful in ((first, True), ("two", False))
+    ]
+    place.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return f"{place}?split=split"
+
+
+def prompt_files(place, text=""):
+    place.mkdir(exist_ok=True)
+    for file in Path(prompts_path("apothecary")).glob("*.txt"):
+        (place / file.name).write_text(file.read_text())
+    file = place / "defender.txt"
+    file.write_text(f"{file.read_text()} {text}")
+    return str(place)
+
+
+def panel(place, name="attacker"):
+    place.mkdir(exist_ok=True)
+    (place / "adapter_model.safetensors").write_bytes(b"weights")
+    (place / "redteam.json").write_text(json.dumps({"role": name}))
+    return str(place)
+
+
+def examples(place, text="no"):
+    place.write_text(json.dumps({"prompt": "what", "response": text}))
+    return str(place)
+
+
+FILES = {
+    "a seed": (
+        lambda d: {"source": seed_file(d / "seeds.jsonl")},
+        lambda d: seed_file(d / "seeds.jsonl", "three"),
+        r"\(seeds: '\w+' there, '\w+' now\)",
+    ),
+    "an instruction text": (
+        lambda d: {"prompts": prompt_files(d / "prompts")},
+        lambda d: prompt_files(d / "prompts", "Be kind."),
+        r"\(prompts: '\w+' there, '\w+' now\)",
+    ),
+    "a panel's description": (
+        lambda d: {"panel_attackers": f"base,{panel(d / 'run')}"},
+        lambda d: panel(d / "run", "defender"),
+        r"\(files\.\S+run: '\w+' there, '\w+' now\)",
+    ),
+    "a file of the settings": (
+        lambda d: {"settings": f"sft_file={examples(d / 'sft.jsonl')}"},
+        lambda d: examples(d / "sft.jsonl", "yes"),
+        r"\(files\.\S+sft\.jsonl: '\w+' there, '\w+' now\)",
+    ),
+    "a folder behind a prefix": (
+        lambda d: {"panel_defenders": f"base,mixture:{panel(d / 'run')}"},
+        lambda d: panel(d / "run", "defender"),
+        r"\(files\.mixture:\S+run: '\w+' there, '\w+' now\)",
+    ),
+    "a new file of a panel": (
+        lambda d: {"panel_defenders": panel(d / "run")},
+        lambda d: (d / "run" / "tokenizer.json").write_text("{}"),
+        r"\(files\.\S+run: '\w+' there, '\w+' now\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FILES)
+def test_whatever_decides_results_is_in_the_manifest_by_its_content(tmp_path, what):
+    options, change, says = FILES[what]
+    config = with_options(**options(tmp_path))
+    file = tmp_path / "bench" / "bench.json"
+    open_bench(file, manifest_of(config))
+    open_bench(file, manifest_of(config))
+    change(tmp_path)
+    load_prompts.cache_clear()  # as in another process
+    with pytest.raises(RedteamError, match=says):
+        open_bench(file, manifest_of(config))
+
+
+def test_the_manifest_says_where_every_plug_in_comes_from(monkeypatch):
+    monkeypatch.setattr("redteam_env.registry._local", {})
+    config = with_options(algorithms="grpo+psro", panel_attackers="base,random_tactic")
+    found = manifest_of(config)["plugins"]
+    ours = f"redteam-env {version('redteam-env')}"
+    assert found == dict.fromkeys(
+        [
+            *("agents/policy", "agents/random_tactic", "algorithms/grpo", "judges/apothecary"),
+            *("opponents/psro", "policies/lora", "seeds/apothecary", "suites/apothecary_k1"),
+            *("suites/apothecary_quiz", "suites/apothecary_raw"),
+        ],
+        ours,
+    )
+
+
+def test_a_plug_in_of_this_process_is_known_by_its_source(monkeypatch):
+    from algorithms.reinforce import Reinforce
+
+    monkeypatch.setattr("redteam_env.registry._local", {})
+    register("algorithms", "mine", Reinforce)
+    found = manifest_of(with_options(algorithms="mine"))["plugins"]["algorithms/mine"]
+    assert re.fullmatch(r"registered in process, [0-9a-f]{16}", found)
+
+
+def test_the_budget_of_tokens_ends_training_and_no_response():
+    config = with_options(token_budget=500)
+    assert {config.options(x, 0, OUT).run.max_tokens for x in able(config)} == {500}
+    assert config.response(OUT, 0, OUT).run.max_tokens == 0
+    with pytest.raises(RedteamError, match="token_budget is -1"):
+        with_options(token_budget=-1)
+
+
+def test_the_untrained_base_is_measured_once_but_attacked_and_rated_with_every_seed():
+    every = [x for x in tasks(CONFIG, able(CONFIG)) if x.cell == UNTRAINED.name]
+    assert [(x.kind, x.seed) for x in every] == [
+        ("measure", 0),
+        *(("attack", 0), ("respond", 0), ("attack", 1), ("respond", 1)),
+    ]
+    assert CONFIG.response(None, 0, OUT).run.opponent is None
+
+
+def test_only_runs_whose_memory_is_reported_have_processes_of_their_own():
+    every = tasks(CONFIG, able(CONFIG))
+    assert {x.kind for x in every if alone(x)} == {"train"}
 
 
 def test_a_wrong_option_of_the_command_is_one_line(capsys):

@@ -2,12 +2,16 @@
 
 import json
 import re
+from html import unescape
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from bench_doubles import CONFIG, reported, scripted_bench
+from bench_doubles import CONFIG, reported, scripted_bench, with_options
+from markdown_it import MarkdownIt
 
+from algorithms.bench.page import TITLES, markdown
+from algorithms.bench.plots import plot
 from algorithms.bench.report import verify, write_report
 from redteam_env import RedteamError
 from redteam_env.cli.main import main
@@ -52,7 +56,8 @@ def test_scores_are_those_of_the_players(made):
 
 def test_who_trains_no_attacker_has_no_attackers_scores(made):
     scores = cell(made[0], "grpo", "defender_only")["scores"]
-    assert not {"attack_success", "diversity", "best_response_gap"} & set(scores)
+    assert scores["best_response_gap"]["value"] == 0  # over the base, which it was trained with
+    assert not {"attack_success", "diversity"} & set(scores)
     assert set(cell(made[0], "grpo", "defender_only")["rating"]) == {"defender"}
 
 
@@ -66,6 +71,25 @@ def test_the_leaderboard_is_ranked_by_defence_and_rates_the_seats(made):
     assert improvement["reinforce_pp.bipolicy"]["grpo.bipolicy"]["value"] == 0
     profile = made[0]["profiles"]["defence"]["grpo.bipolicy"]
     assert (profile[0], profile[-1]) == (1, 0)
+
+
+def test_the_untrained_base_has_a_row_so_that_one_sees_whether_training_helped(made):
+    base = cell(made[0], "base", "base")
+    assert base["trained"] is False
+    assert all(x["trained"] for x in made[0]["cells"] if x is not base)
+    # it tells whatever it is asked, and was asked once: no training seed, no interval over them
+    assert base["scores"]["defence"]["by_seed"] == [[0.5] * 3]
+    assert base["scores"]["defence"]["interval"] is None
+    assert base["scores"]["attack_success"]["runs"] == base["scores"]["capability"]["runs"] == 1
+    assert base["scores"]["best_response_gap"]["runs"] == 2
+    assert set(base["rating"]) == {"attacker", "defender"}
+    assert {base["cost"][x]["mean"] for x in ("games", "tokens", "seconds")} == {0}
+    better = made[0]["improvement"]["defence"]["grpo.bipolicy"]["base"]
+    assert (better["value"], better["interval"], better["runs"]) == (1, [1, 1], 2)
+    assert "base" in made[0]["profiles"]["defence"]
+    page = (made[1] / "leaderboard.md").read_text()
+    assert "| base (untrained) | 0.50 [no interval] |" in page
+    assert "The base is not trained" in page
 
 
 def test_costs_are_means_over_seeds(made):
@@ -145,6 +169,107 @@ def test_an_altered_game_is_found(copy, column, row, value, says):
     table_change(copy / "games.parquet", column, row, value)
     found = verify(copy, say=lambda _: None)
     assert any(re.search(says, x) for x in found), found
+
+
+RECORDS = [
+    (lambda x: x["by_step"]["tokens"].__setitem__(0, 1), "tokens 1000, its steps say 1"),
+    (lambda x: x.update(tokens=7), "tokens 7, its steps say 1000"),
+    (lambda x: x.update(games=128), "games 128, its steps say 64"),
+    (lambda x: x["by_step"]["seconds"].append(2.0), "another number of steps"),
+    (lambda x: x.update(ended_by="tokens"), "ended_by 'tokens', its steps say 'games'"),
+    (lambda x: [v.append(v[0]) for v in x["by_step"].values()], "steps 1, its steps say 2"),
+    (lambda x: x["config"].update(seed=7), "was run with seed 7, not 0"),
+    (lambda x: x["config"].update(max_tokens=9), "was run with max_tokens 9, not 0"),
+    (lambda x: x.pop("by_step"), "is no record of a run"),
+]
+
+
+@pytest.mark.parametrize(("change", "says"), RECORDS)
+@pytest.mark.parametrize("run", ["train/grpo.bipolicy-0", "attack/grpo.bipolicy-0"])
+def test_an_altered_record_is_found(copy, run, change, says):
+    alter(copy / "records.json", lambda x: change(x[run]))
+    found = verify(copy, say=lambda _: None)
+    assert any(f"{run} " in x and says in x for x in found), found
+
+
+def test_a_run_off_the_budget_is_found_though_its_record_agrees_with_itself(copy):
+    def double(record):
+        for values in record["by_step"].values():
+            values.append(values[0])
+        for name in ("steps", "games", "tokens", "seconds"):
+            record[name] *= 2
+
+    alter(copy / "records.json", lambda x: double(x["train/grpo.bipolicy-0"]))
+    found = verify(copy, say=lambda _: None)
+    assert any("has 128 games in 2 steps, not 64 in 1" in x for x in found), found
+
+
+def test_games_that_are_void_count_nowhere_and_are_no_difference(tmp_path):
+    every = scripted_bench(tmp_path / "bench", CONFIG)
+    file = tmp_path / "bench" / next(x.output for x in every if x.output.endswith("base-0.parquet"))
+    table = pq.read_table(file)
+    void = [k for k, kind in enumerate(table["kind"].to_pylist()) if kind == "suite"][:2]
+    for name in ("prompt_harmful", "refused", "told"):
+        for row in void:
+            table_change(file, name, lambda _, row=row: row, None)
+    figures = write_report(tmp_path / "bench", every, tmp_path / "report", command="")
+    assert figures["void"] == 2
+    assert verify(tmp_path / "report", say=lambda _: None) == []
+    assert cell(figures, "base", "base")["scores"]["robustness"]["value"] == 0
+
+
+@pytest.mark.parametrize(
+    ("tokens", "steps", "says"),
+    [
+        (1500, 2, "Comparable at equal tokens (ended by the step that reached 1,500"),
+        (9000, 4, "Comparable at equal games (ended at 256, before their tokens were spent"),
+    ],
+)
+def test_the_page_says_which_scores_are_comparable(tmp_path, tokens, steps, says):
+    config = with_options(budget=256, token_budget=tokens)
+    figures, target = reported(tmp_path, config)
+    assert cell(figures, "grpo")["cost"]["games"]["by_seed"] == [64 * steps] * 2
+    assert says in (target / "leaderboard.md").read_text()
+    assert verify(target, say=lambda _: None) == []
+    # a run that went on after its tokens were spent, or ended before
+    more = {"tokens": 1000, "extra_games": 0, "extra_tokens": 0, "seconds": 2.0}
+    alter(
+        target / "records.json",
+        lambda x: [
+            values.extend([more[name]] * 8)
+            for name, values in x["train/grpo.bipolicy-1"]["by_step"].items()
+        ],
+    )
+    assert any("and went on" in x for x in verify(target, say=lambda _: None))
+
+
+def test_without_a_budget_of_tokens_the_page_says_that_games_are_equal(made):
+    page = (made[1] / "leaderboard.md").read_text()
+    assert "comparable at equal games: every run learnt from 64." in page
+    assert "not at equal tokens: runs sampled 1,000 to 1,000" in page
+
+
+HOSTILE = "_a$b$_|<b>x</b> [l](http://e.x) `c` www.e.x\\| *d*\n# e"
+
+
+def test_hostile_names_are_shown_as_they_stand(made, tmp_path):
+    text = json.dumps(made[0]).replace('"grpo"', json.dumps(HOSTILE))
+    figures = json.loads(text.replace('"grpo.bipolicy"', json.dumps(HOSTILE)))
+    figures["cells"][0]["reason"] = HOSTILE
+    page = markdown(figures, "a `command` | <b>")
+    html = MarkdownIt("commonmark").enable("table").render(page)
+    for tag in ("<b>", "<a ", "<em>", "<h1># e", "http://e.x</a>"):
+        assert tag not in html
+    shown = unescape(html)
+    assert HOSTILE.replace("\n", " ") in shown
+    assert "a `command` | <b>" in shown
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+    columns = {x: [y.count(" |") for y in rows if y.count(" |") == x] for x in {len(TITLES) + 9}}
+    assert len(columns[len(TITLES) + 9]) == len(figures["cells"]) + 2
+    plot(figures, tmp_path)
+    # matplotlib writes what it draws as a comment; it hides labels that begin with an underscore
+    assert "_a$b$_" in (tmp_path / "profiles.svg").read_text()
+    assert "_a$b$_" in (tmp_path / "scores.svg").read_text()
 
 
 def test_a_missing_file_or_run_is_named(copy):

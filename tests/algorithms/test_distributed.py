@@ -74,7 +74,7 @@ FAULTS = {  # options, and what rank 0 and rank 1 say
     ),
     "diverging": (
         {"algorithm": "reinforce", "lr": 1e308, "steps": 6},
-        *[r"^Step \d: .*resume from the last checkpoint"] * 2,
+        *[r"^Step \d: .*--init-from"] * 2,
     ),
 }
 OTHERS = {

@@ -6,7 +6,9 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from sb3_doubles import WeakDefender, sb3_config
+from support_chat import ChatServer
 
 pytest.importorskip("stable_baselines3")
 
@@ -144,6 +146,33 @@ def test_what_cannot_be_trained_is_refused_with_the_reason(options, reason, tmp_
     assert not (tmp_path / "run/checkpoints").exists()
 
 
+@pytest.mark.parametrize("algorithm", ["sb3_ppo", "sb3_a2c", "sb3_dqn"])
+@pytest.mark.parametrize("value", [float("nan"), 3e38])
+def test_a_network_that_gives_no_finite_scores_is_not_saved(
+    algorithm, value, tmp_path, monkeypatch
+):
+    train(config(tmp_path / "run", algorithm, steps=1))
+
+    class Spoilt(SeatLearner):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            learn = self.model.learn
+
+            def spoil(*given, **options):
+                learn(*given, **options)
+                with torch.no_grad():
+                    for tensor in self.model.policy.parameters():
+                        tensor.fill_(value)
+
+            self.model.learn = spoil
+
+    monkeypatch.setattr("algorithms.sb3_run.SeatLearner", Spoilt)
+    with pytest.raises(RedteamError, match=r"Step 1: The policy diverged .*lower --learning-rate"):
+        train(config(tmp_path / "run", algorithm, steps=3, resume=True))
+    kept = sorted(x.name for x in (tmp_path / "run/checkpoints").iterdir())
+    assert kept == ["step-000001"]
+
+
 @pytest.mark.parametrize(
     ("algorithm", "options", "reason"),
     [
@@ -230,6 +259,14 @@ def test_a_step_asks_the_opponent_once_for_all_games_side_by_side(tmp_path, doub
     doubles("agents", "weak", Counting)
     train(config(tmp_path / "run", steps=1))
     assert asked == [16]
+
+
+def test_what_an_opponent_behind_an_api_took_is_logged(tmp_path):
+    with ChatServer() as server:
+        outcome = train(config(tmp_path / "run", steps=1, opponent=server.spec))
+    (row,) = rows(tmp_path / "run")
+    assert row["usage/defender/requests"] == len(server.requests) >= 16
+    assert outcome.usage[0]["requests"] == len(server.requests) + len(server.probes)
 
 
 def test_more_tactics_make_more_moves(tmp_path):

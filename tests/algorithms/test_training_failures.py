@@ -1,8 +1,10 @@
 """When something fails halfway: what is said, what is kept; and games of other shapes."""
 
 import pytest
+import torch
 from training_doubles import WordJudge, metrics
 
+from agents.lora.policy import lora
 from algorithms import checkpoint
 from algorithms.reinforce_pp import ReinforcePP, ReinforcePPConfig
 from algorithms.trainer import train
@@ -35,12 +37,51 @@ def test_a_failing_step_is_named_and_the_last_checkpoint_is_kept(tiny_config, do
     assert train(tiny_config(judge="forgetful", resume=True)).finished
 
 
-def test_training_that_diverges_stops_with_the_step_and_keeps_the_last_checkpoint(
-    tiny_config, tmp_path
-):
-    with pytest.raises(RedteamError, match=r"^Step \d+: .*lower learning rate.*--init-from"):
+def test_weights_that_diverge_in_the_first_step_are_never_saved(tiny_config, tmp_path):
+    with pytest.raises(RedteamError, match=r"^Step 0: .*lower learning rate.*--init-from"):
         train(tiny_config(lr=1e30, steps=6))
-    assert checkpoint.latest(tmp_path / "run" / "checkpoints").step >= 1
+    assert checkpoint.latest(tmp_path / "run" / "checkpoints") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        (float("nan"), "A weight of 'defender' is not finite"),
+        (float("inf"), "A weight of 'defender' is not finite"),
+        (3e38, "Log-probabilities of the defender are not finite"),
+    ],
+)
+def test_the_checkpoint_before_training_diverged_loads_resumes_and_scores(
+    tiny_config, doubles, tmp_path, value, what
+):
+    class Diverging(ReinforcePP):
+        Config = ReinforcePPConfig
+        sound = False
+
+        def update(self, policy, batches):
+            metrics = super().update(policy, batches)
+            if self._updates == 3 and not self.sound:
+                with torch.no_grad():
+                    for tensor in policy.parameters("defender"):
+                        tensor.fill_(value)
+            return metrics
+
+    doubles("algorithms", "diverging", Diverging)
+    options = {"algorithm": "diverging", "steps": 5}
+    with pytest.raises(RedteamError, match=rf"^Step 2: {what}.*--init-from"):
+        train(tiny_config(**options))
+    assert len(metrics(tmp_path / "run")) == 2
+    kept = checkpoint.latest(tmp_path / "run" / "checkpoints")
+    assert kept.step == 2
+    config = tiny_config(**options, resume=True)
+    policy = lora(config.policy, seed=0)
+    policy.restore(kept.policy)
+    messages = [{"role": "user", "content": "good train 1"}]
+    for role in ("attacker", "defender"):
+        found = policy.logprobs(role, [policy.encode_example(role, messages, "fine")])
+        assert found.logprobs.isfinite().all()
+    Diverging.sound = True
+    assert train(config).finished
 
 
 @pytest.mark.parametrize(

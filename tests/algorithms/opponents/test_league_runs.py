@@ -13,6 +13,8 @@ from algorithms.league import check_league
 from algorithms.opponents.psro import PSROConfig
 from algorithms.trainer import train
 from redteam_env import registry
+from redteam_env.cli.main import main
+from redteam_env.evaluation import AgentPool
 from redteam_env.game import Episode, RedteamError
 from redteam_env.leagues import Match
 
@@ -263,3 +265,20 @@ def test_a_policy_without_a_past_is_refused_by_name(options, doubles):
     assert "psro" in registry.names("opponents")
     with pytest.raises(RedteamError, match=r"--opponents psro needs .*LeaguePolicy"):
         train(options("psro"), policy=players())
+
+
+@pytest.mark.parametrize("arrangement", ["bipolicy", "shared"])
+def test_the_mixture_that_psro_ended_with_plays_by_name(options, tmp_path, capsys, arrangement):
+    train(options("psro", arrangement=arrangement, round_steps=2, payoff_games=4))
+    mixture = f"mixture:{tmp_path / 'run'}"
+    found = ["--attackers", mixture, "--defenders", str(tmp_path / "run"), mixture]
+    assert main(["crossplay", *found, "--games", "8", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert mixture in json.dumps(report["result"])
+    with pytest.raises(RedteamError, match="has no mixture"):
+        AgentPool().agent(f"mixture:{selfish(options, tmp_path)}", "attacker")
+
+
+def selfish(options, tmp_path):
+    train(options(SELF_PLAY, name="selfish", steps=1))
+    return tmp_path / "selfish"

@@ -9,25 +9,37 @@ from speed_sides import inside
 
 from agents.lora.policy import LoraPolicy
 from algorithms.speed import leagues, worker
+from algorithms.trainer import train
 from redteam_env.cli.main import main
 
 
 def test_every_row_comes_out_and_every_version_is_played(tmp_path, monkeypatch, capsys):
-    played, recorded = [], []
-    past, record = LoraPolicy.past_agent, leagues.train_recorded
+    played, runs = [], {"bench": [], "by itself": []}
+    past = LoraPolicy.past_agent
 
     def past_agent(policy, role, directory, **named):
         played.append((role, directory.name))
         return past(policy, role, directory, **named)
 
-    def train_recorded(config, output):
-        done = record(config, output)
-        recorded.append(json.loads(output.read_text()))
-        return done
+    class Inline:  # a process takes seconds to start
+        def __init__(self, root, count, work, *, alone):
+            self.root, self.work, self.alone = root, work, alone
+
+        def run(self, every, report):
+            for task in every:
+                assert self.alone(task)
+                assert self.work(task) == "done"
+                runs["bench"].append(json.loads((self.root / task.output).read_text()))
+
+    def by_itself(config):
+        outcome = train(config)
+        runs["by itself"].append({"steps": outcome.steps, "config": config.flat()})
 
     monkeypatch.setattr(worker, "side", inside)
     monkeypatch.setattr(LoraPolicy, "past_agent", past_agent)
-    monkeypatch.setattr(leagues, "train_recorded", train_recorded)
+    monkeypatch.setattr(leagues, "Workers", Inline)
+    monkeypatch.setattr(leagues, "_STEPS", 5)
+    monkeypatch.setattr(leagues, "by_itself", by_itself)
     threads = torch.get_num_threads()
     model = str(tiny_models.save_tiny(tmp_path / "tiny"))
     sizes = "--games 2 --few-games 2 --sampled 2 --versions 3 --repeats 1 --rank 2".split()  # noqa: SIM905 - as typed
@@ -37,8 +49,14 @@ def test_every_row_comes_out_and_every_version_is_played(tmp_path, monkeypatch, 
     versions = {f"{role}@{k}" for role in ("attacker", "defender") for k in range(3)}
     assert {name for _, name in played} == versions
     assert all(name.startswith(role) for role, name in played)
-    assert {x["steps"] for x in recorded} == {5}
+    assert [[x["steps"] for x in found] for found in runs.values()] == [[5, 5]] * 2
+    places = ("out", "resume", "json")
+    first, second = (
+        {k: v for k, v in found[0]["config"].items() if k not in places} for found in runs.values()
+    )
+    assert first == second
     ratio = rows["peak memory, league of 3 past versions a seat / self-play"]
     peaks = [rows[f"{x}: peak"]["value"] for x in ("league of 3 past versions a seat", "self-play")]
     assert ratio["value"] == pytest.approx(peaks[0] / peaks[1])
-    assert rows["time, training in bench / training"]["budget"] == 1.03
+    ratio = rows["time, bench / training, a run of 10 games, with the start of its process"]
+    assert ratio["budget"] == 1.03

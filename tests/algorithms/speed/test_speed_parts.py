@@ -75,6 +75,8 @@ def test_one_thread_is_timed_by_the_processor_and_several_by_the_clock():
 
 def test_a_step_has_four_passes_over_all_tokens_and_heads_on_completions_only():
     weights = {"body": 10, "head": 3}
+    assert limits.distinct_tokens([(1, 2, 3), (1, 2, 4, 5), (1, 2)]) == 2 + 1 + 2
+    assert limits.distinct_tokens([(1, 2, 3), (1, 2, 3)]) == 3
     found = limits.step_operations(weights, prompt=5, completion=7)
     assert found == 4 * 2 * (10 * 12 + 3 * 7)
 
