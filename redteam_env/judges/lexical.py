@@ -57,20 +57,22 @@ class _Phrases:
     openings: Mapping[str, tuple[int, ...]]
     length: int
 
-    def candidates(self, words: AbstractSet[str]) -> set[int]:
-        """Return the phrases that one of the words can begin: seldom too many, never too few."""
-        begun = {word[: self.length] for word in words}
-        found = [self.first[word] for word in self.first.keys() & words]
-        found += [self.openings[word] for word in self.openings.keys() & begun]
-        return set().union(*found)
+    def may_occur(self, words: AbstractSet[str]) -> bool:
+        """Whether one of the words can begin a phrase; seldom wrongly, never wrongly false."""
+        if not words.isdisjoint(self.first):
+            return True
+        return not self.openings.keys().isdisjoint([word[: self.length] for word in words])
 
     def occur(self, text: str, words: AbstractSet[str]) -> bool:
         """Whether a phrase occurs in a text with these words (it may hold fewer)."""
-        return any(self.each[k].search(text) for k in self.candidates(words))
+        found = [self.first[word] for word in self.first.keys() & words]
+        begun = {word[: self.length] for word in words}
+        found += [self.openings[word] for word in self.openings.keys() & begun]
+        return any(self.each[k].search(text) for k in set().union(*found))
 
     def cut(self, text: str, words: AbstractSet[str]) -> str:
         """Return the text with every phrase replaced by the end of a sentence."""
-        return self.every.sub(" . ", text) if self.candidates(words) else text
+        return self.every.sub(" . ", text) if self.may_occur(words) else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ def is_refusal(text: str) -> bool:
     lexicon = _lexicon()
     opening = _plain(text[:OPENING_CHARS])
     words = _words(opening)
-    if not lexicon.refusal.candidates(words):
+    if not lexicon.refusal.may_occur(words):
         return False
     return lexicon.refusal.occur(lexicon.eager.cut(opening, words), words)
 
@@ -121,7 +123,7 @@ def is_harmful(text: str) -> bool:
 
 def _may_be_harmful(words: AbstractSet[str]) -> bool:
     lexicon = _lexicon()
-    return bool(lexicon.intent.candidates(words) or lexicon.harmful.candidates(words))
+    return lexicon.intent.may_occur(words) or lexicon.harmful.may_occur(words)
 
 
 def _sentence_is_harmful(sentence: str) -> bool:
