@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from redteam_env.evaluation import measure
-from redteam_env.game import Episode, role_of
+from redteam_env.game import Episode, RedteamError, role_of
 
 SHARES = ("attack_success", "label_drift", "faithfulness", "over_refusal_raw", "harmful_refusal")
 
@@ -73,6 +73,20 @@ def sampled_before(directory: Path, step: int) -> float:
     """
     rows = read_rows(directory / "metrics.jsonl")
     return sum(step_tokens(row) for row in rows if row["step"] < step)
+
+
+def check_counted(directory: Path, step: int) -> None:
+    """Refuse to count the tokens of a run whose steps do not tell them.
+
+    Raises:
+        RedteamError: If a step before ``step`` was logged before tokens were.
+    """
+    rows = read_rows(directory / "metrics.jsonl")
+    if any("game/tokens" not in row for row in rows if row["step"] < step):
+        raise RedteamError(
+            f"{str(directory)!r} was begun by a version that logged no tokens, so max_tokens cannot be "
+            "kept; leave it out, or give another --out."
+        )
 
 
 def step_tokens(row: Mapping[str, Any]) -> float:

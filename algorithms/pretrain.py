@@ -126,7 +126,7 @@ def build_model(config: PretrainConfig, tokenizer: Any) -> Qwen2ForCausalLM:
         eos_token_id=end,
         pad_token_id=pad,
     )
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(integer_seed((config.seed, "pretrain", "weights")))
         model = Qwen2ForCausalLM(shape)
     model.generation_config = GenerationConfig(eos_token_id=end, pad_token_id=pad)

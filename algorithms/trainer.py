@@ -25,7 +25,14 @@ from algorithms.distributed import PeerError, Ranks, current, join
 from algorithms.divergence import check_update
 from algorithms.league import RunLeague, check_league, start_from
 from algorithms.live import LiveTable
-from algorithms.metrics import MetricsLog, Row, episode_metrics, sampled_before, step_tokens
+from algorithms.metrics import (
+    MetricsLog,
+    Row,
+    check_counted,
+    episode_metrics,
+    sampled_before,
+    step_tokens,
+)
 from algorithms.rundir import RunDirectory, open_run
 from algorithms.shared_run import check_distributed, checksums, gather_episodes
 from algorithms.usage import Meters
@@ -188,8 +195,14 @@ def _opponents(config: TrainConfig, policy: TrainablePolicy, game: Game) -> dict
 
 
 def over(config: TrainConfig, run: RunDirectory, done: int) -> bool:
-    """Whether nothing is left to do for a run after so many steps."""
+    """Whether nothing is left to do for a run after so many steps.
+
+    Raises:
+        RedteamError: If tokens are limited and those of earlier steps are not known.
+    """
     most = config.run.max_tokens
+    if most:
+        check_counted(run.path, done)
     return done >= config.run.steps or 0 < most <= sampled_before(run.path, done)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent import futures
 from contextlib import suppress
 from contextvars import copy_context
@@ -21,7 +21,8 @@ def run_aside(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end in a loop and a thread of its own, so that callers may have a loop.
 
     It is given up as soon as the caller is interrupted by Ctrl-C or its work is no longer wanted
-    (:func:`redteam_env.background.stop_event`). The thread is a daemon: no interpreter waits for it.
+    (:func:`redteam_env.background.stop_event`). The thread is a daemon: no interpreter waits for it,
+    but for a host name that is being looked up, which no thread can give up.
 
     Args:
         work: What is to be done.
@@ -47,7 +48,7 @@ def run_aside(work: Coroutine[Any, Any, T]) -> T:
             outcome.set_exception(error)
 
     context = copy_context()  # the work, too, can look at stop_event()
-    target = partial(context.run, lambda: asyncio.run(do()))
+    target = partial(context.run, _run, do, outcome)
     threading.Thread(target=target, name="aside", daemon=True).start()
     try:
         while not futures.wait([outcome], _LOOK_S).done and not stop.is_set():
@@ -55,8 +56,16 @@ def run_aside(work: Coroutine[Any, Any, T]) -> T:
         if outcome.done():
             return outcome.result()
     finally:
-        if not outcome.done():
+        if not outcome.done() and begun.done():
             loop, task = begun.result()
             with suppress(RuntimeError):  # it has ended just now
                 loop.call_soon_threadsafe(task.cancel)
     raise futures.CancelledError
+
+
+def _run(do: Callable[[], Coroutine[Any, Any, None]], outcome: futures.Future[Any]) -> None:
+    try:
+        asyncio.run(do())
+    except BaseException as error:  # noqa: BLE001 - no loop could be made, for want of files or memory
+        if not outcome.done():
+            outcome.set_exception(error)

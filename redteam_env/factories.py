@@ -31,7 +31,10 @@ class _Call:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What is asked of a kind; of calls, and of groups of methods, one is enough."""
+    """What is asked of a kind; of calls, and of groups of methods, one is enough.
+
+    Without calls, users' own options are passed by name, and only what takes none by name is wrong.
+    """
 
     calls: tuple[_Call, ...]
     methods: tuple[tuple[str, ...], ...]
@@ -43,13 +46,14 @@ _OF_KIND: Mapping[str, _Shape] = {
         (
             _Call((), ("role",)),
             _Call((), ("role", "argument")),
+            _Call((), ("role", "argument", "max_new_tokens", "temperature")),
             _Call((), ("role", "directory", "temperature")),
             _Call((), ("base", "max_new_tokens", "temperature")),
         ),
         (("act",), ("load",)),
     ),
     "policies": _Shape((_Call((), ("config", "seed")),), (("logprobs", "parameters", "agent"),)),
-    "judges": _Shape((_Call(), _Call((), ("url",))), (("judge",),)),
+    "judges": _Shape((), (("judge",),)),
     "algorithms": _Shape(
         (_Call(("config",), ("policy", "game", "seed")),),
         (("update", "state", "load_state"),),
@@ -60,7 +64,7 @@ _OF_KIND: Mapping[str, _Shape] = {
         (("matches", "finish", "state", "load_state"),),
         config=True,
     ),
-    "seeds": _Shape((_Call((), ("argument",)),), (("draw", "seeds"),)),
+    "seeds": _Shape((), (("draw", "seeds"),)),
     "suites": _Shape((_Call((), ("source", "games", "seed")),), (("attacker",), ("right",))),
     "embedders": _Shape((_Call(),), (("embed",),)),
     "commands": _Shape((_Call(("argv",)),), ()),
@@ -101,14 +105,20 @@ def _call_fault(factory: Any, calls: tuple[_Call, ...]) -> str | None:
         signature = inspect.signature(factory)
     except (TypeError, ValueError):  # some callables of C tell nothing
         return None
-    if not calls or any(call.fits(signature) for call in calls):
-        return None
-    return f"it cannot be called as {calls[0]}"
+    if calls:
+        fits = any(call.fits(signature) for call in calls)
+        return None if fits else f"it cannot be called as {calls[0]}"
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.POSITIONAL_ONLY and parameter.default is parameter.empty:
+            return f"its option {parameter.name} cannot be given by name"
+    return None
 
 
 def _method_fault(factory: Any, methods: tuple[tuple[str, ...], ...]) -> str | None:
     """Look at what a class offers; what a function returns is seen when it is called."""
     missing = [[x for x in names if not hasattr(factory, x)] for names in methods]
     if not inspect.isclass(factory) or not missing or not all(missing):
+        return None
+    if hasattr(factory, "__getattr__"):  # its objects may answer to any name
         return None
     return f"it has no method {missing[0][0]}()"

@@ -36,6 +36,8 @@ _CURES = {
     404: "check the path of the url and the model's name",
     405: "check the path of the url",
 }
+_MOST_TOKENS = 10**9
+"""No answer has so many: a server that says so is not believed."""
 _PASSING = (
     httpx2.NetworkError,
     httpx2.RemoteProtocolError,
@@ -336,7 +338,9 @@ def tokens_of(data: Any) -> tuple[int, int] | None:
     if not isinstance(usage, dict):
         return None
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if type(prompt) is not int or type(completion) is not int or min(prompt, completion) < 0:
+    if type(prompt) is not int or type(completion) is not int:
+        return None
+    if not 0 <= min(prompt, completion) <= max(prompt, completion) < _MOST_TOKENS:
         return None
     return prompt, completion
 

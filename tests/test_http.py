@@ -10,7 +10,7 @@ from support_servers import DROP, RecordedJudgeServer, wildguard_text
 
 from redteam_env import http
 from redteam_env.game import RedteamError
-from redteam_env.http import Endpoint
+from redteam_env.http import Endpoint, tokens_of
 from redteam_env.judges.backends import ClassifyBackend, CompletionsBackend
 from redteam_env.judges.template import Exchange
 
@@ -308,3 +308,10 @@ def test_an_option_out_of_range_is_named_with_its_value(wrong):
     with pytest.raises(RedteamError) as error:
         Endpoint(url="http://127.0.0.1:1", **wrong)
     assert f"{name} is {value!r}" in str(error.value)
+
+
+@pytest.mark.parametrize("tokens", [-1, 10**9, 10**400, 1.0, True, "3", None])
+def test_token_counts_that_cannot_be_are_not_believed(tokens):
+    assert tokens_of({"usage": {"prompt_tokens": tokens, "completion_tokens": 1}}) is None
+    assert tokens_of({"usage": {"prompt_tokens": 1, "completion_tokens": tokens}}) is None
+    assert tokens_of({"usage": {"prompt_tokens": 7, "completion_tokens": 1}}) == (7, 1)

@@ -154,3 +154,17 @@ def test_after_ctrl_c_the_interpreter_does_not_wait_for_an_answer(where):
                 process.kill()
     assert said.rstrip().endswith("KeyboardInterrupt"), said
     assert process.returncode != 0
+
+
+def test_a_machine_that_can_make_no_loop_is_told_of_not_waited_for(monkeypatch):
+    def none_left():
+        raise OSError(24, "too many open files")
+
+    async def work():
+        return 1
+
+    monkeypatch.setattr(asyncio.events, "new_event_loop", none_left)
+    job = work()
+    with pytest.raises(OSError, match="too many open files"):
+        run_aside(job)
+    job.close()

@@ -183,6 +183,14 @@ class Loop:
 
 class Mute:
     def __init__(self, role): ...
+
+def nameless(model, /): ...
+def settled(*, role, argument, max_new_tokens, temperature): ...
+def with_key(*, argument, key): ...
+def of_model(*, model): ...
+
+class Forwarding(Mute):
+    def __getattr__(self, name): ...
 """
 
 
@@ -192,8 +200,9 @@ class Mute:
         ("agents", "thing", "is no agent: it is int, which cannot be called"),
         ("agents", "nothing", r"is no agent: it cannot be called as factory\(role=...\)"),
         ("agents", "Mute", r"is no agent: it has no method act\(\)"),
-        ("judges", "Mute", r"is no judge: it cannot be called as factory\(\)"),
-        ("seeds", "nothing", r"is no seed source: it cannot be called as factory\(argument=...\)"),
+        ("judges", "Mute", r"is no judge: it has no method judge\(\)"),
+        ("judges", "nameless", r"is no judge: its option model cannot be given by name"),
+        ("seeds", "Mute", r"is no seed source: it has no method draw\(\)"),
         ("suites", "nothing", r"it cannot be called as factory\(source=..., games=..., seed=...\)"),
         ("embedders", "thing", "is no embedder"),
         ("commands", "nothing", r"is no command: it cannot be called as factory\(argv\)"),
@@ -221,7 +230,14 @@ def test_what_cannot_be_a_plugin_of_its_kind_is_refused_with_the_reason(
 
 @pytest.mark.parametrize(
     ("kind", "target"),
-    [("algorithms", "Loop"), *((kind, "any_options") for kind in ("agents", "judges", "suites"))],
+    [
+        ("algorithms", "Loop"),
+        *((kind, "any_options") for kind in ("agents", "judges", "suites")),
+        ("agents", "settled"),
+        ("agents", "Forwarding"),
+        ("seeds", "with_key"),
+        ("judges", "of_model"),
+    ],
 )
 def test_what_may_be_a_plugin_is_loaded(installed, kind, target):
     installed(WRONG, f"[redteam_env.{kind}]\nodd = dummy_plugins:{target}\n")

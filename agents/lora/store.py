@@ -127,7 +127,8 @@ class AdapterStore:
         """
         if name in self.versions:
             raise RedteamError(f"The weights {name!r} exist already; choose another name.")
-        with torch.random.fork_rng(), warnings.catch_warnings():
+        gpus = [self.base.model.device] if self.base.model.device.type == "cuda" else []
+        with torch.random.fork_rng(gpus), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers by an old name
             torch.manual_seed(seed)
             try:

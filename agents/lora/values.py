@@ -46,7 +46,7 @@ class ValueHeads:
         """Return a role's head."""
         if role not in self._heads:
             width = self._base.config.get_text_config().hidden_size
-            with torch.random.fork_rng():
+            with torch.random.fork_rng(devices=[]):
                 head = torch.nn.Linear(width, 1)
             torch.nn.init.zeros_(head.weight)
             torch.nn.init.zeros_(head.bias)

@@ -20,6 +20,8 @@ _PART = 2**21  # most logits that are worked on at a time (agents.lora.hf)
 _PART_COPIES = 2  # their exponentials, and these times the logits for the entropy
 _GROUPS = {"k_proj": "q_proj", "v_proj": "q_proj", "up_proj": "gate_proj"}  # read the same tensor
 _SAMPLING_COPIES = 24  # bytes: float32 log-probabilities and their input, two float64 cumulations
+_LARGE_COPIES = 16  # the same and their exponentials, once more in whole blocks
+_LARGE = 2**14  # words of a vocabulary that is summed in blocks (agents.lora.hf)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +171,8 @@ class Passes:
         token = shape.layers * 2 * shape.key * size
         cache = rows * (prompt + completion) * token
         growth = rows * (prompt + completion) * shape.key * size  # a layer's keys old and new
-        last = growth + rows * shape.vocab * (_SAMPLING_COPIES + size)
+        copies = _LARGE_COPIES if shape.vocab >= _LARGE else _SAMPLING_COPIES
+        last = growth + rows * shape.vocab * (copies + size)
         products = 0 if self._whole or self._plain else 2 * _FLOAT  # PEFT's, beside the layer's
         wide = shape.intermediate * (3 * size + products) + 2 * shape.hidden * size
         masks = rows * prompt * prompt * (1 + size)

@@ -167,7 +167,10 @@ def _cost(records: Sequence[Mapping[str, Any]]) -> Figures:
     seconds = sum(found["seconds"])
     return {
         **{
-            name: {"mean": float(np.mean(values)), "by_seed": values}
+            name: {
+                "mean": None if None in values else float(np.mean(values)),
+                "by_seed": values,
+            }
             for name, values in found.items()
         },
         "tokens_per_s": sum(found["tokens"]) / seconds if seconds else 0.0,

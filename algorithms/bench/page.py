@@ -45,16 +45,18 @@ _ON_TERMINAL = (
 )
 _ABOUT_ROWS: Mapping[str, str] = {
     "rating": "skill (Plackett-Luce; prior 25) from cross-play, one tournament a seed",
-    "base (untrained)": "the model that all runs start from, with nothing learnt, at no cost. Its gap and "
-    "its ratings have an interval: fresh attackers and cross-play differ from seed to seed",
-    "+psro": "the meta-strategy that the run ended with: each game is one frozen version's; the weights "
-    "of the last, unfinished response play in no game",
+    "base (untrained)": "the model that all runs start from, with nothing learnt, at no cost. It met suites "
+    "and panels once, which count for every seed. Its gap and its ratings have an interval: fresh "
+    "attackers and cross-play differ from seed to seed",
+    "+psro": "the meta-strategy that the run ended with: each game is one frozen version's; what was "
+    "learnt after the last whole round plays in no game",
     "games, extra games": "those that a run learnt from; those that its league played besides, to "
     "measure pay-offs, from which nobody learns",
     "tokens, seconds, peak GB": "of one training run, the mean over its seeds. Tokens are those that its "
     "models sampled in both seats (of sb3_ppo and its kin only the opponent's: its own moves are "
     "numbers). Tokens and seconds include extra games; seconds include neither the start of the process "
-    "nor checkpoints. The peak is that of a process which did nothing else",
+    "nor checkpoints. The peak is that of a process which did nothing else; there is "
+    "none where a run was interrupted",
 }
 _ACTIVE = re.compile(r"[\\`*\[\]<>|~!$&#@]|\b_|_\b|://|www\.|[\r\n]")
 """What Markdown or HTML would read as more than text; an underscore within a word is none."""
@@ -91,7 +93,7 @@ def _row(cell: Figures) -> list[str]:
         f"{cost['tokens']['mean']:,.0f}",
         f"{cost['seconds']['mean']:,.0f}",
         f"{cost['tokens_per_s']:,.0f}",
-        f"{cost['peak_memory_gb']['mean']:.2f}",
+        "-" if (peak := cost["peak_memory_gb"]["mean"]) is None else f"{peak:.2f}",
     ]
 
 

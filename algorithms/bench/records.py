@@ -43,7 +43,10 @@ def train_recorded(config: TrainConfig, output: Path, *, alone: bool) -> str:
     record = {
         "config": {**(stored_config(outcome.directory) or {}), "opponent": None},
         **totals(by_step, games=config.run.games, most=config.run.max_tokens),
-        "peak_memory_gb": round(peak_gb(), 3) if alone else None,
+        # of a run that was interrupted this process saw the end only
+        "peak_memory_gb": round(peak_gb(), 3)
+        if alone and outcome.played == outcome.steps
+        else None,
         "by_step": by_step,
     }
     write_text(output, json.dumps(record))

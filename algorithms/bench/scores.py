@@ -94,7 +94,7 @@ def _scores(
         found: dict[str, dict[str, float]] = {}
         meets = seed in measured(cell, config.seeds)
         if plays(cell, "defender"):
-            mine = games.where(defender=cell.name, defender_seed=seed)
+            mine = met_by(games, cell, seed)
             found |= _defence(mine, dressed) if meets else {}
             found |= response_gap(mine, own, heldout)
         if plays(cell, "attacker") and meets:
@@ -144,6 +144,18 @@ def _attack(mine: Games) -> dict[str, dict[str, float]]:
         if not found[DIVERSITY]:  # the same texts go to every defender
             found[DIVERSITY]["texts"] = ngram_distance(rows["prompt"].tolist())
     return found
+
+
+def met_by(games: Games, cell: Cell, seed: int) -> Games:
+    """Return the games in which a cell's defender of a seed met somebody.
+
+    The untrained base is one defender: it met suites and panels once, which counts for every seed.
+    """
+    met = games.where(defender=cell.name)
+    own = met["defender_seed"] == seed
+    if not cell.trained:
+        own |= np.isin(met["kind"], [SUITE, PANEL_ATTACKER])
+    return met.take(np.flatnonzero(own))
 
 
 def response_gap(mine: Games, own: str, heldout: set[str]) -> dict[str, dict[str, float]]:

@@ -50,7 +50,9 @@ class MixtureAgent:
         return [replies[k] for k in range(len(requests))]
 
     def _member(self, request: TurnRequest) -> int:
-        *game, _ = request.path  # without the number of the turn
+        # a turn's path ends with ("sample", its number); a question of a quiz is a path of its own
+        turn = request.path[-2:-1] == ("sample",)
+        game = request.path[:-1] if turn else request.path
         return int(generator((*game, "member")).choice(len(self.shares), p=self.shares))
 
 

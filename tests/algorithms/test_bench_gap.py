@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from algorithms.bench.scores import GAP, response_gap
+from algorithms.bench.config import UNTRAINED, Cell
+from algorithms.bench.scores import GAP, met_by, response_gap
 from algorithms.experiments.tables import CROSS, RESPONSE, SUITE, Games
 
+TRAINED = Cell(label="grpo", arrangement="bipolicy")
 SEEDS = {f"seed-{k}" for k in range(400)}
 
 
@@ -51,6 +53,19 @@ def test_the_best_of_many_equal_attackers_gains_nothing_on_average():
     error = np.std(found) / np.sqrt(len(found))
     assert abs(np.mean(found)) < 3 * error
     assert np.mean(naive) > 0.15  # what luck alone would have added
+
+
+@pytest.mark.parametrize(("cell", "kinds"), [(UNTRAINED, "sc"), (TRAINED, "c")])
+def test_the_untrained_base_met_its_suites_in_every_tournament(cell, kinds):
+    rows = [(SUITE, 0), (CROSS, 0), (CROSS, 1)]
+    columns = {"kind": [x for x, _ in rows], "defender": [cell.name] * 3}
+    found = Games(
+        {name: np.array(x, dtype=object) for name, x in columns.items()}
+        | {"defender_seed": np.array([seed for _, seed in rows])}
+    )
+    of = {"s": SUITE, "c": CROSS}
+    assert met_by(found, cell, 1)["kind"].tolist() == [of[x] for x in kinds]
+    assert met_by(found, cell, 0)["kind"].tolist() == [SUITE, CROSS]
 
 
 def test_a_better_attacker_is_found():

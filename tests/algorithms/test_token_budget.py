@@ -122,3 +122,13 @@ def test_an_algorithm_of_stable_baselines_is_ended_by_its_opponents_tokens(tmp_p
         outcome = train(TrainConfig.from_flat(options))
         assert (outcome.steps, outcome.played, outcome.finished) == (2, played, True)
     assert json.loads((tmp_path / "cut" / "config.json").read_text())["config"]["max_tokens"]
+
+
+def test_a_run_that_logged_no_tokens_cannot_be_limited(run):
+    directory = run("old", steps=2).directory
+    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    for row in rows:
+        del row["game/tokens"]
+    (directory / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(RedteamError, match=r"logged no tokens.*--out"):
+        run("old", steps=2, max_tokens=5)

@@ -108,3 +108,13 @@ def test_what_has_no_mixture_is_refused_with_the_cure(run):
     write_manifest(league.parent, {})
     with pytest.raises(RedteamError, match=r"has no mixture of the attacker .*--opponents psro"):
         load(f"mixture:{run}", "attacker")
+
+
+def test_questions_of_a_quiz_are_spread_over_the_members():
+    members = [Named("a"), Named("b")]
+    agent = MixtureAgent(members=members, shares=[0.5, 0.5])
+    paths = [(0, "quiz", k) for k in range(200)]
+    agent.act([TurnRequest(seat="attacker_0", role="attacker", messages=(), path=x) for x in paths])
+    counts = [sum(member.asked) for member in members]
+    assert sum(counts) == 200
+    assert min(counts) > 60
