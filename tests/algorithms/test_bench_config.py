@@ -12,10 +12,11 @@ from bench_doubles import CONFIG, with_options
 from algorithms.bench.command import open_bench
 from algorithms.bench.config import UNTRAINED, BenchConfig, cells, check_parts, listed
 from algorithms.bench.manifest import manifest_of
-from algorithms.bench.tasks import able, alone, tasks
+from algorithms.bench.tasks import able, alone, spec_of, tasks
 from redteam_env import RedteamError, register
 from redteam_env.cli.main import main
 from redteam_env.game import load_prompts
+from redteam_env.policies import BASE
 from redteam_env.worlds.embedded import prompts_path
 
 OUT = Path("unused")
@@ -30,7 +31,7 @@ def test_every_run_of_a_benchmark_plays_the_same_games():
 
 def test_a_budget_is_spent_in_whole_steps():
     assert BenchConfig(budget=640, games=64, response_budget=128).steps == 10
-    response = with_options(response_budget=192).response(Path("run"), 0, OUT)
+    response = with_options(response_budget=192).response("run", 0, OUT)
     assert response.run.steps == 3
     assert (response.policy.arrangement, response.run.opponent) == ("attacker_only", "run")
 
@@ -259,7 +260,7 @@ def test_a_plug_in_of_this_process_is_known_by_its_source(monkeypatch):
 def test_the_budget_of_tokens_ends_training_and_no_response():
     config = with_options(token_budget=500)
     assert {config.options(x, 0, OUT).run.max_tokens for x in able(config)} == {500}
-    assert config.response(OUT, 0, OUT).run.max_tokens == 0
+    assert config.response("unused", 0, OUT).run.max_tokens == 0
     with pytest.raises(RedteamError, match="token_budget is -1"):
         with_options(token_budget=-1)
 
@@ -281,3 +282,11 @@ def test_only_runs_whose_memory_is_reported_have_processes_of_their_own():
 def test_a_wrong_option_of_the_command_is_one_line(capsys):
     assert main(["bench", "--budget", "10"]) == 2
     assert "less than one step" in capsys.readouterr().err
+
+
+def test_a_run_is_played_by_its_last_weights_or_by_the_mixture_it_ended_with():
+    cell = next(x for x in cells(CONFIG) if x.reason is None)
+    assert spec_of(cell, OUT) == str(OUT)
+    league = replace(cell, label=f"{cell.algorithm}+psro")
+    assert spec_of(league, OUT) == f"mixture:{OUT}"
+    assert spec_of(UNTRAINED, OUT) == BASE
