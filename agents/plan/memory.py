@@ -5,13 +5,12 @@ overlap: sampling, training, and on a CPU the copies that a checkpoint makes. :m
 counts what the passes through the model need.
 
 On a CPU, predicted rises over the imports were compared with measured ones (torch 2.13): a random Qwen2
-of 54 M parameters 484 / 497 MiB (shared), 526 / 543 (bipolicy), 1,521 / 1,531 and 2,318 / 2,325
-(independent: sampling and saving), 1,279 / 1,283 (shared_full); ``apothecary`` 132 / 121, 133 / 122,
-152 / 140, 147 / 134. That is the memory that is held, measured where glibc maps every block of 64 KiB
+of 54 M parameters 482 / 495 MiB (shared), 524 / 540 (bipolicy), 1,519 / 1,530 and 2,316 / 2,324
+(independent: sampling and saving), 1,277 / 1,282 (shared_full); ``apothecary`` 119 / 108, 120 / 109,
+150 / 133, 145 / 127. That is the memory that is held, measured where glibc maps every block of 64 KiB
 (``MALLOC_MMAP_THRESHOLD_=65536``). By default glibc also keeps much of what was freed (2.36, in which
-freed aligned blocks are seldom used again): rises of 770 MiB for the 525 of bipolicy, 2,353 for 2,318 of
-independent, 212 for 133 and 253 for 152 of ``apothecary``, and up to 2.2 times what is held in longer
-passes. No constant predicts that, so none is added. On a GPU nothing was measured.
+freed aligned blocks are seldom used again): rises were up to 1.7 times these, in longer passes up to
+2.2 times what is held. No constant predicts that, so none is added. On a GPU nothing was measured.
 """
 
 from collections.abc import Mapping
