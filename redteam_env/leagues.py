@@ -146,6 +146,10 @@ class OpponentSampler(Protocol):
     What its entry point names is called as ``factory(config, league=..., seed=...)`` and carries the
     class of its config, a frozen dataclass with defaults, as ``factory.Config``; the command line
     takes its options from there. Take randomness from a path that begins with the seed.
+
+    A sampler whose outcome is a mixture of versions, as PSRO's, has ``mixture = True``; its state then
+    holds ``attackers`` and ``defenders``, names of frozen versions, and ``meta``, for ``attacker`` and
+    ``defender`` the share of each. ``mixture:RUN`` plays it, and benchmarks measure it.
     """
 
     def matches(self, step: int, rewritten: Sequence[bool]) -> Sequence[Match]:
