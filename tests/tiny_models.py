@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+from redteam_env.game import Generation
 
 QWEN = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}"
@@ -112,3 +115,21 @@ def save_prompts(directory: Path) -> Path:
     for name, text in texts.items():
         (directory / f"{name}.txt").write_text(text)
     return directory
+
+
+def completions(prompts) -> list[Generation]:
+    """Return a random completion of a few tokens for each prompt, the same each time."""
+    rng = np.random.default_rng(4)
+    sizes = rng.integers(1, 12, size=len(prompts))
+    return [
+        Generation(
+            prompt_ids=tuple(prompt),
+            completion_ids=tuple(rng.integers(0, 256, size=n).tolist()),
+            logprobs=(0.0,) * int(n),
+            adapter="base",
+            version=0,
+            temperature=1.0,
+            finished=True,
+        )
+        for prompt, n in zip(prompts, sizes, strict=True)
+    ]

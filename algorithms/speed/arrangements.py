@@ -4,15 +4,11 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from algorithms.reinforce_pp import ReinforcePP
-from algorithms.speed.generation import NEVER
+from algorithms.speed.policy import endless_policy
 from algorithms.speed.worker import Turns
 from redteam_env.game import Game, role_of
 from redteam_env.judges.resolve import resolve_judge
-from redteam_env.policies import PolicyConfig
-from redteam_env.resolve import build
 from redteam_env.rollout import play, role_batches, schedule
 from redteam_env.seeds.resolve import resolve_seeds
 
@@ -27,18 +23,8 @@ class Trainer:
     """
 
     def __init__(self, spec: Mapping[str, Any], game: Game) -> None:
-        torch.set_num_threads(spec["threads"])
-        config = PolicyConfig(
-            arrangement=spec["arrangement"],
-            model=spec["model"],
-            rank=spec["rank"],
-            max_new_tokens=spec["length"],
-            device="cpu",
-            dtype="float32",
-        )
         self.game = game
-        self.policy = build("policies", "lora", config=config, seed=0)
-        self.policy.codec.stop_ids = frozenset({NEVER})
+        self.policy = endless_policy(spec, arrangement=spec["arrangement"], length=spec["length"])
         self._learner = ReinforcePP(ReinforcePP.Config(), policy=self.policy, game=game, seed=0)
         self._seeds, self._judge = resolve_seeds("builtin"), resolve_judge("lexical")
         self._steps = itertools.count()

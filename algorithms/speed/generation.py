@@ -11,15 +11,13 @@ import numpy as np
 import torch
 
 from algorithms.speed.limits import clock, decoding_seconds, machine_rates, sizes
+from algorithms.speed.policy import NEVER, endless_policy
 from algorithms.speed.rows import Measured, SpeedConfig
 from algorithms.speed.worker import Turns, side
-from redteam_env.policies import BASE, PolicyConfig
+from redteam_env.policies import BASE
 from redteam_env.protocols import Progress
-from redteam_env.resolve import build
 from redteam_env.worlds.embedded import MODELS
 
-NEVER = 2**31 - 1
-"""The id that ends a completion on both sides: no token has it, so all are equally long."""
 PART = "generation"
 EMBEDDED = next(iter(MODELS))
 _OWN = 24
@@ -34,17 +32,7 @@ def generations(spec: Mapping[str, Any], turns: Turns) -> None:
     Each piece of work is one batch size with one length of the shared lead, once with a LoRA adapter
     (PEFT's on transformers' side) and once with the plain base.
     """
-    torch.set_num_threads(spec["threads"])
-    config = PolicyConfig(
-        arrangement="attacker_only",
-        model=spec["model"],
-        rank=spec["rank"],
-        max_new_tokens=spec["sampled"],
-        device="cpu",
-        dtype="float32",
-    )
-    policy = build("policies", "lora", config=config, seed=0)
-    policy.codec.stop_ids = frozenset({NEVER})
+    policy = endless_policy(spec, arrangement="attacker_only", length=spec["sampled"])
     base = policy.store.base.model
     theirs = _theirs(base.name_or_path, spec["rank"])
     _disturb(policy.parameters("attacker"))

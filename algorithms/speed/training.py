@@ -9,13 +9,11 @@ from typing import Any
 import torch
 
 from algorithms.grpo import GRPO, GRPOConfig
-from algorithms.speed.generation import NEVER
 from algorithms.speed.limits import sizes
+from algorithms.speed.policy import NEVER, endless_policy
 from algorithms.speed.worker import Turns
 from redteam_env.game import ATTACKER, Game, RedteamError
-from redteam_env.policies import PolicyConfig
 from redteam_env.protocols import RoleBatch, Sample, TurnRequest
-from redteam_env.resolve import build
 
 LR = 1e-5
 BETA = 0.01
@@ -33,18 +31,8 @@ Messages = list[dict[str, str]]
 
 def step_of_ours(spec: Mapping[str, Any], turns: Turns) -> None:
     """Sample and learn with this library: its agent, its GRPO, one adapter."""
-    torch.set_num_threads(spec["threads"])
-    config = PolicyConfig(
-        arrangement="attacker_only",
-        model=spec["model"],
-        rank=spec["rank"],
-        max_new_tokens=spec["length"],
-        device="cpu",
-        dtype="float32",
-    )
-    policy = build("policies", "lora", config=config, seed=0)
+    policy = endless_policy(spec, arrangement="attacker_only", length=spec["length"])
     weights = sizes(policy.store.base.model)
-    policy.codec.stop_ids = frozenset({NEVER})
     rows = spec["rows"]
     settings = GRPOConfig(lr=LR, kl=BETA, minibatch=rows)
     learner = GRPO(settings, policy=policy, game=Game(), seed=0)

@@ -7,10 +7,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_models import completions
 
 from agents.lora import hf, leads
 from agents.models import load_base
-from redteam_env.game import Generation
 
 NEVER = 10**9
 
@@ -29,23 +29,6 @@ def prompts():
 
 def fake(training: bool = False, **config):
     return SimpleNamespace(training=training, config=SimpleNamespace(**config))
-
-
-def completions(prompts) -> list[Generation]:
-    rng = np.random.default_rng(4)
-    sizes = rng.integers(1, 12, size=len(prompts))
-    return [
-        Generation(
-            prompt_ids=tuple(prompt),
-            completion_ids=tuple(rng.integers(0, 256, size=n).tolist()),
-            logprobs=(0.0,) * int(n),
-            adapter="base",
-            version=0,
-            temperature=1.0,
-            finished=True,
-        )
-        for prompt, n in zip(prompts, sizes, strict=True)
-    ]
 
 
 def test_a_shared_lead_changes_no_sampled_token(model, prompts, monkeypatch):

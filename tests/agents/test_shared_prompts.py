@@ -8,13 +8,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_models import tiny_qwen
+from tiny_models import completions, tiny_qwen
 from transformers.cache_utils import DynamicLayer
 
 from agents.lora import folding, hf, leads
 from agents.lora.attention import NAME, share_keys
 from agents.models import load_base
-from redteam_env.game import Generation
 
 NEVER = 10**9
 FEW = st.integers(0, 3)
@@ -34,22 +33,6 @@ def prompts(request):
     lead = rng.integers(0, 256, size=20).tolist()
     distinct = [tuple(lead + rng.integers(0, 256, size=n).tolist()) for n in sizes]
     return [distinct[k] for k in rng.permutation(np.repeat(np.arange(4), 4))]
-
-
-def completions(prompts) -> list[Generation]:
-    rng = np.random.default_rng(4)
-    return [
-        Generation(
-            prompt_ids=prompt,
-            completion_ids=tuple(rng.integers(0, 256, size=n).tolist()),
-            logprobs=(0.0,) * int(n),
-            adapter="base",
-            version=0,
-            temperature=1.0,
-            finished=True,
-        )
-        for prompt, n in zip(prompts, rng.integers(1, 12, size=len(prompts)), strict=True)
-    ]
 
 
 def test_rows_of_one_prompt_sample_what_they_sample_alone(model, prompts, monkeypatch):

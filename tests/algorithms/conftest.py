@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tiny_models import save_prompts, save_tiny
-from training_doubles import WordJudge, words_source
+from training_doubles import CallbackJudge, PowerCutError, WordJudge, words_source
 
 from algorithms.config import GameConfig, RunConfig, TrainConfig
 from algorithms.reinforce_pp import ReinforcePPConfig
@@ -121,3 +121,21 @@ def arguments(tiny_config) -> Callable[..., list[str]]:
         return [*words, *more]
 
     return make
+
+
+@pytest.fixture
+def crash_at(doubles):
+    """Let the judge crash at its n-th call, once; returns the switch."""
+    state = {"calls": 0, "at": None}
+
+    def before():
+        state["calls"] += 1
+        if state["calls"] == state["at"]:
+            raise PowerCutError
+
+    doubles("judges", "fragile", lambda: CallbackJudge(before=before))
+
+    def switch(call):
+        state.update(calls=0, at=call)
+
+    return switch

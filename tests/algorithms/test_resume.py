@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 from tiny_models import save_tiny
-from training_doubles import CallbackJudge, contents, metrics
+from training_doubles import PowerCutError, contents, metrics
 
 from algorithms.trainer import train
 from redteam_env.game import RedteamError
@@ -29,28 +29,6 @@ VARIANTS = {
     },
     "two whole models": {"arrangement": "independent"},
 }
-
-
-class PowerCutError(Exception):
-    """What ends a run in the middle of a step, as a power cut would."""
-
-
-@pytest.fixture
-def crash_at(doubles):
-    """Let the judge crash at its n-th call, once; returns the switch."""
-    state = {"calls": 0, "at": None}
-
-    def before():
-        state["calls"] += 1
-        if state["calls"] == state["at"]:
-            raise PowerCutError
-
-    doubles("judges", "fragile", lambda: CallbackJudge(before=before))
-
-    def switch(call):
-        state.update(calls=0, at=call)
-
-    return switch
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

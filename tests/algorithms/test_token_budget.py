@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from training_doubles import CallbackJudge, contents, metrics
+from training_doubles import PowerCutError, contents, metrics
 
 from algorithms.config import TrainConfig
 from algorithms.metrics import sampled_before, step_tokens
@@ -12,10 +12,6 @@ from algorithms.trainer import train
 from redteam_env.game import Episode, RedteamError
 
 FOLDERS = ("checkpoints", "episodes")
-
-
-class PowerCutError(Exception):
-    """What ends a run in the middle of a step."""
 
 
 @pytest.fixture
@@ -71,22 +67,14 @@ def test_a_run_whose_tokens_are_spent_has_nothing_left_to_do_until_it_may_sample
     assert contents(on.directory, "episodes") == whole
 
 
-def test_a_run_cut_before_its_tokens_are_spent_ends_as_one_that_was_not(run, doubles):
-    state = {"calls": 0, "at": None}
-
-    def before():
-        state["calls"] += 1
-        if state["calls"] == state["at"]:
-            raise PowerCutError
-
-    doubles("judges", "fragile", lambda: CallbackJudge(before=before))
+def test_a_run_cut_before_its_tokens_are_spent_ends_as_one_that_was_not(run, crash_at):
     more = {"judge": "fragile", "checkpoint_every": 2}
     budget = int(sum(spent(run("whole", **more).directory)[:3])) + 1
     whole = run("budget", max_tokens=budget, **more)
-    state.update(calls=0, at=4)
+    crash_at(4)
     with pytest.raises(PowerCutError):
         run("cut", max_tokens=budget, **more)
-    state.update(at=None)
+    crash_at(None)
     torch.manual_seed(2)
     cut = run("cut", max_tokens=budget, **more)
     assert (cut.steps, cut.played, cut.finished) == (4, 2, True)

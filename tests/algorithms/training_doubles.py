@@ -75,3 +75,7 @@ def contents(run: Path, *folders: str) -> dict[str, bytes]:
         for path in sorted((Path(run) / folder).rglob("*"))
         if path.is_file()
     }
+
+
+class PowerCutError(Exception):
+    """What ends a run in the middle of a step, as a power cut would."""

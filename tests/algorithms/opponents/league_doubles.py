@@ -1,5 +1,6 @@
 """A league in memory for samplers, and table players with a past for whole runs."""
 
+import json
 from dataclasses import dataclass, field
 
 import torch
@@ -84,15 +85,16 @@ class LeaguePlayers(TablePlayers):
         return TableAgent(read(directory))
 
     def start_from(self, directory):
-        raise NotImplementedError
+        for weights in self.tables.keys() - {"base"}:
+            self.read_weights(weights, directory)
 
     def save(self, directory):
         super().save(directory)
-        (directory / "versions").write_text(repr(sorted(self.versions.items())))
+        (directory / "versions").write_text(json.dumps(self.versions))
 
     def restore(self, directory):
         super().restore(directory)
-        self.versions = dict(eval((directory / "versions").read_text()))
+        self.versions = json.loads((directory / "versions").read_text())
 
 
 def read(directory):

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_doubles import CallbackJudge, contents, metrics
+from training_doubles import CallbackJudge, PowerCutError, contents, metrics
 
 from algorithms.cli import parse_train
 from algorithms.config import SELF_PLAY, TrainConfig
@@ -34,10 +34,6 @@ CUT = [
 """So that the checkpoint that a run goes on from lies within a block, a round or a generation."""
 
 FOLDERS = ("checkpoints", "episodes", "opponents")
-
-
-class PowerCutError(Exception):
-    """What ends a run in the middle of a step, as a power cut would."""
 
 
 @pytest.fixture
