@@ -36,16 +36,15 @@ def prompts(tmp_path_factory) -> Path:
     return save_prompts(tmp_path_factory.mktemp("prompts"))
 
 
-def plug_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_local", dict(registry._local))
+def plug_in() -> None:
     registry.register("judges", "words", WordJudge)
     registry.register("seeds", "words", words_source)
 
 
 @pytest.fixture(autouse=True)
-def doubles(monkeypatch):
+def doubles():
     """Register a judge and a seed source under the name ``words``; returns ``register``."""
-    plug_in(monkeypatch)
+    plug_in()
     return registry.register
 
 
@@ -93,7 +92,8 @@ def two_steps(tiny_options, tmp_path_factory) -> Path:
     """A finished tiny run; not to be changed."""
     out = tmp_path_factory.mktemp("runs") / "two"
     with pytest.MonkeyPatch.context() as patch:
-        plug_in(patch)
+        patch.setattr(registry, "_local", dict(registry._local))
+        plug_in()
         train(build({**tiny_options, "out": str(out)}))
     return out
 

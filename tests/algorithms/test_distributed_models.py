@@ -21,7 +21,6 @@ from tiny_models import save_prompts, save_tiny
 from training_doubles import metrics
 
 from algorithms import checkpoint
-from redteam_env import registry
 
 pytestmark = pytest.mark.slow
 CASES = [
@@ -80,8 +79,7 @@ def two(options, tmp_path_factory):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_two_processes_train_adapters_as_one_does(two, tmp_path, monkeypatch, case):
-    monkeypatch.setattr(registry, "_local", dict(registry._local))
+def test_two_processes_train_adapters_as_one_does(two, tmp_path, case):
     rank_worker.plug_in()
     own, one = two[case]["out"], str(tmp_path / "one")
     rank_worker.job({**two[case], "out": one})

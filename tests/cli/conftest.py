@@ -60,9 +60,8 @@ def words_source(**_):
 
 
 @pytest.fixture(autouse=True)
-def plugins(monkeypatch):
+def plugins():
     """Register doubles under the name ``words``, and talkers as agents; undone after the test."""
-    monkeypatch.setattr(registry, "_local", dict(registry._local))
     registry.register("seeds", "words", words_source)
     registry.register("judges", "words", WordJudge)
     talkers = {"no": "NO", "harm": "HARM", "broken": "BROKEN", "hostile": HOSTILE}

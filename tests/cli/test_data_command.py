@@ -54,14 +54,13 @@ def test_get_counts_by_label_and_split_as_json(tmp_path, capsys):
     assert [card["name"] for card in summary["cards"]] == ["mine.csv", "builtin"]
 
 
-def test_hostile_text_in_a_card_does_not_reach_the_terminal(monkeypatch, capsys):
+def test_hostile_text_in_a_card_does_not_reach_the_terminal(capsys):
     def factory(argument=None):
         card = DataCard(
             name="theirs", licence="\x1b[2J[red]x", revision="1", sha256="", origin="test"
         )
         return ListSource([Seed(id="1", text="A note", harmful=True)], card)
 
-    monkeypatch.setattr(registry, "_local", {})
     registry.register("seeds", "theirs", factory)
     assert data(["get", "theirs"]) == 0
     printed = capsys.readouterr().out

@@ -9,7 +9,7 @@ from redteam_env.protocols import Usage
 
 
 @pytest.fixture
-def policy(monkeypatch, say):
+def policy(say):
     made = []
 
     class Policy:
@@ -21,7 +21,6 @@ def policy(monkeypatch, say):
             self.loaded.append((spec, role))
             return say(lambda _: spec)
 
-    monkeypatch.setattr(registry, "_local", dict(registry._local))
     registry.register("agents", "policy", Policy)
     return made
 

@@ -10,7 +10,7 @@ from redteam_env.seeds.source import every_seed
 
 
 @pytest.fixture
-def echo_source(monkeypatch):
+def echo_source():
     """A registered source that remembers how it was asked for."""
     asked = []
 
@@ -19,7 +19,6 @@ def echo_source(monkeypatch):
         card = DataCard(name="theirs", licence="CC0-1.0", revision="1", sha256="", origin="test")
         return ListSource([Seed(id="1", text="A note", harmful=True)], card)
 
-    monkeypatch.setattr(registry, "_local", {})
     registry.register("seeds", "theirs", factory)
     return asked
 
@@ -126,7 +125,4 @@ def test_what_is_no_source_is_refused(echo_source):
 
 def test_an_option_that_their_factory_does_not_take_is_named():
     registry.register("seeds", "strict", lambda argument=None: None)
-    try:
-        assert "['argument', 'colour']" in error_of("strict?colour=red")
-    finally:
-        registry._local.pop(("seeds", "strict"))
+    assert "['argument', 'colour']" in error_of("strict?colour=red")
