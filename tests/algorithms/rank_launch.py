@@ -44,11 +44,15 @@ def launch(*arguments, world=2):
 
 
 def launch_jobs(file, jobs, world=2):
-    """What each process printed for each job of a mapping."""
+    """What each process printed for each job of a mapping; its group has to end before it does."""
     file.write_text(json.dumps(list(jobs.values())))
     codes, outs, errors = launch("jobs", file, world=world)
     assert codes == [0] * world, errors
     found = [[json.loads(line) for line in out.splitlines()] for out in outs]
+    for own in found:
+        at_work, at_exit = ([x for x in names if "gloo" in x] for names in own[-2:])
+        assert at_work or sys.platform != "linux"
+        assert not at_exit, "a thread that asks for the interpreter now aborts the process"
     return {name: [own[k] for own in found] for k, name in enumerate(jobs)}
 
 

@@ -1,11 +1,12 @@
 """One of several processes that train together, its rank in the environment.
 
 ``rank_worker.py jobs FILE``: does the jobs in a JSON list one after the other, and prints for each a
-line of JSON, ``{"steps": ...}`` or ``{"error": ...}``. A job is a run's options; with ``table`` among
+line of JSON, ``{"steps": ...}`` or ``{"error": ...}``, and last its threads, then and at exit. A job is a run's options; with ``table`` among
 them it is played by table players, and ``rank_1`` holds options that only rank 1 is given.
 ``rank_worker.py command ARGUMENT ...``: the command line, with the same judges and seeds.
 """
 
+import atexit
 import json
 import os
 import signal
@@ -108,9 +109,20 @@ def plug_in():
     register("algorithms", "drifting", Drifting)
 
 
+def tell_threads():
+    """Print a line with the names of all threads, of torch's too; an empty list but on Linux."""
+    tasks = Path("/proc/self/task")
+    found = (
+        [(task / "comm").read_text().strip() for task in tasks.iterdir()] if tasks.exists() else []
+    )
+    print(json.dumps(found), flush=True)
+
+
 if __name__ == "__main__":
     plug_in()
     if sys.argv[1] == "command":
         sys.exit(main(sys.argv[2:]))
+    atexit.register(tell_threads)
     for options in json.loads(Path(sys.argv[2]).read_text()):
         print(json.dumps(job(options)), flush=True)
+    tell_threads()
