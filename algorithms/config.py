@@ -178,6 +178,12 @@ class TrainConfig:
                 f"{self.policy.arrangement} trains the {roles[0]} alone; give another --arrangement, or "
                 "name a frozen --opponent instead."
             )
+        least = getattr(self.sampler, "least_steps", 1)
+        if self.run.steps < least:
+            raise RedteamError(
+                f"opponents is {self.run.opponents!r}, whose first round ends after {least} steps, but "
+                f"steps is {self.run.steps}; give more steps (or games), or shorter rounds."
+            )
         self.flat()
 
     @classmethod

@@ -149,7 +149,9 @@ class OpponentSampler(Protocol):
 
     A sampler whose outcome is a mixture of versions, as PSRO's, has ``mixture = True``; its state then
     holds ``attackers`` and ``defenders``, names of frozen versions, and ``meta``, for ``attacker`` and
-    ``defender`` the share of each. ``mixture:RUN`` plays it, and benchmarks measure it.
+    ``defender`` the share of each. ``mixture:RUN`` plays it, and benchmarks measure it. The state may
+    hold ``first``, by role the version of the run's start, which alone is no outcome and is refused.
+    A config may have ``least_steps``; shorter runs are refused, as those that end in the first round.
     """
 
     def matches(self, step: int, rewritten: Sequence[bool]) -> Sequence[Match]:

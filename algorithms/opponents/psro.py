@@ -62,6 +62,11 @@ class PSROConfig:
         if self.meta_solver not in SOLVERS:
             raise unknown_name("meta solver", self.meta_solver, SOLVERS)
 
+    @property
+    def least_steps(self) -> int:
+        """Steps of the shortest run that makes sense: before the first round ends nothing is solved."""
+        return self.round_steps
+
 
 class PSRO:
     """A pay-off matrix over frozen versions, and its meta-strategies."""

@@ -88,7 +88,8 @@ def load_mixture(spec: str, role: str, load: Callable[[str, str], Agent]) -> Mix
         The agent.
 
     Raises:
-        RedteamError: If the run has no mixture, or a frozen version is gone or was altered.
+        RedteamError: If the run has no mixture or ended before it learnt one, or a frozen version is
+            gone or was altered.
     """
     place = run_of(spec)
     checkpoint = latest_checkpoint(place) if (place / "checkpoints").is_dir() else place
@@ -117,11 +118,19 @@ def _read(
     try:
         record: Any = json.loads((checkpoint / FILE).read_text(encoding="utf-8"))
         state = record["state"]
-        shares = dict(zip(state[f"{role}s"], state["meta"][role], strict=True))
+        versions = state[f"{role}s"]
+        shares = dict(zip(versions, state["meta"][role], strict=True))
         found = {name: float(x) for name, x in shares.items() if x > LEAST_SHARE}
-        return found, {name: record["versions"][name] for name in found}
+        own = {name: record["versions"][name] for name in found}
+        unlearnt = set(versions) <= set(dict(state.get("first", {})).values())
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RedteamError(
             f"{spec!r} has no mixture of the {role} ({type(error).__name__}: {error}); name a run of "
             "--opponents psro."
         ) from error
+    if unlearnt:
+        raise RedteamError(
+            f"{spec!r} holds nothing but the weights that the run began with: it ended within its first "
+            "round. Train it longer, or with shorter rounds."
+        )
+    return found, own

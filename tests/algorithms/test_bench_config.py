@@ -235,7 +235,8 @@ def test_whatever_decides_results_is_in_the_manifest_by_its_content(tmp_path, wh
 
 def test_the_manifest_says_where_every_plug_in_comes_from(monkeypatch):
     monkeypatch.setattr("redteam_env.registry._local", {})
-    config = with_options(algorithms="grpo+psro", panel_attackers="base,random_tactic")
+    options = {"settings": "round_steps=1", "panel_attackers": "base,random_tactic"}
+    config = with_options(algorithms="grpo+psro", **options)
     found = manifest_of(config)["plugins"]
     ours = f"redteam-env {version('redteam-env')}"
     assert found == dict.fromkeys(

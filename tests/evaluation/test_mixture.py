@@ -110,6 +110,30 @@ def test_what_has_no_mixture_is_refused_with_the_cure(run):
         load(f"mixture:{run}", "attacker")
 
 
+def state_of(run, **state):
+    """Write a league's state into the checkpoint of a run, as if it had always been there."""
+    league = run / "checkpoints/step-000004/league.json"
+    record = json.loads(league.read_text())
+    record["state"] = state
+    league.write_text(json.dumps(record))
+    (league.parent / "manifest.json").unlink()
+    write_manifest(league.parent, {})
+
+
+def test_a_mixture_of_nothing_but_the_start_is_refused(run):
+    own = {role: [f"{role}@0"] for role in ("attacker", "defender")}
+    own["defender"] = ["defender@2"]
+    meta = {role: [1.0] for role in own}
+    first = {"attacker": "attacker@0", "defender": "defender@0"}
+    played = {f"{role}s": names for role, names in own.items()}
+    state_of(run, **played, meta=meta, first=first)
+    with pytest.raises(RedteamError, match="holds nothing but the weights that the run began with"):
+        load(f"mixture:{run}", "attacker")
+    assert load(f"mixture:{run}", "defender").shares == [1.0]
+    state_of(run, **played, meta=meta)
+    assert load(f"mixture:{run}", "attacker").shares == [1.0]
+
+
 def test_questions_of_a_quiz_are_spread_over_the_members():
     members = [Named("a"), Named("b")]
     agent = MixtureAgent(members=members, shares=[0.5, 0.5])

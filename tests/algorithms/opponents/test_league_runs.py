@@ -222,6 +222,12 @@ def test_a_samplers_settings_are_options_of_train(capsys):
     assert "--round-steps" not in shown
 
 
+def test_a_run_that_ends_within_the_first_round_is_refused(options):
+    with pytest.raises(RedteamError, match="first round ends after 3 steps, but steps is 2; give"):
+        options("psro", steps=2, round_steps=3)
+    assert options("psro", steps=3, round_steps=3).run.steps == 3
+
+
 def test_settings_of_another_sampler_are_refused(options):
     with pytest.raises(RedteamError, match="round_steps"):
         options("fictitious", round_steps=3)
@@ -260,7 +266,7 @@ def test_a_policy_without_a_past_is_refused_by_name(options, doubles):
 
     assert "psro" in registry.names("opponents")
     with pytest.raises(RedteamError, match=r"--opponents psro needs .*LeaguePolicy"):
-        train(options("psro"), policy=players())
+        train(options("psro", round_steps=1), policy=players())
 
 
 @pytest.mark.parametrize("arrangement", ["bipolicy", "shared"])
