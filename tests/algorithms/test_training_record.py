@@ -1,9 +1,11 @@
 """What a run leaves behind: metrics, episodes, configuration; nothing that needs pickle."""
 
+import itertools
 import json
 import math
 import pickletools
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -197,7 +199,12 @@ def test_unfaithful_rewrites_are_gated_and_dropped_as_asked(tiny_config, tmp_pat
         assert ("defender_0" in episode.samples) != dropped
 
 
-def test_after_a_crash_tensorboard_shows_each_step_once(tiny_config, doubles, tmp_path):
+def test_after_a_crash_tensorboard_shows_each_step_once(
+    tiny_config, doubles, tmp_path, monkeypatch
+):
+    # files of one second and process are read in the order of their numbers' digits: 10 before 9
+    numbers = SimpleNamespace(get=itertools.count(1).__next__)
+    monkeypatch.setattr("tensorboard.summary.writer.event_file_writer._global_uid", numbers)
     calls = []
 
     def crash():
