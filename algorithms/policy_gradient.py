@@ -57,8 +57,8 @@ class PolicyGradientConfig:
         epochs: Passes over a step's samples.
         minibatch: Samples in one optimiser step.
         micro_batch: Most samples in one forward pass; changes memory, not the gradient.
-        micro_tokens: Most tokens in one forward pass, padding included (but at least one sample); a
-            prompt that is computed with another one counts a quarter. Changes memory, not the gradient.
+        micro_tokens: Most tokens in one forward pass, padding included (but at least one sample);
+            changes memory, not the gradient.
         max_grad_norm: Gradients are scaled down to this norm.
         warmup_steps: Steps over which the learning rate rises linearly.
         importance_cap: Weigh each token by trainer's over sampler's probability, at most this (2.0
@@ -150,7 +150,6 @@ class PolicyGradient(ABC):
         self._seed = seed
         self._updates = 0
         self._policy_roles = policy.trainable_roles
-        self._shared = bool(getattr(policy, "shares_prompts", False))
         self._notes: dict[str, dict[str, float]] = {}
         self._optimisers = Optimisers(
             {name: list(tensors) for name, tensors in self.trained(policy).items()},
@@ -302,9 +301,8 @@ class PolicyGradient(ABC):
         self.ranks.add([torch.from_numpy(row) for row in result])
         return result
 
-    def _chunks(self, generations: Sequence[Generation], *, shared: bool = True) -> list[list[int]]:
-        rows, tokens = self.config.micro_batch, self.config.micro_tokens
-        return chunks(generations, rows=rows, tokens=tokens, shared=shared and self._shared)
+    def _chunks(self, generations: Sequence[Generation]) -> list[list[int]]:
+        return chunks(generations, rows=self.config.micro_batch, tokens=self.config.micro_tokens)
 
     def _rows(
         self,

@@ -125,7 +125,7 @@ class PPO(PolicyGradient):
         own = [int(batch[k]) for k in places]
         generations: list[Generation] = [turns.samples[k].generation for k in own]
         total = 0.0
-        for chunk in self._chunks(generations, shared=False):
+        for chunk in self._chunks(generations):
             found = policy.values(role, [generations[k] for k in chunk])
             rows = [own[k] for k in chunk]
             targets = [self._targets[role][k, turns.mask[k]] for k in rows]

@@ -11,11 +11,7 @@ from algorithms.advantages import Array, pad
 from algorithms.distributed import current
 from algorithms.divergence import CURE
 from redteam_env.game import Generation, RedteamError
-from redteam_env.prefixes import branches, common
 from redteam_env.protocols import Sample
-
-_HELD = 4
-"""Tokens whose keys and values need about the memory of one that is computed, with its gradients."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,44 +257,34 @@ class Log:
             self.add(f"{batch.role}/{name}", total / weight, weight)
 
 
-def chunks(
-    generations: Sequence[Generation], *, rows: int, tokens: int, shared: bool = False
-) -> list[list[int]]:
+def chunks(generations: Sequence[Generation], *, rows: int, tokens: int) -> list[list[int]]:
     """Return the places of samples of similar length that go through the model together.
-
-    Samples of one prompt stay together, and so do those whose prompts are the beginning of a longer one,
-    as the turns of a dialogue are: what they share is computed once.
 
     Args:
         generations: The samples.
         rows: Most samples in one pass.
         tokens: Most tokens in one pass, padding included, but at least one sample.
-        shared: Whether the model does compute shared prompts once. Of a sample's prompt that another
-            one in the pass begins with, a part is counted then, for its keys and values.
     """
-    bodies = [one.prompt_ids[:-1] for one in generations]
-    lead = common(min(bodies), max(bodies)) if bodies else 0
-    trunks = [branch.trunk for branch in branches(bodies, lead)]
-    longest: dict[int, int] = {}
-    for trunk, one in zip(trunks, generations, strict=True):
-        longest[trunk] = max(length(one), longest.get(trunk, 0))
+    result: list[list[int]] = []
+    prompt = completion = 0
+    # rows of one prompt stay together: it is computed once for them
+    longest: dict[tuple[int, ...], int] = {}
+    for one in generations:
+        longest[one.prompt_ids] = max(length(one), longest.get(one.prompt_ids, 0))
 
     def key(k: int) -> tuple[int, tuple[int, ...], int]:
-        trunk = trunks[k]
-        return longest[trunk], generations[trunk].prompt_ids, length(generations[k])
+        prompt_ids = generations[k].prompt_ids
+        return longest[prompt_ids], prompt_ids, length(generations[k])
 
-    result: list[list[int]] = []
     for k in sorted(range(len(generations)), key=key):
-        grown = [*(result[-1] if result else []), k]
-        prompt = max(len(generations[x].prompt_ids) for x in grown)
-        completion = max(len(generations[x].completion_ids) for x in grown)
-        whole = len({trunks[x] for x in grown}) if shared else len(grown)
-        held = len(grown) * completion + whole * prompt
-        held += (len(grown) - whole) * prompt // _HELD
-        if result and len(grown) <= rows and held <= tokens:
-            result[-1] = grown
+        sizes = len(generations[k].prompt_ids), len(generations[k].completion_ids)
+        prompt, completion = max(prompt, sizes[0]), max(completion, sizes[1])
+        count = len(result[-1]) + 1 if result else 1
+        if result and count <= rows and count * (prompt + completion) <= tokens:
+            result[-1].append(k)
         else:
             result.append([k])
+            prompt, completion = sizes
     return result
 
 

@@ -223,10 +223,8 @@ class TrainablePolicy(Protocol):
 
     A policy whose agents sample with another program than :meth:`logprobs` computes with, such as a
     server, has an attribute ``exact_sampler = False``: the two differ by rounding at least, so
-    algorithms take old log-probabilities from :meth:`logprobs` and log how far they are apart. One
-    whose log-probabilities compute once what prompts have in common may have ``shares_prompts = True``:
-    more samples then go through it at once. A ``close()``, if there is one, is called by whoever made
-    the policy, when it is done.
+    algorithms take old log-probabilities from :meth:`logprobs` and log how far they are apart. A
+    ``close()``, if there is one, is called by whoever made the policy, when it is done.
     """
 
     @property

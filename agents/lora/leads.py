@@ -1,10 +1,8 @@
 """What several prompts have in common is computed once, with the very same results.
 
 Two things are shared. The *lead*: the tokens that all prompts of a batch begin with, above all a
-role's instruction. And *trunks*, prompts that other rows' prompts are the beginning of, or the same: the
-rows of a group, and the turns of a dialogue, each of which is prompted with those before it. A trunk is
-computed once, up to its last token, and every row goes on from where its own prompt ends in it.
-Gradients flow through both.
+role's instruction. And whole *prompts* that several rows have, as the rows of a group do: each is
+computed once, up to its last token, and the rows go on from there. Gradients flow through both.
 """
 
 from collections.abc import Sequence
@@ -14,8 +12,6 @@ from typing import Any
 
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
-
-from redteam_env.prefixes import Branch, branches, common
 
 WORTH = 256
 """Fewest tokens that computing something once must save to be worth a pass of its own."""
@@ -99,7 +95,7 @@ def common_lead(model: Any, prompts: Sequence[Prompt]) -> Lead:
         prompts: Token ids of all batches, at least one row.
     """
     with torch.no_grad():
-        return compute_lead(model, prompts[0][: plan(model, prompts).lead])
+        return compute_lead(model, prompts[0][: plan(model, prompts)[0]])
 
 
 def begin(
@@ -123,52 +119,32 @@ def begin(
         Where the rows go on. If nothing is worth sharing, the cache is empty.
     """
     known = None if lead is None else len(lead.ids)
-    planned = plan(model, prompts, known)
-    size, trunks = planned.lead, planned.trunks
+    size, distinct = plan(model, prompts, known)
     if lead is None or not lead.ids:
         lead = compute_lead(model, prompts[0][:size])
     layer = partial(Roomy, room) if room else DynamicLayer
     cache = Cache(layer_class_to_replicate=layer)
     for k, held in enumerate(lead.cache.layers):
-        shape = (len(trunks or prompts), -1, -1, -1)
+        shape = (len(distinct or prompts), -1, -1, -1)
         cache.update(held.keys.expand(shape), held.values.expand(shape), k)
-    if not trunks:
+    if not distinct:
         return Begun(cache, None, size, [prompt[size:] for prompt in prompts])
     device = model.device
     begun = Begun(cache, None, size, [])
-    ids, mask = padded([trunk[size:] for trunk in trunks], pad_id)
-    model(
-        **begun.inputs(ids.to(device), None if mask is None else mask.to(device)),
-        logits_to_keep=1,
-    )
+    ids, mask = padded([prompt[size:-1] for prompt in distinct], pad_id)
+    inputs = begun.inputs(ids.to(device), None if mask is None else mask.to(device))
+    model(**inputs, logits_to_keep=1)
+    place = {prompt: k for k, prompt in enumerate(distinct)}
+    rows = torch.tensor([place[tuple(prompt)] for prompt in prompts], device=device)
+    cache.reorder_cache(rows)
+    seen = inputs["attention_mask"]
     columns = size + ids.shape[1]
-    seen = torch.ones((len(prompts), columns), dtype=torch.long)
-    for row, branch in zip(seen, planned.rows, strict=True):
-        start = columns - len(trunks[branch.trunk])  # where it would begin if the lead were its own
-        row[size : start + size] = 0
-        row[start + branch.shared :] = 0
-    cache.reorder_cache(torch.tensor([branch.trunk for branch in planned.rows], device=device))
-    rests = [prompt[branch.shared :] for prompt, branch in zip(prompts, planned.rows, strict=True)]
-    return Begun(cache, None if bool(seen.all()) else seen.to(device), columns, rests)
+    return Begun(cache, None if seen is None else seen[rows], columns, [x[-1:] for x in prompts])
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What of a batch is computed once.
-
-    Attributes:
-        lead: How many first tokens all rows share, at least one less than each has, or 0.
-        trunks: Prompts without their last token that rows go on from; none if each row is to have its
-            own.
-        rows: For each row where it leaves which of them; empty without trunks.
-    """
-
-    lead: int
-    trunks: list[tuple[int, ...]]
-    rows: list[Branch]
-
-
-def plan(model: Any, prompts: Sequence[Prompt], known: int | None = None) -> Plan:
+def plan(
+    model: Any, prompts: Sequence[Prompt], known: int | None = None
+) -> tuple[int, list[tuple[int, ...]]]:
     """Decide what of a batch is computed once.
 
     Nothing in models that train: dropout draws anew for each row, and gradient checkpointing allows
@@ -178,30 +154,29 @@ def plan(model: Any, prompts: Sequence[Prompt], known: int | None = None) -> Pla
         model: The model.
         prompts: One non-empty sequence a row.
         known: How many first tokens are computed already.
+
+    Returns:
+        How many first tokens all rows share, at least one less than each has, or 0; and the distinct
+        prompts, or none if each row is to have its own.
     """
-    bodies = [tuple(prompt[:-1]) for prompt in prompts]
-    lead = known or common(min(bodies), max(bodies))  # what these two share, all share
-    found = branches(bodies, lead)
-    places = {k: n for n, k in enumerate(dict.fromkeys(branch.trunk for branch in found))}
-    trunks = [bodies[k] for k in places]
-    tail = max(len(body) - x.shared for body, x in zip(bodies, found, strict=True))
-    # all rows are padded to the longest tail
-    saved = sum(len(x) - lead - tail for x in bodies) - sum(len(x) - lead for x in trunks)
-    split = saved >= max(1, WORTH)
-    if not known and lead * (len(trunks if split else prompts) - 1) < WORTH:
+    distinct = list(dict.fromkeys(map(tuple, prompts)))
+    first, last = min(distinct), max(distinct)  # what these two share, all share
+    ends = zip(first, last, strict=False)
+    same = next((k for k, (a, b) in enumerate(ends) if a != b), len(first))
+    lead = known or min(same, min(map(len, distinct)) - 1)
+    saved = sum(len(x) - 1 - lead for x in prompts) - sum(len(x) - 1 - lead for x in distinct)
+    split = saved >= WORTH
+    if not known and lead * (len(distinct if split else prompts) - 1) < WORTH:
         lead = 0
-    if not (lead or split) or model.training or not attends_to_all(model):
-        return Plan(0, [], [])
-    if not split:
-        return Plan(lead, [], [])
-    return Plan(lead, trunks, [Branch(places[x.trunk], x.shared) for x in found])
+    if not (lead or split) or not _shares(model):
+        return 0, []
+    return lead, distinct if split else []
 
 
-def attends_to_all(model: Any) -> bool:
-    """Whether every layer attends to all tokens, so that prompts can be shared."""
+def _shares(model: Any) -> bool:
     kinds = set(getattr(model.config, "layer_types", None) or ["full_attention"])
     windowed = getattr(model.config, "sliding_window", None) is not None
-    return not windowed and kinds == {"full_attention"}
+    return not (model.training or windowed or kinds != {"full_attention"})
 
 
 def padded(prompts: Sequence[Prompt], pad_id: int) -> tuple[torch.Tensor, torch.Tensor | None]:

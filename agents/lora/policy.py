@@ -17,7 +17,6 @@ from agents.lora.backend import check_backend, make_backend
 from agents.lora.cards import POLICY_FILE, check_base, read_card
 from agents.lora.chat import ChatCodec
 from agents.lora.hf import TokenLogprobs, completion_logprobs
-from agents.lora.leads import attends_to_all
 from agents.lora.past import SavedWeights
 from agents.lora.store import AdapterStore, FullStore, Store, lora_config
 from agents.lora.values import TokenValues, ValueHeads
@@ -73,16 +72,6 @@ class LoraPolicy(SavedWeights):
         """Whether completions come with the trainer's own log-probabilities."""
         return self.backend.exact
 
-    @property
-    def shares_prompts(self) -> bool:
-        """Whether log-probabilities compute once what prompts share."""
-        return not self._in_training and attends_to_all(self.store.base.model)
-
-    @property
-    def _in_training(self) -> bool:
-        """Whether gradients are computed with dropout or checkpoints, which allow no sharing."""
-        return self.config.dropout > 0 or self.config.gradient_checkpointing
-
     def parameters(self, weights: str) -> Sequence[torch.nn.Parameter]:
         """Return the trainable tensors of named weights, in a fixed order."""
         return self.store.parameters(weights)
@@ -101,7 +90,7 @@ class LoraPolicy(SavedWeights):
         """Return log-probabilities of completions with gradients to the role's weights."""
         self.backend.rest()
         name = self.weights_of(role)
-        train = self._in_training
+        train = self.config.dropout > 0 or self.config.gradient_checkpointing
         with self.store.using(name, train=True) if train else self.store.learning(name) as model:
             return completion_logprobs(
                 model, generations, pad_id=self.codec.pad_id, with_entropy=True

@@ -36,7 +36,7 @@ def test_a_shared_lead_changes_no_sampled_token(model, prompts, monkeypatch):
     found = []
     for worth in (1, NEVER):
         monkeypatch.setattr(leads, "WORTH", worth)
-        assert leads.plan(model, prompts).lead == (40 if worth == 1 else 0)
+        assert leads.plan(model, prompts)[0] == (40 if worth == 1 else 0)
         options = {"stop_ids": range(60), "pad_id": 256, "temperature": 1.0}
         found.append(hf.sample(model, prompts, draws, **options))
     for one, other in zip(*found, strict=True):
@@ -79,16 +79,16 @@ def test_rows_that_end_are_held_or_dropped_without_a_change(model, prompts, monk
 )
 def test_the_lead_is_shared_by_all_and_leaves_each_a_token(lead, rests):
     rows = [lead + rest for rest in rests]
-    size = leads.plan(fake(), rows).lead if len(rows) > 1 else 0
+    size = leads.plan(fake(), rows)[0] if len(rows) > 1 else 0
     assert len({tuple(row[:size]) for row in rows}) == 1
     assert all(len(row) > size for row in rows)
 
 
 def test_a_lead_is_shared_where_it_pays_and_never_under_dropout_or_windows(prompts):
-    assert leads.plan(fake(), prompts).lead == 40
-    assert leads.plan(fake(sliding_window=None, layer_types=["full_attention"]), prompts).lead == 40
-    assert leads.plan(fake(), prompts[:1]).lead == 0
-    assert leads.plan(fake(), prompts[:2]).lead == 0, "40 tokens are not worth a pass"
-    assert leads.plan(fake(training=True), prompts).lead == 0
-    assert leads.plan(fake(sliding_window=64), prompts).lead == 0
-    assert leads.plan(fake(layer_types=["full_attention", "sliding_attention"]), prompts).lead == 0
+    assert leads.plan(fake(), prompts)[0] == 40
+    assert leads.plan(fake(sliding_window=None, layer_types=["full_attention"]), prompts)[0] == 40
+    assert leads.plan(fake(), prompts[:1])[0] == 0
+    assert leads.plan(fake(), prompts[:2])[0] == 0, "40 tokens are not worth a pass"
+    assert leads.plan(fake(training=True), prompts)[0] == 0
+    assert leads.plan(fake(sliding_window=64), prompts)[0] == 0
+    assert leads.plan(fake(layer_types=["full_attention", "sliding_attention"]), prompts)[0] == 0

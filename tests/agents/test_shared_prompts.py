@@ -25,30 +25,14 @@ def model(tiny_model):
     return load_base(str(tiny_model), device="cpu").model
 
 
-@pytest.fixture(
-    scope="module", params=["one length", "several lengths", "turns", "prefilled turns"]
-)
+@pytest.fixture(scope="module", params=["one length", "several lengths"])
 def prompts(request):
-    """Sixteen rows of four prompts, as the groups of a step are, or of eight turns of two dialogues."""
+    """Sixteen rows of four prompts, as the groups of a step are, with a lead in common."""
     rng = np.random.default_rng(3)
-    if "turns" in request.param:
-        return dialogues(rng, prefill=[7] * 4 if "prefilled" in request.param else [])
     sizes = (9, 9, 9, 9) if request.param == "one length" else (1, 40, 9, 23)
     lead = rng.integers(0, 256, size=20).tolist()
     distinct = [tuple(lead + rng.integers(0, 256, size=n).tolist()) for n in sizes]
     return [distinct[k] for k in rng.permutation(np.repeat(np.arange(4), 4))]
-
-
-def dialogues(rng, prefill):
-    """Prompts of all turns of two dialogues, each turn twice; every one opens an answer, maybe begun."""
-    rows = []
-    lead = rng.integers(0, 256, size=20).tolist()
-    for first in (30, 20):
-        told = lead + rng.integers(0, 256, size=first).tolist()
-        for turn in range(4):
-            rows += [(*told, 1, 2, *prefill)] * 2
-            told += [1, 2, *rng.integers(0, 256, size=9 + turn).tolist()]
-    return [rows[k] for k in rng.permutation(len(rows))]
 
 
 def test_rows_of_one_prompt_sample_what_they_sample_alone(model, prompts, monkeypatch):
@@ -57,7 +41,7 @@ def test_rows_of_one_prompt_sample_what_they_sample_alone(model, prompts, monkey
     found = []
     for worth in (1, NEVER):
         monkeypatch.setattr(leads, "WORTH", worth)
-        assert bool(leads.plan(model, prompts).trunks) == (worth == 1)
+        assert bool(leads.plan(model, prompts)[1]) == (worth == 1)
         found.append(hf.sample(model, prompts, draws, **options))
     for one, other in zip(*found, strict=True):
         assert one.ids == other.ids
@@ -88,7 +72,7 @@ def test_rows_of_one_prompt_have_the_logprobs_and_gradients_of_separate_ones(
 
 
 def test_a_lead_computed_before_serves_every_batch(model, prompts, monkeypatch):
-    monkeypatch.setattr(leads, "WORTH", 20)
+    monkeypatch.setattr(leads, "WORTH", 30)
     draws = np.random.default_rng(0).random((len(prompts), 6))
     options = {"stop_ids": (), "pad_id": 256, "temperature": 1.0}
     whole = hf.sample(model, prompts, draws, **options)
@@ -113,27 +97,10 @@ def test_nothing_is_planned_that_a_row_could_not_use(lead, rests, worth):
     rows = [tuple(lead + rest) for rest in rests]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(leads, "WORTH", worth)
-        found = leads.plan(PLAIN, rows)
-    assert len({row[: found.lead] for row in rows}) == 1
-    assert all(len(row) > found.lead for row in rows)
-    assert len(found.trunks) == len(set(found.trunks))
-    assert len(found.rows) == (len(rows) if found.trunks else 0)
-    for row, branch in zip(rows, found.rows, strict=False):
-        assert found.lead <= branch.shared < len(row)
-        assert row[: branch.shared] == found.trunks[branch.trunk][: branch.shared]
-
-
-def test_turns_of_a_dialogue_go_on_from_its_longest_prompt(monkeypatch):
-    monkeypatch.setattr(leads, "WORTH", 1)
-    rng = np.random.default_rng(0)
-    for prefill in ([], [7] * 4):
-        rows = dialogues(rng, prefill)
-        found = leads.plan(PLAIN, rows)
-        whole = [len(row) - 1 for row in rows]
-        assert len(found.trunks) == 2
-        shared = [branch.shared for branch in found.rows]
-        assert all(n - len(prefill) <= m <= n for n, m in zip(whole, shared, strict=True))
-        assert max(map(len, found.trunks)) == max(whole)
+        size, distinct = leads.plan(PLAIN, rows)
+    assert len({row[:size] for row in rows}) == 1
+    assert all(len(row) > size for row in rows)
+    assert not distinct or (set(distinct) == set(rows) and len(distinct) == len(set(rows)))
 
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=6), st.integers(0, 3), st.booleans())

@@ -19,10 +19,6 @@ class Nothing:
     trainable_roles = ()
 
 
-class Sharing(Nothing):
-    shares_prompts = True
-
-
 def chunks(generations, **limits):
     algorithm = ReinforcePP(ReinforcePPConfig(**limits), policy=Nothing(), game=Game(), seed=0)
     return algorithm._chunks(generations)
@@ -61,36 +57,13 @@ def test_long_samples_are_not_padded_against_short_ones():
 
 
 def test_rows_of_one_prompt_go_through_together():
-    prompts = [(1, 3, 9), (1, 4, 9), (1, 3, 9), (1, 4, 9)]
+    prompts = [(1, 2, 3), (1, 2, 4), (1, 2, 3), (1, 2, 4)]
     lengths = (1, 2, 4, 3)
     rows = [
         dataclasses.replace(generation(3, n), prompt_ids=prompt)
         for prompt, n in zip(prompts, lengths, strict=True)
     ]
     assert [sorted(chunk) for chunk in chunks(rows, micro_batch=2)] == [[1, 3], [0, 2]]
-
-
-def test_turns_of_a_dialogue_go_through_together_and_count_less_where_they_are_shared():
-    turns = [(7, 7, *range(10, 10 + n)) for n in (12, 24, 36)]
-    other = [(8, 8, *range(10, 10 + n)) for n in (12, 24, 36)]
-    rows = [
-        dataclasses.replace(generation(1, 2), prompt_ids=prompt)
-        for pair in zip(turns, other, strict=True)
-        for prompt in pair
-    ]
-    assert [sorted(x) for x in trunks_chunks(rows, 120, shared=False)] == [[0, 2, 4], [1, 3, 5]]
-    assert [sorted(x) for x in trunks_chunks(rows, 126, shared=True)] == [[0, 1, 2, 3, 4, 5]]
-    for limit in range(1, 240):
-        made = trunks_chunks(rows, limit, shared=True)
-        assert sorted(k for chunk in made for k in chunk) == list(range(6))
-        for chunk in made:
-            assert len(chunk) == 1 or 2 * len(chunk) + len(rows[chunk[-1]].prompt_ids) <= limit
-
-
-def trunks_chunks(rows, tokens, *, shared):
-    policy = Sharing() if shared else Nothing()
-    config = ReinforcePPConfig(micro_tokens=tokens)
-    return ReinforcePP(config, policy=policy, game=Game(), seed=0)._chunks(rows)
 
 
 @pytest.mark.parametrize("arrangement", ["bipolicy", "shared"])
