@@ -23,11 +23,12 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-# its functions keep the group they find on import, as a default; one that outlives _leave may let a
-# thread of gloo ask for the interpreter while that is torn down, which aborts the process
-import torch.distributed.nn.functional
-
 from redteam_env.game import RedteamError
+
+if dist.is_available():
+    # its functions keep the group they find on import, as a default; one that outlives _leave may let
+    # a thread of gloo ask for the interpreter while that is torn down, which aborts the process
+    import torch.distributed.nn.functional
 
 T = TypeVar("T")
 TIMEOUT = timedelta(minutes=30)

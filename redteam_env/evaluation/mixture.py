@@ -131,6 +131,6 @@ def _read(
     if unlearnt:
         raise RedteamError(
             f"{spec!r} holds nothing but the weights that the run began with: it ended within its first "
-            "round. Train it longer, or with shorter rounds."
+            "round. Give training more steps or, if it ended by tokens, more of them, or shorter rounds."
         )
     return found, own
