@@ -80,8 +80,8 @@ class BenchConfig:
         budget: Games of every run.
         token_budget: Tokens sampled in every run, by all seats and in a league's own games too: a run
             ends after the step that reaches it, or at the budget of games if that comes first. 0 for
-            no such end. An algorithm that plays by itself, such as sb3_ppo, says no tokens: only its
-            opponent's count.
+            no such end. An algorithm that plays by itself, such as sb3_ppo, samples none: only its
+            opponent's tokens count.
         games: Games a step.
         group_size: Games that share a seed, in every run, so that all are trained on the same games;
             1 for algorithms that play by themselves, such as sb3_ppo.

@@ -1,8 +1,9 @@
 """One of several processes that train together, its rank in the environment.
 
 ``rank_worker.py jobs FILE``: does the jobs in a JSON list one after the other, and prints for each a
-line of JSON, ``{"steps": ...}`` or ``{"error": ...}``, and last its threads, then and at exit. A job is a run's options; with ``table`` among
-them it is played by table players, and ``rank_1`` holds options that only rank 1 is given.
+line of JSON, ``{"steps": ...}`` or ``{"error": ...}``; last the names of its threads after the jobs, and
+at exit. A job is a run's options; with ``table`` among them it is played by table players, and ``rank_1``
+holds options that only rank 1 is given.
 ``rank_worker.py command ARGUMENT ...``: the command line, with the same judges and seeds.
 """
 

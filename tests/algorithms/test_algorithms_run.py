@@ -9,7 +9,7 @@ from table_game import MatrixJudge, TablePlayers, players
 from test_algorithm_references import GAMES, START, batch, made
 from test_algorithms_learn import BUILT_IN, DOMINANCE, options
 from tiny_models import save_tiny
-from training_doubles import CallbackJudge, contents, metrics
+from training_doubles import PowerCutError, contents, metrics
 
 from algorithms.config import RunConfig, TrainConfig
 from algorithms.speed.advantages import advantage_seconds
@@ -54,22 +54,14 @@ def test_every_algorithm_trains_every_arrangement(make, algorithm, arrangement):
 
 
 @pytest.mark.parametrize("algorithm", BUILT_IN)
-def test_a_run_cut_and_resumed_equals_one_that_was_not(make, doubles, tmp_path, algorithm):
-    calls = {"n": 0, "at": None}
-
-    def before():
-        calls["n"] += 1
-        if calls["n"] == calls["at"]:
-            raise KeyboardInterrupt
-
-    doubles("judges", "fragile", lambda: CallbackJudge(before=before))
+def test_a_run_cut_and_resumed_equals_one_that_was_not(make, crash_at, tmp_path, algorithm):
     more = {"steps": 4, "judge": "fragile", "epochs": 2, "minibatch": 4, "warmup_steps": 3}
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     train(make(algorithm, out=str(whole), **more))
-    calls.update(n=0, at=4)
-    with pytest.raises(KeyboardInterrupt):
+    crash_at(4)
+    with pytest.raises(PowerCutError):
         train(make(algorithm, out=str(cut), **more))
-    calls["at"] = None
+    crash_at(None)
     assert train(make(algorithm, out=str(cut), resume=True, **more)).played == 2
     assert metrics(cut) == metrics(whole)
     assert contents(cut, "checkpoints", "episodes") == contents(whole, "checkpoints", "episodes")
