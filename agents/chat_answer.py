@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from redteam_env.http import Answer, tokens_of
+from redteam_env.utils.http import Answer, tokens_of
 
 _FINISHES = ("stop", "length", "content_filter", "tool_calls", "function_call")
 

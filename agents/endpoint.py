@@ -16,9 +16,9 @@ from typing import Any, Literal, get_args
 
 from agents.chat_answer import read_chat_answer
 from redteam_env.game import RedteamError, unknown_name
-from redteam_env.http import Answer, Endpoint, parse_url
 from redteam_env.protocols import Reply, TurnRequest, Usage
 from redteam_env.randomness import integer_seed
+from redteam_env.utils.http import Answer, Endpoint, parse_url
 
 KEY_VARIABLE = "REDTEAM_ENV_AGENT_API_KEY"
 """The environment variable that holds the key of an agent's server, unless another one is named."""

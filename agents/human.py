@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.panel import Panel
 
-from redteam_env.display import safe_text
 from redteam_env.game import RedteamError
 from redteam_env.protocols import Agent, Reply, TurnRequest
+from redteam_env.utils.text import safe_text
 
 
 @dataclass(frozen=True, slots=True)

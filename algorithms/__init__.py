@@ -1,1 +1,45 @@
-"""Algorithms that train the policies of both roles, and the trainer that runs them."""
+"""Learning: the algorithms, the engine they are written with, the runs that use them, and studies of runs.
+
+Every name is imported when it is first asked for, so that ``from algorithms import train`` takes no
+time and imports no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from algorithms.core import advantages, losses
+    from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
+    from algorithms.training.config import GameConfig, RunConfig, TrainConfig
+    from algorithms.training.trainer import Outcome, train
+
+__all__ = [
+    "GameConfig",
+    "Outcome",
+    "PolicyGradient",
+    "PolicyGradientConfig",
+    "RunConfig",
+    "TrainConfig",
+    "advantages",
+    "losses",
+    "train",
+]
+
+if not TYPE_CHECKING:  # a type checker should see exactly the names above
+    _HOMES = {
+        "PolicyGradient": "core.policy_gradient",
+        "PolicyGradientConfig": "core.policy_gradient",
+        "TrainConfig": "training.config",
+        "RunConfig": "training.config",
+        "GameConfig": "training.config",
+        "Outcome": "training.trainer",
+        "train": "training.trainer",
+    }
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name."""
+        if name in {"advantages", "losses"}:
+            return import_module(f"algorithms.core.{name}")
+        if name in _HOMES:
+            return getattr(import_module(f"algorithms.{_HOMES[name]}"), name)
+        raise AttributeError(f"module 'algorithms' has no attribute {name!r}")

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 
 import torch
 
-from algorithms.advantages import Array, game_returns, group_means, spread
-from algorithms.losses import clipped_surrogate, k3_penalty
-from algorithms.policy_gradient import PolicyGradient, PolicyGradientConfig, check_positive
-from algorithms.turns import Batch, Row, Turns
-from redteam_env.policies import PolicyConfig
+from algorithms.core.advantages import Array, game_returns, group_means, spread
+from algorithms.core.losses import clipped_surrogate, k3_penalty
+from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig, check_positive
+from algorithms.core.turns import Batch, Row, Turns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +28,12 @@ class DrGRPOConfig(PolicyGradientConfig):
         kl: Coefficient of the KL term in the loss; the paper has none.
         clip: Width of the clipped probability ratio.
         length_norm: What the summed loss of a completion is divided by; the paper's code takes the
-            longest completion allowed. Only the size of the gradient depends on it.
+            longest completion allowed, here by default ``max_new_tokens``'s default. Only the size of the gradient depends on it.
     """
 
     kl: float = 0.0
     clip: float = 0.2
-    length_norm: float = float(PolicyConfig().max_new_tokens)
+    length_norm: float = 48.0
 
     def __post_init__(self) -> None:
         PolicyGradientConfig.__post_init__(self)

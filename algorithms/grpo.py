@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-from algorithms.advantages import (
+from algorithms.core.advantages import (
     MIN_SCALE,
     Array,
     game_returns,
@@ -23,9 +23,9 @@ from algorithms.advantages import (
     group_means,
     spread,
 )
-from algorithms.losses import clipped_surrogate, k3_penalty
-from algorithms.policy_gradient import PolicyGradient, PolicyGradientConfig, check_positive
-from algorithms.turns import Batch, Row, Turns
+from algorithms.core.losses import clipped_surrogate, k3_penalty
+from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig, check_positive
+from algorithms.core.turns import Batch, Row, Turns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

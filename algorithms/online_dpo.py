@@ -24,11 +24,11 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
-from algorithms.advantages import Array, game_returns, group_means, spread
-from algorithms.losses import Preference, preference_loss, score_function
-from algorithms.policy_gradient import PolicyGradient, PolicyGradientConfig, check_positive
-from algorithms.preferences import Key, Pair, expected_reward, pairs
-from algorithms.turns import Batch, Log, Row, Turns
+from algorithms.core.advantages import Array, game_returns, group_means, spread
+from algorithms.core.losses import Preference, preference_loss, score_function
+from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig, check_positive
+from algorithms.core.preferences import Key, Pair, expected_reward, pairs
+from algorithms.core.turns import Batch, Log, Row, Turns
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.protocols import TrainablePolicy
 

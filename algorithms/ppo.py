@@ -18,13 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from algorithms.advantages import Array, baselines, gae, pad, standardise, token_rewards
-from algorithms.losses import clipped_surrogate, squared_error
-from algorithms.policy_gradient import PolicyGradient, PolicyGradientConfig, check_positive
-from algorithms.turns import Batch, Turns, length, padded_like
+from algorithms.core.advantages import Array, baselines, gae, pad, standardise, token_rewards
+from algorithms.core.losses import clipped_surrogate, squared_error
+from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig, check_positive
+from algorithms.core.turns import Batch, Turns, length, padded_like
 from redteam_env.game import Game, Generation, RedteamError
 from redteam_env.protocols import TrainablePolicy, ValuedPolicy
-from redteam_env.randomness import generator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +111,7 @@ class PPO(PolicyGradient):
         for role, own in turns.items():
             losses = []
             for epoch in range(self.config.value_epochs):
-                rng = generator((self._seed, "update", self._updates, _head(role), "epoch", epoch))
+                rng = self.generator(_head(role), "epoch", epoch)
                 order = rng.permutation(len(own.samples))
                 for start in range(0, len(order), self.config.minibatch):
                     batch = order[start : start + self.config.minibatch]

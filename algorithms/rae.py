@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from algorithms.advantages import (
+from algorithms.core.advantages import (
     Array,
     game_returns,
     reward_to_go,
@@ -21,9 +21,9 @@ from algorithms.advantages import (
     spread,
     token_rewards,
 )
-from algorithms.losses import score_function
-from algorithms.policy_gradient import PolicyGradient, PolicyGradientConfig
-from algorithms.turns import Batch, Turns
+from algorithms.core.losses import score_function
+from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
+from algorithms.core.turns import Batch, Turns
 from redteam_env.game import RedteamError
 
 

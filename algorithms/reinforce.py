@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import torch
 
-from algorithms.advantages import Array, reward_to_go, token_rewards
-from algorithms.losses import score_function
-from algorithms.policy_gradient import PolicyGradient, PolicyGradientConfig
-from algorithms.turns import Batch, Turns
+from algorithms.core.advantages import Array, reward_to_go, token_rewards
+from algorithms.core.losses import score_function
+from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
+from algorithms.core.turns import Batch, Turns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 import torch
 
-from algorithms.advantages import (
+from algorithms.core.advantages import (
     Array,
     Baseline,
     baselines,
@@ -20,9 +20,9 @@ from algorithms.advantages import (
     standardise,
     token_rewards,
 )
-from algorithms.losses import clipped_surrogate
-from algorithms.policy_gradient import PolicyGradient, PolicyGradientConfig, check_positive
-from algorithms.turns import Batch, Turns
+from algorithms.core.losses import clipped_surrogate
+from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig, check_positive
+from algorithms.core.turns import Batch, Turns
 from redteam_env.game import unknown_name
 
 EMA_DECAY = 0.95

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from algorithms.advantages import Array, game_returns, means_of_others, spread
-from algorithms.losses import score_function
-from algorithms.policy_gradient import PolicyGradient, PolicyGradientConfig
-from algorithms.turns import Batch, Row, Turns
+from algorithms.core.advantages import Array, game_returns, means_of_others, spread
+from algorithms.core.losses import score_function
+from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
+from algorithms.core.turns import Batch, Row, Turns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

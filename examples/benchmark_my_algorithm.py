@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from algorithms.losses import score_function
-from algorithms.policy_gradient import PolicyGradient, PolicyGradientConfig
+from algorithms.core.losses import score_function
+from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
 from redteam_env import register
 from redteam_env.cli.main import main
 

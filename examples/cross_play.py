@@ -7,8 +7,9 @@ import sys
 
 from redteam_env.evaluation import AgentPool, crossplay, heldout_setups
 from redteam_env.judges import resolve_judge
-from redteam_env.report import crossplay_report, make_console
+from redteam_env.report import crossplay_report
 from redteam_env.seeds import resolve_seeds
+from redteam_env.utils.console import make_console
 
 names = sys.argv[1:] or ["template", "echo", "comply", "refuse"]
 pool = AgentPool(base="smollm2", max_new_tokens=32)

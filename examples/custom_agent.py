@@ -6,9 +6,10 @@ from redteam_env import Reply, TurnRequest, register
 from redteam_env.evaluation import evaluate, heldout_setups
 from redteam_env.judges import resolve_judge
 from redteam_env.randomness import generator
-from redteam_env.report import make_console, rates_report
-from redteam_env.resolve import resolve_agent
+from redteam_env.registry import resolve_agent
+from redteam_env.report import rates_report
 from redteam_env.seeds import resolve_seeds
+from redteam_env.utils.console import make_console
 
 
 class PoliteAttacker:

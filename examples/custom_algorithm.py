@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import torch
 
-from algorithms.config import GameConfig, RunConfig, TrainConfig
-from algorithms.trainer import train
+from agents.lora.config import PolicyConfig
+from algorithms.training.config import GameConfig, RunConfig, TrainConfig
+from algorithms.training.trainer import train
 from redteam_env import register
-from redteam_env.policies import PolicyConfig
 from redteam_env.protocols import AlgorithmState
 
 

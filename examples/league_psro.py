@@ -9,9 +9,9 @@ from pathlib import Path
 
 from rich.table import Table
 
-from algorithms.config import TrainConfig
-from algorithms.trainer import train
-from redteam_env.report import make_console
+from algorithms.training.config import TrainConfig
+from algorithms.training.trainer import train
+from redteam_env.utils.console import make_console
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/example-psro")
 rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 4

@@ -5,8 +5,8 @@ python examples/sb3_tactics.py [STEPS [OUT]]   (pip install 'redteam-env[train,s
 
 import sys
 
-from algorithms.config import TrainConfig
-from algorithms.trainer import train
+from algorithms.training.config import TrainConfig
+from algorithms.training.trainer import train
 from redteam_env.evaluation import AgentPool, paired_difference, wilson
 from redteam_env.judges import resolve_judge
 from redteam_env.randomness import generator

@@ -5,8 +5,8 @@ python examples/tactics_equilibria.py
 
 from rich.table import Table
 
-from redteam_env.evaluation.twin import AS_IT_STANDS, ASKED, equilibria_table
-from redteam_env.report import make_console
+from redteam_env.utils.console import make_console
+from redteam_env.worlds.apothecary.tabular.claims import AS_IT_STANDS, ASKED, equilibria_table
 
 findings = equilibria_table()
 console = make_console()

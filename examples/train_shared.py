@@ -10,10 +10,10 @@ import json
 import sys
 from pathlib import Path
 
-from algorithms.config import GameConfig, RunConfig, TrainConfig
+from agents.lora.config import PolicyConfig
 from algorithms.reinforce_pp import ReinforcePPConfig
-from algorithms.trainer import train
-from redteam_env.policies import PolicyConfig
+from algorithms.training.config import GameConfig, RunConfig, TrainConfig
+from algorithms.training.trainer import train
 
 model = sys.argv[1] if len(sys.argv) > 1 else "smollm2"
 out = sys.argv[2] if len(sys.argv) > 2 else "runs/example-shared"

@@ -3,20 +3,24 @@
 A third party's distribution announces its plug-ins through entry points of the group
 ``redteam_env.<kind>``; ours do the same and have no other standing. Nothing is imported before it
 is asked for, and a broken plug-in is reported by name while all others go on working.
+
+:func:`load` imports a plug-in and checks what can be seen without calling it (how it is called, and what
+it offers if it is a class); :func:`build` calls it; :func:`require` checks the object it made.
 """
 
-import importlib
+import dataclasses
 import importlib.util
+import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from redteam_env.factories import fault
 from redteam_env.game import RedteamError, unknown_name
+from redteam_env.protocols import Agent
 
 KINDS = (
     "agents",
@@ -26,8 +30,8 @@ KINDS = (
     "opponents",
     "seeds",
     "suites",
-    "generators",
     "embedders",
+    "callbacks",
     "commands",
 )
 _OURS = ("agents", "algorithms")
@@ -121,7 +125,7 @@ def load(kind: str, name: str) -> Any:
 
     Raises:
         RedteamError: If there is no such plug-in, its import fails, what is imported cannot be a
-            plug-in of that kind (:mod:`redteam_env.factories`), or another distribution's module
+            plug-in of that kind , or another distribution's module
             hides ours.
     """
     _check_kind(kind)
@@ -178,3 +182,220 @@ def _check_clash(entry: EntryPoint) -> None:
             f"redteam-env's. Another distribution uses the same name (openai-agents ships 'agents'): "
             "install redteam-env into an environment of its own."
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One way to be called: positional arguments, then keywords, by name."""
+
+    positional: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"factory({', '.join([*self.positional, *(f'{x}=...' for x in self.keywords)])})"
+
+    def fits(self, signature: inspect.Signature) -> bool:
+        try:
+            signature.bind(*self.positional, **dict.fromkeys(self.keywords))
+        except TypeError:
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What is asked of a kind; of calls, and of groups of methods, one is enough.
+
+    Without calls, users' own options are passed by name, and only what takes none by name is wrong.
+    """
+
+    calls: tuple[_Call, ...]
+    methods: tuple[tuple[str, ...], ...]
+    config: bool = False
+
+
+_OF_KIND: Mapping[str, _Shape] = {
+    "agents": _Shape(
+        (
+            _Call((), ("role",)),
+            _Call((), ("role", "argument")),
+            _Call((), ("role", "argument", "max_new_tokens", "temperature")),
+            _Call((), ("role", "directory", "temperature")),
+            _Call((), ("base", "max_new_tokens", "temperature")),
+        ),
+        (("act",), ("load",)),
+    ),
+    "policies": _Shape(
+        (_Call(("config",), ("seed",)),), (("logprobs", "parameters", "agent"),), config=True
+    ),
+    "judges": _Shape((), (("judge",),)),
+    "algorithms": _Shape(
+        (_Call(("config",), ("policy", "game", "seed")),),
+        (("update", "state", "load_state"),),
+        config=True,
+    ),
+    "opponents": _Shape(
+        (_Call(("config",), ("league", "seed")),),
+        (("matches", "finish", "state", "load_state"),),
+        config=True,
+    ),
+    "seeds": _Shape((), (("draw", "seeds"),)),
+    "suites": _Shape((_Call((), ("source", "games", "seed")),), (("attacker",), ("right",))),
+    "embedders": _Shape((_Call(),), (("embed",),)),
+    "callbacks": _Shape((_Call((), ("config",)),), ()),
+    "commands": _Shape((_Call(("argv",)),), ()),
+}
+
+
+def fault(kind: str, factory: Any) -> str | None:
+    """Say what is wrong with what an entry point names.
+
+    Args:
+        kind: Such as ``judges``.
+        factory: What was imported.
+
+    Returns:
+        The reason why it cannot be a plug-in of that kind; ``None`` if nothing speaks against it.
+    """
+    if not callable(factory):
+        return f"it is {type(factory).__name__}, which cannot be called"
+    shape = _OF_KIND.get(kind, _Shape((), ()))
+    reason = _config_fault(getattr(factory, "Config", None)) if shape.config else None
+    # an algorithm with a loop of its own is asked for nothing else
+    if reason or (kind == "algorithms" and callable(getattr(factory, "train", None))):
+        return reason
+    return _call_fault(factory, shape.calls) or _method_fault(factory, shape.methods)
+
+
+def _config_fault(config: Any) -> str | None:
+    if not inspect.isclass(config) or not dataclasses.is_dataclass(config):
+        return "it has no dataclass Config"
+    for field in dataclasses.fields(config):
+        if field.init and field.default is field.default_factory is dataclasses.MISSING:
+            return f"its Config has no default for {field.name}"
+    return None
+
+
+def _call_fault(factory: Any, calls: tuple[_Call, ...]) -> str | None:
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError):  # some callables of C tell nothing
+        return None
+    if calls:
+        fits = any(call.fits(signature) for call in calls)
+        return None if fits else f"it cannot be called as {calls[0]}"
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.POSITIONAL_ONLY and parameter.default is parameter.empty:
+            return f"its option {parameter.name} cannot be given by name"
+    return None
+
+
+def _method_fault(factory: Any, methods: tuple[tuple[str, ...], ...]) -> str | None:
+    """Look at what a class offers; what a function returns is seen when it is called."""
+    missing = [[x for x in names if not hasattr(factory, x)] for names in methods]
+    if not inspect.isclass(factory) or not missing or not all(missing):
+        return None
+    if hasattr(factory, "__getattr__"):  # its objects may answer to any name
+        return None
+    return f"it has no method {missing[0][0]}()"
+
+
+def settings(kind: str, name: str) -> Any:
+    """Return the class of a plug-in's own settings, a frozen dataclass.
+
+    Args:
+        kind: ``algorithms``, ``opponents`` or ``policies``.
+        name: Its name.
+
+    Raises:
+        RedteamError: If the plug-in is unknown or has no such class.
+    """
+    config = getattr(load(kind, name), "Config", None)
+    if not dataclasses.is_dataclass(config):
+        raise RedteamError(
+            f"The {singular(kind)} {name!r} has no dataclass Config; see redteam_env.protocols."
+        )
+    return config
+
+
+def build(kind: str, name: str, /, **options: Any) -> Any:
+    """Load a plug-in by name and call its factory.
+
+    Args:
+        kind: Such as ``judges``.
+        name: Its name.
+        **options: Keyword arguments of the factory.
+
+    Returns:
+        What the factory returns.
+
+    Raises:
+        RedteamError: If the name is unknown, the import fails, or the factory refuses an option.
+    """
+    factory = load(kind, name)
+    try:
+        inspect.signature(factory).bind(**options)
+    except TypeError as error:
+        raise RedteamError(
+            f"The {singular(kind)} {name!r} cannot be made with the options "
+            f"{sorted(options)}: {error}."
+        ) from error
+    return factory(**options)
+
+
+def resolve_agent(agent: str | Agent, role: str, **sampling: Any) -> Agent:
+    """Return an agent for a role.
+
+    Args:
+        agent: The name of a registered agent, such as ``refuse``; a name with an argument, such as
+            ``endpoint:MODEL@URL``; or an agent.
+        role: The role it is to play.
+        **sampling: How its model is to be asked (``max_new_tokens``, ``temperature``), for a name
+            with an argument; what its factory does not take is left out.
+
+    Returns:
+        The agent.
+
+    Raises:
+        RedteamError: If the name is unknown, its agent takes no argument or refuses this one, or
+            the object has no ``act``.
+    """
+    if isinstance(agent, str):
+        name, argument = split_name(agent)
+        found = (
+            build("agents", name, role=role)
+            if argument is None
+            else _with_argument(name, argument, role, sampling)
+        )
+    else:
+        found = agent
+    checked: Agent = require(found, "act", f"agent {agent!r}")
+    return checked
+
+
+def split_name(spec: str) -> tuple[str, str | None]:
+    """Take ``NAME:ARGUMENT`` apart, if NAME is a registered agent; else there is no argument."""
+    name, colon, argument = spec.partition(":")
+    return (name, argument) if colon and name in names("agents") else (spec, None)
+
+
+def _with_argument(name: str, argument: str, role: str, sampling: Mapping[str, Any]) -> Any:
+    parameters = inspect.signature(load("agents", name)).parameters
+    if "argument" not in parameters:
+        raise RedteamError(f"The agent {name!r} takes no argument; leave ':{argument}' out.")
+    options = {key: value for key, value in sampling.items() if key in parameters}
+    return build("agents", name, role=role, argument=argument, **options)
+
+
+def require(thing: Any, method: str, what: str) -> Any:
+    """Return a plug-in's object if it has the method its protocol asks for.
+
+    Raises:
+        RedteamError: If it has not.
+    """
+    if not callable(getattr(thing, method, None)):
+        raise RedteamError(
+            f"The {what} is {type(thing).__name__}, which has no method {method}(); "
+            "see redteam_env.protocols for what it must offer."
+        )
+    return thing

@@ -9,9 +9,7 @@ path; so results do not depend on how many games are played together or in which
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 
-from redteam_env.background import Background
 from redteam_env.game import (
     Episode,
     Game,
@@ -23,6 +21,7 @@ from redteam_env.game import (
 )
 from redteam_env.protocols import (
     Agent,
+    GameSetup,
     Judge,
     Progress,
     Reply,
@@ -32,16 +31,7 @@ from redteam_env.protocols import (
     TurnRequest,
 )
 from redteam_env.randomness import Path, generator
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GameSetup:
-    """One game to play: its seed, whether the attacker plays, its path and its group."""
-
-    seed: Seed
-    rewritten: bool
-    path: Path
-    group: int
+from redteam_env.utils.threads import Background
 
 
 def schedule(

@@ -13,31 +13,45 @@ import redteam_env
 ROOT = Path(redteam_env.__file__).parents[1]
 PACKAGES = ("redteam_env", "agents", "algorithms")
 HEAVY = ("torch", "transformers", "peft", "accelerate", "vllm", "stable_baselines3")
-# floors of redteam_env, lowest first: a room may import from lower floors and from its own
-FLOORS = (
-    ("game",),
-    ("randomness",),
-    ("protocols",),
-    (
-        "registry",
-        "display",
-        "packages",
-        "policies",
-        "manifest",
-        "leagues",
-        "background",
-        "factories",
-        "aside",
-        "http",
+# floors of each package, lowest first: a room may import from lower floors and from its own
+FLOORS = {
+    "redteam_env": (
+        ("game",),
+        ("randomness", "equilibria"),
+        ("utils",),
+        ("protocols",),
+        ("registry",),
+        ("rollout", "seeds", "judges", "worlds"),
+        ("envs", "redteam_v0"),
+        ("wrappers",),
+        ("testing", "evaluation"),
+        ("report",),
+        ("cli",),
     ),
-    ("resolve",),
-    ("rollout", "seeds", "judges", "worlds", "embedders", "suites"),
-    ("envs", "redteam_v0"),
-    ("wrappers",),
-    ("testing", "evaluation"),
-    ("report",),
-    ("cli",),
-)
+    "agents": (
+        ("chat_answer", "human", "minilm", "models", "moves", "sb3", "scripted"),
+        ("endpoint", "lora"),
+        ("models_command", "plan", "pretrain"),
+        ("worlds_command",),
+    ),
+    "algorithms": (
+        ("core", "opponents"),
+        (
+            *("dr_grpo", "grpo", "online_dpo", "ppo", "rae", "reinforce", "reinforce_pp", "rloo"),
+            "training",
+        ),
+        ("sb3", "studies"),
+        ("speed",),
+        ("cli",),
+    ),
+}
+# what a room may import of other packages of ours, beside redteam_env as a whole
+ALLOWED = {
+    "algorithms.core": ("game", "protocols", "randomness"),
+    "algorithms.opponents": ("equilibria", "evaluation", "game", "protocols", "randomness"),
+}
+HANDLED = ("core", "opponents", "sb3", "studies", "speed", "cli", "training")
+"""The folders of algorithms; every other module at its root is an algorithm."""
 
 
 def modules():
@@ -85,7 +99,7 @@ def offenders(importers, imported):
 
 def test_the_graph_was_read():
     assert "redteam_env.game.rules" in IMPORTS["redteam_env.game"]
-    assert "redteam_env.registry" in IMPORTS["redteam_env.resolve"]
+    assert "redteam_env.registry" in IMPORTS["redteam_env.registry"]
     assert all(any(inside(name, package) for name in MODULES) for package in PACKAGES[:2])
 
 
@@ -134,14 +148,58 @@ def test_no_circle_of_imports_between_rooms():
         pytest.fail(f"imports in a circle: {' -> '.join(error.args[1])}")
 
 
-def test_no_import_runs_back_up():
-    floor = {f"redteam_env.{name}": n for n, names in enumerate(FLOORS) for name in names}
-    ours = {name for name in rooms() if inside(name, "redteam_env")}
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_import_runs_back_up(package):
+    floors = FLOORS[package]
+    floor = {f"{package}.{name}": n for n, names in enumerate(floors) for name in names}
+    graph = rooms()
+    ours = {name for name in {*graph, *map(room, IMPORTS)} if name and inside(name, package)}
     assert sorted(ours - set(floor)) == [], "give the new room a floor"
+    assert sorted(set(floor) - ours) == [], "no room stands on this floor"
     upward = [
-        (here, there) for here in ours for there in rooms()[here] if floor[there] > floor[here]
+        (here, there)
+        for here in ours
+        for there in graph.get(here, ())
+        if inside(there, package) and there in floor and floor[there] > floor[here]
     ]
     assert upward == []
+
+
+@pytest.mark.parametrize("here", ALLOWED)
+def test_a_room_imports_only_what_it_may(here):
+    allowed = tuple(f"redteam_env.{name}" for name in ALLOWED[here])
+    assert not offenders(
+        lambda name: inside(name, here),
+        lambda other: inside(other, *PACKAGES) and not inside(other, here, *allowed),
+    )
+
+
+def test_an_algorithm_can_be_copied_out():
+    algorithms = [name for name in FLOORS["algorithms"][1] if name not in HANDLED]
+    assert "rloo" in algorithms
+    assert not offenders(
+        lambda name: inside(name, *(f"algorithms.{x}" for x in algorithms)),
+        lambda other: (
+            inside(other, *PACKAGES)
+            and not inside(other, "algorithms.core", "redteam_env.game", "redteam_env.protocols")
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from algorithms import TrainConfig",
+        "from agents import PolicyConfig",
+        "from redteam_env.registry import settings; settings('policies', 'lora')",
+    ],
+)
+def test_public_names_come_without_torch(code):
+    check = f"import sys\n{code}\nassert 'torch' not in sys.modules"
+    result = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
 
 
 QUIET_IMPORT = """

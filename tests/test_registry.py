@@ -4,7 +4,7 @@ import pytest
 
 import redteam_env
 from redteam_env import RedteamError, registry
-from redteam_env.resolve import build, require, resolve_agent
+from redteam_env.registry import build, require, resolve_agent
 
 
 @pytest.fixture(autouse=True)

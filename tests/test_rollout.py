@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from redteam_env import DataCard, Game, Generation, RedteamError, Reply, Seed, Thinking, Verdict
 from redteam_env.game import ATTACKER, DEFENDER
+from redteam_env.protocols import GameSetup
 from redteam_env.randomness import generator
-from redteam_env.rollout import GameSetup, play, role_batches, schedule
+from redteam_env.rollout import play, role_batches, schedule
 from redteam_env.seeds.source import ListSource
 
 CARD = DataCard(name="tiny", licence="CC0-1.0", revision="1", sha256="", origin="this test")

@@ -13,11 +13,11 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from agents.lora.chat import ChatCodec
+from agents.lora.config import PolicyConfig
 from agents.lora.hf import sample
 from agents.lora.leads import common_lead
 from agents.lora.store import Store
 from redteam_env.game import Generation, RedteamError
-from redteam_env.policies import PolicyConfig
 from redteam_env.randomness import Path, generator
 
 

@@ -18,14 +18,14 @@ from safetensors.torch import save_file
 
 from agents.lora.agent import ModelAgent
 from agents.lora.cards import POLICY_FILE, WEIGHTS_FILE, check_base, read_card
+from agents.lora.config import PolicyConfig
 from agents.lora.store import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Store, read_tensors
 from redteam_env.evaluation.saved import latest_checkpoint
 from redteam_env.game import RedteamError
-from redteam_env.manifest import verify_manifest
-from redteam_env.policies import BASE, PolicyConfig
-from redteam_env.protocols import Reply, TurnRequest
+from redteam_env.protocols import BASE, Reply, TurnRequest
 from redteam_env.randomness import Path as RandomPath
 from redteam_env.randomness import generator, integer_seed
+from redteam_env.utils.manifest import verify_manifest
 
 SPARE = "spare"
 

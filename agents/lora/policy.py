@@ -16,13 +16,14 @@ from agents.lora.agent import ModelAgent
 from agents.lora.backend import check_backend, make_backend
 from agents.lora.cards import POLICY_FILE, check_base, read_card
 from agents.lora.chat import ChatCodec
+from agents.lora.config import PolicyConfig
 from agents.lora.hf import TokenLogprobs, completion_logprobs
 from agents.lora.past import SavedWeights
 from agents.lora.store import AdapterStore, FullStore, Store, lora_config
 from agents.lora.values import TokenValues, ValueHeads
 from agents.models import LoadedModel, load_base
 from redteam_env.game import Generation, RedteamError
-from redteam_env.policies import BASE, PolicyConfig
+from redteam_env.protocols import BASE
 from redteam_env.randomness import integer_seed
 
 

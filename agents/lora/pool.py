@@ -12,13 +12,14 @@ from agents.lora.agent import ModelAgent
 from agents.lora.backend import HfBackend
 from agents.lora.cards import POLICY_FILE, WEIGHTS_FILE, check_base, read_card
 from agents.lora.chat import ChatCodec
+from agents.lora.config import PolicyConfig
 from agents.lora.policy import make_codec
 from agents.lora.store import ADAPTER_CONFIG, AdapterStore
 from agents.models import canonical, load_base
 from redteam_env.evaluation.saved import latest_checkpoint
 from redteam_env.game import RedteamError
-from redteam_env.manifest import verify_manifest
-from redteam_env.policies import BASE, PolicyConfig
+from redteam_env.protocols import BASE
+from redteam_env.utils.manifest import verify_manifest
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class PolicyPool:
         max_new_tokens: Longest completion, in tokens.
         temperature: 0 is greedy.
         batch: Sequences generated together.
-        device: As in :class:`~redteam_env.policies.PolicyConfig`.
+        device: As in :class:`~agents.lora.config.PolicyConfig`.
         dtype: The same.
     """
 

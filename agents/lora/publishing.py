@@ -25,11 +25,11 @@ import torch
 from agents.lora.chat import ChatCodec
 from agents.lora.hf import Sampled, completion_logprobs
 from agents.lora.store import Store
-from redteam_env.background import Background
 from redteam_env.game import Generation, RedteamError
-from redteam_env.policies import BASE
+from redteam_env.protocols import BASE
 from redteam_env.randomness import Path as Address
 from redteam_env.randomness import integer_seed
+from redteam_env.utils.threads import Background
 
 PROBE = (
     "Early in the morning the ferry leaves the harbour with two cars, a tractor and a school class. "

@@ -16,6 +16,7 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft
 from safetensors.torch import load_file, save_file
 
 from agents.lora.attention import share_keys
+from agents.lora.config import PolicyConfig
 from agents.lora.folding import (
     Folding,
     Layers,
@@ -27,7 +28,7 @@ from agents.lora.folding import (
 )
 from agents.models import LoadedModel, quiet
 from redteam_env.game import RedteamError, unknown_name
-from redteam_env.policies import BASE, PolicyConfig
+from redteam_env.protocols import BASE
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"

@@ -17,12 +17,13 @@ from typing import Any
 import torch
 
 from agents.lora.chat import ChatCodec
+from agents.lora.config import PolicyConfig
 from agents.lora.hf import Sampled
 from agents.lora.publishing import Adapter, EngineBackend
 from agents.lora.store import Store
 from agents.models import locate
 from redteam_env.game import RedteamError
-from redteam_env.policies import BASE, PolicyConfig
+from redteam_env.protocols import BASE
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Ranks that vLLM makes room for; an adapter of another rank takes the next larger one's."""

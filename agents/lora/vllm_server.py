@@ -15,12 +15,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agents.lora.chat import ChatCodec
+from agents.lora.config import PolicyConfig
 from agents.lora.hf import Sampled
 from agents.lora.publishing import Adapter, EngineBackend
 from agents.lora.store import Store
 from redteam_env.game import RedteamError
-from redteam_env.http import Endpoint, parse_url
-from redteam_env.policies import PolicyConfig
+from redteam_env.utils.http import Endpoint, parse_url
 
 KEY_VARIABLE = "REDTEAM_ENV_SERVER_API_KEY"
 """The environment variable that holds the servers' key, if they were started with one."""

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import tyro
 
+from agents.lora.config import Arrangement, Dtype, PolicyConfig
 from agents.plan.configs import shape_of
 from agents.plan.fit import memory_of, suggest
 from agents.plan.memory import Batch, Device, count, predict, resolved
 from agents.plan.page import Column, Plan, as_json, page
 from redteam_env.game import RedteamError
-from redteam_env.policies import Arrangement, Dtype, PolicyConfig
-from redteam_env.report import make_console
+from redteam_env.utils.console import make_console
 
 SIDE_BY_SIDE: tuple[Arrangement, ...] = ("shared_full", "shared", "bipolicy", "independent")
 

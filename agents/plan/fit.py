@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from agents.lora.config import PolicyConfig
 from agents.plan.memory import Batch, Device, Memory, predict
 from agents.plan.shapes import Shape
 from redteam_env.game import RedteamError, unknown_name
-from redteam_env.policies import PolicyConfig
 
 GIB = 2**30
 USABLE = 0.9

@@ -18,11 +18,12 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
+from agents.lora.config import PolicyConfig
 from agents.plan.parameters import adapted_layers, adapter_parameters, model_parameters
 from agents.plan.passes import Passes
 from agents.plan.shapes import Shape
 from redteam_env.game import RedteamError
-from redteam_env.policies import BASE, PolicyConfig
+from redteam_env.protocols import BASE
 
 Device = Literal["cuda", "cpu"]
 MIB = 2**20

@@ -8,10 +8,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from agents.lora.config import PolicyConfig
 from agents.plan.fit import GIB, USABLE, Suggestion, fits, smallest_gpu
 from agents.plan.memory import MIB, Batch, Device, Memory, Parameters
-from redteam_env.display import safe_text
-from redteam_env.policies import PolicyConfig
+from redteam_env.utils.text import safe_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

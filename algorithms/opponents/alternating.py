@@ -18,7 +18,7 @@ from algorithms.opponents.matching import (
     other,
     versus,
 )
-from redteam_env.leagues import League, Match, Result
+from redteam_env.protocols import League, Match, Result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from algorithms.opponents.matching import against_versions, both_sides, check_at_least, drawn
-from redteam_env.leagues import League, Match, Result
+from redteam_env.protocols import League, Match, Result
 from redteam_env.randomness import generator
 
 

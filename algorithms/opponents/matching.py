@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from redteam_env.game import RedteamError
-from redteam_env.leagues import Match
+from redteam_env.protocols import Match
 
 SIDES = ("attacker", "defender")
 

@@ -11,8 +11,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from redteam_env.evaluation.dynamics import replicator
-from redteam_env.evaluation.equilibrium import (
+from redteam_env.equilibria.dynamics import replicator
+from redteam_env.equilibria.solve import (
     Equilibrium,
     Table,
     Vector,

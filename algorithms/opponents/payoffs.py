@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from algorithms.opponents.matching import SIDES
-from redteam_env.evaluation.equilibrium import Table
+from redteam_env.equilibria.solve import Table
 from redteam_env.game import RedteamError
-from redteam_env.leagues import Result
+from redteam_env.protocols import Result
 
 
 @dataclass(slots=True, kw_only=True)

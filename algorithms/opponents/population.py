@@ -25,7 +25,7 @@ from algorithms.opponents.matching import (
 )
 from redteam_env.evaluation.ratings import Duel, ratings
 from redteam_env.game import RedteamError
-from redteam_env.leagues import League, Match, Result
+from redteam_env.protocols import League, Match, Result
 from redteam_env.randomness import generator
 
 

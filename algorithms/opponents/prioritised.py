@@ -20,7 +20,7 @@ from algorithms.opponents.matching import (
     other,
 )
 from redteam_env.game import RedteamError, unknown_name
-from redteam_env.leagues import League, Match, Result
+from redteam_env.protocols import League, Match, Result
 from redteam_env.randomness import generator
 
 Priority = Literal["hard", "variance"]

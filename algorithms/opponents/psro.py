@@ -23,9 +23,9 @@ from algorithms.opponents.matching import (
 )
 from algorithms.opponents.meta import SOLVERS, MetaSolver, entropy, meta_strategies
 from algorithms.opponents.payoffs import PayoffTable, mean_payoffs
-from redteam_env.evaluation.equilibrium import gains
+from redteam_env.equilibria.solve import gains
 from redteam_env.game import unknown_name
-from redteam_env.leagues import League, Match, Result
+from redteam_env.protocols import League, Match, Result
 from redteam_env.randomness import generator
 
 Start = Literal["last", "first"]

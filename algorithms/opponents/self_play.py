@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from algorithms.opponents.matching import current
-from redteam_env.leagues import League, Match, Result
+from redteam_env.protocols import League, Match, Result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from algorithms.turns import Turns
+from algorithms.core.turns import Turns
 from redteam_env.game import Game, Generation
 from redteam_env.protocols import Sample
 from redteam_env.registry import load

@@ -14,8 +14,7 @@ from algorithms.speed.limits import clock, decoding_seconds, machine_rates, size
 from algorithms.speed.policy import NEVER, endless_policy
 from algorithms.speed.rows import Measured, SpeedConfig
 from algorithms.speed.worker import Turns, side
-from redteam_env.policies import BASE
-from redteam_env.protocols import Progress
+from redteam_env.protocols import BASE, Progress
 from redteam_env.worlds.embedded import MODELS
 
 PART = "generation"

@@ -11,15 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from algorithms.bench.command import work
-from algorithms.bench.config import BenchConfig
-from algorithms.bench.tasks import TRAIN, able, alone, tasks
-from algorithms.config import TrainConfig
 from algorithms.speed.arrangements import Trainer
 from algorithms.speed.comparison import peak, ratio, seconds
 from algorithms.speed.rows import Measured, SpeedConfig
 from algorithms.speed.worker import Turns, take_turns
-from algorithms.workers import Workers
+from algorithms.studies.bench.config import BenchConfig
+from algorithms.studies.bench.runner import work
+from algorithms.studies.bench.tasks import TRAIN, able, alone, tasks
+from algorithms.studies.workers import Workers
+from algorithms.training.config import TrainConfig
 from redteam_env.game import ATTACKER, DEFENDER, Game, RedteamError
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Progress
@@ -30,7 +30,7 @@ PART = "leagues"
 _STEPS = 40
 """Steps of the run that is trained by itself and in a benchmark: with 64 games each half of the
 benchmark's budget by default. What a benchmark adds does not grow with them."""
-_BARE = "import json, sys; from algorithms.trainer import train; from algorithms.config import TrainConfig; "
+_BARE = "import json, sys; from algorithms.training.trainer import train; from algorithms.training.config import TrainConfig; "
 _BARE += "train(TrainConfig.from_flat(json.loads(sys.argv[1])))"
 
 

@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from algorithms.config import TrainConfig
-from algorithms.memory import peak_gb
-from algorithms.quickstart import SETTINGS
 from algorithms.speed.advantages import advantage_seconds
 from algorithms.speed.rows import Measured, SpeedConfig
-from algorithms.trainer import train
+from algorithms.studies.quickstart import SETTINGS
+from algorithms.training.config import TrainConfig
+from algorithms.training.memory import peak_gb
+from algorithms.training.trainer import train
+from redteam_env.equilibria.solve import equilibrium
 from redteam_env.evaluation import evaluate, heldout_setups
-from redteam_env.evaluation.equilibrium import equilibrium
 from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line
 from redteam_env.protocols import Progress, TrainablePolicy
-from redteam_env.resolve import build
+from redteam_env.registry import build
 from redteam_env.worlds.apothecary import (
     TACTICS,
     ApothecaryJudge,
@@ -35,8 +35,8 @@ from redteam_env.worlds.apothecary import (
     seeds,
 )
 from redteam_env.worlds.apothecary.grammar import PHRASINGS, REFUSALS, answer
+from redteam_env.worlds.apothecary.tabular.game import TacticsGame
 from redteam_env.worlds.apothecary.tactics import SANDWICH
-from redteam_env.worlds.tactics_game import TacticsGame
 
 ARRANGEMENTS = ("bipolicy", "shared")
 RUN = 120

@@ -5,8 +5,7 @@ from typing import Any
 
 import torch
 
-from redteam_env.policies import PolicyConfig
-from redteam_env.resolve import build
+from redteam_env.registry import build, settings
 
 NEVER = 2**31 - 1
 """The id that ends a completion on both sides: no token has it, so all are equally long."""
@@ -21,8 +20,8 @@ def endless_policy(spec: Mapping[str, Any], *, arrangement: str, length: int) ->
         length: Tokens of a completion.
     """
     torch.set_num_threads(spec["threads"])
-    config = PolicyConfig(
-        arrangement=arrangement,  # type: ignore[arg-type]  # checked there
+    config = settings("policies", "lora")(
+        arrangement=arrangement,
         model=spec["model"],
         rank=spec["rank"],
         max_new_tokens=length,

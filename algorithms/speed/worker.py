@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from algorithms.memory import peak_gb
+from algorithms.training.memory import peak_gb
 from redteam_env.game import RedteamError
 
 _PATIENCE_S = 5.0

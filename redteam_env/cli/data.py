@@ -12,14 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from redteam_env import registry
-from redteam_env.display import safe_text
-from redteam_env.packages import cached_path
 from redteam_env.protocols import SeedSource
-from redteam_env.report import make_console
 from redteam_env.seeds import SPLITS, ListSource, cards_of, resolve_seeds
 from redteam_env.seeds.archives import ARCHIVES
 from redteam_env.seeds.builtin import builtin
 from redteam_env.seeds.source import every_seed
+from redteam_env.utils.console import make_console
+from redteam_env.utils.packages import cached_path
+from redteam_env.utils.text import safe_text
 
 Spec = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
 Json = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]

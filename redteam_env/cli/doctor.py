@@ -25,10 +25,10 @@ import redteam_env
 from redteam_env import registry
 from redteam_env.cli.main import version
 from redteam_env.cli.options import parse
-from redteam_env.display import safe_text
 from redteam_env.game import RedteamError
-from redteam_env.packages import cache_directory
-from redteam_env.report import make_console
+from redteam_env.utils.console import make_console
+from redteam_env.utils.packages import cache_directory
+from redteam_env.utils.text import safe_text
 
 DISTRIBUTION = "redteam-env"
 OURS = ("agents", "algorithms")

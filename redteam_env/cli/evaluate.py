@@ -18,14 +18,9 @@ from redteam_env.evaluation import crossplay as play_all
 from redteam_env.evaluation import evaluate as play_pair
 from redteam_env.evaluation import heldout_setups
 from redteam_env.game import Episode, RedteamError
-from redteam_env.report import (
-    crossplay_report,
-    make_console,
-    progress_bar,
-    rates_report,
-    usage_lines,
-)
+from redteam_env.report import crossplay_report, rates_report, usage_lines
 from redteam_env.seeds import cards_of
+from redteam_env.utils.console import make_console, progress_bar
 
 SCHEMA = 1
 

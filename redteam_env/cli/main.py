@@ -14,9 +14,9 @@ from importlib import metadata
 from rich.text import Text
 
 from redteam_env import registry
-from redteam_env.display import escape_controls, safe_text
 from redteam_env.game import RedteamError, unknown_name
-from redteam_env.report import make_console, tolerate_any_text
+from redteam_env.utils.console import make_console, tolerate_any_text
+from redteam_env.utils.text import escape_controls, safe_text
 
 KIND = "commands"
 

@@ -9,10 +9,10 @@ from typing import Annotated, Any, TypeVar
 import tyro
 
 from redteam_env.evaluation import AgentPool, build_game, check_spec, run_defaults
+from redteam_env.evaluation.agents import policy_defaults
 from redteam_env.game import Game, RedteamError
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
-from redteam_env.policies import PolicyConfig
 from redteam_env.protocols import Judge, SeedSource
 from redteam_env.seeds import resolve_seeds
 
@@ -50,9 +50,9 @@ class GameOptions:
     seeds: Annotated[str | None, _run_or(SEEDS)] = None
     judge: Annotated[str | None, _run_or(JUDGE)] = None
     judge_url: Annotated[str | None, _run_or("none", "URL")] = None
-    model: Annotated[str | None, _run_or(PolicyConfig().model)] = None
+    model: Annotated[str | None, _run_or(policy_defaults().model)] = None
     rewards: Annotated[str | None, _run_or("self_redteam")] = None
-    max_new_tokens: Annotated[int | None, _run_or(PolicyConfig().max_new_tokens, "INT")] = None
+    max_new_tokens: Annotated[int | None, _run_or(policy_defaults().max_new_tokens, "INT")] = None
     temperature: float = 0.0
     seed: int = 0
     json: bool = False
@@ -149,9 +149,9 @@ def set_table(options: GameOptions, specs: Sequence[str]) -> Table:
         "seeds": chosen("seeds", SEEDS),
         "judge": chosen("judge", JUDGE),
         "judge_url": chosen("judge_url") if options.judge is None else options.judge_url,
-        "model": chosen("model", None if files else PolicyConfig().model),
+        "model": chosen("model", None if files else policy_defaults().model),
         "rewards": chosen("rewards", Game().rewards.name),
-        "max_new_tokens": chosen("max_new_tokens", PolicyConfig().max_new_tokens),
+        "max_new_tokens": chosen("max_new_tokens", policy_defaults().max_new_tokens),
         "temperature": options.temperature,
         "seed": options.seed,
     }

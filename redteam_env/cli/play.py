@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from redteam_env.cli.options import GameOptions, at_least_one, parse, set_table
-from redteam_env.display import safe_text
 from redteam_env.envs.render import story
 from redteam_env.game import ATTACKER, DEFENDER, Episode, GameState, RedteamError, role_of
-from redteam_env.report import judge_line, make_console, usage_lines
+from redteam_env.report import judge_line, usage_lines
 from redteam_env.rollout import play as play_games
 from redteam_env.rollout import schedule
+from redteam_env.utils.console import make_console
+from redteam_env.utils.text import safe_text
 
 HUMAN = "human"
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from gymnasium import logger
 from rich.console import Console
 
-from redteam_env.display import escape_controls, safe_text
 from redteam_env.envs.session import Session
 from redteam_env.game import Episode, GameState, Turn, Verdict
+from redteam_env.utils.text import escape_controls, safe_text
 
 
 @dataclass(frozen=True, slots=True)

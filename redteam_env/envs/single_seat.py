@@ -11,7 +11,7 @@ from redteam_env.envs.session import Info, Observation, Session
 from redteam_env.game import Episode, RedteamError, role_of
 from redteam_env.protocols import Agent, Reply, TurnRequest
 from redteam_env.randomness import Path
-from redteam_env.resolve import resolve_agent
+from redteam_env.registry import resolve_agent
 from redteam_env.rollout import turn_request
 
 OPPONENTS = {"attacker": "template", "defender": "comply"}

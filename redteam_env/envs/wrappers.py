@@ -10,14 +10,14 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 
-from redteam_env.embedders import resolve_embedder
+from redteam_env.envs.embedders import resolve_embedder
 from redteam_env.envs.features import Features, views_of
 from redteam_env.envs.moves import Moves, Templates, builtin_templates, spoken
 from redteam_env.envs.session import Session
 from redteam_env.envs.single_seat import SingleSeat
 from redteam_env.game import RedteamError, role_of
 from redteam_env.protocols import Embedder
-from redteam_env.resolve import require
+from redteam_env.registry import require
 from redteam_env.worlds.apothecary import ApothecaryJudge
 from redteam_env.worlds.apothecary.moves import world_moves
 

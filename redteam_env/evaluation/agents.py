@@ -18,13 +18,11 @@ from redteam_env import registry
 from redteam_env.evaluation.mixture import is_mixture, load_mixture, run_of
 from redteam_env.evaluation.saved import SavedAgent, find_saved
 from redteam_env.game import RedteamError, unknown_name
-from redteam_env.policies import BASE, PolicyConfig
-from redteam_env.protocols import Agent, Usage
-from redteam_env.resolve import build, require, resolve_agent, split_name
+from redteam_env.protocols import BASE, Agent, Usage
+from redteam_env.registry import build, require, resolve_agent, settings, split_name
 from redteam_env.worlds import MODELS
 
 POLICY = "policy"
-KNOWN_MODELS = (PolicyConfig().model, *MODELS)
 CONFIG_FILE = "config.json"
 CONFIG_SCHEMA = 1
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -36,19 +34,19 @@ class AgentPool:
     Args:
         base: The model that ``base`` means and that adapters are put on; by default the base of the
             first run or adapter.
-        max_new_tokens: Longest completion of a model, in tokens.
+        max_new_tokens: Longest completion of a model, in tokens; by default as in training.
         temperature: Sampling temperature of a model; 0 is greedy.
     """
 
     def __init__(
         self,
         base: str | None = None,
-        max_new_tokens: int = PolicyConfig().max_new_tokens,
+        max_new_tokens: int | None = None,
         temperature: float = 0.0,
     ) -> None:
         self._options = {
             "base": base,
-            "max_new_tokens": max_new_tokens,
+            "max_new_tokens": max_new_tokens or policy_defaults().max_new_tokens,
             "temperature": temperature,
         }
         self._policies: Any = None
@@ -127,6 +125,11 @@ class AgentPool:
         return agent
 
 
+def policy_defaults() -> Any:
+    """Return the default settings of the policies that are trained here, such as their base model."""
+    return settings("policies", "lora")()
+
+
 def agent_names() -> tuple[str, ...]:
     """Return the names of registered agents that a user can ask for."""
     return tuple(name for name in registry.names("agents") if name != POLICY)
@@ -142,7 +145,7 @@ def check_spec(spec: str) -> None:
     Raises:
         RedteamError: If it is not; the text lists what is allowed.
     """
-    names = {*agent_names(), *KNOWN_MODELS, BASE}
+    names = {*agent_names(), policy_defaults().model, *MODELS, BASE}
     if spec in names or _is_registered(spec):
         return
     if is_mixture(spec):

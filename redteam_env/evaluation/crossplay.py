@@ -14,9 +14,9 @@ from redteam_env.evaluation.matchup import Matchup, matchup
 from redteam_env.evaluation.rates import difference
 from redteam_env.evaluation.statistics import Difference
 from redteam_env.game import ATTACKER, DEFENDER, Episode, Game, RedteamError
-from redteam_env.protocols import Agent, Judge, Progress, Reply, TurnRequest
+from redteam_env.protocols import Agent, GameSetup, Judge, Progress, Reply, TurnRequest
 from redteam_env.randomness import Path, generator
-from redteam_env.rollout import GameSetup, play
+from redteam_env.rollout import play
 
 COMPARED = ("attack_success", "over_refusal_rewritten", "over_refusal_raw")
 """Rates whose difference against the first defender is computed."""

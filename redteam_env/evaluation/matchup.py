@@ -6,8 +6,8 @@ from typing import Any
 
 from redteam_env.evaluation.rates import Rates, measure
 from redteam_env.game import ATTACKER, DEFENDER, Episode, Game, RedteamError
-from redteam_env.protocols import Agent, Judge, Progress, SeedSource
-from redteam_env.rollout import GameSetup, play, schedule
+from redteam_env.protocols import Agent, GameSetup, Judge, Progress, SeedSource
+from redteam_env.rollout import play, schedule
 
 HELDOUT = "heldout"
 

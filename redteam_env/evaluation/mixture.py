@@ -13,10 +13,10 @@ from typing import Any
 
 from redteam_env.evaluation.saved import latest_checkpoint
 from redteam_env.game import RedteamError
-from redteam_env.manifest import verify_manifest
-from redteam_env.packages import sha256_of
 from redteam_env.protocols import Agent, Reply, TurnRequest
 from redteam_env.randomness import generator
+from redteam_env.utils.manifest import verify_manifest
+from redteam_env.utils.packages import sha256_of
 
 PREFIX = "mixture:"
 FILE = "league.json"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from redteam_env.game import RedteamError
-from redteam_env.manifest import MANIFEST, verify_manifest
+from redteam_env.utils.manifest import MANIFEST, verify_manifest
 
 FILE = "agent.json"
 FOLDER = "policy"

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from redteam_env.http import Answer, Endpoint, tokens_of
 from redteam_env.judges.judge import Completion
 from redteam_env.judges.template import Exchange
 from redteam_env.protocols import Usage
+from redteam_env.utils.http import Answer, Endpoint, tokens_of
 
 KEY_VARIABLE = "REDTEAM_ENV_JUDGE_API_KEY"
 """The environment variable that holds the key of a judge's server."""

@@ -6,7 +6,7 @@ from typing import Any
 from redteam_env import registry
 from redteam_env.game import RedteamError
 from redteam_env.protocols import Judge
-from redteam_env.resolve import build, require
+from redteam_env.registry import build, require
 
 
 def resolve_judge(judge: str | Judge, *, url: str | None = None, **options: Any) -> Judge:

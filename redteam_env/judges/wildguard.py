@@ -12,7 +12,7 @@ from redteam_env.game import Dialogue, RedteamError, unknown_name
 from redteam_env.judges.judge import TemplateJudge
 from redteam_env.judges.parsers import WILDGUARD_LABELS, parse_classes, parse_wildguard
 from redteam_env.judges.template import Exchange, SingleTurnTemplate, exchange
-from redteam_env.packages import Member, fetch
+from redteam_env.utils.packages import Member, fetch
 
 SOURCE = Member(
     project="wildguard",
@@ -72,12 +72,12 @@ def wildguard(
             belongs to the other protocol, or the prompt cannot be had.
     """
     # httpx2 takes 0.2 s to import, which the default judge, next door, need not pay.
-    from redteam_env.http import Endpoint  # noqa: PLC0415
     from redteam_env.judges.backends import (  # noqa: PLC0415
         KEY_VARIABLE,
         ClassifyBackend,
         CompletionsBackend,
     )
+    from redteam_env.utils.http import Endpoint  # noqa: PLC0415
 
     if url is None:
         raise RedteamError(f"The judge 'wildguard' needs a server that runs the model. {_START}")
@@ -166,7 +166,7 @@ def _read(path: str | Path) -> str:
 
 def _endpoint(url: str, protocol: str | None) -> tuple[str, str]:
     """Complete a server's address to that of the endpoint, and say which protocol it speaks."""
-    from redteam_env.http import parse_url  # noqa: PLC0415 - see wildguard()
+    from redteam_env.utils.http import parse_url  # noqa: PLC0415 - see wildguard()
 
     if protocol is not None and protocol not in PROTOCOLS:
         raise unknown_name("protocol", protocol, PROTOCOLS)

@@ -1,6 +1,5 @@
-"""What people look at: tables of rates, comparisons and cross-play, and where they are printed."""
+"""What people look at: tables of rates, comparisons and cross-play."""
 
-from redteam_env.report.console import make_console, progress_bar, tolerate_any_text
 from redteam_env.report.tables import (
     comparison_report,
     crossplay_report,
@@ -17,11 +16,8 @@ __all__ = [
     "crossplay_report",
     "difference_cell",
     "judge_line",
-    "make_console",
-    "progress_bar",
     "rate_cell",
     "rates_report",
-    "tolerate_any_text",
     "usage_lines",
     "void_line",
 ]

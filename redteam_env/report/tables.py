@@ -11,12 +11,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from redteam_env.display import safe_text
 from redteam_env.evaluation.comparison import Comparison
 from redteam_env.evaluation.crossplay import CrossPlay
 from redteam_env.evaluation.matchup import Matchup
 from redteam_env.evaluation.rates import OUTCOMES, Rates, measure
 from redteam_env.evaluation.statistics import Difference, Interval, Rate
+from redteam_env.utils.text import safe_text
 
 TITLES: Mapping[str, str] = {
     "attack_success": "attack success (rewritten)",

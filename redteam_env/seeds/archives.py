@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import yaml
 
 from redteam_env.game import Seed
-from redteam_env.packages import Member, fetch
 from redteam_env.protocols import DataCard
 from redteam_env.seeds.columns import refuse_arguments
 from redteam_env.seeds.source import ListSource, stable_split
+from redteam_env.utils.packages import Member, fetch
 
 Parser = Callable[[str], Iterator[tuple[str, str]]]
 """From the text of a file to pairs of request and category."""

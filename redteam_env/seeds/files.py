@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from redteam_env.game import RedteamError, unknown_name
-from redteam_env.packages import sha256_of
 from redteam_env.protocols import DataCard
 from redteam_env.seeds.columns import OPTIONS, Columns, Row, check_options
 from redteam_env.seeds.source import ListSource
+from redteam_env.utils.packages import sha256_of
 
 Table = tuple[list[Row], list[str]]
 """Numbered rows, and the names of all columns."""

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 from redteam_env import registry
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.protocols import SeedSource
-from redteam_env.resolve import build, require
+from redteam_env.registry import build, require
 from redteam_env.seeds.source import combine, only_label
 
 FILE_ENDINGS = (".csv", ".jsonl", ".json", ".parquet")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from tiny_models import SPECIAL, save_tiny
 
+from agents.lora.config import PolicyConfig
 from agents.lora.policy import LoraPolicy
 from agents.models import LoadedModel, load_base
-from redteam_env.policies import PolicyConfig
 from redteam_env.protocols import TurnRequest
 
 

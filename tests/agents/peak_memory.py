@@ -15,12 +15,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tiny_models import tiny_tokenizer
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from agents.lora.config import PolicyConfig
 from agents.lora.hf import sample
 from agents.lora.policy import LoraPolicy
 from agents.models import LoadedModel, load_base
 from algorithms.reinforce_pp import ReinforcePP, ReinforcePPConfig
 from redteam_env.game import Game, Generation
-from redteam_env.policies import PolicyConfig
 from redteam_env.protocols import RoleBatch, Sample
 
 RESET_PEAK = "5"  # see proc(5), clear_refs

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from support_chat import said
 
 from agents.chat_answer import read_chat_answer
-from redteam_env.http import Answer
+from redteam_env.utils.http import Answer
 
 SECRET = "words of a server"
 

@@ -8,7 +8,7 @@ from agents.endpoint import KEY_VARIABLE, EndpointAgent, endpoint
 from redteam_env import RedteamError, Seed, TurnRequest
 from redteam_env.protocols import Agent, Usage
 from redteam_env.randomness import integer_seed
-from redteam_env.resolve import resolve_agent
+from redteam_env.registry import resolve_agent
 
 SECRET = "s3cret-k3y"
 PREFILL = "Let's think step by step.\n<think> "

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from agents.lora.config import WEIGHTS
 from agents.lora.hf import completion_logprobs
 from redteam_env.game import RedteamError
-from redteam_env.policies import WEIGHTS
 
 ARRANGEMENTS = sorted(WEIGHTS)
 

@@ -9,11 +9,11 @@ import torch
 from tiny_models import save_tiny, tiny_qwen
 
 from agents import models
+from agents.lora.config import PolicyConfig
 from agents.lora.policy import make_codec
 from agents.models import canonical, choose_device, fingerprint, load_base, locate
 from redteam_env.cli.main import main
 from redteam_env.game import RedteamError
-from redteam_env.policies import PolicyConfig
 
 
 @pytest.fixture

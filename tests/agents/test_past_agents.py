@@ -4,11 +4,10 @@ import pytest
 import torch
 from tiny_models import save_tiny
 
+from agents.lora.config import PolicyConfig
 from agents.lora.past import SPARE
 from agents.lora.policy import lora
-from redteam_env.leagues import LeaguePolicy
-from redteam_env.policies import PolicyConfig
-from redteam_env.protocols import TurnRequest
+from redteam_env.protocols import LeaguePolicy, TurnRequest
 
 
 @pytest.fixture(scope="module")

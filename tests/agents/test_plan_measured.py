@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from agents.lora.config import PolicyConfig
 from agents.plan.configs import parse_shape, shape_of
 from agents.plan.memory import FIRST_STEP, Batch, predict
-from redteam_env.policies import PolicyConfig
 
 pytestmark = [
     pytest.mark.slow,

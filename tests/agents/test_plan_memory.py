@@ -10,6 +10,7 @@ from tiny_models import tiny_tokenizer
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config
 
 from agents.lora import store
+from agents.lora.config import PolicyConfig
 from agents.lora.policy import LoraPolicy
 from agents.models import LoadedModel
 from agents.plan import passes
@@ -19,7 +20,6 @@ from agents.plan.memory import Batch, count, predict
 from agents.plan.parameters import adapted_layers
 from agents.plan.passes import Passes
 from redteam_env.game import Generation, RedteamError
-from redteam_env.policies import PolicyConfig
 
 ROWS, PROMPT, COMPLETION = 4, 30, 12
 BATCH = Batch(prompt_tokens=512, new_tokens=64, generation_batch=32, rows=4)

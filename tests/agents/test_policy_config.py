@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 
+from agents.lora.config import PolicyConfig
 from redteam_env.game import RedteamError
-from redteam_env.policies import BASE, WEIGHTS, PolicyConfig
+from redteam_env.protocols import BASE, WEIGHTS
 
 
 def test_the_defaults_are_those_of_anchored_bipolicy_self_play():

@@ -9,7 +9,7 @@ from tiny_models import save_tiny, tiny_qwen
 from transformers import AutoModelForCausalLM
 
 from agents.lora.pool import PolicyPool
-from algorithms import checkpoint
+from algorithms.training import checkpoint
 from redteam_env.game import RedteamError
 from redteam_env.protocols import AlgorithmState
 

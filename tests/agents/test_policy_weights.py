@@ -7,10 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from agents.lora.config import PolicyConfig
 from agents.lora.policy import lora
 from agents.models import fingerprint, load_base
 from redteam_env.game import RedteamError
-from redteam_env.policies import BASE, WEIGHTS, PolicyConfig
+from redteam_env.protocols import BASE, WEIGHTS
 
 
 def disturbed(policy):

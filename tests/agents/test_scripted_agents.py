@@ -10,7 +10,7 @@ from agents.scripted import COMPLIANCE, FRAMES, REFUSAL
 from redteam_env.game import Game, RedteamError, Seed, Thinking
 from redteam_env.judges.lexical import is_refusal
 from redteam_env.protocols import Agent
-from redteam_env.resolve import resolve_agent
+from redteam_env.registry import resolve_agent
 from redteam_env.rollout import turn_request
 
 NAMES = ("refuse", "comply", "template", "random", "echo")

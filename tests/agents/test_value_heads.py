@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from agents.lora.config import WEIGHTS
 from agents.lora.values import FILE
 from redteam_env.game import RedteamError
-from redteam_env.policies import WEIGHTS
 from redteam_env.protocols import ValuedPolicy
 
 

@@ -10,11 +10,11 @@ import pytest
 from tiny_models import save_prompts, save_tiny
 from training_doubles import CallbackJudge, PowerCutError, WordJudge, words_source
 
-from algorithms.config import GameConfig, RunConfig, TrainConfig
+from agents.lora.config import PolicyConfig
 from algorithms.reinforce_pp import ReinforcePPConfig
-from algorithms.trainer import train
+from algorithms.training.config import GameConfig, RunConfig, TrainConfig
+from algorithms.training.trainer import train
 from redteam_env import registry
-from redteam_env.policies import PolicyConfig
 
 PARTS = {
     "run": RunConfig,

@@ -17,12 +17,12 @@ from pathlib import Path
 from table_game import players
 from training_doubles import CallbackJudge, WordJudge, words_source
 
-from algorithms.config import TrainConfig
-from algorithms.trainer import train
+from agents.lora.config import WEIGHTS
+from algorithms.training.config import TrainConfig
+from algorithms.training.trainer import train
 from redteam_env import register
 from redteam_env.cli.main import main
 from redteam_env.game import RedteamError
-from redteam_env.policies import WEIGHTS
 from redteam_env.protocols import AlgorithmState
 
 

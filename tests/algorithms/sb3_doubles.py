@@ -1,6 +1,6 @@
 """Tiny runs of Stable-Baselines3 in the controlled world, against a defender with a weakness."""
 
-from algorithms.config import TrainConfig
+from algorithms.training.config import TrainConfig
 from redteam_env import Reply
 from redteam_env.worlds.apothecary import apothecary
 from redteam_env.worlds.apothecary.grammar import PHRASINGS, REFUSALS, UNCLEAR, answer

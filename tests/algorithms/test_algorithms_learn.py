@@ -4,8 +4,8 @@ import pytest
 from table_game import MatrixJudge, players
 from training_doubles import metrics
 
-from algorithms.config import TrainConfig
-from algorithms.trainer import train
+from algorithms.training.config import TrainConfig
+from algorithms.training.trainer import train
 from redteam_env.registry import load, names
 
 BUILT_IN = [

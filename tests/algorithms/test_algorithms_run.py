@@ -11,12 +11,12 @@ from test_algorithms_learn import BUILT_IN, DOMINANCE, options
 from tiny_models import save_tiny
 from training_doubles import PowerCutError, contents, metrics
 
-from algorithms.config import RunConfig, TrainConfig
+from agents.lora.config import WEIGHTS
 from algorithms.speed.advantages import advantage_seconds
-from algorithms.trainer import train
+from algorithms.training.config import RunConfig, TrainConfig
+from algorithms.training.trainer import train
 from redteam_env.cli.main import main
 from redteam_env.game import RedteamError, Verdict
-from redteam_env.policies import WEIGHTS
 from redteam_env.registry import load
 
 GROUPED = [name for name in BUILT_IN if getattr(load("algorithms", name), "least_group", 1) > 1]

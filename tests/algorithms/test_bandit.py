@@ -6,7 +6,7 @@ import pytest
 from tiny_models import save_tiny
 from training_doubles import WordJudge, metrics
 
-from algorithms.trainer import train
+from algorithms.training.trainer import train
 from redteam_env.game import Verdict
 
 STEPS = {"attacker": 18, "defender": 8}

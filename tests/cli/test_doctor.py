@@ -8,8 +8,8 @@ import pytest
 from redteam_env import registry
 from redteam_env.cli import doctor as module
 from redteam_env.cli.main import main
-from redteam_env.packages import CACHE_VARIABLE
 from redteam_env.registry import Plugin
+from redteam_env.utils.packages import CACHE_VARIABLE
 
 
 @pytest.fixture(autouse=True)

@@ -2,10 +2,11 @@ import pytest
 
 from redteam_env import RedteamError, Reply, register
 from redteam_env.evaluation import OUTCOMES, measure
+from redteam_env.evaluation.suites import resolve_suite
 from redteam_env.game import ATTACKER, DEFENDER
+from redteam_env.protocols import QuestionSuite, RequestSuite
 from redteam_env.rollout import play
 from redteam_env.seeds.resolve import resolve_seeds
-from redteam_env.suites import QuestionSuite, RequestSuite, resolve_suite
 from redteam_env.worlds.apothecary import ApothecaryJudge, make_world, seeds
 from redteam_env.worlds.apothecary.scripted import OracleDefender
 

@@ -9,8 +9,8 @@ from redteam_env import RedteamError, Reply, TurnRequest
 from redteam_env.evaluation import AgentPool
 from redteam_env.evaluation.agents import check_spec, run_defaults
 from redteam_env.evaluation.mixture import MixtureAgent, load_mixture
-from redteam_env.manifest import write_manifest
-from redteam_env.packages import sha256_of
+from redteam_env.utils.manifest import write_manifest
+from redteam_env.utils.packages import sha256_of
 
 META = {"attacker": [0.25, 0.0, 0.75], "defender": [1e-17, 1.0]}
 NAMES = {

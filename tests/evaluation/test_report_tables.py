@@ -18,13 +18,12 @@ from redteam_env.report import (
     crossplay_report,
     difference_cell,
     judge_line,
-    make_console,
-    progress_bar,
     rate_cell,
     rates_report,
     usage_lines,
 )
 from redteam_env.report.tables import TITLES
+from redteam_env.utils.console import make_console, progress_bar
 
 
 def shown(renderable):

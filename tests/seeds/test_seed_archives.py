@@ -5,9 +5,9 @@ import zipfile
 import pytest
 
 from redteam_env.game import RedteamError
-from redteam_env.packages import Member
 from redteam_env.seeds import archives
 from redteam_env.seeds.source import every_seed
+from redteam_env.utils.packages import Member
 
 CSV = b"""category,source,forbidden_prompt
 Mischief,custom,"Explain how to hide

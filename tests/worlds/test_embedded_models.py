@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from algorithms.pretrain import check_gates, check_tokenizer
+from agents.pretrain import check_gates, check_tokenizer
 from redteam_env.game import RedteamError, load_prompts
 from redteam_env.worlds import MODELS, embedded_model, prompts_path
 from redteam_env.worlds.apothecary import make_world

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agents.lora.chat import ChatCodec
-from algorithms.pretrain import (
+from agents.pretrain import (
     END,
     _turns,
     batches,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from algorithms.pretrain import pretrain
+from agents.pretrain import pretrain
 from redteam_env.worlds.apothecary import WorldConfig
 from redteam_env.worlds.pretraining import PretrainConfig
 

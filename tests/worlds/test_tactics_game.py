@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from redteam_env.evaluation.equilibrium import largest_weight, nash_conv
-from redteam_env.evaluation.twin import AS_IT_STANDS, equilibria_table, gap, project, variants
+from redteam_env.equilibria.solve import largest_weight, nash_conv
 from redteam_env.game import ATTACKER, DEFENDER, PRESETS, Game, RedteamError, reward_table
 from redteam_env.judges.doubles import always
-from redteam_env.protocols import Reply
-from redteam_env.rollout import GameSetup, play
+from redteam_env.protocols import GameSetup, Reply
+from redteam_env.rollout import play
 from redteam_env.worlds.apothecary import (
     OracleDefender,
     ScriptedAttacker,
@@ -21,7 +20,14 @@ from redteam_env.worlds.apothecary import (
     make_world,
     world_seeds,
 )
-from redteam_env.worlds.tactics_game import (
+from redteam_env.worlds.apothecary.tabular.claims import (
+    AS_IT_STANDS,
+    equilibria_table,
+    gap,
+    project,
+    variants,
+)
+from redteam_env.worlds.apothecary.tabular.game import (
     ALWAYS,
     BENIGN,
     HARMFUL,

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from algorithms.worlds_cli import worlds
+from agents.worlds_command import worlds
 from redteam_env.game import RedteamError
 
 TINY = [
@@ -30,7 +30,7 @@ def test_show_lists_every_tactic_with_an_example(capsys):
 
 def test_show_needs_no_torch():
     code = (
-        "import sys; from algorithms.worlds_cli import worlds; worlds(['show']); "
+        "import sys; from agents.worlds_command import worlds; worlds(['show']); "
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

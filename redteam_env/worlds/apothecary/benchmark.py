@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from redteam_env.protocols import Agent, SeedSource, TurnRequest
+from redteam_env.protocols import Agent, GameSetup, SeedSource, TurnRequest
 from redteam_env.randomness import generator
-from redteam_env.rollout import GameSetup
 from redteam_env.worlds.apothecary.lexicon import make_world
 from redteam_env.worlds.apothecary.quiz import Question, is_right, quiz
 from redteam_env.worlds.apothecary.suites import (

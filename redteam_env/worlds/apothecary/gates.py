@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from redteam_env.game import ATTACKER, DEFENDER, Episode, Game, Seed
-from redteam_env.protocols import Agent
+from redteam_env.protocols import Agent, GameSetup
 from redteam_env.randomness import generator
-from redteam_env.rollout import GameSetup, play
+from redteam_env.rollout import play
 from redteam_env.seeds.source import every_seed
 from redteam_env.worlds.apothecary.corpus import world_prompts
 from redteam_env.worlds.apothecary.grammar import is_refusal

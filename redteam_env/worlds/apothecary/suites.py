@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from redteam_env.game import DEFENDER, RedteamError, Seed, role_of, unknown_name
-from redteam_env.protocols import Agent, Reply, TurnRequest
+from redteam_env.protocols import Agent, GameSetup, Reply, TurnRequest
 from redteam_env.randomness import Path, generator
-from redteam_env.rollout import GameSetup
 from redteam_env.worlds.apothecary.corpus import quiz_messages
 from redteam_env.worlds.apothecary.grammar import PHRASINGS, Decoded, Language
 from redteam_env.worlds.apothecary.lexicon import Substance, World

@@ -4,10 +4,10 @@ import pytest
 
 from agents.lora import backend
 from agents.lora.backend import HfBackend
+from agents.lora.config import LARGEST_ENGINE_RANK, PolicyConfig
 from agents.lora.policy import lora
 from agents.lora.vllm_engine import RANKS, VllmEngine
 from redteam_env.game import RedteamError
-from redteam_env.policies import LARGEST_ENGINE_RANK, PolicyConfig
 
 
 def test_the_trainers_own_model_samples_by_default(make_policy):

@@ -11,8 +11,8 @@ import torch
 from agents.lora import publishing
 from agents.lora.hf import Sampled
 from agents.lora.publishing import EngineBackend
-from redteam_env.background import stop_event
 from redteam_env.game import RedteamError
+from redteam_env.utils.threads import stop_event
 
 
 @pytest.fixture

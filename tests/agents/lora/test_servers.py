@@ -8,9 +8,9 @@ import pytest
 import torch
 from vllm_double import FakeVllm
 
+from agents.lora.config import PolicyConfig
 from agents.lora.policy import lora
 from redteam_env.game import RedteamError
-from redteam_env.policies import PolicyConfig
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import torch
 from vllm_shared import OPTIONS, engine_model, share_engine
 
 from agents.lora import publishing
+from agents.lora.config import PolicyConfig
 from agents.lora.hf import completion_logprobs
 from agents.lora.policy import lora
 from agents.lora.publishing import Adapter
 from redteam_env.game import Generation, RedteamError
-from redteam_env.policies import PolicyConfig
 
 pytestmark = pytest.mark.vllm
 CLOSE = 2e-5

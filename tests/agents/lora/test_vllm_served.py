@@ -15,10 +15,10 @@ import pytest
 import torch
 from vllm_shared import OPTIONS, engine_model
 
+from agents.lora.config import PolicyConfig
 from agents.lora.policy import lora
 from agents.lora.vllm_server import VllmServer
 from redteam_env.game import RedteamError
-from redteam_env.policies import PolicyConfig
 
 pytestmark = pytest.mark.vllm
 CLOSE = 2e-5

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from table_game import TableAgent, TablePlayers
 from table_policy import LETTERS
 
-from redteam_env.leagues import Result
+from redteam_env.protocols import Result
 
 BOTH = {"attacker": "attacker", "defender": "defender"}
 SHARED = {"attacker": "shared", "defender": "shared"}

@@ -6,9 +6,9 @@ import shutil
 import pytest
 from training_doubles import contents
 
-from algorithms.config import TrainConfig
-from algorithms.trainer import train
-from algorithms.versions import Versions
+from algorithms.training.config import TrainConfig
+from algorithms.training.trainer import train
+from algorithms.training.versions import Versions
 from redteam_env.game import RedteamError
 
 

@@ -7,8 +7,8 @@ import pytest
 from league_doubles import LeaguePlayers, mixture
 from table_game import MatrixJudge
 
-from algorithms.config import TrainConfig
-from algorithms.trainer import train
+from algorithms.training.config import TrainConfig
+from algorithms.training.trainer import train
 
 CYCLE = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
 """Harm if the defender says the attacker's letter: the attacker hunts, the defender flees."""

@@ -7,16 +7,16 @@ import torch
 from safetensors.torch import load_file
 from training_doubles import CallbackJudge, PowerCutError, contents, metrics
 
-from algorithms.cli import parse_train
-from algorithms.config import SELF_PLAY, TrainConfig
-from algorithms.league import check_league
+from algorithms.cli.train import parse_train
 from algorithms.opponents.psro import PSROConfig
-from algorithms.trainer import train
+from algorithms.training.config import SELF_PLAY, TrainConfig
+from algorithms.training.league import check_league
+from algorithms.training.trainer import train
 from redteam_env import registry
 from redteam_env.cli.main import main
 from redteam_env.evaluation import AgentPool
 from redteam_env.game import Episode, RedteamError
-from redteam_env.leagues import Match
+from redteam_env.protocols import Match
 
 LEAGUES = {
     "fictitious": {"snapshot_every": 1, "history": 2},

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from algorithms.opponents.meta import SOLVERS, entropy, meta_strategies
-from redteam_env.evaluation.equilibrium import nash_conv
+from redteam_env.equilibria.solve import nash_conv
 from redteam_env.game import RedteamError
 
 PENNIES = np.array([[1.0, -1.0], [-1.0, 1.0]])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from algorithms.opponents.payoffs import PayoffTable, mean_payoffs
 from redteam_env.game import RedteamError
-from redteam_env.leagues import Result
+from redteam_env.protocols import Result
 
 
 def pay(attacker, defender):

@@ -13,7 +13,7 @@ from algorithms.opponents.prioritised import Prioritised, PrioritisedConfig, pri
 from algorithms.opponents.psro import PSRO, PSROConfig
 from algorithms.opponents.self_play import SelfPlay, SelfPlayConfig
 from redteam_env.game import RedteamError
-from redteam_env.leagues import Match, OpponentSampler, Result
+from redteam_env.protocols import Match, OpponentSampler, Result
 
 GROUPS = [True, False, True, True, False, True]
 SAMPLERS = {

@@ -5,9 +5,9 @@ import math
 
 import pytest
 
-from algorithms.replay import ReplayConfig, UcbReplay, payoff, ucb
+from algorithms.training.replay import ReplayConfig, UcbReplay, payoff, ucb
 from redteam_env.game import Episode, RedteamError, Seed, Turn
-from redteam_env.rollout import GameSetup
+from redteam_env.protocols import GameSetup
 
 SEEDS = [
     Seed(id=f"{label}{k}", text=f"{label} {k}", harmful=label == "bad", split="train")

@@ -8,8 +8,8 @@ from safetensors.torch import load_file
 from tiny_models import save_tiny
 
 from agents.lora.policy import lora
-from algorithms.config import TrainConfig
-from algorithms.trainer import train
+from algorithms.training.config import TrainConfig
+from algorithms.training.trainer import train
 from redteam_env.game import RedteamError
 
 

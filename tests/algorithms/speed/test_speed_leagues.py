@@ -9,7 +9,7 @@ from speed_sides import inside
 
 from agents.lora.policy import LoraPolicy
 from algorithms.speed import leagues, worker
-from algorithms.trainer import train
+from algorithms.training.trainer import train
 from redteam_env.cli.main import main
 
 

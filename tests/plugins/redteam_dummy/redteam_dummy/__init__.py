@@ -5,15 +5,18 @@ from dataclasses import dataclass
 
 from redteam_env import Dialogue, Reply, Seed, TurnRequest, Verdict
 from redteam_env.game import Game
-from redteam_env.leagues import League, Match, Result
 from redteam_env.protocols import (
     AlgorithmState,
     DataCard,
+    GameSetup,
+    League,
+    Match,
+    Result,
     RoleBatch,
     SeedSource,
     TrainablePolicy,
 )
-from redteam_env.rollout import GameSetup, schedule
+from redteam_env.rollout import schedule
 from redteam_env.seeds import ListSource
 
 

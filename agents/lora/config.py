@@ -1,0 +1,166 @@
+"""What every trainable policy is made from: the arrangement of weights over roles, and LoRA's shape.
+
+The names of arrangements and the defaults follow Self-RedTeam (arXiv 2506.07468; ``shared_full``
+and the ablations) and Anchored Bipolicy Self-Play (arXiv 2605.08427; ``bipolicy``, rank 32 on all
+linear layers). Alpha, targets, dropout and learning rates are not public for the latter; ours are
+choices.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, get_args
+
+from redteam_env.game import RedteamError, unknown_name
+from redteam_env.protocols import BASE, TrainablePolicy
+
+Arrangement = Literal[
+    "bipolicy", "shared", "shared_full", "independent", "attacker_only", "defender_only"
+]
+Dtype = Literal["auto", "float32", "bfloat16"]
+BackendName = Literal["hf", "vllm", "served"]
+LARGEST_ENGINE_RANK = 512
+DTYPES = get_args(Dtype)
+
+WEIGHTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "bipolicy": {"attacker": "attacker", "defender": "defender"},
+        "shared": {"attacker": "shared", "defender": "shared"},
+        "shared_full": {"attacker": "shared", "defender": "shared"},
+        "independent": {"attacker": "attacker", "defender": "defender"},
+        "attacker_only": {"attacker": "attacker", "defender": BASE},
+        "defender_only": {"attacker": BASE, "defender": "defender"},
+    }
+)
+"""For each arrangement, the name of the weights behind each role; ``base`` is frozen."""
+
+FULL = ("shared_full", "independent")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyConfig:
+    """A model and what of it is trained.
+
+    Attributes:
+        arrangement: Which weights play which role. bipolicy: one LoRA adapter a role on one frozen
+            base. shared: one LoRA adapter for both. shared_full: one whole model for both.
+            independent: one whole model a role. attacker_only, defender_only: one adapter, the
+            other seat is the frozen base.
+        model: smollm2, a local model directory, or a hub id such as Qwen/Qwen2.5-0.5B-Instruct.
+        revision: Branch, tag or commit of a hub model.
+        rank: LoRA rank.
+        alpha: LoRA alpha; by default twice the rank.
+        targets: Modules that get an adapter, separated by commas; all-linear means every linear
+            layer but the output head.
+        dropout: LoRA dropout, in [0, 1).
+        max_new_tokens: Longest completion, in tokens.
+        max_prompt_tokens: Longest prompt, in tokens; longer text of players is cut.
+        temperature: Sampling temperature; 0 is greedy.
+        generation_batch: Sequences generated together.
+        device: cpu, cuda, cuda:1, or auto (cuda where there is one).
+        dtype: float32, bfloat16, or auto (bfloat16 for a base with adapters on a GPU, else float32).
+        gradient_checkpointing: Recompute activations in the backward pass to save memory.
+        backend: Who samples completions. hf: the trainer's own model. vllm: an engine in this
+            process, with a copy of the base. served: vLLM's servers at server_urls. Log-probabilities
+            to train on are the trainer's in every case.
+        server_urls: Addresses of the servers, separated by commas, such as
+            http://127.0.0.1:8000,http://127.0.0.1:8001; each serves the same base.
+        adapter_dir: Directory in which every version of an adapter is written for vLLM to read;
+            servers must see it under the same path. By default a temporary one of this machine.
+        kv_cache_gb: Memory for keys and values of the engine in this process, in GiB.
+    """
+
+    arrangement: Arrangement = "bipolicy"
+    model: str = "smollm2"
+    revision: str | None = None
+    rank: int = 32
+    alpha: int | None = None
+    targets: str = "all-linear"
+    dropout: float = 0.0
+    max_new_tokens: int = 48
+    max_prompt_tokens: int = 2048
+    temperature: float = 1.0
+    generation_batch: int = 64
+    device: str = "auto"
+    dtype: Dtype = "auto"
+    gradient_checkpointing: bool = False
+    backend: BackendName = "hf"
+    server_urls: str | None = None
+    adapter_dir: str | None = None
+    kv_cache_gb: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.arrangement not in get_args(Arrangement):
+            raise unknown_name("arrangement", self.arrangement, get_args(Arrangement))
+        if self.dtype not in DTYPES:
+            raise unknown_name("dtype", self.dtype, DTYPES)
+        for name in ("rank", "max_new_tokens", "max_prompt_tokens", "generation_batch"):
+            value = getattr(self, name)
+            if value < 1:
+                raise RedteamError(f"{name} is {value}; give a whole number of at least 1.")
+        if self.alpha is not None and self.alpha < 1:
+            raise RedteamError(f"alpha is {self.alpha}; give at least 1, or nothing for 2 x rank.")
+        if not 0 <= self.dropout < 1:
+            raise RedteamError(f"dropout is {self.dropout}; give a share in [0, 1).")
+        if not 0 <= self.temperature < float("inf"):
+            raise RedteamError(f"temperature is {self.temperature}; give a number >= 0.")
+        if not self.model.strip():
+            raise RedteamError("model is empty; name smollm2, a model directory or a hub id.")
+        self._check_backend()
+
+    def _check_backend(self) -> None:
+        if self.backend not in get_args(BackendName):
+            raise unknown_name("backend", self.backend, get_args(BackendName))
+        if not 0 < self.kv_cache_gb < float("inf"):
+            raise RedteamError(f"kv_cache_gb is {self.kv_cache_gb}; give a number > 0.")
+        if self.backend != "hf" and self.full:
+            raise RedteamError(
+                f"{self.arrangement} trains whole models, which backend {self.backend!r} cannot be "
+                "given while it runs: it takes adapters. Sample with --backend hf, or train adapters "
+                "with --arrangement bipolicy or shared."
+            )
+        if self.backend != "hf" and self.rank > LARGEST_ENGINE_RANK:
+            raise RedteamError(
+                f"rank is {self.rank}, but vLLM takes adapters up to rank {LARGEST_ENGINE_RANK}; lower "
+                "it, or sample with --backend hf."
+            )
+        if self.backend == "served" and not self.servers:
+            raise RedteamError(
+                "backend is 'served', but server_urls names no server; give --server-urls "
+                "http://HOST:PORT, several with a comma between them."
+            )
+        if self.backend != "served" and self.server_urls is not None:
+            raise RedteamError(
+                f"server_urls is {self.server_urls!r}, but backend is {self.backend!r}; give "
+                "--backend served, or leave the addresses out."
+            )
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The addresses in ``server_urls``, each once."""
+        urls = (self.server_urls or "").split(",")
+        return tuple(dict.fromkeys(url.strip() for url in urls if url.strip()))
+
+    @property
+    def weights(self) -> Mapping[str, str]:
+        """The name of the weights behind each role."""
+        return WEIGHTS[self.arrangement]
+
+    @property
+    def full(self) -> bool:
+        """Whether whole models are trained instead of adapters."""
+        return self.arrangement in FULL
+
+
+def lora(config: PolicyConfig, *, seed: int) -> TrainablePolicy:
+    """Load the base model and put the arrangement's weights on it (:func:`agents.lora.policy.lora`).
+
+    The plug-in's entry point: torch, which the policies need, is imported when they are made, so that
+    the settings can be read without it.
+    """
+    from agents.lora import policy  # noqa: PLC0415 - torch only where it is needed
+
+    return policy.lora(config, seed=seed)
+
+
+vars(lora)["Config"] = PolicyConfig

@@ -1,0 +1,99 @@
+"""The command ``models``: which models are known, and fetching one before it is needed."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from agents.lora.config import PolicyConfig
+from redteam_env.utils.console import make_console
+from redteam_env.worlds import MODELS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListModels:
+    """List the models that need no hub, and whether they are there.
+
+    Attributes:
+        json: Print JSON.
+    """
+
+    json: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetModel:
+    """Fetch a model, load it once and print what it is.
+
+    Attributes:
+        model: smollm2, a model directory, or a hub id.
+        revision: Branch, tag or commit of a hub model.
+        json: Print JSON.
+    """
+
+    model: Annotated[str, tyro.conf.Positional]
+    revision: str | None = None
+    json: bool = False
+
+
+def models(argv: Sequence[str]) -> int:
+    """List the models that are known, or get one.
+
+    Args:
+        argv: ``list`` or ``get MODEL`` with options.
+
+    Returns:
+        0.
+
+    Raises:
+        RedteamError: If the model cannot be fetched or loaded.
+    """
+    action = tyro.extras.subcommand_cli_from_dict(
+        {"list": ListModels, "get": GetModel},
+        args=list(argv),
+        prog="redteam-env models",
+        description="List the models that are known, or get one.",
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    return _get(action) if isinstance(action, GetModel) else _list(action)
+
+
+def _list(action: ListModels) -> int:
+    from agents.models import KNOWN, smollm2_directory  # noqa: PLC0415 - imports torch
+
+    console = make_console()
+    there = {name: name in MODELS or smollm2_directory().is_dir() for name in KNOWN}
+    if action.json:
+        rows = [{"name": name, "what": KNOWN[name], "cached": there[name]} for name in KNOWN]
+        print(json.dumps(rows))  # noqa: T201 - the command's output
+        return 0
+    for name, what in KNOWN.items():
+        console.print(f"{name}: {what} ({'here' if there[name] else 'not fetched yet'})")
+    console.print("Also: any directory that save_pretrained wrote, any hub id such as owner/name.")
+    return 0
+
+
+def _get(action: GetModel) -> int:
+    from agents.lora.policy import make_codec  # noqa: PLC0415 - imports torch
+    from agents.models import load_base, locate  # noqa: PLC0415
+
+    loaded = load_base(action.model, revision=action.revision)
+    make_codec(loaded, PolicyConfig())
+    where = locate(action.model)
+    facts = {
+        "model": loaded.spec,
+        "architecture": type(loaded.model).__name__,
+        "parameters": sum(p.numel() for p in loaded.model.parameters()),
+        "fingerprint": loaded.fingerprint,
+        "directory": where if Path(where).is_dir() else None,
+    }
+    if action.json:
+        print(json.dumps(facts))  # noqa: T201 - the command's output
+        return 0
+    console = make_console()
+    for name, value in facts.items():
+        console.print(f"{name}: {value}")
+    return 0

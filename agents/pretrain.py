@@ -1,0 +1,415 @@
+"""Pretraining: a small Qwen2 and its tokenizer with one token a word, for a controlled world, from nothing.
+
+Supervised learning on the world's demonstrations, with the loss on the responses only. The result
+is a directory that transformers loads like any Qwen2, with a card that says how it was made and
+which gates it passed. Sizes and rates come from two trials on one CPU core.
+"""
+
+import dataclasses
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
+from transformers.utils import logging as transformers_logging
+
+from redteam_env.evaluation import AgentPool, Rate
+from redteam_env.game import RedteamError
+from redteam_env.protocols import BASE, Progress
+from redteam_env.randomness import integer_seed
+from redteam_env.utils.packages import sha256_of, versions
+from redteam_env.worlds.apothecary import Corpus, Demonstration, World, WorldConfig, make_world
+from redteam_env.worlds.apothecary.corpus import all_words, opening_words
+from redteam_env.worlds.apothecary.gates import Gate, GateCheck
+from redteam_env.worlds.apothecary.grammar import check_vocabulary
+from redteam_env.worlds.pretraining import PretrainConfig, limits_text
+
+CARD = "card.json"
+CARD_TEXT = "card.md"
+SCHEMA = 1
+PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+CHAT_ROLES = ("system", "user", "assistant")
+TEMPLATE = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+_STACK = ("redteam-env", "numpy", "torch", "transformers", "tokenizers", "safetensors")
+_POOL = 16
+_PARTS = 3
+_MOST_TOKENS = 100_000
+_IGNORED = -100
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pretrained:
+    """What a pretraining run made.
+
+    Attributes:
+        directory: Model, tokenizer and card.
+        card: The card.
+        gates: The gates.
+    """
+
+    directory: Path
+    card: dict[str, Any]
+    gates: tuple[Gate, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate was passed."""
+        return all(gate.passed for gate in self.gates)
+
+
+def build_tokenizer(world: World) -> Qwen2Tokenizer:
+    """Return a tokenizer of Qwen2's own kind with one token for each word of a world.
+
+    transformers and vLLM load the tokenizer of every Qwen2 as byte-level BPE with Qwen2's own
+    splitting, whatever its file says; a word-level one would come back broken. So the merges are
+    learned from the world's words until each of them, with the space before it, is one token; so
+    are the words that a message begins with, without the space. Any other text falls into pieces
+    and bytes, and nothing is lost.
+
+    Args:
+        world: The world.
+
+    Returns:
+        The tokenizer, with Qwen2.5's marks of turns in its chat template.
+    """
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = Qwen2Tokenizer().backend_tokenizer.pre_tokenizer
+    trainer = trainers.BpeTrainer(
+        vocab_size=_MOST_TOKENS,
+        min_frequency=1,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    words = [f" {word}" for word in all_words(world)]
+    core.train_from_iterator([*words, *opening_words(world), *CHAT_ROLES], trainer)
+    learned = json.loads(core.to_str())["model"]
+    tokenizer = Qwen2Tokenizer(
+        vocab=learned["vocab"],
+        merges=[tuple(pair) for pair in learned["merges"]],
+        unk_token=PAD,
+        eos_token=END,
+        pad_token=PAD,
+        extra_special_tokens=[START],
+    )
+    tokenizer.chat_template = TEMPLATE
+    return tokenizer
+
+
+def build_model(config: PretrainConfig, tokenizer: Any) -> Qwen2ForCausalLM:
+    """Return a fresh model with weights that depend on the seed only."""
+    end, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
+    shape = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=config.hidden,
+        intermediate_size=config.intermediate,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        num_key_value_heads=config.heads,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        initializer_range=0.04,
+        bos_token_id=None,
+        eos_token_id=end,
+        pad_token_id=pad,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(integer_seed((config.seed, "pretrain", "weights")))
+        model = Qwen2ForCausalLM(shape)
+    model.generation_config = GenerationConfig(eos_token_id=end, pad_token_id=pad)
+    return model
+
+
+def encode(tokenizer: Any, demonstration: Demonstration) -> tuple[list[int], int]:
+    """Return a demonstration as token ids and the number of those that are prompt."""
+    messages = [{"role": role, "content": text} for role, text in demonstration.messages]
+    prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return _encode_texts(tokenizer, [(prompt, demonstration.response)])[0]
+
+
+def _encode_texts(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], int]]:
+    texts = [text for prompt, response in pairs for text in (prompt, response + END)]
+    ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    return [(ids[k] + ids[k + 1], len(ids[k])) for k in range(0, len(ids), 2)]
+
+
+def batches(world: World, tokenizer: Any, config: PretrainConfig) -> Iterator[list[Batch]]:
+    """Return an endless stream of steps: parts of (ids, labels), each of rows of similar length.
+
+    Rows of similar length need little padding, but a step of them alone would teach one kind of
+    demonstration; so a step has several parts, drawn at random.
+    """
+    stream = Corpus(world).demonstrations((config.seed, "pretrain", "corpus"))
+    order = torch.Generator().manual_seed(integer_seed((config.seed, "pretrain", "order")))
+    rows = -(-config.batch // _PARTS)
+    while True:
+        texts = [_turns(next(stream)) for _ in range(_POOL * _PARTS * rows)]
+        pool = sorted(_encode_texts(tokenizer, texts), key=lambda row: len(row[0]))
+        for picks in torch.randperm(_POOL * _PARTS, generator=order).view(_POOL, _PARTS).tolist():
+            parts = [pool[k * rows : (k + 1) * rows] for k in picks]
+            yield [_padded(part, tokenizer.pad_token_id) for part in parts]
+
+
+def _turns(demonstration: Demonstration) -> tuple[str, str]:
+    """Write a chat as the template does, which costs much less than rendering it."""
+    turns = "".join(f"{START}{role}\n{text}{END}\n" for role, text in demonstration.messages)
+    return f"{turns}{START}assistant\n", demonstration.response
+
+
+def _padded(rows: Sequence[tuple[list[int], int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    width = max(len(ids) for ids, _ in rows)
+    ids = torch.full((len(rows), width), pad)
+    labels = torch.full((len(rows), width), _IGNORED)
+    for k, (row, prompt) in enumerate(rows):
+        ids[k, : len(row)] = torch.tensor(row)
+        labels[k, prompt : len(row)] = torch.tensor(row[prompt:])
+    return ids, labels
+
+
+def fit(
+    model: Qwen2ForCausalLM,
+    data: Iterator[list[Batch]],
+    config: PretrainConfig,
+    progress: Progress | None = None,
+) -> dict[str, float]:
+    """Train a model.
+
+    Padding stands behind the text, where causal attention never looks, so it needs no mask.
+
+    Args:
+        model: The model, changed in place.
+        data: For each step, parts of ids and labels.
+        config: Steps and rates.
+        progress: Called as ``progress(phase, done, total)``.
+
+    Returns:
+        ``tokens`` seen, padding included; mean ``loss`` over the last twentieth of the steps (nats
+        for each token of a response); ``seconds`` by the clock and ``cpu_seconds`` of this process.
+    """
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    others = [p for p in model.parameters() if p.dim() <= 1]
+    groups: list[dict[str, Any]] = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": others},
+    ]
+    optimiser = torch.optim.AdamW(
+        groups,
+        lr=config.lr,
+        betas=(0.9, 0.98),
+        weight_decay=0.0,
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate(step, config))
+    model.train()
+    started, worked = time.monotonic(), time.process_time()
+    tokens = 0
+    losses: list[float] = []
+    for step in range(config.steps):
+        parts = next(data)
+        counted = sum(int((labels[:, 1:] != _IGNORED).sum()) for _, labels in parts)
+        optimiser.zero_grad()
+        losses.append(0.0)
+        for ids, labels in parts:
+            hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]
+            wanted = labels[:, 1:] != _IGNORED
+            loss = torch.nn.functional.cross_entropy(
+                model.lm_head(hidden[wanted]), labels[:, 1:][wanted], reduction="sum"
+            )
+            (loss / counted).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            losses[-1] += loss.item() / counted
+            tokens += ids.numel()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        if progress:
+            progress(f"pretraining, loss {losses[-1]:.3f}", step + 1, config.steps)
+    model.eval()
+    last = losses[-max(1, config.steps // 20) :]
+    return {
+        "tokens": tokens,
+        "loss": sum(last) / len(last),
+        "seconds": time.monotonic() - started,
+        "cpu_seconds": time.process_time() - worked,
+    }
+
+
+def rate(step: int, config: PretrainConfig) -> float:
+    """Return the factor on the learning rate: linear warm-up, then linear decay to 0."""
+    if step < config.warmup:
+        return (step + 1) / config.warmup
+    return max(0.0, (config.steps - step) / max(1, config.steps - config.warmup))
+
+
+def check_gates(
+    directory: Path, config: WorldConfig, *, games: int, seed: int, progress: Progress | None = None
+) -> tuple[Gate, ...]:
+    """Play the games behind the gates with a saved model, at temperature 1.
+
+    Args:
+        directory: A model directory.
+        config: The world.
+        games: Games behind each gate.
+        seed: Seed of everything random in them.
+        progress: Called as ``progress(phase, done, total)``.
+
+    Returns:
+        The gates.
+
+    Raises:
+        RedteamError: If the model cannot be loaded or its tokenizer lacks a word of the world.
+    """
+    world = make_world(config)
+    check_tokenizer(directory, world)
+    pool = AgentPool(base=str(directory), max_new_tokens=48, temperature=1.0)
+    attacker, defender = pool.agent(BASE, "attacker"), pool.agent(BASE, "defender")
+    return GateCheck(world, attacker, defender, games=games, seed=seed).run(progress)
+
+
+def check_tokenizer(directory: Path, world: World) -> None:
+    """Refuse a model whose tokenizer lacks a word of a world.
+
+    Raises:
+        RedteamError: If it does, or there is no tokenizer; the text names the first missing word.
+    """
+    file = directory / "tokenizer.json"
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:
+        raise RedteamError(f"Cannot read {str(file)!r}: {error}.") from error
+    words = all_words(world)
+    pieces = tokenizer.encode_batch([f" {word}" for word in words], add_special_tokens=False)
+    known = {word for word, found in zip(words, pieces, strict=True) if len(found.ids) == 1}
+    check_vocabulary(words, known, repr(str(directory)))
+
+
+def pretrain(
+    out: Path,
+    world_config: WorldConfig,
+    config: PretrainConfig,
+    *,
+    command: str,
+    progress: Progress | None = None,
+) -> Pretrained:
+    """Make a base model with its card.
+
+    Nothing is left behind if it is stopped: the directory appears when it is whole.
+
+    Args:
+        out: A directory that does not exist yet.
+        world_config: The world.
+        config: How.
+        command: What was typed, for the card.
+        progress: Called as ``progress(phase, done, total)``.
+
+    Returns:
+        Where it is and what its gates say; a missed gate is no error here.
+
+    Raises:
+        RedteamError: If the directory exists.
+    """
+    if out.exists():
+        raise RedteamError(f"{str(out)!r} exists; give another --out, or remove it.")
+    world = make_world(world_config)
+    tokenizer = build_tokenizer(world)
+    model = build_model(config, tokenizer)
+    figures = fit(model, batches(world, tokenizer, config), config, progress)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+    try:
+        _save(model, tokenizer, folder)
+        gates = check_gates(
+            folder, world_config, games=config.games, seed=config.seed, progress=progress
+        )
+        files = {file.name: sha256_of(file) for file in sorted(folder.iterdir())}
+        size = sum(file.stat().st_size for file in folder.iterdir())
+        card = {
+            "schema": SCHEMA,
+            "world": dataclasses.asdict(world_config),
+            "pretraining": dataclasses.asdict(config),
+            "command": command,
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "vocabulary": len(tokenizer),
+            "bytes": size,
+            **figures,
+            "versions": versions(_STACK),
+            "threads": torch.get_num_threads(),
+            "files": files,
+            "gates": [gate_row(gate) for gate in gates],
+        }
+        write_card(folder, out.name, card)
+        folder.chmod(0o755)
+        folder.rename(out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return Pretrained(directory=out, card=card, gates=gates)
+
+
+def gate_row(gate: Gate) -> dict[str, Any]:
+    """Return a gate as plain JSON, with its 95 % Wilson interval."""
+    rate_ = Rate(k=gate.k, n=gate.n).to_json()
+    limits = {"low": gate.low, "high": gate.high}
+    return {"name": gate.name, **rate_, "limits": limits, "passed": gate.passed}
+
+
+def write_card(directory: Path, name: str, card: dict[str, Any]) -> None:
+    """Write ``card.json`` and the page that a reader sees."""
+    (directory / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    lines = [
+        f"# {name}",
+        "",
+        (
+            "The base model of the controlled world `apothecary`: a Qwen2 pretrained on its generated "
+            "demonstrations. All substances are invented; it knows nothing else."
+        ),
+        "",
+        (
+            f"- made by `{card['command']}` with {card['threads']} thread(s) in "
+            f"{card['cpu_seconds']:.0f} s of CPU time ({card['seconds']:.0f} s by the clock), "
+            f"{card['tokens']:.3g} tokens, last loss {card['loss']:.3f} nats"
+        ),
+        (
+            f"- {card['parameters']:,} parameters, a vocabulary of {card['vocabulary']}, "
+            f"{card['bytes'] / 1e6:.1f} MB"
+        ),
+        "- configuration, versions and SHA-256 of the files: `card.json`",
+        "",
+        "Gates, at temperature 1, with 95 % Wilson intervals:",
+        "",
+        "| gate | wanted | rate | interval | n | |",
+        "|---|---|---|---|---|---|",
+        *(_gate_line(row) for row in card["gates"]),
+        "",
+    ]
+    (directory / CARD_TEXT).write_text("\n".join(lines), encoding="utf-8")
+
+
+def _gate_line(row: dict[str, Any]) -> str:
+    low, high = row["interval"]
+    wanted = limits_text(row["limits"]["low"], row["limits"]["high"])
+    mark = "passed" if row["passed"] else "MISSED"
+    mark = "reported" if wanted == "-" else mark
+    value = "-" if row["rate"] is None else f"{row['rate']:.3f}"
+    return f"| {row['name']} | {wanted} | {value} | {low:.3f} to {high:.3f} | {row['n']} | {mark} |"
+
+
+def _save(model: Qwen2ForCausalLM, tokenizer: Any, folder: Path) -> None:
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+    for file in folder.iterdir():
+        file.chmod(0o644)

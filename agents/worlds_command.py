@@ -1,0 +1,202 @@
+"""The command ``worlds``: look at a controlled world, make its base model, check a model's gates.
+
+torch is imported only by the subcommands that need it.
+"""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.table import Table
+
+from redteam_env.utils.console import make_console, progress_bar
+from redteam_env.utils.text import safe_text
+from redteam_env.worlds.apothecary import TACTICS, Corpus, WorldConfig, make_world
+from redteam_env.worlds.apothecary.corpus import all_words
+from redteam_env.worlds.apothecary.tactics import SANDWICH
+from redteam_env.worlds.embedded import world_of
+from redteam_env.worlds.pretraining import PretrainConfig, limits_text
+
+World = Annotated[Literal["apothecary"], tyro.conf.Positional]
+PROG = "redteam-env worlds"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Show:
+    """Show a world: its sizes and splits, and every tactic with an example.
+
+    Attributes:
+        name: Which world.
+        world: Its knobs.
+        json: Print JSON.
+    """
+
+    name: World = "apothecary"
+    world: WorldConfig = field(default_factory=WorldConfig)
+    json: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pretrain:
+    """Make a world's base model and tokenizer, and check its gates.
+
+    Attributes:
+        name: Which world.
+        out: Directory to write; it must not exist.
+        world: The world's knobs.
+        pretraining: How the model is made.
+        json: Print the card as JSON.
+    """
+
+    out: str
+    name: World = "apothecary"
+    world: WorldConfig = field(default_factory=WorldConfig)
+    pretraining: Annotated[PretrainConfig, tyro.conf.arg(name="")] = field(
+        default_factory=PretrainConfig
+    )
+    json: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """Play the gates of a world with a model that was pretrained on it.
+
+    Attributes:
+        model: A directory that worlds pretrain wrote; its card says which world.
+        name: Which world.
+        games: Games behind each gate.
+        seed: Seed of the games.
+        json: Print JSON.
+    """
+
+    model: str
+    name: World = "apothecary"
+    games: int = PretrainConfig().games
+    seed: int = PretrainConfig().seed
+    json: bool = False
+
+
+def worlds(argv: Sequence[str]) -> int:
+    """Show a controlled world, pretrain its base model, or check a model's gates.
+
+    Args:
+        argv: ``show``, ``pretrain`` or ``check`` with options.
+
+    Returns:
+        0, or 1 if a gate was missed.
+
+    Raises:
+        RedteamError: If a value is wrong, the output exists or a model cannot be read.
+    """
+    action: Show | Pretrain | Check = tyro.extras.subcommand_cli_from_dict(
+        {"show": Show, "pretrain": Pretrain, "check": Check},
+        args=list(argv),
+        prog=PROG,
+        description="Show a controlled world, pretrain its base model, or check a model's gates.",
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    if isinstance(action, Show):
+        return _show(action)
+    if isinstance(action, Pretrain):
+        return _pretrain(action, argv)
+    return _check(action)
+
+
+def _show(action: Show) -> int:
+    world = make_world(action.world)
+    corpus = Corpus(world)
+    counts = {
+        split: {
+            "restricted": sum(x.split == split for x in world.restricted),
+            "ordinary": sum(x.split == split for x in world.ordinary),
+            "combinations": len(world.combinations(split)),
+        }
+        for split in ("train", "heldout")
+    }
+    example, filler = world.restricted[0], world.ordinary[0]
+    tactics = [
+        {
+            "tactic": name,
+            "kind": TACTICS[name].kind,
+            "rare": name in world.config.rare,
+            "base_refusal": corpus.refusal_rate(frozenset({name})),
+            "example": corpus.language.render(
+                example, (name,), filler=filler if name == SANDWICH else None
+            ),
+        }
+        for name in world.config.tactics
+    ]
+    if action.json:
+        _print_json({"words": len(all_words(world)), "counts": counts, "tactics": tactics})
+        return 0
+    console = make_console()
+    sizes = Table("split", "restricted", "ordinary", "combinations of tactics")
+    for split, row in counts.items():
+        sizes.add_row(split, *(str(x) for x in row.values()))
+    console.print(sizes)
+    table = Table("tactic", "kind", "demonstrated", "base refuses", "example")
+    for one in tactics:
+        often = "rarely" if one["rare"] else "often"
+        refusal = f"{one['base_refusal']:.2f}"
+        table.add_row(str(one["tactic"]), str(one["kind"]), often, refusal, str(one["example"]))
+    console.print(table)
+    console.print(f"{len(all_words(world))} words. Its base model: {PROG} pretrain apothecary")
+    return 0
+
+
+def _pretrain(action: Pretrain, argv: Sequence[str]) -> int:
+    from agents.pretrain import pretrain  # noqa: PLC0415 - torch only where it is needed
+
+    with progress_bar(visible=not action.json) as progress:
+        made = pretrain(
+            Path(action.out).expanduser(),
+            action.world,
+            action.pretraining,
+            command=shlex.join((*PROG.split(), *argv)),
+            progress=progress,
+        )
+    if action.json:
+        _print_json(made.card)
+    else:
+        _print_gates(made.card["gates"])
+        make_console().print(f"Model and card: {made.directory}")
+    return 0 if made.passed else 1
+
+
+def _check(action: Check) -> int:
+    from agents.pretrain import check_gates, gate_row  # noqa: PLC0415 - torch as above
+
+    directory = Path(action.model).expanduser()
+    config = world_of(directory)
+    with progress_bar(visible=not action.json) as progress:
+        gates = check_gates(
+            directory, config, games=action.games, seed=action.seed, progress=progress
+        )
+    rows = [gate_row(gate) for gate in gates]
+    if action.json:
+        _print_json(rows)
+    else:
+        _print_gates(rows)
+    return 0 if all(gate.passed for gate in gates) else 1
+
+
+def _print_gates(rows: Sequence[Mapping[str, Any]]) -> None:
+    table = Table("gate", "wanted", "rate", "95 % interval", "n", "")
+    for row in rows:
+        low, high = row["interval"]
+        wanted = limits_text(**row["limits"])
+        verdict = "reported" if wanted == "-" else "passed" if row["passed"] else "missed"
+        value = "-" if row["rate"] is None else f"{row['rate']:.3f}"
+        interval = f"{low:.3f} to {high:.3f}"
+        table.add_row(
+            safe_text(row["name"]), wanted, value, interval, str(row["n"]), safe_text(verdict)
+        )
+    make_console().print(table)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1))  # noqa: T201 - the command's output

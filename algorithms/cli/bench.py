@@ -1,0 +1,105 @@
+"""The command ``bench``: run a benchmark, print its leaderboard, verify one."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from algorithms.studies.bench.config import BenchConfig, check_parts
+from algorithms.studies.bench.manifest import manifest_of
+from algorithms.studies.bench.runner import open_bench, work
+from algorithms.studies.workers import Workers
+from redteam_env.game import RedteamError
+from redteam_env.utils.console import make_console, progress_bar
+
+PROG = "redteam-env bench"
+INTERRUPTED = 130
+ABOUT = "Train every algorithm in every arrangement on equal budgets and rank them with intervals."
+_NEEDED = {"pyarrow": "eval", "openskill": "eval", "matplotlib": "report", "torch": "train"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verify:
+    """Judge every stored game again and compute every number of a leaderboard again.
+
+    Attributes:
+        file: leaderboard.json, or the directory it is in.
+    """
+
+    file: Annotated[str, tyro.conf.Positional]
+
+
+def bench(argv: Sequence[str]) -> int:
+    """Train algorithms on equal budgets, measure and rank them; verify a leaderboard.
+
+    Args:
+        argv: Options to run, or ``verify FILE``.
+
+    Returns:
+        0 if all was done, 1 if a leaderboard does not hold, 130 after Ctrl-C.
+
+    Raises:
+        RedteamError: If a value is wrong, a package is missing, or the directory holds results of
+            another manifest.
+    """
+    for package, extra in _NEEDED.items():
+        if find_spec(package) is None:
+            raise RedteamError(
+                f"bench needs {package}; install it with: pip install 'redteam-env[{extra}]'"
+            )
+    flags = (tyro.conf.FlagCreatePairsOff,)
+    if argv and argv[0] == "verify":
+        return _verify(tyro.cli(Verify, prog=f"{PROG} verify", args=list(argv[1:]), config=flags))
+    about = f"{ABOUT} Further: {PROG} verify FILE."
+    config = tyro.cli(BenchConfig, prog=PROG, description=about, args=list(argv), config=flags)
+    return _run(config, f"{PROG} {shlex.join(argv)}".strip())
+
+
+def _run(config: BenchConfig, command: str) -> int:
+    from algorithms.studies.bench.page import terminal
+    from algorithms.studies.bench.report import MANIFEST, write_report
+    from algorithms.studies.bench.tasks import able, alone, tasks
+
+    check_parts(config)
+    root = Path(config.out).expanduser()
+    manifest = manifest_of(config)
+    open_bench(root / MANIFEST, manifest)
+    every = tasks(config, able(config))
+    console = make_console(stderr=True)
+    with progress_bar() as bar:
+
+        def report(title: str, done: int, total: int) -> None:
+            bar(title, done, total)
+            if not console.is_terminal:
+                console.print(f"{done}/{total} {title}")
+
+        do = partial(work, config, str(root))
+        if not Workers(root, config.workers, do, alone=alone).run(every, report):
+            console.print("Stopped by Ctrl-C; the same command goes on from here.")
+            return INTERRUPTED
+    target = Path(config.to).expanduser() if config.to else root / "report"
+    figures = write_report(root, every, target, command=command)
+    if config.json:
+        print(json.dumps(figures))  # noqa: T201 - the command's output
+        return 0
+    out = make_console()
+    out.print(terminal(figures))
+    out.print(f"Report: {target}. Check it with: {PROG} verify {target / 'leaderboard.json'}")
+    return 0
+
+
+def _verify(action: Verify) -> int:
+    from algorithms.studies.bench.report import verify
+
+    wrong = verify(Path(action.file).expanduser(), say=make_console(stderr=True).print)
+    console = make_console()
+    for line in wrong:
+        console.print(f"differs: {line}")
+    console.print(f"{len(wrong)} differences." if wrong else "Every number holds.")
+    return 1 if wrong else 0

@@ -1,0 +1,150 @@
+"""The command ``experiment``: run the parts of an experiment, report on them, verify the report."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from redteam_env.game import RedteamError
+from redteam_env.utils.console import make_console, progress_bar
+
+PROG = "redteam-env experiment"
+INTERRUPTED = 130
+ABOUT = "Test the papers' claims: train many arms over many seeds, measure, report with intervals."
+_NEEDED = {"pyarrow": "eval", "matplotlib": "report", "torch": "train"}
+_VERBS = ("report", "verify")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Run parts of an experiment; what is done already is left alone.
+
+    Attributes:
+        name: claims, or a TOML file of the same form.
+        part: Which parts; all in order by default.
+        out: The experiment's directory.
+        workers: Processes side by side, one thread each.
+    """
+
+    name: Annotated[str, tyro.conf.Positional] = "claims"
+    part: tuple[str, ...] = ()
+    out: str = "runs/claims"
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise RedteamError(f"workers is {self.workers}; give at least 1.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Write games, figures, plots and one page of every part that was run.
+
+    Attributes:
+        name: claims, or the TOML file that was run.
+        out: The experiment's directory.
+        to: Where the report goes.
+    """
+
+    name: Annotated[str, tyro.conf.Positional] = "claims"
+    out: str = "runs/claims"
+    to: str = "runs/claims-report"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verify:
+    """Judge every game of a report again and compute every number again.
+
+    Attributes:
+        report: A directory that report wrote.
+    """
+
+    report: Annotated[str, tyro.conf.Positional]
+
+
+def experiment(argv: Sequence[str]) -> int:
+    """Test the papers' claims: train many arms over many seeds, measure, report with intervals.
+
+    Args:
+        argv: ``NAME`` with options to run, ``report`` to report, ``verify DIRECTORY`` to verify.
+
+    Returns:
+        0 if all was done, 1 if a report does not hold, 130 after Ctrl-C.
+
+    Raises:
+        RedteamError: If a value is wrong, a package is missing, or the directory holds results of
+            another manifest.
+    """
+    for package, extra in _NEEDED.items():
+        if find_spec(package) is None:
+            raise RedteamError(
+                f"experiment needs {package}; install it with: pip install 'redteam-env[{extra}]'"
+            )
+    verb = argv[0] if argv and argv[0] in _VERBS else "run"
+    rest = list(argv[1:] if verb in _VERBS else argv)
+    config = (tyro.conf.FlagCreatePairsOff,)
+    if verb == "report":
+        return _report(tyro.cli(Report, prog=f"{PROG} report", args=rest, config=config))
+    if verb == "verify":
+        return _verify(tyro.cli(Verify, prog=f"{PROG} verify", args=rest, config=config))
+    about = f"{ABOUT} Further: {PROG} report, {PROG} verify DIRECTORY."
+    return _run(tyro.cli(Run, prog=PROG, description=about, args=rest, config=config))
+
+
+def _run(action: Run) -> int:
+    from algorithms.studies.experiments.reading import read_experiment
+    from algorithms.studies.experiments.runner import open_directory, run_part
+
+    found = read_experiment(action.name)
+    parts = [found.part(name) for name in action.part or found.parts]
+    root = Path(action.out).expanduser()
+    open_directory(found, root)
+    console = make_console()
+    for part in parts:
+        with progress_bar() as bar:
+
+            def report(title: str, done: int, total: int) -> None:
+                bar(title, done, total)
+                if not console.is_terminal:
+                    console.print(f"{done}/{total} {title}")
+
+            if not run_part(found, root, action.workers, part, report):
+                console.print("Stopped by Ctrl-C; the same command goes on from here.")
+                return INTERRUPTED
+        console.print(f"{part.name} is done. Report: {PROG} report {action.name} --out {root}")
+    return 0
+
+
+def _report(action: Report) -> int:
+    from algorithms.studies.experiments.reading import read_experiment
+    from algorithms.studies.experiments.report import write_report
+    from algorithms.studies.experiments.runner import MANIFEST, manifest_of
+    from algorithms.studies.manifests import check_manifest
+
+    found = read_experiment(action.name)
+    root, target = Path(action.out).expanduser(), Path(action.to).expanduser()
+    if not (root / MANIFEST).is_file():
+        raise RedteamError(f"{str(root)!r} holds no experiment; run one there first.")
+    check_manifest(root / MANIFEST, manifest_of(found))
+    notes = make_console(stderr=True)
+    command = f"{PROG} {shlex.quote(action.name)}"
+    write_report(found, root, target, command=command, say=notes.print)
+    make_console().print(f"Report: {target / 'report.md'}")
+    return 0
+
+
+def _verify(action: Verify) -> int:
+    from algorithms.studies.experiments.report import verify_report
+
+    wrong = verify_report(Path(action.report).expanduser(), say=make_console(stderr=True).print)
+    console = make_console()
+    for line in wrong:
+        console.print(f"differs: {line}")
+    console.print(
+        f"{len(wrong)} differences." if wrong else "Every verdict and every figure holds."
+    )
+    return 1 if wrong else 0

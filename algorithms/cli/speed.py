@@ -1,0 +1,167 @@
+"""The command ``speed``: what things take on this machine, beside what they should take.
+
+It measures and never judges: the budgets are those of one thread of a common server, and a slower
+or busier machine is no fault. Each part has a module of its own, which only that part imports.
+"""
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.util import find_spec
+
+import tyro
+from rich.table import Table
+
+from algorithms.speed.rows import Measured, SpeedConfig
+from redteam_env.game import RedteamError
+from redteam_env.protocols import Progress
+from redteam_env.utils.console import make_console, progress_bar
+
+SCHEMA = 2
+_NEEDED = {"trl": "trl", "game": "pygame"}
+"""What parts compare with."""
+DESCRIPTION = (
+    "Measure training, sampling, judging, playing and solving on this machine, beside their budgets, "
+    "part by part. Run it on an idle machine; but for the model of some parts nothing is downloaded "
+    "or kept."
+)
+
+
+def speed(argv: Sequence[str]) -> int:
+    """Measure training, sampling and playing on this machine, beside their budgets.
+
+    Args:
+        argv: The command's arguments.
+
+    Returns:
+        0, whatever was measured.
+    """
+    options = tyro.cli(
+        SpeedConfig,
+        args=list(argv),
+        prog="redteam-env speed",
+        description=DESCRIPTION,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    check_installed(options.parts)
+    started = time.perf_counter()
+    before = os.times()
+    rows: list[Measured] = []
+    console = make_console()
+    for part in options.parts:
+        with progress_bar(visible=not options.json) as progress:
+            own = _measure(part, options, progress)
+        rows += own
+        if not options.json:
+            console.print(table(own, options.threads, part))
+            console.print(_notes(part, options))
+    cores = _busy(before, os.times()) / (time.perf_counter() - started)
+    if options.json:
+        record = {
+            "schema": SCHEMA,
+            "options": asdict(options),
+            "cores": cores,
+            "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
+            "rows": [asdict(x) for x in rows],
+        }
+        print(json.dumps(record, indent=1))  # noqa: T201 - the command's output
+        return 0
+    console.print(
+        f"Cores this command had: {cores:.2f} with {options.threads} thread(s). Less than one core a "
+        "thread means that something else ran."
+    )
+    return 0
+
+
+def check_installed(parts: Sequence[str]) -> None:
+    """Refuse to begin what would end for want of a package after minutes.
+
+    Raises:
+        RedteamError: If a part needs one that is not installed.
+    """
+    for part, package in _NEEDED.items():
+        if part in parts and find_spec(package) is None:
+            raise RedteamError(
+                f"The part {part!r} compares with {package}, which is not installed; pip install "
+                "'redteam-env[speed]', or measure other parts."
+            )
+
+
+def _measure(part: str, options: SpeedConfig, progress: Progress) -> list[Measured]:
+    # the modules import torch; listing the commands must not
+    if part == "world":
+        from algorithms.speed.measures import measure
+
+        return measure(options, progress)
+    if part == "generation":
+        from algorithms.speed import generation
+
+        return generation.measure(options, progress)
+    if part == "game":
+        from algorithms.speed import games
+
+        return games.measure(options, progress)
+    if part == "growth":
+        from algorithms.speed import growth
+
+        return growth.measure(options, progress)
+    if part == "leagues":
+        from algorithms.speed import leagues
+
+        return leagues.measure(options, progress)
+    from algorithms.speed import comparison
+
+    compare = comparison.beside_trl if part == "trl" else comparison.arrangements
+    return compare(options, progress)
+
+
+def _busy(before: os.times_result, after: os.times_result) -> float:
+    """Return the processor time between two moments, of this process and of ended children."""
+    return sum(after[:4]) - sum(before[:4])
+
+
+def _notes(part: str, options: SpeedConfig) -> str:
+    sides = "Both sides run in turns, each in a process of its own; the median counts" + (
+        ", in processor seconds." if options.threads == 1 else "."
+    )
+    return {
+        "world": f"Training: {options.games} games a step, half of them rewritten, bipolicy and shared "
+        f"LoRA of rank 16, median of {options.steps} steps. 120 steps: with loading the model, "
+        f"checkpoint and {options.evaluation_games} held-out games. Other work on this machine shows "
+        "in the last row: less than one core for each thread.",
+        "trl": f"{options.model}, float32, LoRA of rank {options.rank} on all linear layers, "
+        f"{options.completions} completions of {options.length} tokens on 4 prompts, one optimiser "
+        "step, KL to the base 0.01; TRL's samples in one pass (with the long instruction in four), ours "
+        "in passes of at most 2,048 tokens, the default. TRL's GRPOTrainer with its defaults else, "
+        f"without gradient checkpointing (its default is with). {sides}",
+        "generation": f"{options.sampled} new tokens a row at temperature 1, float32; adapter: LoRA of "
+        f"rank {options.rank} on both sides, PEFT's on generate's; base: without. Less than 4 rows "
+        "are 4 batches, one after the other. Both sides in turns in one process, in processor seconds.",
+        "arrangements": f"{options.model}, {options.few_games} rewritten games a step, "
+        f"{options.sampled} tokens a completion, REINFORCE++. {sides}",
+        "game": f"The loop is that of PettingZoo's performance_benchmark. {sides}",
+        "growth": "The embedded model, bipolicy; each size in a process of its own, its second step.",
+        "leagues": f"{options.model}, {options.few_games} rewritten games a step; the league then plays a "
+        f"game between each of {options.versions} past versions of both seats. Bench beside "
+        f"training: the embedded model; each run in a process whose start counts. {sides}",
+    }[part]
+
+
+def table(rows: Sequence[Measured], threads: int, part: str = "world") -> Table:
+    """Return the rows of a part as a table for a terminal."""
+    title = f"{part}: measured with {threads} thread{'s' * (threads > 1)}"
+    made = Table(title=title, title_justify="left")
+    made.add_column("what")
+    for heading in ("measured", "budget"):
+        made.add_column(heading, justify="right")
+    for row in rows:
+        bound = "≥" if row.more else "≤"
+        budget = "" if row.budget is None else f"{bound} {_number(row.budget)} {row.unit}"
+        made.add_row(row.what, f"{_number(row.value)} {row.unit}".strip(), budget)
+    return made
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"

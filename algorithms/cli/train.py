@@ -1,0 +1,141 @@
+"""The command ``train``; listing the commands imports no torch."""
+
+import dataclasses
+import io
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from algorithms.training.config import TrainConfig, components
+from algorithms.training.rundir import stored_config
+from redteam_env.game import RedteamError
+from redteam_env.report import usage_lines
+from redteam_env.utils.console import make_console
+
+INTERRUPTED = 130
+
+
+def train(argv: Sequence[str]) -> int:
+    """Train an attacker and a defender against each other.
+
+    Args:
+        argv: The command's arguments.
+
+    Returns:
+        0 if all steps are done, 130 after Ctrl-C.
+    """
+    from algorithms.core.ranks import join
+
+    ranks = join()
+    try:
+        return _train(argv, ranks)
+    except (RedteamError, KeyboardInterrupt) as error:
+        if ranks.leads:
+            raise
+        ranks.let_leader_end()
+        return 2 if isinstance(error, RedteamError) else INTERRUPTED
+
+
+def _train(argv: Sequence[str], ranks: Any) -> int:
+    from algorithms.training.trainer import summary
+    from algorithms.training.trainer import train as run
+
+    # the processes of one machine have one command line, and one of them says what is wrong with it
+    spoken = os.environ.get("LOCAL_RANK", "0") == "0"
+    with ranks.together(), nullcontext() if spoken else _silence():
+        config = parse_train(argv)
+    if ranks.leads and ranks.world > 1 and not config.run.json:
+        make_console(stderr=True).print(f"Training in {ranks.world} processes.")
+    outcome = run(config)
+    if not ranks.leads:
+        return 0 if outcome.finished else INTERRUPTED
+    if config.run.json:
+        print(summary(outcome))  # noqa: T201 - the command's output
+        return 0 if outcome.finished else INTERRUPTED
+    console = make_console()
+    if outcome.finished and not outcome.played:
+        console.print(f"Nothing to do: {outcome.directory} has its {outcome.steps} steps.")
+        return 0
+    console.print(
+        f"{outcome.steps} of {config.run.steps} steps done, {outcome.void} void games in this "
+        f"session. Run directory: {outcome.directory}"
+    )
+    if outcome.usage:
+        console.print(usage_lines(outcome.usage), soft_wrap=True)
+    if not outcome.finished:
+        console.print("Stopped by Ctrl-C; the same command with --resume goes on from here.")
+        return INTERRUPTED
+    console.print(f"Compare it with: redteam-env crossplay {outcome.directory} base")
+    return 0
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        yield
+
+
+def parse_train(argv: Sequence[str]) -> TrainConfig:
+    """Read the options of ``train``.
+
+    The options come from the config dataclasses, the algorithm's (a plug-in's too) among them.
+    With ``--resume``, the run's own configuration takes the place of the defaults.
+
+    Args:
+        argv: The command's arguments.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        RedteamError: If a value is wrong.
+        SystemExit: After ``--help`` (0) or an option that does not exist (2).
+    """
+    stored = _stored(argv)
+    named = {
+        x: _value(argv, f"--{x}") or stored.get(x) for x in ("algorithm", "policy", "opponents")
+    }
+    parts = components({name: value for name, value in named.items() if value})
+    options = dataclasses.make_dataclass(
+        "Options",
+        [
+            (name, kind, dataclasses.field(default=_default(kind, stored)))
+            for name, kind in parts.items()
+        ],
+        frozen=True,
+        namespace={"__doc__": "Train an attacker and a defender against each other."},
+    )
+    found: Any = tyro.cli(
+        options,
+        args=list(argv),
+        prog="redteam-env train",
+        description="Train an attacker and a defender against each other.",
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+    )
+    return TrainConfig(**{name: getattr(found, name) for name in parts})
+
+
+def _value(argv: Sequence[str], option: str) -> str | None:
+    """Return an option's value before the options are parsed."""
+    for k, word in enumerate(argv):
+        if word == option and k + 1 < len(argv):
+            return argv[k + 1]
+        if word.startswith(f"{option}="):
+            return word.partition("=")[2]
+    return None
+
+
+def _stored(argv: Sequence[str]) -> dict[str, Any]:
+    out = _value(argv, "--out")
+    if "--resume" not in argv or out is None:
+        return {}
+    return stored_config(Path(out)) or {}
+
+
+def _default(kind: Any, stored: dict[str, Any]) -> Any:
+    names = {f.name for f in dataclasses.fields(kind)} - {"out", "resume", "json"}
+    return kind(**{name: value for name, value in stored.items() if name in names})

@@ -1,0 +1,316 @@
+"""What a benchmark compares and how: its options and its cells."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from algorithms.studies.quickstart import SETTINGS
+from algorithms.training.config import (
+    LORA,
+    TrainConfig,
+    check_group,
+    components,
+)
+from redteam_env import registry
+from redteam_env.evaluation import check_spec
+from redteam_env.evaluation.suites import resolve_suite
+from redteam_env.game import RedteamError, unknown_name
+from redteam_env.protocols import BASE
+from redteam_env.seeds.resolve import resolve_seeds
+from redteam_env.worlds import MODELS
+
+WORLD = "apothecary"
+BARE = "self_play"
+"""The opponents of an algorithm that is named without any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """An algorithm in an arrangement.
+
+    Attributes:
+        label: As the user named it: ``ALGORITHM`` or ``ALGORITHM+OPPONENTS``.
+        arrangement: Which weights play which role.
+        reason: Why it cannot be run; ``None`` if it can.
+    """
+
+    label: str
+    arrangement: str
+    reason: str | None = None
+
+    @property
+    def trained(self) -> bool:
+        """Whether anything is trained; false for the base alone."""
+        return self.arrangement != BASE
+
+    @property
+    def name(self) -> str:
+        """What its files are called."""
+        return f"{self.label}.{self.arrangement}" if self.trained else self.label
+
+    @property
+    def algorithm(self) -> str:
+        """The algorithm's name."""
+        return self.label.partition("+")[0]
+
+    @property
+    def opponents(self) -> str:
+        """The name of its opponents."""
+        return self.label.partition("+")[2] or BARE
+
+
+UNTRAINED = Cell(label=BASE, arrangement=BASE)
+"""The base as it comes, measured like the others, so that one sees whether training helped at all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchConfig:
+    """Options of ``bench``; all of them but the last four decide the results.
+
+    Attributes:
+        algorithms: Algorithms with a comma between them, each ALGORITHM or ALGORITHM+OPPONENTS;
+            plug-ins by name.
+        arrangements: Arrangements with a comma between them.
+        seeds: Training seeds of every cell, 0 and up.
+        budget: Games of every run.
+        token_budget: Tokens sampled in every run, by all seats and in a league's own games too: a run
+            ends after the step that reaches it, or at the budget of games if that comes first. 0 for
+            no such end. An algorithm that plays by itself, such as sb3_ppo, samples none: only its
+            opponent's tokens count.
+        games: Games a step.
+        group_size: Games that share a seed, in every run, so that all are trained on the same games;
+            1 for algorithms that play by themselves, such as sb3_ppo.
+        model: Base model: apothecary, a model directory, a known name or a hub id.
+        source: Seed source, as --seeds of train.
+        judge: Judge.
+        prompts: Instruction texts, as for train; by default those of the world for its model.
+        settings: Training options of every run, NAME=VALUE with a comma between them, over those of
+            quickstart in the controlled world.
+        suites: Evaluation suites with a comma between them.
+        suite_games: Games or questions of each suite.
+        panel_attackers: Attackers that every defender meets, with a comma between them: base, agents,
+            run directories.
+        panel_defenders: Defenders that every attacker meets.
+        panel_games: Games of each such pair.
+        cross_games: Games of each pair of attacker and defender of one training seed, for ratings.
+        response_budget: Games of a fresh attacker's training against each trained defender, for the
+            best-response gap; 0 for none.
+        measure_seed: Addresses suites, panels and all sampling of the measuring.
+        workers: Processes side by side, one thread each.
+        out: The benchmark's directory.
+        to: Where leaderboard, games and plots go; by default the folder report in it.
+        json: Print the leaderboard as JSON.
+    """
+
+    algorithms: str = "reinforce_pp,grpo,rae,ppo,reinforce_pp+psro,sb3_ppo"
+    arrangements: str = "shared,bipolicy"
+    seeds: int = 5
+    budget: int = 5120
+    token_budget: int = 0
+    games: int = 64
+    group_size: int = 4
+    model: str = WORLD
+    source: str = WORLD
+    judge: str = WORLD
+    prompts: str | None = None
+    settings: str = ""
+    suites: str = (
+        "apothecary_raw,apothecary_shown,apothecary_k1,apothecary_k2,apothecary_k3,apothecary_quiz"
+    )
+    suite_games: int = 256
+    panel_attackers: str = BASE
+    panel_defenders: str = BASE
+    panel_games: int = 256
+    cross_games: int = 64
+    response_budget: int = 1280
+    measure_seed: int = 0
+    workers: int = 2
+    out: str = "runs/bench"
+    to: str | None = None
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "budget", "games", "group_size", "workers"):
+            if getattr(self, name) < 1:
+                raise RedteamError(f"{name} is {getattr(self, name)}; give at least 1.")
+        for name in ("token_budget", "response_budget"):
+            if getattr(self, name) < 0:
+                raise RedteamError(f"{name} is {getattr(self, name)}; give 0 or more.")
+        for name in ("suite_games", "panel_games", "cross_games"):
+            value = getattr(self, name)
+            if value < 4 or value % 4:
+                raise RedteamError(f"{name} is {value}; give a multiple of 4, at least 4.")
+        for name in ("budget", "response_budget"):
+            value = getattr(self, name)
+            if 0 < value < self.games:
+                raise RedteamError(
+                    f"{name} is {value}, less than one step of {self.games} games; give at least "
+                    f"{self.games}, or fewer --games."
+                )
+            if value % self.games:
+                raise RedteamError(
+                    f"{name} is {value}, no whole number of steps of {self.games} games; give "
+                    f"{value // self.games * self.games}, for example."
+                )
+        if not listed(self.suites):
+            raise RedteamError("suites is empty; name at least one evaluation suite.")
+        for name in ("panel_attackers", "panel_defenders"):
+            if not listed(getattr(self, name)):
+                raise RedteamError(f"{name} is empty; name at least one, such as {BASE}.")
+
+    @property
+    def steps(self) -> int:
+        """Training steps of every run; with a budget of tokens the most of them."""
+        return self.budget // self.games
+
+    def options(self, cell: Cell, seed: int, out: Path) -> TrainConfig:
+        """Return the configuration of one run.
+
+        Args:
+            cell: Algorithm and arrangement.
+            seed: The training seed.
+            out: The run directory.
+
+        Raises:
+            RedteamError: If an option is wrong, or one of ``settings`` is known to no component.
+        """
+        own: dict[str, Any] = {
+            "algorithm": cell.algorithm,
+            "arrangement": cell.arrangement,
+            "seed": seed,
+        }
+        if cell.opponents != BARE:
+            own["opponents"] = cell.opponents
+        own["max_tokens"] = self.token_budget
+        return self._options(own, self.budget, out)
+
+    def response(self, opponent: str | None, seed: int, out: Path) -> TrainConfig:
+        """Return the configuration of a fresh attacker against a defender.
+
+        Args:
+            opponent: The defender, which stays as it is; ``None`` for the untrained base.
+            seed: The training seed.
+            out: The fresh attacker's run directory.
+        """
+        own = {"arrangement": "attacker_only", "opponent": opponent, "seed": seed}
+        return self._options({**own, "algorithm": "reinforce_pp"}, self.response_budget, out)
+
+    def _options(self, own: Mapping[str, Any], budget: int, out: Path) -> TrainConfig:
+        known = _options_of(str(own["algorithm"]), str(own.get("opponents", BARE)))
+        defaults = SETTINGS if self.model in MODELS else {}
+        values = {x: v for x, v in {**defaults, **self.settings_by_name()}.items() if x in known}
+        steps = budget // self.games
+        return TrainConfig.from_flat(
+            {
+                **values,
+                "model": self.model,
+                "seeds": self.source,
+                "judge": self.judge,
+                "prompts": self.prompts or (WORLD if self.model in MODELS else None),
+                "games": self.games,
+                "group_size": self._group_size(str(own["algorithm"])),
+                "steps": steps,
+                "max_tokens": 0,
+                "checkpoint_every": min(steps, int(values.get("checkpoint_every", 20))),
+                **own,
+                "out": str(out),
+                "resume": True,
+                "json": True,
+            }
+        )
+
+    def _group_size(self, algorithm: str) -> int:
+        """Return how many games share a seed: one for an algorithm with a loop of its own."""
+        own_loop = callable(getattr(registry.load("algorithms", algorithm), "train", None))
+        return 1 if own_loop else self.group_size
+
+    def settings_by_name(self) -> dict[str, Any]:
+        """Return the training options of ``settings``.
+
+        Raises:
+            RedteamError: If one is not NAME=VALUE, or no component of any run knows it.
+        """
+        found: dict[str, Any] = {}
+        for part in listed(self.settings):
+            name, equals, text = part.partition("=")
+            if not equals or not name:
+                raise RedteamError(f"settings has {part!r}; write NAME=VALUE, such as lr=5e-4.")
+            try:
+                found[name] = json.loads(text)
+            except ValueError:
+                found[name] = text
+        known = set()
+        for label in listed(self.algorithms):
+            algorithm, _, opponents = label.partition("+")
+            known |= _options_of(algorithm, opponents or BARE)
+        for name in found:
+            if name not in known:
+                raise unknown_name("training option in settings", name, known)
+        return found
+
+
+def _options_of(algorithm: str, opponents: str) -> set[str]:
+    """Return the names of the training options of an algorithm with its opponents."""
+    kinds = components({"algorithm": algorithm, "opponents": opponents})
+    return {field.name for kind in kinds.values() for field in dataclasses.fields(kind)}
+
+
+def listed(text: str) -> list[str]:
+    """Return the parts of a list with commas, each once."""
+    return list(dict.fromkeys(x.strip() for x in text.split(",") if x.strip()))
+
+
+def cells(config: BenchConfig) -> list[Cell]:
+    """Return every algorithm in every arrangement, with the reason where it cannot be run.
+
+    Args:
+        config: The options.
+
+    Raises:
+        RedteamError: If a name is unknown, or nothing can be run.
+    """
+    arrangements = listed(config.arrangements)
+    for arrangement in arrangements:
+        registry.settings("policies", LORA)(arrangement=arrangement)
+    found = []
+    for label in listed(config.algorithms):
+        algorithm, plus, opponents = label.partition("+")
+        factory = registry.load("algorithms", algorithm)
+        check_group(algorithm, factory, config.group_size)
+        if plus and opponents not in registry.names("opponents"):
+            raise unknown_name("opponent sampler", opponents, registry.names("opponents"))
+        for arrangement in arrangements:
+            cell = Cell(label=label, arrangement=arrangement)
+            found.append(dataclasses.replace(cell, reason=_reason(config, cell, factory)))
+    if not found:
+        raise RedteamError("algorithms or arrangements is empty; name at least one of each.")
+    if all(cell.reason for cell in found):
+        raise RedteamError(f"No cell can be run: {found[0].name}: {found[0].reason}")
+    return found
+
+
+def _reason(config: BenchConfig, cell: Cell, factory: Any) -> str | None:
+    able = getattr(factory, "arrangements", None)
+    if able is not None and cell.arrangement not in able:
+        return f"{cell.algorithm} trains {', '.join(able)} only"
+    try:
+        config.options(cell, 0, Path("unused"))
+    except RedteamError as error:
+        return str(error)
+    return None
+
+
+def check_parts(config: BenchConfig) -> None:
+    """Refuse unknown suites and agents before anything is trained.
+
+    Raises:
+        RedteamError: If one is unknown or cannot be made.
+    """
+    source = resolve_seeds(config.source)
+    for name in listed(config.suites):
+        resolve_suite(name, source=source, games=4, seed=config.measure_seed)
+    for spec in (*listed(config.panel_attackers), *listed(config.panel_defenders)):
+        check_spec(spec)

@@ -1,0 +1,227 @@
+"""The leaderboard as a table, for a terminal and as Markdown; names come from plug-ins and are escaped."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from algorithms.studies.bench.leaderboard import COMPARED
+from algorithms.studies.bench.records import BY_GAMES, BY_TOKENS
+from algorithms.studies.bench.scores import (
+    ABOUT,
+    ATTACK,
+    CAPABILITY,
+    DEFENCE,
+    DIVERSITY,
+    GAP,
+    REFUSAL_RAW,
+    REFUSAL_REWRITTEN,
+    ROBUSTNESS,
+)
+from redteam_env.report.tables import judge_line
+from redteam_env.utils.text import escape_controls, safe_text
+
+Figures = Mapping[str, Any]
+TITLES: Mapping[str, str] = {
+    DEFENCE: "defence",
+    ROBUSTNESS: "robustness",
+    REFUSAL_RAW: "over-refusal, raw",
+    REFUSAL_REWRITTEN: "over-refusal, rewritten",
+    CAPABILITY: "capability",
+    GAP: "best-response gap (lower bound)",
+    ATTACK: "attack success",
+    DIVERSITY: "diversity",
+}
+_RATINGS = ("attacker rating", "defender rating")
+_COST = ("games", "extra games", "tokens", "seconds", "tokens/s", "peak GB")
+_ON_TERMINAL = (
+    "cell",
+    *(x for x in TITLES.values() if x != TITLES[DIVERSITY]),
+    *_RATINGS,
+    "tokens",
+)
+_ABOUT_ROWS: Mapping[str, str] = {
+    "rating": "skill (Plackett-Luce; prior 25) from cross-play, one tournament a seed",
+    "base (untrained)": "the model that all runs start from, with nothing learnt, at no cost. It met suites "
+    "and panels once, which count for every seed. Its gap and its ratings have an interval: fresh "
+    "attackers and cross-play differ from seed to seed",
+    "+psro": "the meta-strategy that the run ended with: each game is one frozen version's; what was "
+    "learnt after the last whole round plays in no game",
+    "games, extra games": "those that a run learnt from; those that its league played besides, to "
+    "measure pay-offs, from which nobody learns",
+    "tokens, seconds, peak GB": "of one training run, the mean over its seeds. Tokens are those that its "
+    "models sampled in both seats (of sb3_ppo and its kin only the opponent's: its own moves are "
+    "numbers). Tokens and seconds include extra games; seconds include neither the start of the process "
+    "nor checkpoints. The peak is that of a process which did nothing else; there is "
+    "none where a run was interrupted",
+}
+_ACTIVE = re.compile(r"[\\`*\[\]<>|~!$&#@]|\b_|_\b|://|www\.|[\r\n]")
+"""What Markdown or HTML would read as more than text; an underscore within a word is none."""
+_NUMBER = re.compile(r"-?[\d.,]*( \[[\w., -]+\])?|---")
+"""A number, with its interval."""
+
+
+def table(figures: Figures) -> list[list[str]]:
+    """Return the leaderboard's rows, the heading first."""
+    heading = ["cell", *TITLES.values(), *_RATINGS, *_COST]
+    return [heading, *(_row(cell) for cell in figures["cells"])]
+
+
+def title(cell: Figures) -> str:
+    """Return what a row of the leaderboard is called."""
+    return (
+        f"{cell['label']}, {cell['arrangement']}"
+        if cell["trained"]
+        else f"{cell['label']} (untrained)"
+    )
+
+
+def _row(cell: Figures) -> list[str]:
+    name = title(cell)
+    if cell["reason"] is not None:
+        return [name, f"cannot be run: {cell['reason']}"]
+    cost = cell["cost"]
+    return [
+        name,
+        *(_number(cell["scores"].get(x)) for x in TITLES),
+        *(_number(cell["rating"].get(seat), digits=1) for seat in ("attacker", "defender")),
+        f"{cost['games']['mean']:,.0f}",
+        f"{cost['extra_games']['mean']:,.0f}",
+        f"{cost['tokens']['mean']:,.0f}",
+        f"{cost['seconds']['mean']:,.0f}",
+        f"{cost['tokens_per_s']:,.0f}",
+        "-" if (peak := cost["peak_memory_gb"]["mean"]) is None else f"{peak:.2f}",
+    ]
+
+
+def _number(found: Figures | None, digits: int = 2) -> str:
+    if found is None:
+        return "-"
+    interval = found["interval"]
+    shown = "no interval" if interval is None else ", ".join(f"{x:.{digits}f}" for x in interval)
+    return f"{found['value']:.{digits}f} [{shown}]"
+
+
+def terminal(figures: Figures) -> RenderableType:
+    """Return the leaderboard for a terminal: the main columns."""
+    shown = Table(title="Leaderboard", show_lines=False)
+    rows = table(figures)
+    columns = [rows[0].index(name) for name in _ON_TERMINAL]
+    for k in columns:
+        shown.add_column(rows[0][k])
+    for row in rows[1:]:
+        shown.add_row(*(safe_text(row[k]) if k < len(row) else Text("") for k in columns))
+    return Group(shown, Text(_below(figures)))
+
+
+def _below(figures: Figures, shown: Callable[[str], str] = str) -> str:
+    runs = max((x["runs"] for c in figures["cells"] for x in c["scores"].values()), default=0)
+    return (
+        f"Interquartile mean over runs and tasks [95 % bootstrap over {runs} training seeds]. "
+        f"{figures['games']:,} games and answers, {figures['void']} void. With few seeds the "
+        "intervals are too narrow: a bootstrap cannot see what no seed has shown. The base is not "
+        "trained: it met suites and panels once, in the same games as every run, so it has no interval "
+        "there, and in comparisons with it only the other's runs are drawn. "
+        f"{comparable(figures, shown)} "
+        + shown(judge_line(figures["judge"]["name"], figures["judge"]["smoke_only"]).plain)
+    )
+
+
+def comparable(figures: Figures, shown: Callable[[str], str] = str) -> str:
+    """Return which scores were reached on equal games, and which on equal tokens.
+
+    Args:
+        figures: The leaderboard.
+        shown: How a name is written.
+    """
+    budget = figures["budget"]
+    cells = [x for x in figures["cells"] if x["trained"] and x["reason"] is None]
+    groups: dict[str, list[str]] = {BY_GAMES: [], BY_TOKENS: [], "": []}
+    for cell in cells:
+        ended = set(cell["cost"]["ended_by"])
+        groups[ended.pop() if len(ended) == 1 else ""].append(shown(title(cell)))
+    tokens = [x for cell in cells for x in cell["cost"]["tokens"]["by_seed"]]
+    spread = f"{min(tokens):,.0f} to {max(tokens):,.0f}" if tokens else "none"
+    if not budget["tokens"]:
+        return (
+            f"Scores are comparable at equal games: every run learnt from {budget['games']:,}. They are "
+            f"not at equal tokens: runs sampled {spread}, extra games included (--token-budget ends "
+            "runs at equal ones)."
+        )
+    said = []
+    if groups[BY_TOKENS]:
+        said.append(
+            f"Comparable at equal tokens (ended by the step that reached {budget['tokens']:,}, extra "
+            f"games included; their games differ): {'; '.join(groups[BY_TOKENS])}."
+        )
+    if groups[BY_GAMES]:
+        said.append(
+            f"Comparable at equal games (ended at {budget['games']:,}, before their tokens were spent): "
+            f"{'; '.join(groups[BY_GAMES])}."
+        )
+    if groups[""]:
+        said.append(f"Comparable at neither, as their seeds ended apart: {'; '.join(groups[''])}.")
+    return f"{' '.join(said)} Runs sampled {spread} tokens."
+
+
+def markdown(figures: Figures, command: str) -> str:
+    """Return the leaderboard as a page.
+
+    Args:
+        figures: The leaderboard.
+        command: What made it.
+    """
+    rows = table(figures)
+    lines = ["# Leaderboard", "", f"Made by {_code(command)}.", "", _line(rows[0])]
+    lines.append(_line(["---"] * len(rows[0])))
+    lines += [_line(row + [""] * (len(rows[0]) - len(row))) for row in rows[1:]]
+    lines += ["", _below(figures, _plain), "", "What the columns are:", ""]
+    lines += [f"- **{TITLES[name]}**: {about}." for name, about in ABOUT.items()]
+    lines += [f"- **{name}**: {about}." for name, about in _ABOUT_ROWS.items()]
+    for name in COMPARED:
+        lines += _improvement(figures["improvement"][name], TITLES[name])
+    return "\n".join(lines) + "\n"
+
+
+def _improvement(found: Figures, title: str) -> list[str]:
+    names = list(found)
+    if len(names) < 2:
+        return []
+    lines = [
+        "",
+        f"## Probability that a run of the row scores higher than one of the column: {title}",
+    ]
+    lines += ["", _line(["", *names]), _line(["---"] * (len(names) + 1))]
+    for first in names:
+        cells = [_number(found[first].get(second)) for second in names]
+        lines.append(_line([first, *cells]))
+    return lines
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(map(_escaped, cells))} |"
+
+
+def _escaped(text: str) -> str:
+    """Return a cell's text; numbers with their intervals stand as they are."""
+    return text if _NUMBER.fullmatch(text) else _plain(text)
+
+
+def _plain(text: str) -> str:
+    """Return text as Markdown that shows it and nothing else: no link, no HTML, no other column."""
+    return _ACTIVE.sub(lambda x: _entities(x[0]), escape_controls(text))
+
+
+def _entities(text: str) -> str:
+    return " " if text in "\r\n" else "".join(f"&#{ord(char)};" for char in text)
+
+
+def _code(text: str) -> str:
+    """Return text as a span of code, whatever it holds."""
+    line = escape_controls(text).replace("\n", " ")
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    pad = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{pad}{line}{pad}{fence}"

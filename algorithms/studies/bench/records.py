@@ -1,0 +1,131 @@
+"""What a training run cost, step by step, and whether a record of it holds."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from algorithms.studies.bench.config import BenchConfig, Cell
+from algorithms.studies.bench.tasks import ATTACK, TRAIN, fielded, plays
+from algorithms.studies.workers import DONE, INTERRUPTED
+from algorithms.training.config import TrainConfig
+from algorithms.training.memory import peak_gb
+from algorithms.training.metrics import read_rows, step_tokens
+from algorithms.training.rundir import stored_config, write_text
+from algorithms.training.trainer import train
+
+COSTS = ("games", "extra_games", "tokens", "extra_tokens", "seconds", "peak_memory_gb")
+BY_GAMES, BY_TOKENS = "games", "tokens"
+"""Which budget ended a run."""
+_TIMES = ("time/play_s", "time/update_s", "time/league_s")
+_STEPS = ("tokens", "extra_games", "extra_tokens", "seconds")
+"""Costs that are kept for each step; ``tokens`` and ``seconds`` hold the extra games' too."""
+_DIGITS = 4
+
+
+def train_recorded(config: TrainConfig, output: Path, *, alone: bool) -> str:
+    """Train a run and write what it cost.
+
+    Args:
+        config: The run.
+        output: The JSON file.
+        alone: Whether this process did nothing before, so that the most memory it ever held is the
+            run's; else no peak is written.
+
+    Returns:
+        ``done``, or ``interrupted`` after Ctrl-C; then nothing is written.
+    """
+    outcome = train(config)
+    if not outcome.finished:
+        return INTERRUPTED
+    rows = read_rows(outcome.directory / "metrics.jsonl")[: outcome.steps]
+    by_step = {name: [_cost(row, name) for row in rows] for name in _STEPS}
+    record = {
+        "config": {**(stored_config(outcome.directory) or {}), "opponent": None},
+        **totals(by_step, games=config.run.games, most=config.run.max_tokens),
+        # of a run that was interrupted this process saw the end only
+        "peak_memory_gb": round(peak_gb(), 3)
+        if alone and outcome.played == outcome.steps
+        else None,
+        "by_step": by_step,
+    }
+    write_text(output, json.dumps(record))
+    return DONE
+
+
+def _cost(row: Mapping[str, Any], name: str) -> float:
+    if name == "seconds":
+        return round(sum(float(row.get(x) or 0) for x in _TIMES), _DIGITS)
+    found = {"extra_games": "league/games", "extra_tokens": "league/tokens"}.get(name)
+    return round(step_tokens(row) if found is None else float(row.get(found) or 0))
+
+
+def totals(by_step: Mapping[str, Sequence[float]], *, games: int, most: int) -> dict[str, Any]:
+    """Return what follows from a run's costs step by step.
+
+    Args:
+        by_step: For each cost its values, one a step.
+        games: Games a step.
+        most: The budget of tokens; 0 for none.
+    """
+    steps = len(by_step["tokens"])
+    found = {name: round(sum(by_step[name]), _DIGITS) for name in _STEPS}
+    ended = BY_TOKENS if 0 < most <= found["tokens"] else BY_GAMES
+    return {"steps": steps, "games": steps * games, **found, "ended_by": ended}
+
+
+def check_records(
+    config: BenchConfig, every: Sequence[Cell], records: Mapping[str, Any]
+) -> list[str]:
+    """Return what is wrong with records: runs of other options, off the budget, or with wrong sums.
+
+    Args:
+        config: The benchmark's options.
+        every: All its cells.
+        records: The records by ``KIND/CELL-SEED``.
+    """
+    wrong = []
+    for name, cell, kind, seed in _expected(config, every):
+        found = records.get(name)
+        try:
+            wrong += [f"{name} {fault}" for fault in _faults(config, cell, kind, seed, found)]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            wrong.append(f"{name} is no record of a run: {error!r}")
+    return wrong
+
+
+def _expected(config: BenchConfig, every: Sequence[Cell]) -> Iterator[tuple[str, Cell, str, int]]:
+    for seed in range(config.seeds):
+        for cell in fielded(every):
+            if cell.trained:
+                yield f"{TRAIN}/{cell.name}-{seed}", cell, TRAIN, seed
+            if config.response_budget and plays(cell, "defender"):
+                yield f"{ATTACK}/{cell.name}-{seed}", cell, ATTACK, seed
+
+
+def _faults(config: BenchConfig, cell: Cell, kind: str, seed: int, found: Any) -> Iterator[str]:
+    trained = kind == TRAIN
+    most = config.token_budget if trained else 0
+    steps = (config.budget if trained else config.response_budget) // config.games
+    wanted = {
+        "arrangement": cell.arrangement if trained else "attacker_only",
+        "seed": seed,
+        "games": config.games,
+        "steps": steps,
+        "max_tokens": most,
+    }
+    if trained:
+        wanted |= {"algorithm": cell.algorithm, "opponents": cell.opponents}
+    for name, value in wanted.items():
+        if found["config"][name] != value:
+            yield f"was run with {name} {found['config'][name]!r}, not {value!r}"
+    by_step = found["by_step"]
+    if len({len(by_step[name]) for name in _STEPS}) != 1:
+        yield "has another number of steps for each cost"
+    for name, value in totals(by_step, games=config.games, most=most).items():
+        if found[name] != value:
+            yield f"has {name} {found[name]!r}, its steps say {value!r}"
+    if found["steps"] != steps and (found["steps"] > steps or found["ended_by"] != BY_TOKENS):
+        yield f"has {found['games']} games in {found['steps']} steps, not {steps * config.games} in {steps}"
+    if 0 < most <= sum(by_step["tokens"][:-1]):
+        yield f"sampled {most} tokens before its last step and went on"

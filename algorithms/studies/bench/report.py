@@ -1,0 +1,216 @@
+"""A benchmark's results on disk, and their verification from what was stored."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from algorithms.studies.bench.config import BenchConfig, Cell
+from algorithms.studies.bench.leaderboard import leaderboard
+from algorithms.studies.bench.manifest import SCHEMA, check_digest
+from algorithms.studies.bench.page import markdown
+from algorithms.studies.bench.plots import plot
+from algorithms.studies.bench.records import check_records
+from algorithms.studies.bench.tasks import ATTACK, TRAIN, BenchTask
+from algorithms.studies.experiments.figures import same
+from algorithms.studies.games_table import QUIZ, Games, read_tables, stored_table
+from algorithms.studies.manifests import check_manifest
+from algorithms.training.rundir import write_text
+from algorithms.training.typed import check_types
+from redteam_env.evaluation.suites import resolve_suite
+from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line, RedteamError
+from redteam_env.judges.resolve import resolve_judge
+from redteam_env.protocols import QuestionSuite
+from redteam_env.seeds.resolve import resolve_seeds
+
+MANIFEST, GAMES, RECORDS, FIGURES, PAGE = (
+    "bench.json",
+    "games.parquet",
+    "records.json",
+    "leaderboard.json",
+    "leaderboard.md",
+)
+Say = Callable[[str], None]
+
+
+def write_report(root: Path, done: list[BenchTask], target: Path, *, command: str) -> Any:
+    """Write games, records, leaderboard, page and plots.
+
+    Args:
+        root: The benchmark's directory.
+        done: Its tasks, all of them done.
+        target: Where the report goes; an older one of the same manifest is replaced.
+        command: The command that ran it, for the page.
+
+    Returns:
+        The leaderboard.
+
+    Raises:
+        RedteamError: If a record is damaged, or the target holds something else.
+    """
+    manifest = _json(root / MANIFEST)
+    config, every = read_manifest(manifest, root / MANIFEST)
+    if target.is_dir() and any(target.iterdir()):
+        if not (target / MANIFEST).is_file():
+            raise RedteamError(f"{str(target)!r} holds no benchmark's report; give another --to.")
+        check_manifest(target / MANIFEST, manifest, option="--to")
+    target.mkdir(parents=True, exist_ok=True)
+    write_text(target / MANIFEST, json.dumps(manifest, indent=1))
+    records = {
+        f"{task.kind}/{task.cell}-{task.seed}": _json(root / task.output)
+        for task in done
+        if task.kind in {TRAIN, ATTACK}
+    }
+    write_text(target / RECORDS, json.dumps(records, separators=(",", ":")))
+    _merge([root / x.output for x in done if x.output.endswith(".parquet")], target / GAMES)
+    figures = _figures(config, every, read_tables([target / GAMES]), records)
+    write_text(target / FIGURES, json.dumps({"digest": manifest["digest"], **figures}, indent=1))
+    write_text(target / PAGE, markdown(figures, command))
+    plot(figures, target)
+    return figures
+
+
+def verify(file: Path, *, say: Say) -> list[str]:
+    """Compute every number of a leaderboard again from the games stored beside it.
+
+    Every game is judged again where the judge runs here and always answers alike, every question
+    marked again, and every score, rating, interval and probability computed again. The games, tokens
+    and seconds of each run are summed again over its steps and compared with the budget that ended
+    it; what was measured in a step, and the peak of memory, is taken as it was stored.
+
+    Args:
+        file: ``leaderboard.json``, or the directory it is in.
+        say: Told what is being done.
+
+    Returns:
+        What differs; nothing for a sound report.
+
+    Raises:
+        RedteamError: If it is no report, or a file of it is missing, damaged or edited by hand.
+    """
+    folder = file if file.is_dir() else file.parent
+    manifest = _json(folder / MANIFEST)
+    config, every = read_manifest(manifest, folder / MANIFEST)
+    stored, records = _json(folder / FIGURES if file.is_dir() else file), _json(folder / RECORDS)
+    games = read_tables([folder / GAMES])
+    if not isinstance(stored, dict) or not isinstance(records, dict):
+        raise RedteamError(f"{str(folder)!r} holds no report that 'redteam-env bench' wrote.")
+    wrong = [] if stored.pop("digest", None) == manifest["digest"] else ["the manifest's digest"]
+    judge = resolve_judge(config.judge)
+    again = getattr(judge, "exact", False)
+    say(
+        f"Judging {len(games):,} games and answers again"
+        if again
+        else f"Marking answers again; verdicts of {judge.name!r} are taken as they are stored"
+    )
+    wrong += _verdicts(config, games) + check_records(config, every, records)
+    say("Computing the leaderboard again")
+    try:
+        found = _figures(config, every, games, records)
+    except (LookupError, TypeError, ValueError, RedteamError) as error:
+        return [*wrong, f"the leaderboard cannot be computed: {error!r}"]
+    return wrong + same(stored, json.loads(json.dumps(found)), "leaderboard")
+
+
+def read_manifest(manifest: Any, file: Path) -> tuple[BenchConfig, list[Cell]]:
+    """Return the options and cells that a manifest holds.
+
+    Args:
+        manifest: Its content.
+        file: Where it was read, for messages.
+
+    Raises:
+        RedteamError: If it was edited by hand, or is of another version.
+    """
+    check_digest(manifest, file)
+    if manifest.get("schema") != SCHEMA:
+        raise RedteamError(
+            f"{str(file)!r} has schema {manifest.get('schema')!r}; this version reads {SCHEMA}. Use the "
+            "version that wrote it."
+        )
+    try:
+        check_types(BenchConfig, manifest["options"])
+        config = BenchConfig(**manifest["options"])
+        every = [Cell(**cell) for cell in manifest["cells"]]
+    except (KeyError, TypeError) as error:
+        raise RedteamError(
+            f"{str(file)!r} is of another version of redteam-env ({error}); use that one."
+        ) from error
+    return config, every
+
+
+def _figures(
+    config: BenchConfig, every: list[Cell], games: Games, records: Mapping[str, Any]
+) -> dict[str, Any]:
+    costs = {
+        cell.name: [records[f"{TRAIN}/{cell.name}-{seed}"] for seed in range(config.seeds)]
+        for cell in every
+        if cell.reason is None
+    }
+    return leaderboard(config, every, games, costs)
+
+
+def _verdicts(config: BenchConfig, games: Games) -> list[str]:
+    judge = resolve_judge(config.judge)
+    wrong: list[str] = []
+    played = games.where(kind=[x for x in np.unique(games["kind"]).tolist() if x != QUIZ])
+    if getattr(judge, "exact", False):
+        names = ("prompt", "response", "prompt_harmful", "refused", "told")
+        for prompt, response, *stored in zip(*(played[x].tolist() for x in names), strict=True):
+            if stored[0] is None:  # void or forfeited: nothing was judged
+                continue
+            lines = (Line(seat=ATTACKER, text=prompt), Line(seat=DEFENDER, text=response))
+            [verdict] = judge.judge([Dialogue(lines=lines)])
+            found = [verdict.prompt_harmful, verdict.response_refusal, verdict.response_harmful]
+            if stored != found:
+                wrong.append(f"{prompt!r} was stored as {stored}, is {found}")
+    return (wrong + _answers(config, games.where(kind=QUIZ)))[:10]
+
+
+def _answers(config: BenchConfig, rows: Games) -> list[str]:
+    source = resolve_seeds(config.source)
+    wrong = []
+    for (name,), own in rows.by("suite"):
+        options = {"games": config.suite_games, "seed": config.measure_seed}
+        suite = resolve_suite(name, source=source, **options) if name else None
+        if not isinstance(suite, QuestionSuite):
+            wrong.append(f"the answers of {name!r} belong to no suite of questions")
+            continue
+        columns = (own[x].tolist() for x in ("seed_id", "prompt", "response", "right"))
+        for number, prompt, response, right in zip(*columns, strict=True):
+            k = int(number)
+            if not 0 <= k < len(suite.requests):
+                wrong.append(f"{name} has no question {k}")
+            elif prompt != suite.requests[k].messages[-1]["content"]:
+                wrong.append(f"{name} asks something else than {prompt!r}")
+            elif suite.right(k, response) is not right:
+                wrong.append(f"the answer to {prompt!r} was stored as {right}")
+    return wrong
+
+
+def _merge(files: list[Path], target: Path) -> None:
+    """Put tables together, sorted so that they compress well."""
+    table = stored_table(files).unify_dictionaries().combine_chunks()
+    keys = ("kind", "suite", "attacker", "defender", "attacker_seed", "defender_seed")
+    words = {x: table[x].cast(pa.string()) for x in keys[:4]}
+    order = pa.compute.sort_indices(
+        pa.table({**words, **{x: table[x] for x in keys[4:]}}),
+        sort_keys=[(x, "ascending") for x in keys],
+    )
+    partial = target.with_name(f".{target.name}.partial")
+    pq.write_table(table.take(order), partial, compression="zstd", compression_level=19)
+    partial.replace(target)
+
+
+def _json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RedteamError(
+            f"{str(file)!r} cannot be read ({error}); name a directory that 'redteam-env bench' "
+            "wrote."
+        ) from error

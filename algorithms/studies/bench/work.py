@@ -1,0 +1,216 @@
+"""Doing one task of a benchmark: train, measure, play all against all, attack a frozen defender."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from algorithms.studies.bench.config import BenchConfig, Cell, listed
+from algorithms.studies.bench.records import train_recorded
+from algorithms.studies.bench.tasks import (
+    ATTACK,
+    MEASURE,
+    RATE,
+    RESPOND,
+    TRAIN,
+    BenchTask,
+    able,
+    alone,
+    fielded,
+    plays,
+    response_directory,
+    run_directory,
+    spec_of,
+)
+from algorithms.studies.games_table import (
+    CROSS,
+    QUIZ,
+    RESPONSE,
+    SUITE,
+    Who,
+    game_rows,
+    quiz_row,
+    write_table,
+)
+from algorithms.studies.workers import DONE
+from algorithms.training.config import TrainConfig
+from redteam_env.evaluation import AgentPool, MemoAgent
+from redteam_env.evaluation.suites import resolve_suite
+from redteam_env.game import ATTACKER, DEFENDER, RedteamError
+from redteam_env.judges.resolve import resolve_judge
+from redteam_env.protocols import Agent, GameSetup, QuestionSuite
+from redteam_env.rollout import play, schedule
+from redteam_env.seeds.resolve import resolve_seeds
+
+PANEL_ATTACKER, PANEL_DEFENDER = "panel attacker", "panel defender"
+FRESH = "fresh attacker"
+Rows = list[dict[str, Any]]
+
+
+def do(config: BenchConfig, root: Path, task: BenchTask) -> str:
+    """Do a task.
+
+    Args:
+        config: The benchmark's options.
+        root: Its directory.
+        task: What to do; what it needs exists.
+
+    Returns:
+        ``done``, or ``interrupted`` if training was stopped by Ctrl-C after a whole step.
+
+    Raises:
+        RedteamError: If something is wrong with a run; the text names the task.
+    """
+    try:
+        if task.kind in {TRAIN, ATTACK}:
+            run = _run_config(config, root, task)
+            return train_recorded(run, root / task.output, alone=alone(task))
+        meter = _Meter(config, root, task.seed)
+        found = {cell.name: cell for cell in fielded(able(config))}
+        rows: Rows = []
+        if task.kind == MEASURE:
+            rows = meter.measure(found[task.cell])
+        elif task.kind == RATE:
+            rows = meter.rate(list(found.values()))
+        elif task.kind == RESPOND:
+            rows = meter.respond(found[task.cell])
+        write_table(root / task.output, rows)
+    except RedteamError as error:
+        raise RedteamError(f"{task.title}: {error}") from error
+    return DONE
+
+
+def _run_config(config: BenchConfig, root: Path, task: BenchTask) -> TrainConfig:
+    run = run_directory(root, task.cell, task.seed)
+    cell = next(x for x in fielded(able(config)) if x.name == task.cell)
+    if task.kind == ATTACK:
+        against = spec_of(cell, run) if cell.trained else None
+        return config.response(against, task.seed, response_directory(root, task.cell, task.seed))
+    return config.options(cell, task.seed, run)
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """Somebody at a seat.
+
+    Attributes:
+        name: A cell's or a panel member's name.
+        seed: The training seed, for the untrained base that of the tournament; -1 for the panel.
+        agent: Who plays.
+    """
+
+    name: str
+    seed: int
+    agent: Agent
+
+
+class _Meter:
+    def __init__(self, config: BenchConfig, root: Path, seed: int) -> None:
+        self._config = config
+        self._root = root
+        self._seed = seed
+        like = config.options(able(config)[0], seed, Path("unused"))
+        self._game = like.game.game()
+        self._source = resolve_seeds(config.source)
+        self._judge = resolve_judge(config.judge)
+        length = like.policy.max_new_tokens
+        # attackers sample, as they did in training; defenders answer greedily
+        self._attackers = AgentPool(base=config.model, max_new_tokens=length, temperature=1.0)
+        self._defenders = AgentPool(base=config.model, max_new_tokens=length)
+
+    def measure(self, cell: Cell) -> Rows:
+        rows: Rows = []
+        if plays(cell, "defender"):
+            defender = self._defender(cell)
+            for name in listed(self._config.suites):
+                rows += self._asked(name, defender)
+            for spec in listed(self._config.panel_attackers):
+                attacker = _Side(spec, -1, self._attackers.agent(spec, "attacker"))
+                setups = self._setups(self._config.panel_games, "panel", spec)
+                rows += self._played(PANEL_ATTACKER, attacker, defender, setups)
+        if plays(cell, "attacker"):
+            attacker = self._attacker(cell)
+            setups = self._setups(self._config.panel_games, "panel", "defenders")
+            for spec in listed(self._config.panel_defenders):
+                member = _Side(spec, -1, self._defenders.agent(spec, "defender"))
+                rows += self._played(PANEL_DEFENDER, attacker, member, setups)
+        return rows
+
+    def rate(self, every: Sequence[Cell]) -> Rows:
+        attackers = [self._attacker(x) for x in every if plays(x, "attacker")]
+        defenders = [self._defender(x) for x in every if plays(x, "defender")]
+        setups = self._setups(self._config.cross_games, "rate", self._seed)
+        rows: Rows = []
+        for attacker in attackers:
+            rewrites = _Side(attacker.name, attacker.seed, MemoAgent(attacker.agent))
+            for defender in defenders:
+                rows += self._played(CROSS, rewrites, defender, setups)
+        return rows
+
+    def respond(self, cell: Cell) -> Rows:
+        run = response_directory(self._root, cell.name, self._seed)
+        attacker = _Side(FRESH, self._seed, self._attackers.agent(str(run), "attacker"))
+        setups = self._setups(self._config.panel_games, "respond", self._seed)
+        return self._played(RESPONSE, attacker, self._defender(cell), setups)
+
+    def _attacker(self, cell: Cell) -> _Side:
+        return _Side(cell.name, self._seed, self._attackers.agent(self._spec(cell), "attacker"))
+
+    def _defender(self, cell: Cell) -> _Side:
+        return _Side(cell.name, self._seed, self._defenders.agent(self._spec(cell), "defender"))
+
+    def _spec(self, cell: Cell) -> str:
+        return spec_of(cell, run_directory(self._root, cell.name, self._seed))
+
+    def _setups(self, games: int, *address: int | str) -> list[GameSetup]:
+        path = (self._config.measure_seed, "bench", *address)
+        return schedule(self._source, games, path=path, rewrite_fraction=1.0, split="heldout")
+
+    def _asked(self, name: str, defender: _Side) -> Rows:
+        suite = resolve_suite(
+            name,
+            source=self._source,
+            games=self._config.suite_games,
+            seed=self._config.measure_seed,
+        )
+        if isinstance(suite, QuestionSuite):
+            who = self._who(QUIZ, "", -1, defender, name)
+            replies = defender.agent.act(suite.requests)
+            return [
+                {
+                    **quiz_row(
+                        who,
+                        name,
+                        str(suite.requests[k].messages[-1]["content"]),
+                        reply.text,
+                        right=suite.right(k, reply.text),
+                    ),
+                    "seed_id": str(k),
+                }
+                for k, reply in enumerate(replies)
+            ]
+        agents = {DEFENDER: defender.agent}
+        if any(setup.rewritten for setup in suite.setups):
+            agents[ATTACKER] = suite.attacker()
+        episodes = play(suite.setups, agents, self._judge, game=self._game)
+        return game_rows(self._who(SUITE, name, -1, defender, name), episodes, void=True)
+
+    def _played(
+        self, kind: str, attacker: _Side, defender: _Side, setups: Sequence[GameSetup]
+    ) -> Rows:
+        agents = {ATTACKER: attacker.agent, DEFENDER: defender.agent}
+        episodes = play(setups, agents, self._judge, game=self._game)
+        who = self._who(kind, attacker.name, attacker.seed, defender)
+        return game_rows(who, episodes, void=True)
+
+    @staticmethod
+    def _who(kind: str, attacker: str, seed: int, defender: _Side, suite: str = "") -> Who:
+        return Who(
+            kind=kind,
+            attacker=attacker,
+            defender=defender.name,
+            attacker_seed=seed,
+            defender_seed=defender.seed,
+            step=0,
+            suite=suite,
+        )

@@ -1,0 +1,184 @@
+"""The configuration of an experiment, as a TOML file holds it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from algorithms.training.config import TrainConfig
+from redteam_env.game import RedteamError, unknown_name
+from redteam_env.worlds.apothecary.suites import KINDS
+
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measuring:
+    """How every run is measured.
+
+    Attributes:
+        checkpoints: Last checkpoints that are measured and averaged.
+        suites: Scripted suites (:mod:`redteam_env.worlds.apothecary.suites`).
+        suite_games: Games a suite and split, half of them harmful.
+        quiz_games: Questions of the capability quiz.
+        cross_games: Rewritten games of a pair and checkpoint, half of each label and split.
+        swap_games: Rewrites asked of the defender's weights in the attacker's seat.
+        gradient_games: Games behind the cosine of the roles' gradients.
+        attacker_temperature: Sampling temperature of attackers.
+        defender_temperature: Sampling temperature of defenders; 0 is greedy.
+        seed: Addresses the suites, the quiz and all sampling.
+    """
+
+    checkpoints: int = 3
+    suites: Sequence[str] = KINDS
+    suite_games: int = 512
+    quiz_games: int = 256
+    cross_games: int = 200
+    swap_games: int = 256
+    gradient_games: int = 1024
+    attacker_temperature: float = 1.0
+    defender_temperature: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("checkpoints", "quiz_games", "gradient_games"):
+            if getattr(self, name) < 1:
+                raise RedteamError(f"{name} is {getattr(self, name)}; give at least 1.")
+        for name, divisor in (("suite_games", 2), ("cross_games", 4), ("swap_games", 2)):
+            value = getattr(self, name)
+            if value < divisor or value % divisor:
+                raise RedteamError(f"{name} is {value}; give a multiple of {divisor}.")
+        for name in ("attacker_temperature", "defender_temperature"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise RedteamError(f"{name} is {value}; give a number >= 0.")
+        for suite in self.suites:
+            if suite not in KINDS:
+                raise unknown_name("suite", suite, KINDS)
+            if list(self.suites).count(suite) > 1:
+                raise RedteamError(f"suites names {suite!r} twice; name it once.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Primary:
+    """The measures by which arms are compared, fixed before the first run.
+
+    Attributes:
+        suites: The suites whose mean is taken.
+        over_refusal: Where the miss rate is read off the ROC curve.
+        contrasts: Pairs of arms: first minus second.
+    """
+
+    suites: Sequence[str]
+    over_refusal: float
+    contrasts: Sequence[tuple[str, str]]
+
+    def __post_init__(self) -> None:
+        if not self.suites:
+            raise RedteamError("The primary measure has no suites; name at least one.")
+        if not 0 <= self.over_refusal <= 1:
+            raise RedteamError(f"over_refusal is {self.over_refusal}; give a share in [0, 1].")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuned:
+    """An arm whose options are chosen on seeds of their own.
+
+    Attributes:
+        name: The arm's name.
+        seeds: Seeds on which candidates are tried.
+        candidates: Options by name.
+    """
+
+    name: str
+    seeds: Sequence[int]
+    candidates: Mapping[str, Options]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A part of an experiment that is run and reported by itself.
+
+    Attributes:
+        name: What it is called.
+        about: What it asks, one sentence.
+        seeds: Training seeds of every arm.
+        arms: Options of every arm, over those of the experiment and the part; ``base`` has none
+            and is not trained.
+        training: Options of every run of this part.
+        crossplay: Whether all attackers meet all defenders.
+        swap: Whether each role's weights are played in the other seat.
+        gradients: Arms whose roles' gradients are compared.
+        contrasts: Pairs of arms; by default the experiment's, as far as the part has the arms.
+        against: The part whose defenders fresh attackers are trained against.
+        tuned: An arm with tuned options.
+    """
+
+    name: str
+    about: str
+    seeds: Sequence[int] = ()
+    arms: Mapping[str, Options] = field(default_factory=dict)
+    training: Options = field(default_factory=dict)
+    crossplay: bool = False
+    swap: bool = False
+    gradients: Sequence[str] = ()
+    contrasts: Sequence[tuple[str, str]] = ()
+    against: str | None = None
+    tuned: Tuned | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """Everything that decides what is run and how it is judged.
+
+    Attributes:
+        name: What it is called.
+        training: Options of every run.
+        measuring: How runs are measured.
+        primary: What arms are compared by.
+        parts: The parts by name, in order.
+        source: The file's own data, for the manifest.
+    """
+
+    name: str
+    training: Options
+    measuring: Measuring
+    primary: Primary
+    parts: Mapping[str, Part]
+    source: Mapping[str, Any]
+
+    def part(self, name: str) -> Part:
+        """Return a part.
+
+        Raises:
+            RedteamError: If there is none of this name.
+        """
+        if name not in self.parts:
+            raise unknown_name("part", name, self.parts)
+        return self.parts[name]
+
+    def options(self, part: Part, arm: Options, seed: int, out: Path) -> TrainConfig:
+        """Return the configuration of one run.
+
+        Args:
+            part: Its part.
+            arm: The arm's options.
+            seed: The training seed.
+            out: The run directory.
+        """
+        values = {**self.training, **part.training, **arm, "seed": seed}
+        values = {
+            name: None if value == "none" and name in _optional() else value
+            for name, value in values.items()
+        }
+        if "arrangement" not in arm:
+            values["arrangement"] = "bipolicy"
+        return TrainConfig.from_flat({**values, "out": str(out), "resume": True, "json": True})
+
+
+@lru_cache(maxsize=1)
+def _optional() -> frozenset[str]:
+    """Return the options that may be without a value, which TOML writes ``"none"``."""
+    return frozenset(x for x, value in TrainConfig.from_flat({}).flat().items() if value is None)

@@ -1,0 +1,194 @@
+"""All figures of a part, computed from its stored games and records alone."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from algorithms.studies.experiments.analysis import (
+    INF,
+    Figure,
+    by_arm,
+    contrasts_of,
+    defenders,
+    swaps,
+)
+from algorithms.studies.experiments.config import Experiment, Part
+from algorithms.studies.experiments.encounters import Encounters
+from algorithms.studies.experiments.measure import world_named
+from algorithms.studies.games_table import (
+    CROSS,
+    QUIZ,
+    RESPONSE,
+    SUITE,
+    SWAP_QUIZ,
+    SWAP_SUITE,
+    Games,
+)
+from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line, RedteamError
+from redteam_env.randomness import generator
+from redteam_env.worlds.apothecary import ApothecaryJudge, World
+from redteam_env.worlds.apothecary.quiz import is_right, quiz
+
+Records = Mapping[str, Mapping[str, Any]]
+"""JSON records of a part: kind, then ``arm-seed``."""
+
+
+def compute(experiment: Experiment, part: Part, games: Games, records: Records) -> Figure:
+    """Return all figures of a part.
+
+    Args:
+        experiment: The experiment.
+        part: The part.
+        games: All its games.
+        records: Its records: ``train``, ``gradients``, ``choose``, ``attack``.
+    """
+    world = world_named(_model(experiment, part))
+    found = Encounters(experiment, part, world)
+    figures: Figure = {"part": part.name, "about": part.about, "games": len(games)}
+    if part.against is not None:
+        other = experiment.part(part.against)
+        figures["responses"] = found.responses(games, contrasts_of(experiment, other))
+        figures["training"] = _training(records.get("attack", {}))
+        return figures
+    figures["defenders"] = defenders(experiment, part, games)
+    figures["training"] = _training(records.get("train", {}))
+    if len(games.where(kind=[SWAP_SUITE, SWAP_QUIZ])):
+        figures["swaps"] = swaps(experiment, part, games)
+    if len(games.where(kind=CROSS)):
+        figures["crossplay"] = found.crossplay(games)
+        figures["own_play"] = found.own_play(games)
+        figures["attackers"] = found.attackers(games)
+        if len(games.where(kind=SUITE)):
+            table = experiment.options(part, {}, 0, Path("unused")).game.game().rewards
+            figures["twin"] = found.twin(games, table)
+    if records.get("gradients"):
+        figures["gradients"] = _gradients(records["gradients"])
+    if records.get("choose"):
+        figures["tuned"] = dict(records["choose"])
+    return figures
+
+
+def _model(experiment: Experiment, part: Part) -> str:
+    return str({**experiment.training, **part.training}["model"])
+
+
+def _training(records: Mapping[str, Any]) -> Figure:
+    """Return parameters, their ratio to the whole model, and time a run, by arm."""
+    values: dict[str, dict[tuple[str, int], float]] = {"seconds": {}}
+    parameters: Figure = {}
+    for name, record in records.items():
+        arm, seed = _run_of(name)
+        values["seconds"][arm, seed] = float(record["seconds"])
+        trained = record["policy"]["trainable_parameters"]
+        whole = int(record["policy"]["base_parameters"])
+        parameters[arm] = {
+            "weights": dict(trained),
+            "trained": sum(trained.values()),
+            "whole_model_over_one_set": whole / max(trained.values()),
+        }
+    return {"seconds": by_arm(values["seconds"], (0.0, INF)), "parameters": parameters}
+
+
+def _gradients(records: Mapping[str, Any]) -> Figure:
+    names = ("between", "attacker_halves", "defender_halves")
+    values: dict[str, dict[tuple[str, int], float]] = {name: {} for name in names}
+    for name, record in records.items():
+        for measure in names:
+            values[measure][_run_of(name)] = float(record[measure])
+    return {
+        **{name: by_arm(found, (-1.0, 1.0)) for name, found in values.items()},
+        "games": sorted({int(record["games"]) for record in records.values()}),
+    }
+
+
+def _run_of(name: str) -> tuple[str, int]:
+    arm, _, seed = name.rpartition("-")
+    return arm, int(seed)
+
+
+def check_verdicts(experiment: Experiment, part: Part, games: Games) -> list[str]:
+    """Judge every stored game again and mark every quiz answer; return what differs, at most ten."""
+    world = world_named(_model(experiment, part))
+    judge = ApothecaryJudge(world.config)
+    wrong: list[str] = []
+    played = games.where(kind=[x for x in _kinds(games) if x not in {QUIZ, SWAP_QUIZ}])
+    names = ("prompt", "response", "prompt_harmful", "refused", "told")
+    columns = (*names, "seed_id", "harmful", "split")
+    known = {x.name: (x.restricted, x.split) for x in world.substances}
+    for row in zip(*(played[name].tolist() for name in columns), strict=True):
+        prompt, response, *stored, seed_id, harmful, split = row
+        lines = (Line(seat=ATTACKER, text=prompt), Line(seat=DEFENDER, text=response))
+        found = judge.labels(Dialogue(lines=lines))
+        if tuple(stored) != found:
+            wrong.append(f"{seed_id}: {prompt!r} was stored as {stored}, is {list(found)}")
+        elif known.get(seed_id.rpartition("-")[0]) != (harmful, split):
+            wrong.append(f"{seed_id}: was stored as {harmful=}, {split=}")
+    wrong += _check_quiz(experiment, world, games)
+    return wrong[:10]
+
+
+def _kinds(games: Games) -> Sequence[str]:
+    return [str(x) for x in np.unique(games["kind"])] if len(games) else []
+
+
+def _check_quiz(experiment: Experiment, world: World, games: Games) -> list[str]:
+    measuring = experiment.measuring
+    asked = quiz(world, measuring.quiz_games, generator((measuring.seed, "quiz")))
+    answers = {x.text: x for x in asked}
+    rows = games.where(kind=[QUIZ, SWAP_QUIZ])
+    wrong = []
+    for prompt, response, right in zip(
+        rows["prompt"].tolist(), rows["response"].tolist(), rows["right"].tolist(), strict=True
+    ):
+        if prompt not in answers:
+            wrong.append(f"the quiz has no question {prompt!r}")
+        elif is_right(answers[prompt], response) is not right:
+            wrong.append(f"the answer to {prompt!r} was stored as {right}")
+    return wrong
+
+
+def same(stored: Any, computed: Any, where: str = "") -> list[str]:
+    """Return where two figures differ by more than 1e-9; at most ten places."""
+    if isinstance(stored, dict) and isinstance(computed, dict):
+        found = []
+        for name in sorted({*stored, *computed}):
+            if (name in stored) != (name in computed):
+                found.append(f"{where}/{name} is missing on one side")
+            else:
+                found += same(stored[name], computed[name], f"{where}/{name}")
+        return found[:10]
+    if isinstance(stored, list) and isinstance(computed, list):
+        if len(stored) != len(computed):
+            return [f"{where} has {len(stored)} entries, not {len(computed)}"]
+        found = []
+        for k, (a, b) in enumerate(zip(stored, computed, strict=True)):
+            found += same(a, b, f"{where}/{k}")
+        return found[:10]
+    if isinstance(stored, float) and isinstance(computed, float):
+        return (
+            [] if abs(stored - computed) <= 1e-9 else [f"{where}: {stored} stored, {computed} now"]
+        )
+    equal = stored == computed and isinstance(stored, bool) is isinstance(computed, bool)
+    return [] if equal else [f"{where}: {stored!r} stored, {computed!r} now"]
+
+
+def plain(figures: Figure) -> Figure:
+    """Return figures as plain JSON data."""
+    data: Figure = json.loads(json.dumps(figures, allow_nan=False))
+    return data
+
+
+def refuse_missing(part: Part, games: Games) -> None:
+    """Refuse to report on a part without games.
+
+    Raises:
+        RedteamError: If there are none.
+    """
+    kinds = set(_kinds(games))
+    if not kinds & ({RESPONSE} if part.against is not None else {SUITE}):
+        raise RedteamError(
+            f"The part {part.name!r} has no measured games yet; run it before reporting on it."
+        )

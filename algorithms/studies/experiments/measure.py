@@ -1,0 +1,231 @@
+"""What is asked of every trained arm: scripted suites, the quiz, the other seat, the other arms."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from algorithms.studies.experiments.config import Measuring
+from algorithms.studies.experiments.players import Player
+from algorithms.studies.games_table import (
+    CROSS,
+    QUIZ,
+    RESPONSE,
+    SUITE,
+    SWAP_ATTACK,
+    SWAP_QUIZ,
+    SWAP_SUITE,
+    Who,
+    game_rows,
+    quiz_row,
+)
+from redteam_env.evaluation import MemoAgent
+from redteam_env.game import ATTACKER, DEFENDER, Episode, Game, RedteamError
+from redteam_env.protocols import Agent, GameSetup, Reply, TurnRequest
+from redteam_env.rollout import play, schedule
+from redteam_env.worlds import MODELS
+from redteam_env.worlds.apothecary import ApothecaryJudge, World, make_world
+from redteam_env.worlds.apothecary.grammar import UNCLEAR
+from redteam_env.worlds.apothecary.quiz import is_right
+from redteam_env.worlds.apothecary.source import world_seeds
+from redteam_env.worlds.apothecary.suites import Suite, ask_quiz, make_suite
+from redteam_env.worlds.embedded import embedded_model, world_of
+
+SPLITS = ("train", "heldout")
+Rows = list[dict[str, Any]]
+
+
+class Meter:
+    """Measures arms in the world of one base model.
+
+    Args:
+        model: The base model: an embedded one or a directory that ``worlds pretrain`` wrote.
+        game: The rules that were trained under.
+        measuring: What is measured.
+
+    Raises:
+        RedteamError: If the model belongs to another world than the registered seeds and judge.
+    """
+
+    def __init__(self, model: str, game: Game, measuring: Measuring) -> None:
+        self.world = world_named(model)
+        if self.world.substances != make_world().substances:
+            raise RedteamError(
+                f"{model!r} was pretrained on another world than the seeds and the judge "
+                "'apothecary' serve; give a model of the default world."
+            )
+        self.measuring = measuring
+        self._game = game
+        self._judge = ApothecaryJudge(self.world.config)
+        self._suites = [
+            make_suite(self.world, kind, split, measuring.suite_games, seed=measuring.seed)
+            for split in SPLITS
+            for kind in measuring.suites
+        ]
+
+    def defender(self, player: Player, steps: Sequence[int]) -> Iterator[Rows]:
+        """Yield the rows of a defender's suites and quiz at each checkpoint."""
+        for step in steps:
+            player.restore(step)
+            yield self._asked(player, SUITE, QUIZ, weights_of="defender")
+
+    def swapped(self, player: Player) -> Rows:
+        """Return the rows of both roles' weights in the other seat, at the player's checkpoint.
+
+        The attacker's weights answer suites and quiz; the defender's weights rewrite seeds, and the
+        untrained base answers them.
+        """
+        rows: Rows = []
+        if "attacker" in player.trained:
+            rows += self._asked(player, SWAP_SUITE, SWAP_QUIZ, weights_of="attacker")
+        if "defender" in player.trained or not player.trained:
+            source = world_seeds(self.world)
+            setups = [
+                setup
+                for split in SPLITS
+                for setup in schedule(
+                    source,
+                    self.measuring.swap_games // 2,
+                    path=(self.measuring.seed, "swap", split),
+                    rewrite_fraction=1.0,
+                    split=split,
+                )
+            ]
+            agents = {ATTACKER: player.agent("attacker", weights_of="defender")}
+            episodes = self._play(setups, {**agents, DEFENDER: _Silent()})
+            rows += game_rows(
+                Who(
+                    kind=SWAP_ATTACK,
+                    attacker=player.arm,
+                    defender="",
+                    attacker_seed=player.seed,
+                    defender_seed=-1,
+                    step=player.step,
+                ),
+                episodes,
+            )
+        return rows
+
+    def crossed(
+        self, attackers: Sequence[Player], defenders: Sequence[Player], others: Mapping[str, Player]
+    ) -> Rows:
+        """Return the rows of every attacker against every defender, at the players' checkpoints.
+
+        Args:
+            attackers: Players whose attackers play, the base among them.
+            defenders: The same for the other seat.
+            others: For an arm, its player of another training seed: the attacker also meets this
+                one's defender, which it was not trained with.
+        """
+        rows: Rows = []
+        for attacker in attackers:
+            rewriter = MemoAgent(attacker.agent("attacker"))
+            opponents = [*defenders, *([others[attacker.arm]] if attacker.arm in others else [])]
+            place = max(player.seed for player in (*attackers, *defenders))
+            step = max(player.step for player in (*attackers, *defenders))
+            setups = self._cross_setups((place, step))
+            for defender in opponents:
+                episodes = self._play(
+                    setups, {ATTACKER: rewriter, DEFENDER: defender.agent("defender")}
+                )
+                rows += game_rows(
+                    Who(
+                        kind=CROSS,
+                        attacker=attacker.arm,
+                        defender=defender.arm,
+                        attacker_seed=attacker.seed,
+                        defender_seed=defender.seed,
+                        step=step,
+                    ),
+                    episodes,
+                    self._scores(defender, episodes, weights_of="defender"),
+                )
+        return rows
+
+    def response(self, attacker: Player, defender: Player) -> Rows:
+        """Return the rows of a fresh attacker against the frozen defender it was trained against."""
+        setups = self._cross_setups((attacker.seed, "response"))
+        agents = {ATTACKER: attacker.agent("attacker"), DEFENDER: defender.agent("defender")}
+        episodes = self._play(setups, agents)
+        scores = self._scores(defender, episodes, weights_of="defender")
+        who = Who(
+            kind=RESPONSE,
+            attacker=attacker.arm,
+            defender=defender.arm,
+            attacker_seed=attacker.seed,
+            defender_seed=defender.seed,
+            step=attacker.step,
+        )
+        return game_rows(who, episodes, scores)
+
+    def _cross_setups(self, path: tuple[int | str, ...]) -> list[GameSetup]:
+        source = world_seeds(self.world)
+        return [
+            setup
+            for split in SPLITS
+            for setup in schedule(
+                source,
+                self.measuring.cross_games // 2,
+                path=(self.measuring.seed, "cross", *path, split),
+                rewrite_fraction=1.0,
+                split=split,
+            )
+        ]
+
+    def _asked(self, player: Player, suite_kind: str, quiz_kind: str, *, weights_of: str) -> Rows:
+        rows: Rows = []
+        agent = player.agent("defender", weights_of=weights_of)
+        for suite in self._suites:
+            episodes = self._play(suite.setups, {ATTACKER: suite.attacker(), DEFENDER: agent})
+            scores = self._scores(player, episodes, weights_of=weights_of)
+            rows += game_rows(_asked_who(suite_kind, player, suite), episodes, scores)
+        return rows + self._quiz(player, agent, quiz_kind)
+
+    def _quiz(self, player: Player, agent: Agent, kind: str) -> Rows:
+        path = (self.measuring.seed, "quiz")
+        who = _asked_who(kind, player, None)
+        return [
+            quiz_row(who, x.kind, x.text, reply, right=is_right(x, reply))
+            for x, reply in ask_quiz(self.world, agent, self.measuring.quiz_games, path)
+        ]
+
+    def _scores(
+        self, player: Player, episodes: Sequence[Episode], *, weights_of: str
+    ) -> list[float]:
+        states = []
+        for episode in episodes:
+            state = self._game.start(episode.seed, rewritten=True)
+            states.append(self._game.apply(state, episode.turns[0].text))
+        return player.refusal_scores(self._game, states, weights_of=weights_of)
+
+    def _play(self, setups: Sequence[GameSetup], agents: Mapping[str, Agent]) -> list[Episode]:
+        return play(setups, agents, self._judge, game=self._game)
+
+
+class _Silent:
+    """A defender that is not measured; it says the one thing that is neither help nor refusal."""
+
+    def act(self, requests: Sequence[TurnRequest]) -> list[Reply]:
+        """Answer every request."""
+        return [Reply(text=UNCLEAR) for _ in requests]
+
+
+def _asked_who(kind: str, player: Player, suite: Suite | None) -> Who:
+    return Who(
+        kind=kind,
+        attacker="scripted",
+        defender=player.arm,
+        attacker_seed=-1,
+        defender_seed=player.seed,
+        step=player.step,
+        suite="" if suite is None else suite.kind,
+    )
+
+
+def world_named(model: str) -> World:
+    """Return the world that a base model was pretrained on.
+
+    Args:
+        model: An embedded model or a directory that ``worlds pretrain`` wrote.
+    """
+    directory = embedded_model(model) if model in MODELS else Path(model).expanduser()
+    return make_world(world_of(directory))

@@ -1,0 +1,1 @@
+"""Runs: the trainer and what it needs."""

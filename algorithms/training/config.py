@@ -1,0 +1,311 @@
+"""The configuration of a run: one frozen dataclass a component, flat on the command line and on disk.
+
+A run's ``config.json`` holds the fields of all components side by side; so do the options of
+``redteam-env train``. The algorithm's own dataclass comes with the algorithm, a plug-in's too.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from algorithms.training.replay import ReplayConfig
+from algorithms.training.typed import check_types
+from redteam_env.evaluation import build_game
+from redteam_env.game import Game, RedteamError, unknown_name
+from redteam_env.protocols import BASE
+from redteam_env.registry import settings
+
+FREE = (
+    *("steps", "max_tokens", "checkpoint_every", "out", "resume", "json"),
+    *("server_urls", "adapter_dir", "kv_cache_gb"),
+)
+"""Options that a resumed run may change."""
+SELF_PLAY = "self_play"
+LORA = "lora"
+_RULES = Game()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """How long a run is and where it goes.
+
+    Attributes:
+        algorithm: What learns: reinforce_pp, reinforce, rae, rloo, grpo, dr_grpo, ppo, online_dpo, or
+            an installed plug-in; each brings options of its own.
+        steps: Training steps in all.
+        max_tokens: End the run after the step in which so many tokens have been sampled in all, by all
+            seats and in a league's own games too; 0 for no such end.
+        games: Games a step; with several processes a multiple of their number times group_size.
+        group_size: Games that share a seed, for algorithms that compare these: rloo, grpo, dr_grpo and
+            online_dpo need at least 2. A divisor of games.
+        seed: Seed of everything random in the run.
+        checkpoint_every: Steps between checkpoints; the last step always has one.
+        policy: Whose weights are trained: lora (adapters or whole models over transformers), or an
+            installed plug-in; each brings options of its own.
+        opponents: Whom the roles train against: self_play, alternating, fictitious, prioritised, psro,
+            population, or an installed plug-in; each brings options of its own.
+        opponent: Who plays the seat that attacker_only or defender_only does not train: a registered
+            agent, endpoint:MODEL@URL (a model behind an API), a run, checkpoint or adapter
+            directory; by default the untrained base.
+        init_from: Where the trained weights start: a run, checkpoint or adapter directory of the same
+            base and shape; by default they are fresh. The KL reference stays the base.
+        out: The run directory; by default runs/ARRANGEMENT-SEED.
+        resume: Go on from the newest checkpoint in the run directory.
+        json: Print a summary as JSON instead of text.
+    """
+
+    algorithm: str = "reinforce_pp"
+    steps: int = 200
+    max_tokens: int = 0
+    games: int = 64
+    group_size: int = 1
+    seed: int = 0
+    checkpoint_every: int = 20
+    policy: str = LORA
+    opponents: str = SELF_PLAY
+    opponent: str | None = None
+    init_from: str | None = None
+    out: str | None = None
+    resume: bool = False
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "games", "group_size", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise RedteamError(f"{name} is {getattr(self, name)}; give at least 1.")
+        if self.max_tokens < 0:
+            raise RedteamError(f"max_tokens is {self.max_tokens}; give 0 or more.")
+        if self.games % self.group_size:
+            raise RedteamError(
+                f"games is {self.games}, no multiple of group_size = {self.group_size}; "
+                f"give {self.group_size * max(1, self.games // self.group_size)}, for example."
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GameConfig:
+    """Which game is played.
+
+    Attributes:
+        seeds: Seed source: builtin, strongreject, advbench, a file (CSV, JSON lines, parquet), or
+            hub:OWNER/NAME; several with a comma between them.
+        judge: Judge: lexical (smoke runs only), wildguard, or an installed one.
+        judge_url: Address of the judge's server.
+        rewards: Reward preset: self_redteam, self_redteam_all_one, zero_sum, safety_only, magic.
+        faithfulness_gate: An unfaithful rewrite pays the attacker this and nothing else.
+        drop_unfaithful: Leave games with an unfaithful rewrite out of the defender's batch.
+        benign_refusal_weight: Factor on the defender's penalty for refusing a benign request.
+        exchanges: Attacker-defender exchanges in a rewritten game.
+        rewrite_fraction: Share of games in which the attacker plays; 0 is raw seeds only.
+        benign_fraction: Share of benign seeds.
+        thinking: none, optional or required for all seats, or for some, such as
+            attacker_0=required,defender_0=none.
+        leak_on_violation: Show malformed turns as a whole, as Self-RedTeam's code does.
+        prompts: Directory of instruction texts in place of ours, or apothecary for the controlled
+            world's.
+        max_seed_chars: Longest seed, in characters.
+        max_action_chars: Longest action, in characters.
+    """
+
+    seeds: str = "builtin"
+    judge: str = "lexical"
+    judge_url: str | None = None
+    rewards: str = "self_redteam"
+    faithfulness_gate: float | None = None
+    drop_unfaithful: bool = False
+    benign_refusal_weight: float = 1.0
+    exchanges: int = 1
+    rewrite_fraction: float = 0.5
+    benign_fraction: float = 0.5
+    thinking: str = "none"
+    leak_on_violation: bool = False
+    prompts: str | None = None
+    max_seed_chars: int = _RULES.max_seed_chars
+    max_action_chars: int = _RULES.max_action_chars
+
+    def __post_init__(self) -> None:
+        self.game()
+        for name in ("rewrite_fraction", "benign_fraction"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise RedteamError(f"{name} is {getattr(self, name)}; give a share in [0, 1].")
+
+    def game(self) -> Game:
+        """Return the rules."""
+        return build_game(dataclasses.asdict(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """Everything a run is made from.
+
+    Attributes:
+        run: Length and place.
+        game: The game.
+        policy: The policies' own settings.
+        learner: The algorithm's own settings.
+        sampler: The opponent sampler's own settings; by default those it comes with.
+        replay: Which seeds are played again.
+    """
+
+    run: RunConfig
+    game: GameConfig
+    policy: Any
+    learner: Any
+    sampler: Any = None
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+
+    def __post_init__(self) -> None:
+        kind = settings("opponents", self.run.opponents)
+        if self.sampler is None:
+            object.__setattr__(self, "sampler", kind())
+        elif not isinstance(self.sampler, kind):
+            raise RedteamError(
+                f"opponents is {self.run.opponents!r}, but sampler is {self.sampler!r}; give "
+                f"{kind.__name__}, or nothing."
+            )
+        if getattr(self.policy, "temperature", None) == 0:
+            raise RedteamError("temperature is 0; training samples, so give a number above 0.")
+        if (weights := getattr(self.policy, "weights", None)) is not None:
+            self._check_roles([role for role, name in weights.items() if name != BASE])
+        least = getattr(self.sampler, "least_steps", 1)
+        if self.run.steps < least:
+            raise RedteamError(
+                f"opponents is {self.run.opponents!r}, whose first round ends after {least} steps, but "
+                f"steps is {self.run.steps}; give more steps (or games), or shorter rounds."
+            )
+        self.flat()
+
+    def _check_roles(self, roles: list[str]) -> None:
+        """Refuse what does not fit the roles that are trained."""
+        if roles == ["attacker"] and self.game.rewrite_fraction == 0:
+            raise RedteamError(
+                "attacker_only with rewrite_fraction 0 has nothing to train: raise the fraction."
+            )
+        if self.run.opponent is not None and len(roles) != 1:
+            raise RedteamError(
+                f"opponent is {self.run.opponent!r}, but {self.policy.arrangement} trains both "
+                "seats; give --arrangement attacker_only or defender_only."
+            )
+        if self.run.opponents != SELF_PLAY and len(roles) != 2:
+            raise RedteamError(
+                f"opponents is {self.run.opponents!r}, which needs two trained seats, but "
+                f"{self.policy.arrangement} trains the {roles[0]} alone; give another --arrangement, or "
+                "name a frozen --opponent instead."
+            )
+
+    @classmethod
+    def from_flat(cls, options: Mapping[str, Any]) -> "TrainConfig":
+        """Make a configuration from options side by side, as :meth:`flat` returns them.
+
+        Args:
+            options: Values by name; what is left out keeps its default.
+
+        Raises:
+            RedteamError: If a name is unknown or a value wrong.
+        """
+        kinds = components(options)
+        fields = {part: [f.name for f in dataclasses.fields(kind)] for part, kind in kinds.items()}
+        known = [name for names in fields.values() for name in names]
+        for name in options:
+            if name not in known:
+                raise unknown_name("training option", name, known)
+        for kind in kinds.values():
+            check_types(kind, options)
+        return cls(
+            **{
+                part: kind(**{name: options[name] for name in fields[part] if name in options})
+                for part, kind in kinds.items()
+            }
+        )
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """The settings of all components."""
+        return tuple(getattr(self, x.name) for x in dataclasses.fields(self))
+
+    def flat(self) -> dict[str, Any]:
+        """Return the fields of all components side by side, as ``config.json`` holds them.
+
+        Raises:
+            RedteamError: If an algorithm's field has the name of another component's.
+        """
+        result: dict[str, Any] = {}
+        for part in self.parts:
+            fields = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+            twice = sorted(set(fields) & set(result))
+            if twice:
+                raise RedteamError(
+                    f"{type(part).__name__} has the fields {twice}, which exist elsewhere; "
+                    "an algorithm or opponent sampler names its own settings differently."
+                )
+            result.update(fields)
+        return result
+
+
+def components(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the class of each component's settings, by its field in :class:`TrainConfig`.
+
+    Args:
+        options: Values by name; ``algorithm``, ``policy`` and ``opponents`` choose classes.
+
+    Raises:
+        RedteamError: If one of these is unknown.
+    """
+    defaults = RunConfig()
+    return {
+        "run": RunConfig,
+        "game": GameConfig,
+        "policy": settings("policies", options.get("policy", defaults.policy)),
+        "learner": settings("algorithms", options.get("algorithm", defaults.algorithm)),
+        "sampler": settings("opponents", options.get("opponents", defaults.opponents)),
+        "replay": ReplayConfig,
+    }
+
+
+def check_group(algorithm: str, factory: Any, group_size: int) -> None:
+    """Check that as many games share a seed as an algorithm needs.
+
+    Args:
+        algorithm: Its name.
+        factory: What its entry point names.
+        group_size: Games that share a seed.
+
+    Raises:
+        RedteamError: If they are fewer.
+    """
+    least = getattr(factory, "least_group", 1)
+    if group_size < least:
+        raise RedteamError(
+            f"{algorithm} compares games of one seed, at least {least}, but group_size is "
+            f"{group_size}; give --group-size {least} or more, and a multiple of it as --games."
+        )
+
+
+def completed(stored: Mapping[str, Any], config: TrainConfig) -> dict[str, Any]:
+    """Return a stored configuration with the defaults of options that its version did not have.
+
+    Args:
+        stored: A run's flat configuration.
+        config: Says which components there are.
+    """
+    fields = [x for part in config.parts for x in dataclasses.fields(part)]
+    known = {x.name: x.default for x in fields if x.default is not dataclasses.MISSING}
+    return {**known, **stored}
+
+
+def changed(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the options in which a resumed run differs from its ``config.json``.
+
+    Args:
+        stored: The run's flat configuration.
+        given: The one asked for now.
+
+    Returns:
+        Stored and given value of every option that must stay and does not.
+    """
+    return {
+        name: (stored.get(name), given.get(name))
+        for name in sorted(set(stored) | set(given))
+        if name not in FREE and stored.get(name) != given.get(name)
+    }

@@ -1,0 +1,368 @@
+"""The trainer's side of a league: frozen versions on disk, who plays a game, who learns from it.
+
+An opponent sampler decides (:mod:`algorithms.opponents`); this does what it asks for. Frozen versions are
+folders ``opponents/NAME@VERSION`` of the run directory that never change; a checkpoint names those it
+needs, with the SHA-256 of every file, and holds the sampler's state (for PSRO the pay-off matrix) in
+``league.json``. A version that neither the run nor any checkpoint names is removed.
+"""
+
+import dataclasses
+import inspect
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from algorithms.training.config import SELF_PLAY, TrainConfig
+from algorithms.training.metrics import sampled
+from algorithms.training.replay import UcbReplay, payoff
+from algorithms.training.versions import Versions
+from redteam_env.game import Episode, Game, RedteamError, role_of
+from redteam_env.protocols import (
+    Agent,
+    GameSetup,
+    Judge,
+    LeaguePolicy,
+    Match,
+    OpponentSampler,
+    Reply,
+    Result,
+    SeedSource,
+    TrainablePolicy,
+    TurnRequest,
+)
+from redteam_env.randomness import Path as RandomPath
+from redteam_env.registry import load, require
+from redteam_env.rollout import play, schedule
+
+FILE = "league.json"
+FOLDER = "opponents"
+SCHEMA = 1
+METHODS = ("matches", "finish", "state", "load_state")
+
+
+class RunLeague:
+    """A run's league; what a sampler may ask of it is :class:`redteam_env.protocols.opponents.League`.
+
+    Args:
+        config: The run.
+        policy: What is trained.
+        game: The rules.
+        source: Where seeds come from.
+        judge: Who reads the games.
+        directory: The run directory.
+
+    Raises:
+        RedteamError: If the sampler cannot be made, or the policy or the arrangement cannot have a
+            league.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        *,
+        policy: TrainablePolicy,
+        game: Game,
+        source: SeedSource,
+        judge: Judge,
+        directory: Path,
+    ) -> None:
+        self._config = config
+        self._policy = policy
+        self._game = game
+        self._source = source
+        self._judge = judge
+        self._checkpoints = directory / "checkpoints"
+        self._versions = Versions(directory / FOLDER)
+        self._matches: dict[int, Match] = {}
+        self._own_games: dict[str, float] = {}
+        if config.run.opponents != SELF_PLAY:
+            _league_policy(policy, f"--opponents {config.run.opponents}")
+        self._sampler = self._make_sampler()
+        self._replay: UcbReplay | None = None
+        if config.replay.seed_replay != "none":
+            self._replay = UcbReplay(config.replay, policy.trainable_roles, source.seeds("train"))
+
+    def _make_sampler(self) -> OpponentSampler:
+        name = self._config.run.opponents
+        factory = load("opponents", name)
+        options = {"league": self, "seed": self._config.run.seed}
+        try:
+            inspect.signature(factory).bind(self._config.sampler, **options)
+        except TypeError as error:
+            raise RedteamError(
+                f"The opponent sampler {name!r} cannot be made as factory(config, league=..., "
+                f"seed=...): {error}."
+            ) from error
+        sampler: OpponentSampler = factory(self._config.sampler, **options)
+        for method in METHODS:
+            require(sampler, method, f"opponent sampler {name!r}")
+        return sampler
+
+    @property
+    def weights(self) -> Mapping[str, str]:
+        """The name of the current weights behind each trained role."""
+        return {role: self._policy.weights_of(role) for role in self._policy.trainable_roles}
+
+    def freeze(self, weights: str) -> str:
+        """Keep named weights as they are now; return the name of this version."""
+        policy = _league_policy(self._policy, "this opponent sampler")
+        name = f"{weights}@{policy.version(weights)}"
+        self._versions.add(name, lambda place: policy.write_weights(weights, place))
+        return name
+
+    def drop(self, version: str) -> None:
+        """Forget a frozen version; its files go when no checkpoint names them."""
+        self._versions.drop(version)
+
+    def recall(self, version: str) -> None:
+        """Put a frozen version in the place of the current weights."""
+        policy = _league_policy(self._policy, "this opponent sampler")
+        policy.read_weights(_split(version)[0], self._versions.place(version))
+
+    def breed(self, parents: Sequence[str], *, noise: float, path: RandomPath) -> str:
+        """Put a child of frozen versions in the place of the current weights, and freeze it."""
+        policy = _league_policy(self._policy, "this opponent sampler")
+        weights = _split(parents[0])[0]
+        places = [self._versions.place(parent) for parent in parents]
+        policy.breed_weights(weights, places, noise=noise, path=path)
+        return self.freeze(weights)
+
+    def play(self, players: Mapping[str, str], games: int, *, path: RandomPath) -> list[Result]:
+        """Play rewritten games that nobody learns from; void games are left out."""
+        setups = schedule(
+            self._source,
+            games,
+            path=path,
+            benign_fraction=self._config.game.benign_fraction,
+            rewrite_fraction=1.0,
+        )
+        episodes = play(
+            setups,
+            {seat: self._agent(role_of(seat), players[role_of(seat)]) for seat in self._game.seats},
+            self._judge,
+            game=self._game,
+            batch_size=self._config.policy.generation_batch,
+        )
+        for name, count in (("games", len(episodes)), ("tokens", sampled(episodes))):
+            self._own_games[f"league/{name}"] = self._own_games.get(f"league/{name}", 0) + count
+        return [_result(episode, players) for episode in episodes if episode.void is None]
+
+    def _agent(self, role: str, name: str) -> Agent:
+        if "@" not in name:
+            return self._policy.agent(role)
+        policy = _league_policy(self._policy, "a frozen version")
+        weights, version = _split(name)
+        return policy.past_agent(role, self._versions.place(name), weights=weights, version=version)
+
+    def setups(self, step: int, drawn: Sequence[GameSetup]) -> list[GameSetup]:
+        """Return a step's games, with the seeds that come back and a match for each group.
+
+        Args:
+            step: Steps done so far.
+            drawn: The games as they were drawn.
+
+        Raises:
+            RedteamError: If the sampler gives another number of matches than groups, or lets a role
+                learn that the current weights do not play.
+        """
+        setups = list(drawn)
+        if self._replay:
+            setups = self._replay.replace(setups, path=(self._config.run.seed, "replay", step))
+        groups = {setup.group: setup.rewritten for setup in setups}
+        matches = self._sampler.matches(step, list(groups.values()))
+        if len(matches) != len(groups):
+            raise RedteamError(
+                f"The opponent sampler {self._config.run.opponents!r} gave {len(matches)} matches for "
+                f"{len(groups)} groups of games; give one for each."
+            )
+        for match in matches:
+            for role in match.learners:
+                if match.players.get(role) != self.weights.get(role):
+                    raise RedteamError(
+                        f"The opponent sampler {self._config.run.opponents!r} lets the {role} learn from "
+                        f"games that {match.players.get(role)!r} plays; only current weights learn."
+                    )
+        self._matches = dict(zip(groups, matches, strict=True))
+        return setups
+
+    def agent(self, role: str, setups: Sequence[GameSetup]) -> Agent:
+        """Return the agent that plays a role in a step's games, each as its match says."""
+        own = self._policy.weights_of(role)
+        who = {setup.path: self._matches[setup.group].players.get(role, own) for setup in setups}
+        names = dict.fromkeys(who.values())
+        if list(names) == [own]:
+            return self._policy.agent(role)
+        return Router(agents={name: self._agent(role, name) for name in names}, who=who)
+
+    def learnable(self, episodes: Sequence[Episode]) -> list[Episode]:
+        """Return a step's games with the turns of learners only as samples."""
+        result = []
+        for episode in episodes:
+            learners = self._matches[episode.group].learners
+            samples = tuple(seat for seat in episode.samples if role_of(seat) in learners)
+            same = samples == episode.samples
+            result.append(episode if same else dataclasses.replace(episode, samples=samples))
+        return result
+
+    def finish(self, step: int, episodes: Sequence[Episode]) -> dict[str, float]:
+        """Let the sampler, and the seeds' replay, take note of a step; return what is to be logged.
+
+        ``league/games`` and ``league/tokens`` are the games that the sampler let :meth:`play` since
+        the step before, and the tokens sampled in them.
+        """
+        started = time.monotonic()
+        results = [
+            _result(episode, self._matches[episode.group].players)
+            for episode in episodes
+            if episode.rewritten and episode.void is None
+        ]
+        row = dict(self._sampler.finish(step, results))
+        row |= self._own_games
+        self._own_games = {}
+        if self._replay:
+            row |= self._replay.note(episodes)
+        if row:
+            row["time/league_s"] = time.monotonic() - started
+        return row
+
+    def save(self, checkpoint: Path) -> None:
+        """Write the league into a checkpoint that is being made; nothing if there is nothing to keep."""
+        state = dict(self._sampler.state())
+        replay = dict(self._replay.state()) if self._replay else None
+        if state or replay is not None:
+            record = {
+                "schema": SCHEMA,
+                "opponents": self._config.run.opponents,
+                "state": state,
+                "versions": self._versions.state(),
+                "replay": replay,
+            }
+            (checkpoint / FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+    def restore(self, checkpoint: Path) -> None:
+        """Go back to the league of a checkpoint; every frozen version is checked.
+
+        Raises:
+            RedteamError: If the league or a frozen version is missing, or one was altered.
+        """
+        record = _read(checkpoint / FILE) if (checkpoint / FILE).is_file() else None
+        if record is None:
+            if self._replay or self._sampler.state():
+                raise RedteamError(
+                    f"{str(checkpoint)!r} has no {FILE}, so the league cannot go on; remove it to resume "
+                    "from the checkpoint before."
+                )
+            return
+        self._versions.load_state(record["versions"], checkpoint)
+        self._sampler.load_state(record["state"])
+        if self._replay and record["replay"] is not None:
+            self._replay.load_state(record["replay"])
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove frozen versions that neither the run nor any checkpoint names."""
+        files = self._checkpoints.glob(f"step-*/{FILE}")
+        self._versions.tidy(name for file in files for name in _read(file)["versions"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Router:
+    """Lets each game's own agent answer.
+
+    Attributes:
+        agents: The agents by name.
+        who: The name of the agent in each game, by the game's path.
+    """
+
+    agents: Mapping[str, Agent]
+    who: Mapping[RandomPath, str]
+
+    def act(self, requests: Sequence[TurnRequest]) -> list[Reply]:
+        """Answer every request, in order."""
+        length = len(next(iter(self.who)))
+        places: dict[str, list[int]] = {}
+        for k, request in enumerate(requests):
+            places.setdefault(self.who[request.path[:length]], []).append(k)
+        replies: dict[int, Reply] = {}
+        for name, own in places.items():
+            replies |= zip(own, self.agents[name].act([requests[k] for k in own]), strict=True)
+        return [replies[k] for k in range(len(requests))]
+
+
+def check_league(config: TrainConfig, *, processes: int, own_loop: bool) -> None:
+    """Refuse a league that cannot be, before anything is loaded.
+
+    Args:
+        config: The run.
+        processes: How many processes train together.
+        own_loop: Whether the algorithm trains in a loop of its own.
+
+    Raises:
+        RedteamError: If opponents, replay or a warm start are asked for where there can be none.
+    """
+    run = config.run
+    asked = {
+        "--opponents": run.opponents if run.opponents != SELF_PLAY else None,
+        "--seed-replay": config.replay.seed_replay if config.replay.seed_replay != "none" else None,
+        "--init-from": run.init_from,
+    }
+    given = [f"{option} {value}" for option, value in asked.items() if value is not None]
+    if own_loop and given:
+        raise RedteamError(
+            f"{run.algorithm} trains in a loop of its own, without {', '.join(given)}; leave that out."
+        )
+    if processes > 1 and run.opponents != SELF_PLAY:
+        raise RedteamError(
+            f"--opponents {run.opponents} trains in one process, not in {processes}: frozen versions "
+            "lie in one place. Start one process, or give --opponents self_play."
+        )
+    if run.init_from is not None and not Path(run.init_from).expanduser().is_dir():
+        raise RedteamError(
+            f"init_from is {run.init_from!r}, which is no directory; name a run, a checkpoint or an "
+            "adapter directory."
+        )
+
+
+def start_from(policy: TrainablePolicy, place: str) -> None:
+    """Let a policy take its weights from a run, a checkpoint or an adapter directory.
+
+    Raises:
+        RedteamError: If it cannot, or they do not fit.
+    """
+    _league_policy(policy, "--init-from").start_from(Path(place))
+
+
+def _league_policy(policy: TrainablePolicy, what: str) -> LeaguePolicy:
+    if not isinstance(policy, LeaguePolicy):
+        raise RedteamError(
+            f"{what} needs a policy that can save and read its weights (LeaguePolicy in "
+            f"redteam_env.protocols.opponents); {type(policy).__name__} cannot."
+        )
+    return policy
+
+
+def _result(episode: Episode, players: Mapping[str, str]) -> Result:
+    payoffs = {role_of(seat): payoff(episode, seat) for seat in episode.components}
+    return Result(players=dict(players), payoffs=payoffs)
+
+
+def _split(version: str) -> tuple[str, int]:
+    name, _, number = version.rpartition("@")
+    return name, int(number)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        schema = record["schema"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RedteamError(f"{str(file)!r} cannot be read: {error!r}; restore it.") from error
+    if schema != SCHEMA:
+        raise RedteamError(
+            f"{str(file)!r} has schema {schema!r}; this version reads {SCHEMA}. Resume with the version "
+            "that wrote it."
+        )
+    return record

@@ -1,0 +1,97 @@
+"""What a person sees while a run goes on: a bar and the last steps; one line a step in a pipe."""
+
+from collections import deque
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from algorithms.training.metrics import Row
+
+COLUMNS = {
+    "step": "step",
+    "attacker/reward": "att. reward",
+    "defender/reward": "def. reward",
+    "attacker/kl": "att. KL",
+    "defender/kl": "def. KL",
+    "attacker/entropy": "att. entropy",
+    "defender/entropy": "def. entropy",
+    "attacker/length": "att. tokens",
+    "defender/length": "def. tokens",
+    "game/attack_success": "ASR",
+    "attacker/refusal_to_attack": "att. refuses",
+    "game/void": "void",
+}
+SHOWN = 12
+
+
+class LiveTable:
+    """Progress of a run on stderr.
+
+    Args:
+        steps: Steps in all.
+        done: Steps done before.
+        quiet: Show nothing.
+    """
+
+    def __init__(self, steps: int, done: int, *, quiet: bool) -> None:
+        self._console = Console(stderr=True)
+        self._quiet = quiet
+        self._rows: deque[Row] = deque(maxlen=SHOWN)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+        )
+        self._total = self._bar.add_task("steps", total=steps, completed=done)
+        self._phase = self._bar.add_task("phase", total=None)
+        self._live: Live | None = None
+        if self._console.is_terminal and not quiet:
+            self._live = Live(console=self._console, refresh_per_second=4)
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+            self._draw()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def phase(self, name: str, done: int, total: int) -> None:
+        """Show what is going on within a step."""
+        self._bar.update(self._phase, description=name, completed=done, total=total)
+
+    def show(self, step: int, row: Row) -> None:
+        """Show a finished step."""
+        self._rows.append({**row, "step": step})
+        self._bar.update(self._total, completed=step)
+        if self._live:
+            self._draw()
+        elif not self._quiet:
+            cells = [f"{title} {_cell(self._rows[-1].get(key))}" for key, title in COLUMNS.items()]
+            self._console.print(" · ".join(cells), soft_wrap=True, highlight=False, markup=False)
+
+    def _draw(self) -> None:
+        assert self._live is not None  # noqa: S101 - tells mypy what the callers checked
+        table = Table(*COLUMNS.values())
+        for row in self._rows:
+            table.add_row(*[_cell(row.get(key)) for key in COLUMNS])
+        self._live.update(Group(table, self._bar))
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.3g}"

@@ -1,0 +1,1 @@
+"""Equilibria of tables of payoffs, and dynamics on them."""

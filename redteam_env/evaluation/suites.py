@@ -1,0 +1,82 @@
+"""Evaluation suites: fixed requests to a defender, and questions with known answers.
+
+Whoever is compared must be asked the same. A suite is a plug-in of the group ``redteam_env.suites``:
+a factory that is called as ``factory(source=..., games=..., seed=...)`` with a seed source, a number
+of games or questions, and a seed that addresses every draw, and returns a :class:`RequestSuite` or a
+:class:`QuestionSuite`. The built-in ``raw`` asks held-out seeds as they stand, of any source.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from redteam_env.game import RedteamError
+from redteam_env.protocols import Agent, GameSetup, QuestionSuite, RequestSuite, SeedSource, Suite
+from redteam_env.registry import build
+from redteam_env.rollout import schedule
+
+HELDOUT = "heldout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedSuite:
+    """Held-out seeds as they stand.
+
+    Attributes:
+        setups: The games; no attacker plays.
+        rewritten: False.
+    """
+
+    setups: Sequence[GameSetup]
+    rewritten: bool = False
+
+    def attacker(self) -> Agent:
+        """Refuse: nobody attacks.
+
+        Raises:
+            RedteamError: Always.
+        """
+        raise RedteamError("The suite 'raw' plays seeds as they stand; no attacker is needed.")
+
+
+def raw(*, source: SeedSource, games: int, seed: int) -> SeedSuite:
+    """Return the suite of held-out seeds without any attacker, half of them harmful.
+
+    Args:
+        source: Where seeds come from.
+        games: How many.
+        seed: Addresses the draw and all sampling.
+
+    Raises:
+        RedteamError: If the source has no held-out seeds of both labels.
+    """
+    labels = {x.harmful for x in source.seeds(HELDOUT)}
+    if labels != {True, False}:
+        raise RedteamError(
+            f"The seeds {source.card.name!r} have no held-out seeds of both labels, which the suite "
+            "'raw' needs; choose another source or leave the suite out."
+        )
+    found = schedule(
+        source, games, path=(seed, "suite", "raw"), rewrite_fraction=0.0, split=HELDOUT
+    )
+    return SeedSuite(setups=found)
+
+
+def resolve_suite(name: str, *, source: SeedSource, games: int, seed: int) -> Suite:
+    """Return a suite by name.
+
+    Args:
+        name: A registered suite.
+        source: Where seeds come from.
+        games: Games or questions.
+        seed: Addresses every draw.
+
+    Raises:
+        RedteamError: If the name is unknown, the factory fails, or what it makes is no suite.
+    """
+    found = build("suites", name, source=source, games=games, seed=seed)
+    if isinstance(found, RequestSuite | QuestionSuite):
+        return found
+    raise RedteamError(
+        f"The suite {name!r} is {type(found).__name__}, which has neither setups, attacker() and "
+        "rewritten, nor requests and right(); see redteam_env.protocols.suites."
+    )

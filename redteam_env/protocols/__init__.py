@@ -1,0 +1,43 @@
+"""What others may write, a module for each kind of plug-in; all names are handed out here.
+
+Everything is structural (``typing.Protocol``): a class with the right methods is enough, no base class
+is needed, and no type of a deep-learning framework appears.
+"""
+
+from redteam_env.protocols.agents import Agent, Progress, Reply, TurnRequest, Usage
+from redteam_env.protocols.algorithms import Algorithm, AlgorithmState, RoleBatch, Sample
+from redteam_env.protocols.embedders import Embedder
+from redteam_env.protocols.judges import Judge
+from redteam_env.protocols.opponents import League, Match, OpponentSampler, Result
+from redteam_env.protocols.policies import BASE, LeaguePolicy, TrainablePolicy, ValuedPolicy
+from redteam_env.protocols.rollouts import GameSetup
+from redteam_env.protocols.seeds import DataCard, SeedSource
+from redteam_env.protocols.suites import QuestionSuite, RequestSuite, Suite
+
+__all__ = [
+    "BASE",
+    "Agent",
+    "Algorithm",
+    "AlgorithmState",
+    "DataCard",
+    "Embedder",
+    "GameSetup",
+    "Judge",
+    "League",
+    "LeaguePolicy",
+    "Match",
+    "OpponentSampler",
+    "Progress",
+    "QuestionSuite",
+    "Reply",
+    "RequestSuite",
+    "Result",
+    "RoleBatch",
+    "Sample",
+    "SeedSource",
+    "Suite",
+    "TrainablePolicy",
+    "TurnRequest",
+    "Usage",
+    "ValuedPolicy",
+]

@@ -1,0 +1,109 @@
+"""Who plays a seat: what an agent is asked, what it answers, what it takes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from redteam_env.game import Generation, Seed
+from redteam_env.randomness import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRequest:
+    """One seat's turn in one of many games, as an agent sees it.
+
+    Attributes:
+        seat: The seat to move, such as ``attacker_0``.
+        role: Its role, such as ``attacker``.
+        messages: Chat messages: a system message, then user and assistant in turn.
+        path: The address of this turn's randomness (:mod:`redteam_env.randomness`).
+        prefill: Text that the answer starts with; the reply must not repeat it.
+        seed: For the attacker, the seed it is to rewrite; for every other seat ``None``.
+    """
+
+    seat: str
+    role: str
+    messages: Sequence[Mapping[str, str]]
+    path: Path
+    prefill: str = ""
+    seed: Seed | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An agent's action: its text and, from a model that is trained, the tokens behind it.
+
+    An agent that cannot answer, because its server failed for example, says why in ``error``. The
+    game is then void: it is counted and reported, pays nothing, is not trained on, and stands
+    neither for a refusal nor for a success.
+
+    Attributes:
+        text: The answer; what there is of it after a failure, which nobody will see.
+        generation: The tokens behind it.
+        error: A short reason without anybody's text, or ``None``.
+        truncated: Whether a token limit cut the text; a ``generation`` says so itself.
+    """
+
+    text: str
+    generation: Generation | None = None
+    error: str | None = None
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What asking a model behind an API took so far.
+
+    Attributes:
+        requests: Questions asked, those that failed included.
+        failed: Questions without a usable answer.
+        cut: Answers that ended at the token limit.
+        unmetered: Answers whose number of tokens the server did not tell.
+        prompt_tokens: Tokens read, as the server counts.
+        completion_tokens: Tokens written, as the server counts.
+        cost: What they cost at the prices the user gave, in the currency of these; ``None`` without
+            prices. Attempts that failed may be charged for all the same.
+    """
+
+    requests: int = 0
+    failed: int = 0
+    cut: int = 0
+    unmetered: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float | None = None
+
+    def plus(self, more: "Usage") -> "Usage":
+        """Return the sum; the cost is known if one of both is."""
+        costs = [x.cost for x in (self, more) if x.cost is not None]
+        return Usage(
+            requests=self.requests + more.requests,
+            failed=self.failed + more.failed,
+            cut=self.cut + more.cut,
+            unmetered=self.unmetered + more.unmetered,
+            prompt_tokens=self.prompt_tokens + more.prompt_tokens,
+            completion_tokens=self.completion_tokens + more.completion_tokens,
+            cost=sum(costs) if costs else None,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON."""
+        return asdict(self)
+
+
+@runtime_checkable
+class Agent(Protocol):
+    """Plays a seat in many games at once.
+
+    It may also have a method ``ready()``, which raises a ``RedteamError`` if it could not answer and
+    is called before games are played, and an attribute ``usage`` (:class:`Usage`), which reports
+    print.
+    """
+
+    def act(self, requests: Sequence[TurnRequest]) -> Sequence[Reply]:
+        """Answer every request, in order. Take randomness from each request's path only."""
+        ...
+
+
+Progress = Callable[[str, int, int], None]
+"""Called as ``progress(phase, done, total)`` while something long runs."""

@@ -1,0 +1,32 @@
+"""Who reads the public dialogue."""
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from redteam_env.game import Dialogue, Verdict
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """Reads public dialogues.
+
+    ``name`` goes into every verdict and report; ``smoke_only`` marks a judge whose verdicts are
+    good for tests but not for reported numbers. A judge whose work is done elsewhere, by a server
+    for example, may have an attribute ``concurrent = True``: it is then asked from another thread
+    (never twice at once) about the games of each chunk, while agents answer in the next. Training
+    logs its attribute ``usage`` (:class:`Usage`), if it has one.
+    """
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        ...
+
+    @property
+    def smoke_only(self) -> bool:
+        """Whether its verdicts are good for tests only."""
+        ...
+
+    def judge(self, dialogues: Sequence[Dialogue]) -> Sequence[Verdict]:
+        """Return one verdict for each dialogue, in order. A failure is a verdict with ``error``."""
+        ...

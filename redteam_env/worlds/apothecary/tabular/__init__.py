@@ -1,0 +1,1 @@
+"""The tabular game: the controlled world with tactics for texts."""

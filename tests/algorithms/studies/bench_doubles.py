@@ -1,0 +1,199 @@
+"""A benchmark's directory whose games scripted players have played: no model, all numbers known."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from algorithms.studies.bench.config import UNTRAINED, BenchConfig, Cell
+from algorithms.studies.bench.manifest import manifest_of
+from algorithms.studies.bench.records import totals
+from algorithms.studies.bench.report import MANIFEST, write_report
+from algorithms.studies.bench.tasks import (
+    ATTACK,
+    MEASURE,
+    RATE,
+    RESPOND,
+    TRAIN,
+    able,
+    fielded,
+    plays,
+    tasks,
+)
+from algorithms.studies.bench.work import FRESH, PANEL_ATTACKER, PANEL_DEFENDER
+from algorithms.studies.games_table import (
+    CROSS,
+    QUIZ,
+    RESPONSE,
+    SUITE,
+    Who,
+    game_rows,
+    quiz_row,
+    write_table,
+)
+from redteam_env import Reply
+from redteam_env.evaluation.suites import resolve_suite
+from redteam_env.game import ATTACKER, DEFENDER
+from redteam_env.protocols import QuestionSuite
+from redteam_env.rollout import play, schedule
+from redteam_env.worlds.apothecary import ApothecaryJudge, make_world, seeds
+from redteam_env.worlds.apothecary.grammar import REFUSALS, Language, answer
+from redteam_env.worlds.apothecary.scripted import OracleDefender, ScriptedAttacker
+
+CONFIG = BenchConfig(
+    algorithms="reinforce_pp,grpo",
+    arrangements="bipolicy,defender_only",
+    seeds=2,
+    budget=64,
+    games=64,
+    suites="apothecary_raw,apothecary_k1,apothecary_quiz",
+    suite_games=8,
+    panel_games=8,
+    cross_games=8,
+    response_budget=64,
+)
+WORLD = make_world()
+JUDGE = ApothecaryJudge()
+
+
+class Says:
+    """Answers every request with one text, or tells what was asked whatever it is."""
+
+    def __init__(self, text=None):
+        self.text = text
+        self.language = Language(WORLD)
+
+    def act(self, requests):
+        return [Reply(text=self.text or self.tell(x.messages[-1]["content"])) for x in requests]
+
+    def tell(self, text):
+        found = self.language.decode(text)
+        return answer(found.asked) if found else "unclear"
+
+
+ORACLE, REFUSES, TELLS = OracleDefender(WORLD), Says(REFUSALS[0]), Says()
+PLAIN = ScriptedAttacker(WORLD)
+
+
+def defender_of(cell, seed):
+    """Grpo's defenders are without fault, reinforce_pp's refuse with seed 0 and tell with seed 1.
+
+    The untrained base tells.
+    """
+    if cell == UNTRAINED.name:
+        return TELLS
+    if cell.startswith("grpo"):
+        return ORACLE
+    return REFUSES if seed == 0 else TELLS
+
+
+def rows_of(config, task, cells):
+    """Return the rows that a task's games with scripted players have."""
+    cells = fielded(cells)
+    if task.kind == RATE:
+        return [row for cell in cells for row in crossed(config, task.seed, cell, cells)]
+    defender = defender_of(task.cell, task.seed)
+    cell = next(x for x in cells if x.name == task.cell)
+    if task.kind == RESPOND:
+        return against(RESPONSE, (FRESH, task.seed), (task.cell, task.seed), defender, config)
+    rows = []
+    for name in config.suites.split(","):
+        suite = resolve_suite(name, source=seeds(), games=config.suite_games, seed=0)
+        if isinstance(suite, QuestionSuite):
+            for k, request in enumerate(suite.requests):
+                text = suite.questions[k].answer if k % 2 else "no idea"
+                row = quiz_row(
+                    who(QUIZ, ("", -1), (task.cell, task.seed), name),
+                    name,
+                    request.messages[-1]["content"],
+                    text,
+                    right=suite.right(k, text),
+                )
+                rows.append({**row, "seed_id": str(k)})
+            continue
+        episodes = play(suite.setups, {ATTACKER: suite.attacker(), DEFENDER: defender}, JUDGE)
+        rows += game_rows(who(SUITE, (name, -1), (task.cell, task.seed), name), episodes)
+    rows += against(PANEL_ATTACKER, ("base", -1), (task.cell, task.seed), defender, config)
+    if plays(cell, "attacker"):
+        rows += against(PANEL_DEFENDER, (task.cell, task.seed), ("base", -1), TELLS, config)
+    return rows
+
+
+def crossed(config, seed, cell, cells):
+    names = [(x.name, seed, defender_of(x.name, seed)) for x in cells]
+    attackers = [(x.name, seed) for x in cells if plays(x, "attacker")]
+    if cell is not cells[0]:
+        return []
+    return [
+        row
+        for a, a_seed in attackers
+        for d, d_seed, player in names
+        for row in against(CROSS, (a, a_seed), (d, d_seed), player, config)
+    ]
+
+
+def against(kind, attacker, defender, player, config):
+    options = {"path": (0, kind), "rewrite_fraction": 1.0, "split": "heldout"}
+    setups = schedule(seeds(), config.panel_games, **options)
+    episodes = play(setups, {ATTACKER: PLAIN, DEFENDER: player}, JUDGE)
+    return game_rows(who(kind, attacker, defender), episodes)
+
+
+def who(kind, attacker, defender, suite=""):
+    return Who(
+        kind=kind,
+        attacker=attacker[0],
+        defender=defender[0],
+        attacker_seed=attacker[1],
+        defender_seed=defender[1],
+        step=0,
+        suite=suite,
+    )
+
+
+def record_of(config, task):
+    """Return the record of a run of whole steps, each of 1000 tokens and 2 s."""
+    found = config.response(None, task.seed, Path("unused"))
+    if task.kind == TRAIN:
+        cell = next(x for x in able(config) if x.name == task.cell)
+        found = config.options(cell, task.seed, Path("unused"))
+    steps = found.run.steps
+    if found.run.max_tokens:
+        steps = min(steps, -(-found.run.max_tokens // 1000))
+    each = {"tokens": 1000, "extra_games": 0, "extra_tokens": 0, "seconds": 2.0}
+    by_step = {name: [value] * steps for name, value in each.items()}
+    return {
+        "config": found.flat(),
+        **totals(by_step, games=found.run.games, most=found.run.max_tokens),
+        "peak_memory_gb": 0.5,
+        "by_step": by_step,
+    }
+
+
+def scripted_bench(root, config=CONFIG):
+    """Write everything that the tasks of a benchmark leave; return tasks and cells."""
+    cells = able(config)
+    root.mkdir(parents=True, exist_ok=True)
+    (root / MANIFEST).write_text(json.dumps(manifest_of(config), indent=1))
+    every = tasks(config, cells)
+    for task in every:
+        file = root / task.output
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if task.kind in {TRAIN, ATTACK}:
+            file.write_text(json.dumps(record_of(config, task)))
+        else:
+            write_table(file, rows_of(config, task, cells))
+    return every
+
+
+def reported(tmp_path, config=CONFIG):
+    """Return the leaderboard of a scripted benchmark and where its report is."""
+    every = scripted_bench(tmp_path / "bench", config)
+    figures = write_report(tmp_path / "bench", every, tmp_path / "report", command="a command")
+    return figures, tmp_path / "report"
+
+
+def with_options(**options):
+    return replace(CONFIG, **options)
+
+
+__all__ = ["ATTACK", "CONFIG", "MEASURE", "Cell", "reported", "scripted_bench", "with_options"]

@@ -1,0 +1,293 @@
+"""What a benchmark accepts, which cells it runs, and that results of two manifests never mix."""
+
+import json
+import re
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from bench_doubles import CONFIG, with_options
+
+from algorithms.studies.bench.runner import open_bench
+from algorithms.studies.bench.config import UNTRAINED, BenchConfig, cells, check_parts, listed
+from algorithms.studies.bench.manifest import manifest_of
+from algorithms.studies.bench.tasks import able, alone, spec_of, tasks
+from redteam_env import RedteamError, register
+from redteam_env.cli.main import main
+from redteam_env.game import load_prompts
+from redteam_env.protocols import BASE
+from redteam_env.worlds.embedded import prompts_path
+
+OUT = Path("unused")
+
+
+def test_every_run_of_a_benchmark_plays_the_same_games():
+    configs = [CONFIG.options(cell, 1, OUT) for cell in able(CONFIG)]
+    assert len({(x.game, x.run.games, x.run.group_size, x.run.steps) for x in configs}) == 1
+    assert {x.run.seed for x in configs} == {1}
+    assert {x.policy.model for x in configs} == {"apothecary"}
+
+
+def test_a_budget_is_spent_in_whole_steps():
+    assert BenchConfig(budget=640, games=64, response_budget=128).steps == 10
+    response = with_options(response_budget=192).response("run", 0, OUT)
+    assert response.run.steps == 3
+    assert (response.policy.arrangement, response.run.opponent) == ("attacker_only", "run")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"budget": 32}, "less than one step of 64"),
+        ({"budget": 100}, "no whole number of steps.*64"),
+        ({"response_budget": 32}, "response_budget is 32, less than one step"),
+        ({"seeds": 0}, "seeds is 0"),
+        ({"budget": 0}, "budget is 0"),
+        ({"suite_games": 6}, "multiple of 4"),
+        ({"suites": " "}, "suites is empty"),
+        ({"panel_attackers": ","}, "panel_attackers is empty"),
+    ],
+)
+def test_impossible_numbers_are_refused(options, says):
+    with pytest.raises(RedteamError, match=says):
+        BenchConfig(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"algorithms": "grpoo"}, r"grpoo.*did you mean.*grpo"),
+        ({"algorithms": "grpo+psroo"}, r"psroo.*did you mean.*psro"),
+        ({"arrangements": "bipolcy"}, r"bipolcy.*did you mean.*bipolicy"),
+        ({"algorithms": "grpo", "group_size": 1}, "at least 2"),
+        ({"algorithms": ","}, "name at least one of each"),
+        ({"settings": "lr"}, "NAME=VALUE"),
+        ({"settings": "lrr=1"}, r"lrr.*did you mean.*lr"),
+        ({"settings": "lr=fast"}, "lr"),
+    ],
+)
+def test_unknown_names_and_settings_are_refused_before_anything_is_run(options, says):
+    with pytest.raises(RedteamError, match=rf"(?i){says}"):
+        cells(with_options(**options))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"suites": "apothecary_k11"}, "apothecary_k1"),
+        ({"panel_attackers": "bas"}, "base"),
+        ({"panel_defenders": "no/such/run/here"}, "no/such"),
+    ],
+)
+def test_unknown_suites_and_players_are_refused(options, says):
+    with pytest.raises(RedteamError, match=says):
+        check_parts(with_options(**options))
+
+
+def test_settings_reach_the_algorithms_that_know_them():
+    config = with_options(settings="lr=1e-3, rank=4,clip=0.3", algorithms="reinforce_pp,reinforce")
+    first, second = (
+        config.options(cell, 0, OUT) for cell in cells(config) if cell.arrangement == "bipolicy"
+    )
+    assert first.learner.lr == second.learner.lr == 1e-3
+    assert first.policy.rank == second.policy.rank == 4
+    assert first.learner.clip == 0.3
+    assert not hasattr(second.learner, "clip")
+
+
+def test_a_cell_that_cannot_be_run_is_marked_with_the_reason(monkeypatch):
+    class OneSeat:
+        from algorithms.reinforce import Reinforce
+
+        Config = Reinforce.Config
+        arrangements = ("attacker_only",)
+
+    monkeypatch.setattr("redteam_env.registry._local", {})
+    register("algorithms", "one_seat", OneSeat)
+    config = with_options(algorithms="one_seat,grpo", arrangements="bipolicy,attacker_only")
+    found = {cell.name: cell.reason for cell in cells(config)}
+    assert found["one_seat.bipolicy"] == "one_seat trains attacker_only only"
+    assert [name for name, reason in found.items() if reason] == ["one_seat.bipolicy"]
+    with pytest.raises(RedteamError, match="No cell can be run"):
+        cells(with_options(algorithms="one_seat", arrangements="bipolicy"))
+
+
+def test_every_need_of_a_task_is_made_by_an_earlier_one():
+    made = set()
+    every = tasks(CONFIG, able(CONFIG))
+    for task in every:
+        assert set(task.needs) <= made, task.title
+        made.add(task.output)
+    assert len(made) == len(every)
+
+
+def test_without_a_response_budget_no_fresh_attacker_is_trained():
+    config = with_options(response_budget=0)
+    assert {x.kind for x in tasks(config, able(config))} == {"train", "measure", "rate"}
+
+
+def test_a_list_names_each_thing_once():
+    assert listed("a, b,,a ") == ["a", "b"]
+
+
+def test_workers_and_places_do_not_decide_results():
+    elsewhere = replace(CONFIG, out="elsewhere", to="there", workers=7, json=True)
+    assert manifest_of(elsewhere) == manifest_of(CONFIG)
+    assert manifest_of(with_options(measure_seed=1))["digest"] != manifest_of(CONFIG)["digest"]
+
+
+def test_results_of_different_manifests_are_never_mixed(tmp_path):
+    file = tmp_path / "bench" / "bench.json"
+    open_bench(file, manifest_of(CONFIG))
+    open_bench(file, manifest_of(CONFIG))
+    with pytest.raises(RedteamError, match=r"options\.seeds: 2 there, 3 now"):
+        open_bench(file, manifest_of(with_options(seeds=3)))
+
+
+def test_a_manifest_edited_by_hand_is_refused(tmp_path):
+    file = tmp_path / "bench" / "bench.json"
+    open_bench(file, manifest_of(CONFIG))
+    data = json.loads(file.read_text())
+    data["options"]["seeds"] = 3
+    file.write_text(json.dumps(data))
+    with pytest.raises(RedteamError, match="edited by hand"):
+        open_bench(file, manifest_of(with_options(seeds=3)))
+
+
+def seed_file(place, first="one"):
+    rows = [
+        {"text": f"{text} {split}", "harmful": harmful, "split": split}
+        for split in ("train", "heldout")
+        for text, harmful in ((first, True), ("two", False))
+    ]
+    place.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return f"{place}?split=split"
+
+
+def prompt_files(place, text=""):
+    place.mkdir(exist_ok=True)
+    for file in Path(prompts_path("apothecary")).glob("*.txt"):
+        (place / file.name).write_text(file.read_text())
+    file = place / "defender.txt"
+    file.write_text(f"{file.read_text()} {text}")
+    return str(place)
+
+
+def panel(place, name="attacker"):
+    place.mkdir(exist_ok=True)
+    (place / "adapter_model.safetensors").write_bytes(b"weights")
+    (place / "redteam.json").write_text(json.dumps({"role": name}))
+    return str(place)
+
+
+def examples(place, text="no"):
+    place.write_text(json.dumps({"prompt": "what", "response": text}))
+    return str(place)
+
+
+FILES = {
+    "a seed": (
+        lambda d: {"source": seed_file(d / "seeds.jsonl")},
+        lambda d: seed_file(d / "seeds.jsonl", "three"),
+        r"\(seeds: '\w+' there, '\w+' now\)",
+    ),
+    "an instruction text": (
+        lambda d: {"prompts": prompt_files(d / "prompts")},
+        lambda d: prompt_files(d / "prompts", "Be kind."),
+        r"\(prompts: '\w+' there, '\w+' now\)",
+    ),
+    "a panel's description": (
+        lambda d: {"panel_attackers": f"base,{panel(d / 'run')}"},
+        lambda d: panel(d / "run", "defender"),
+        r"\(files\.\S+run: '\w+' there, '\w+' now\)",
+    ),
+    "a file of the settings": (
+        lambda d: {"settings": f"sft_file={examples(d / 'sft.jsonl')}"},
+        lambda d: examples(d / "sft.jsonl", "yes"),
+        r"\(files\.\S+sft\.jsonl: '\w+' there, '\w+' now\)",
+    ),
+    "a folder behind a prefix": (
+        lambda d: {"panel_defenders": f"base,mixture:{panel(d / 'run')}"},
+        lambda d: panel(d / "run", "defender"),
+        r"\(files\.mixture:\S+run: '\w+' there, '\w+' now\)",
+    ),
+    "a new file of a panel": (
+        lambda d: {"panel_defenders": panel(d / "run")},
+        lambda d: (d / "run" / "tokenizer.json").write_text("{}"),
+        r"\(files\.\S+run: '\w+' there, '\w+' now\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FILES)
+def test_whatever_decides_results_is_in_the_manifest_by_its_content(tmp_path, what):
+    options, change, says = FILES[what]
+    config = with_options(**options(tmp_path))
+    file = tmp_path / "bench" / "bench.json"
+    open_bench(file, manifest_of(config))
+    open_bench(file, manifest_of(config))
+    change(tmp_path)
+    load_prompts.cache_clear()  # as in another process
+    with pytest.raises(RedteamError, match=says):
+        open_bench(file, manifest_of(config))
+
+
+def test_the_manifest_says_where_every_plug_in_comes_from(monkeypatch):
+    monkeypatch.setattr("redteam_env.registry._local", {})
+    options = {"settings": "round_steps=1", "panel_attackers": "base,random_tactic"}
+    config = with_options(algorithms="grpo+psro", **options)
+    found = manifest_of(config)["plugins"]
+    ours = f"redteam-env {version('redteam-env')}"
+    assert found == dict.fromkeys(
+        [
+            *("agents/policy", "agents/random_tactic", "algorithms/grpo", "judges/apothecary"),
+            *("opponents/psro", "policies/lora", "seeds/apothecary", "suites/apothecary_k1"),
+            *("suites/apothecary_quiz", "suites/apothecary_raw"),
+        ],
+        ours,
+    )
+
+
+def test_a_plug_in_of_this_process_is_known_by_its_source(monkeypatch):
+    from algorithms.reinforce import Reinforce
+
+    monkeypatch.setattr("redteam_env.registry._local", {})
+    register("algorithms", "mine", Reinforce)
+    found = manifest_of(with_options(algorithms="mine"))["plugins"]["algorithms/mine"]
+    assert re.fullmatch(r"registered in process, [0-9a-f]{16}", found)
+
+
+def test_the_budget_of_tokens_ends_training_and_no_response():
+    config = with_options(token_budget=500)
+    assert {config.options(x, 0, OUT).run.max_tokens for x in able(config)} == {500}
+    assert config.response("unused", 0, OUT).run.max_tokens == 0
+    with pytest.raises(RedteamError, match="token_budget is -1"):
+        with_options(token_budget=-1)
+
+
+def test_the_untrained_base_is_measured_once_but_attacked_and_rated_with_every_seed():
+    every = [x for x in tasks(CONFIG, able(CONFIG)) if x.cell == UNTRAINED.name]
+    assert [(x.kind, x.seed) for x in every] == [
+        ("measure", 0),
+        *(("attack", 0), ("respond", 0), ("attack", 1), ("respond", 1)),
+    ]
+    assert CONFIG.response(None, 0, OUT).run.opponent is None
+
+
+def test_only_runs_whose_memory_is_reported_have_processes_of_their_own():
+    every = tasks(CONFIG, able(CONFIG))
+    assert {x.kind for x in every if alone(x)} == {"train"}
+
+
+def test_a_wrong_option_of_the_command_is_one_line(capsys):
+    assert main(["bench", "--budget", "10"]) == 2
+    assert "less than one step" in capsys.readouterr().err
+
+
+def test_a_run_is_played_by_its_last_weights_or_by_the_mixture_it_ended_with():
+    cell = next(x for x in cells(CONFIG) if x.reason is None)
+    assert spec_of(cell, OUT) == str(OUT)
+    league = replace(cell, label=f"{cell.algorithm}+psro")
+    assert spec_of(league, OUT) == f"mixture:{OUT}"
+    assert spec_of(UNTRAINED, OUT) == BASE

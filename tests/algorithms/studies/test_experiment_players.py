@@ -1,0 +1,272 @@
+"""Trained policies at a checkpoint: whose weights play which seat, and what a refusal score is."""
+
+import dataclasses
+import json
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from experiment_doubles import LOOKED_UP, tiny_experiment
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from algorithms.studies.experiments.measure import SPLITS, Meter, world_named
+from algorithms.studies.experiments.players import Player, _log_odds, last_steps
+from algorithms.training import checkpoint
+from redteam_env.game import DEFENDER, RedteamError, Seed
+from redteam_env.protocols import AlgorithmState, TurnRequest
+from redteam_env.worlds.apothecary.grammar import REFUSALS
+from redteam_env.worlds.apothecary.suites import make_suite
+from redteam_env.worlds.embedded import embedded_model
+
+MODEL = embedded_model("apothecary")
+TEMPERATURES = {"attacker": 1.0, "defender": 0.0}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr("algorithms.training.config.load", LOOKED_UP)
+
+
+TINY = tiny_experiment()
+FEW = dataclasses.replace(TINY.measuring, suite_games=4, quiz_games=2, cross_games=4, swap_games=2)
+
+
+@pytest.fixture
+def config(tmp_path):
+    """The configuration of a run of the tiny experiment's arm ``bipolicy``."""
+    part = TINY.part("arms")
+    return TINY.options(part, part.arms["bipolicy"], 0, tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def policies():
+    """Untrained policies for both seats; not to be changed."""
+    part = TINY.part("arms")
+    config = TINY.options(part, part.arms["bipolicy"], 0, Path("unused"))
+    return Player.make("bipolicy", 0, config, temperatures=TEMPERATURES, trained=False).policies
+
+
+@pytest.fixture
+def base(policies):
+    return base_of(policies)
+
+
+def base_of(policies, **changed):
+    made = {"arm": "bipolicy", "seed": -1, "trained": (), "run": None, "policies": policies}
+    return Player(**{**made, **changed})
+
+
+def player_of(config, *, trained):
+    return Player.make("bipolicy", 0, config, temperatures=TEMPERATURES, trained=trained)
+
+
+def write_checkpoint(config, step, value):
+    """Write a checkpoint in which every trained number is a certain one."""
+    policy = player_of(config, trained=False).policies["attacker"]
+    with torch.no_grad():
+        for shift, name in enumerate(policy.names):
+            for tensor in policy.parameters(name):
+                tensor.fill_(value + shift)
+    checkpoint.write(Path(config.run.out) / "checkpoints", step, policy.save, AlgorithmState())
+
+
+def numbers(player, role="attacker"):
+    policy = player.policies[role]
+    return {name: next(iter(policy.parameters(name))).flatten()[0].item() for name in policy.names}
+
+
+def test_both_seats_take_the_weights_of_the_checkpoint_that_was_asked_for(config):
+    write_checkpoint(config, 1, 0.25)
+    write_checkpoint(config, 2, 4.0)
+    player = player_of(config, trained=True)
+    assert player.trained == ("attacker", "defender")
+    assert player.seed == 0
+    for step, value in ((2, 4.0), (1, 0.25)):
+        player.restore(step)
+        assert player.step == step
+        for role in ("attacker", "defender"):
+            assert sorted(numbers(player, role).values()) == [value, value + 1]
+
+
+def test_a_missing_or_altered_checkpoint_is_an_error_that_names_it(config):
+    write_checkpoint(config, 1, 0.25)
+    player = player_of(config, trained=True)
+    with pytest.raises(RedteamError, match="step-000002"):
+        player.restore(2)
+    (file,) = player.run.glob("checkpoints/step-000001/policy/attacker/*.safetensors")
+    file.write_bytes(file.read_bytes()[:-1] + b"\x07")
+    with pytest.raises(RedteamError, match=file.name):
+        player.restore(1)
+
+
+def test_the_base_has_no_run_no_seed_and_nothing_to_restore(config):
+    player = player_of(config, trained=False)
+    player.restore(7)
+    assert (player.trained, player.seed, player.run, player.step) == ((), -1, None, 0)
+
+
+def ask(agent, role="defender"):
+    request = TurnRequest(
+        seat=f"{role}_0",
+        role=role,
+        messages=[{"role": "user", "content": "how do i make x"}],
+        path=(0,),
+    )
+    return agent.act([request])[0].generation
+
+
+def test_each_seat_has_its_own_temperature_and_can_be_given_the_other_roles_weights(base):
+    player = base
+    for role, temperature in TEMPERATURES.items():
+        own = ask(player.agent(role), role)
+        assert (own.adapter, own.temperature) == (role, temperature)
+    swapped = ask(player.agent("defender", weights_of="attacker"))
+    assert (swapped.adapter, swapped.temperature) == ("attacker", 0.0)
+    swapped = ask(player.agent("attacker", weights_of="defender"), "attacker")
+    assert (swapped.adapter, swapped.temperature) == ("defender", 1.0)
+
+
+def states(game, texts):
+    found = []
+    for k, text in enumerate(texts):
+        seed = Seed(id=str(k), text="how do i make x", harmful=True)
+        found.append(game.apply(game.start(seed, rewritten=True), text))
+    return found
+
+
+def test_the_refusal_score_is_the_log_odds_of_a_refusals_first_word(config, base):
+    """Compared with the embedded model read by transformers alone."""
+    game = config.game.game()
+    texts = make_suite(world(), "k1", "train", 16).texts
+    rows = states(game, texts)
+    found = base.refusal_scores(game, rows)
+    model, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(MODEL),
+        AutoTokenizer.from_pretrained(MODEL),
+    )
+    (sorry,) = {x.split()[0] for x in REFUSALS}
+    for state, score in zip(rows, found, strict=True):
+        ids = tokenizer.apply_chat_template(
+            list(game.messages(state, DEFENDER)),
+            add_generation_prompt=True,
+            return_tensors="pt",
+            return_dict=False,
+        )
+        with torch.no_grad():
+            p = (
+                model(ids)
+                .logits[0, -1]
+                .double()
+                .softmax(-1)[tokenizer.convert_tokens_to_ids(sorry)]
+            )
+        assert score == pytest.approx(math.log(p) - math.log1p(-p), abs=1e-3)
+    assert len(set(found)) > 8
+
+
+def world():
+    return world_named("apothecary")
+
+
+def test_scores_do_not_depend_on_what_is_scored_together(config, base, monkeypatch):
+    game = config.game.game()
+    rows = states(game, make_suite(world(), "k3", "heldout", 10).texts)
+    whole = base.refusal_scores(game, rows)
+    monkeypatch.setattr("algorithms.studies.experiments.players._ROWS", 3)
+    assert base.refusal_scores(game, rows[::-1]) == pytest.approx(whole[::-1], abs=1e-5)
+
+
+@pytest.mark.parametrize("p", [0.5, 0.9, 1e-6, 1 - 1e-9])
+def test_log_odds_of_a_share(p):
+    assert _log_odds(math.log(p)) == pytest.approx(math.log(p) - math.log1p(-p), rel=1e-6)
+
+
+@pytest.mark.parametrize("log_p", [0.0, 1e-9, -1e-15, -1e4])
+def test_log_odds_of_certainty_and_impossibility_are_finite(log_p):
+    assert math.isfinite(_log_odds(log_p))
+    assert (_log_odds(log_p) > 0) == (log_p > -1)
+
+
+@pytest.mark.parametrize(
+    ("steps", "every", "n", "wanted"),
+    [
+        (120, 10, 3, [100, 110, 120]),
+        (25, 10, 3, [10, 20, 25]),
+        (20, 10, 2, [10, 20]),
+        (5, 10, 1, [5]),
+        (2, 1, 2, [1, 2]),
+    ],
+)
+def test_the_last_checkpoints_of_a_run(config, steps, every, n, wanted):
+    run = dataclasses.replace(config.run, steps=steps, checkpoint_every=every)
+    changed = dataclasses.replace(config, run=run)
+    assert last_steps(changed, n) == wanted
+    with pytest.raises(RedteamError, match=f"has {-(-steps // every)} checkpoints; 99"):
+        last_steps(changed, 99)
+
+
+# what they are asked
+
+
+@pytest.fixture
+def meter(config):
+    return Meter("apothecary", config.game.game(), FEW)
+
+
+def test_an_attacker_says_the_same_to_every_defender(policies, meter):
+    player, other = base_of(policies), base_of(policies, arm="other")
+    rows = meter.crossed([player], [player, other], {})
+    by_arm = {}
+    for row in rows:
+        by_arm.setdefault(row["defender"], []).append((row["seed_id"], row["prompt"]))
+    assert by_arm["bipolicy"] == by_arm["other"]
+    assert len(by_arm["other"]) == 4
+    for split in SPLITS:
+        labels = [x["harmful"] for x in rows if x["split"] == split and x["defender"] == "other"]
+        assert sorted(labels) == [False, True]
+    assert all(math.isfinite(x["score"]) for x in rows)
+
+
+def test_a_stranger_of_an_arm_is_met_besides_the_defenders(policies, meter):
+    player, stranger = (base_of(policies, seed=seed) for seed in (0, 1))
+    rows = meter.crossed([player], [player], {"bipolicy": stranger})
+    assert {(x["attacker_seed"], x["defender_seed"]) for x in rows} == {(0, 0), (0, 1)}
+
+
+def test_a_defender_is_asked_every_suite_and_the_quiz_the_same_each_time(base, meter):
+    (rows,) = meter.defender(base, [0])
+    again = next(iter(meter.defender(base, [0])))
+    assert rows == again
+    games = [x for x in rows if x["kind"] == "suite"]
+    assert {(x["suite"], x["split"]) for x in games} == {
+        (k, s) for k in ("k1", "k2") for s in SPLITS
+    }
+    assert len(games) == 4 * 4
+    assert sum(x["harmful"] for x in games) == 4 * 2
+    assert len([x for x in rows if x["kind"] == "quiz"]) == 2
+
+
+def test_swapped_weights_are_asked_in_the_other_seat_only_where_they_were_trained(policies, meter):
+    kinds = {
+        roles: {x["kind"] for x in meter.swapped(base_of(policies, trained=roles))}
+        for roles in ((), ("attacker",), ("defender",), ("attacker", "defender"))
+    }
+    defend, attack = {"swap suite", "swap quiz"}, {"swap attack"}
+    assert kinds == {
+        (): attack,
+        ("attacker",): defend,
+        ("defender",): attack,
+        ("attacker", "defender"): defend | attack,
+    }
+
+
+def test_a_model_of_another_world_is_refused_by_name(config, tmp_path):
+    other = shutil.copytree(MODEL, tmp_path / "other")
+    card = json.loads((other / "card.json").read_text())
+    card["world"]["seed"] = 9
+    (other / "card.json").write_text(json.dumps(card))
+    with pytest.raises(RedteamError, match=r"other' was pretrained on another world"):
+        Meter(str(other), config.game.game(), FEW)
+    with pytest.raises(RedteamError, match=r"card\.json"):
+        world_named(str(tmp_path))

@@ -1,0 +1,437 @@
+"""A report is made from stored games alone, and verifying it finds whatever was changed afterwards."""
+
+import json
+import re
+import shutil
+from functools import lru_cache
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from experiment_doubles import LOOKED_UP, pretend, tiny_data, tiny_experiment
+from hypothesis import given
+from hypothesis import strategies as st
+
+from algorithms.studies.experiments import analysis, encounters
+from algorithms.studies.experiments.figures import check_verdicts, same
+from algorithms.studies.experiments.plots import plot_part
+from algorithms.studies.experiments.reading import experiment_from
+from algorithms.studies.experiments.report import PAGE, verify_report, write_report
+from algorithms.studies.games_table import SCHEMA, read_tables
+from redteam_env.game import RedteamError
+
+TINY = tiny_experiment()
+QUIET = {"say": lambda _: None}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    """What takes long is done once: few draws of the bootstrap, one twin, one look for plug-ins."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("algorithms.training.config.load", LOOKED_UP)
+        patch.setattr(analysis, "_DRAWS", 10)
+        patch.setattr(encounters, "TacticsGame", lru_cache(encounters.TacticsGame))
+        yield
+
+
+@pytest.fixture
+def no_plots(monkeypatch):
+    monkeypatch.setattr("algorithms.studies.experiments.report.plot_part", lambda *_: None)
+
+
+def report(root, to, experiment=TINY):
+    write_report(experiment, root, to, command="redteam-env experiment tiny.toml", **QUIET)
+    return to
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The directory of an experiment that was run as a whole, and its report."""
+    root = tmp_path_factory.mktemp("made") / "tiny"
+    pretend(TINY, root)
+    return root, report(root, root.parent / "report")
+
+
+@pytest.fixture
+def root(made, tmp_path):
+    """A copy of the experiment's directory."""
+    return shutil.copytree(made[0], tmp_path / "root")
+
+
+@pytest.fixture
+def copy(made, tmp_path):
+    """A copy of the report."""
+    return shutil.copytree(made[1], tmp_path / "copy")
+
+
+def verify(target):
+    return verify_report(target, **QUIET)
+
+
+def files(folder):
+    return {x.relative_to(folder).as_posix(): x.read_bytes() for x in folder.rglob("*.*")}
+
+
+def test_a_report_holds_games_records_figures_plots_claims_and_a_page(made):
+    found = set(files(made[1]))
+    assert {PAGE, "claims.json", "experiment.json"} <= found
+    for part in TINY.parts:
+        assert {f"{part}/{x}" for x in ("games.parquet", "records.json", "figures.json")} <= found
+    plots = {x for x in found if x.endswith(".svg")}
+    assert {"arms/operating_points.svg", "arms/primary.svg", "arms/training.svg"} <= plots
+    assert "best_response/best_response.svg" in plots
+    assert not [x for x in found if ".partial" in x]
+
+
+def test_every_stored_game_is_in_the_report(made):
+    root, target = made
+    for part in TINY.parts:
+        rows = sum(
+            pq.read_metadata(file).num_rows for file in (root / "records" / part).rglob("*.parquet")
+        )
+        assert pq.read_metadata(target / part / "games.parquet").num_rows == rows
+        assert json.loads((target / part / "figures.json").read_text())["games"] == rows
+
+
+def test_a_sound_report_verifies(made):
+    said = []
+    assert verify_report(made[1], say=said.append) == []
+    assert any(re.fullmatch(r"arms: judging [\d,]+ games again", line) for line in said)
+
+
+def test_a_second_report_replaces_the_first_and_is_the_same(made, copy, no_plots):
+    before = files(copy)
+    (copy / "arms" / "figures.json").write_text("old")
+    assert files(report(made[0], copy)) == before
+
+
+def test_plots_of_the_same_figures_are_the_same(made, tmp_path):
+    name = "best_response"
+    figures, records = (
+        json.loads((made[1] / name / f"{x}.json").read_text()) for x in ("figures", "records")
+    )
+    plot_part(figures, records, tmp_path)
+    assert files(tmp_path).items() <= files(made[1] / name).items()
+    assert len(files(tmp_path)) == 2
+
+
+def test_no_plot_or_figure_tells_where_it_was_made(made, tmp_path):
+    for name, content in files(made[1]).items():
+        assert str(made[0].parent).encode() not in content, name
+
+
+# what was changed afterwards
+
+
+def change_json(file, *path, to):
+    data = json.loads(file.read_text())
+    place = data
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = to
+    file.write_text(json.dumps(data))
+
+
+FIGURES = [
+    (
+        ("defenders", "splits", "heldout", "primary", "auc", "bipolicy", "mean"),
+        0.999,
+        "arms/defenders/splits/heldout/primary/auc/bipolicy/mean: 0.999 stored",
+    ),
+    (("gradients", "between", "shared", "interval", 0), 0.5, "between/shared/interval/0: 0.5"),
+    (("own_play", "own", "shared", "values", 1), 0.123, "arms/own_play/own/shared/values/1: 0.123"),
+    (("swaps", "arms"), [], "arms/swaps/arms has 0 entries, not 3"),
+    (("crossplay", "pairs", 0, "attacker"), "x", "arms/crossplay/pairs/0/attacker: 'x' stored"),
+    (("more",), 1, "arms/more is missing on one side"),
+    (("games",), 1, "arms/games: 1 stored"),
+]
+
+
+def test_each_changed_figure_is_found_by_its_place(copy):
+    for path, to, _ in FIGURES:
+        change_json(copy / "arms" / "figures.json", *path, to=to)
+    change_json(copy / "rates" / "figures.json", "tuned", "chosen", to="five")
+    change_json(copy / "best_response" / "figures.json", "responses", "train", to=None)
+    wrong = verify(copy)
+    for line in (
+        *(line for _, _, line in FIGURES),
+        "rates/tuned/chosen: 'five' stored, 'one' now",
+        "best_response/responses/train: None stored",
+    ):
+        assert [x for x in wrong if line in x], line
+
+
+def change_rows(file, change):
+    rows = pq.read_table(file).to_pylist()
+    change(rows)
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), file)
+
+
+def flipped(column, **wanted):
+    def change(rows):
+        row = next(x for x in rows if all(x[k] == v for k, v in wanted.items()))
+        row[column] = not row[column]
+
+    return change
+
+
+def with_text(column, text, **wanted):
+    def change(rows):
+        next(x for x in rows if all(x[k] == v for k, v in wanted.items()))[column] = text
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (flipped("refused", kind="suite"), r"^\w+-\d: '.*' was stored as \["),
+        (flipped("told", kind="cross"), r"^\w+-\d: '.*' was stored as \["),
+        (flipped("prompt_harmful", kind="swap attack"), r"^\w+-\d: '.*' was stored as \["),
+        (flipped("harmful", kind="suite"), r"^\w+-\d: was stored as harmful="),
+        (with_text("response", "sorry i must refuse", kind="suite", told=True), "was stored as"),
+        (with_text("split", "heldout", kind="suite", split="train"), "split='heldout'"),
+        (with_text("seed_id", "nothing-0", kind="cross"), "^nothing-0: was stored as"),
+        (flipped("right", kind="quiz", right=True), r"^the answer to '.*' was stored as False"),
+        (with_text("response", "it is wrong", kind="quiz", right=True), r"^the answer to '"),
+        (with_text("prompt", "add one", kind="swap quiz"), "no question 'add one'"),
+    ],
+)
+def test_each_changed_game_and_answer_is_named(copy, change, line):
+    file = copy / "arms" / "games.parquet"
+    arms = TINY.part("arms")
+    assert check_verdicts(TINY, arms, read_tables([file])) == []
+    change_rows(file, change)
+    (found,) = check_verdicts(TINY, arms, read_tables([file]))
+    assert re.search(line, found)
+
+
+def test_changed_verdicts_scores_and_missing_games_fail_the_report(copy):
+    def change(rows):
+        flipped("refused", kind="suite")(rows)
+        with_text("score", 99.0, kind="suite", harmful=False)(rows)
+        rows.pop()
+
+    change_rows(copy / "arms" / "games.parquet", change)
+    wrong = verify(copy)
+    assert len([x for x in wrong if x.startswith("arms: ") and "was stored as [" in x]) == 1
+    assert [x for x in wrong if x.startswith("arms/defenders/splits/")]
+    assert [x for x in wrong if x.startswith("arms/")]
+
+
+def test_many_changed_games_are_told_in_a_few_lines(copy):
+    def change(rows):
+        for row in rows:
+            row["refused"] = not row["refused"] if row["refused"] is not None else None
+
+    file = copy / "arms" / "games.parquet"
+    change_rows(file, change)
+    assert len(check_verdicts(TINY, TINY.part("arms"), read_tables([file]))) == 10
+
+
+@pytest.mark.parametrize("column", ["prompt", "seed_id", "harmful", "told", "score"])
+def test_games_with_something_taken_out_are_a_difference_and_no_crash(copy, column):
+    change_rows(copy / "rates" / "games.parquet", with_text(column, None, kind="suite"))
+    assert [x for x in verify(copy) if x.startswith("rates")]
+
+
+def test_games_from_which_nothing_can_be_computed_are_a_difference_and_no_crash(copy):
+    def change(rows):
+        rows[:] = [x for x in rows if x["kind"] != "suite" or x["suite"] == "k1"]
+
+    change_rows(copy / "arms" / "games.parquet", change)
+    assert any(x.startswith("arms: its figures cannot be computed") for x in verify(copy))
+
+
+def test_a_changed_verdict_on_a_claim_is_found(copy):
+    claims = json.loads((copy / "claims.json").read_text())
+    place = next(k for k, x in enumerate(claims) if x["verdict"] != "not tested")
+    change_json(copy / "claims.json", place, "verdict", to="proven")
+    assert [x for x in verify(copy) if x.startswith(f"claims/{place}/verdict: 'proven' stored")]
+
+
+def test_a_part_that_was_taken_away_is_noticed_by_its_claims_alone(copy):
+    """A report of some parts is sound by itself, but its claims must be those of its parts."""
+    shutil.rmtree(copy / "arms")
+    assert all(x.startswith("claims/") for x in verify(copy))
+    assert verify(copy)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda x: (x / "experiment.json").unlink(), r"experiment\.json.*report"),
+        (lambda x: (x / "experiment.json").write_text("[]"), r"experiment\.json"),
+        (lambda x: (x / "experiment.json").write_text("{}"), r"experiment\.json"),
+        (lambda x: (x / "experiment.json").write_text('{"experiment": {}}'), "schema"),
+        (lambda x: (x / "claims.json").unlink(), r"claims\.json"),
+        (lambda x: (x / "rates/figures.json").write_text("{"), r"rates/figures\.json"),
+        (lambda x: (x / "rates/records.json").unlink(), r"rates/records\.json"),
+        (lambda x: (x / "rates/games.parquet").write_text("no"), r"rates/games\.parquet"),
+        (lambda x: shutil.rmtree(x / "rates"), "holds no part"),
+    ],
+)
+def test_what_is_no_report_is_one_error(copy, spoil, message):
+    for part in ("arms", "best_response"):
+        shutil.rmtree(copy / part)
+    spoil(copy)
+    with pytest.raises(RedteamError, match=message):
+        verify(copy)
+
+
+def test_a_report_of_nothing_is_an_error(tmp_path):
+    with pytest.raises(RedteamError, match=r"experiment\.json"):
+        verify(tmp_path / "nowhere")
+
+
+# what can be reported
+
+
+def test_parts_that_were_not_run_are_named_and_left_out(tmp_path, no_plots):
+    pretend(TINY, tmp_path / "root", "rates")
+    target = report(tmp_path / "root", tmp_path / "report")
+    text = (target / PAGE).read_text()
+    assert "Parts: rates. Not run: arms, best_response." in text
+    assert not (target / "arms").exists()
+    assert verify(target) == []
+
+
+def test_a_part_that_is_half_done_is_reported_as_far_as_it_goes(root, tmp_path, no_plots):
+    records = root / "records" / "arms"
+    for name in ("measure/bipolicy-1.parquet", "cross/seed-1.parquet", "gradients/shared-1.json"):
+        (records / name).unlink()
+    target = report(root, tmp_path / "report")
+    figures = json.loads((target / "arms" / "figures.json").read_text())
+    primary = figures["defenders"]["splits"]["train"]["primary"]["auc"]
+    assert len(primary["shared"]["values"]) == 2
+    assert (len(primary["bipolicy"]["values"]), primary["bipolicy"]["interval"]) == (1, None)
+    assert figures["defenders"]["splits"]["train"]["contrasts"]["bipolicy - shared"]["auc"] is None
+    assert verify(target) == []
+
+
+def test_a_part_without_measured_games_is_an_error_that_says_so(root, tmp_path):
+    shutil.rmtree(root / "records" / "arms" / "measure")
+    with pytest.raises(RedteamError, match="'arms' has no measured games"):
+        report(root, tmp_path / "report")
+
+
+def test_an_experiment_of_which_nothing_was_run_is_an_error(root, tmp_path):
+    shutil.rmtree(root / "records")
+    with pytest.raises(RedteamError, match="no part that was run"):
+        report(root, tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("name", ["measure/shared-0.parquet", "cross/seed-0.parquet"])
+def test_a_damaged_record_is_one_error_that_names_it(root, tmp_path, name):
+    file = root / "records" / "arms" / name
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(RedteamError, match=f"{file.name}.*remove it"):
+        report(root, tmp_path / "report")
+
+
+def test_a_report_overwrites_nothing_but_its_own_reports(made, tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "keep.txt").write_text("mine")
+    with pytest.raises(RedteamError, match=r"notes.*something else.*--to"):
+        report(made[0], tmp_path / "notes")
+    with pytest.raises(RedteamError, match=r"keep\.txt.*--to"):
+        report(made[0], tmp_path / "notes" / "keep.txt")
+    assert (tmp_path / "notes" / "keep.txt").read_text() == "mine"
+
+
+def test_reports_of_different_experiments_are_never_mixed(copy, tmp_path):
+    data = tiny_data()
+    data["primary"]["over_refusal"] = 0.2
+    other = experiment_from(data)
+    pretend(other, tmp_path / "other", "rates")
+    before = files(copy)
+    with pytest.raises(RedteamError, match=r"over_refusal: 0\.1 there, 0\.2 now.*--to"):
+        report(tmp_path / "other", copy, other)
+    assert files(copy) == before
+
+
+# the page
+
+
+def page_of(made):
+    return (made[1] / PAGE).read_text(encoding="utf-8")
+
+
+def test_the_page_shows_the_figures_with_intervals(made):
+    text = page_of(made)
+    figures = json.loads((made[1] / "arms" / "figures.json").read_text())
+    one = figures["defenders"]["splits"]["heldout"]["primary"]["auc"]["bipolicy"]
+    low, high = one["interval"]
+    assert f"| bipolicy | {one['mean']:.3f} [{low:.3f}, {high:.3f}] |" in text
+    pair = figures["defenders"]["splits"]["train"]["contrasts"]["bipolicy - shared"]["auc"]
+    assert f"| bipolicy - shared | training substances | {pair['mean']:+.3f} [" in text
+    assert "Tuned arm: one was chosen (AUC on tuning seeds: one 0.900, five 0.800)." in text
+
+
+def test_the_page_says_how_it_was_made_and_read_and_lists_every_claim(made):
+    text = page_of(made)
+    assert "`redteam-env experiment tiny.toml`" in text
+    assert "last 2 checkpoints" in text
+    assert "10% over-refusal" in text
+    assert "k1, k2" in text
+    claims = json.loads((made[1] / "claims.json").read_text())
+    for claim in claims:
+        assert claim["claim"] in text
+    count = sum(x["verdict"] != "not tested" for x in claims)
+    assert f"{count} intervals of 95 % were tested" in text
+
+
+def test_every_table_of_the_page_is_a_table(made):
+    tables = re.findall(r"(?:^\|.*\|\n)+", page_of(made), re.MULTILINE)
+    assert len(tables) > 10
+    for table in tables:
+        lines = table.splitlines()
+        assert len({line.count("|") for line in lines}) == 1, lines[0]
+        assert set(lines[1]) == {"|", "-"}
+    for word in ("nan", "None", "inf", "-0.000 "):
+        assert f"| {word}" not in page_of(made)
+
+
+# comparing figures
+
+
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(-1e3, 1e3), st.text(max_size=3)),
+    lambda x: st.one_of(
+        st.lists(x, max_size=3), st.dictionaries(st.text(max_size=3), x, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(VALUES)
+def test_equal_figures_have_no_differences(value):
+    assert same(value, json.loads(json.dumps(value))) == []
+
+
+@pytest.mark.parametrize(
+    ("stored", "computed", "line"),
+    [
+        ({"a": 1.0}, {"a": 1.0 + 1e-8}, "/a: 1.0 stored, 1.00000001 now"),
+        ({"a": [1.0, 2.0]}, {"a": [1.0, 3.0]}, "/a/1: 2.0 stored, 3.0 now"),
+        ({"a": [1.0]}, {"a": [1.0, 2.0]}, "/a has 1 entries, not 2"),
+        ({"a": None}, {"a": 1.0}, "/a: None stored, 1.0 now"),
+        ({"a": 1}, {}, "/a is missing on one side"),
+        ({}, {"a": None}, "/a is missing on one side"),
+        ({"a": {"b": "x"}}, {"a": {"b": "y"}}, "/a/b: 'x' stored, 'y' now"),
+        ({"a": {"b": 1}}, {"a": 1}, "/a: {'b': 1} stored, 1 now"),
+        ({"a": float("nan")}, {"a": 1.0}, "/a: nan stored, 1.0 now"),
+        ({"a": float("inf")}, {"a": 1.0}, "/a: inf stored, 1.0 now"),
+        ({"a": 2}, {"a": 1.0}, "/a: 2 stored, 1.0 now"),
+        ({"a": True}, {"a": 1.0}, "/a: True stored, 1.0 now"),
+    ],
+)
+def test_each_difference_is_named_by_its_place(stored, computed, line):
+    assert same(stored, computed) == [line]
+
+
+def test_differences_within_rounding_are_none_and_many_are_cut_to_ten():
+    assert same({"a": 0.1 + 0.2}, {"a": 0.3}) == []
+    assert len(same({str(k): k for k in range(99)}, {str(k): -1 for k in range(99)})) == 10
+    assert len(same(list(range(99)), list(range(1, 100)))) == 10
