@@ -7,12 +7,12 @@ from peft import LoraConfig, get_peft_model
 from tiny_models import tiny_qwen
 
 from agents.lora import store as stores
-from agents.lora.config import PolicyConfig
+from agents.lora.config import WEIGHTS, PolicyConfig
 from agents.lora.hf import completion_logprobs, sample
 from agents.lora.policy import lora
 from agents.models import fingerprint
 from redteam_env.game import RedteamError
-from redteam_env.protocols import BASE, WEIGHTS
+from redteam_env.protocols import BASE
 
 IDS = torch.arange(24).reshape(2, 12)
 

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from agents.lora.config import PolicyConfig
+from agents.lora.config import WEIGHTS, PolicyConfig
 from redteam_env.game import RedteamError
-from redteam_env.protocols import BASE, WEIGHTS
+from redteam_env.protocols import BASE
 
 
 def test_the_defaults_are_those_of_anchored_bipolicy_self_play():

@@ -7,11 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from agents.lora.config import PolicyConfig
+from agents.lora.config import WEIGHTS, PolicyConfig
 from agents.lora.policy import lora
 from agents.models import fingerprint, load_base
 from redteam_env.game import RedteamError
-from redteam_env.protocols import BASE, WEIGHTS
+from redteam_env.protocols import BASE
 
 
 def disturbed(policy):

@@ -23,13 +23,10 @@ from algorithms.studies.games_table import (
 )
 from algorithms.training.rundir import write_text
 from redteam_env.randomness import generator
-from redteam_env.registry import load
 from redteam_env.worlds.apothecary import Language, Question, make_world, quiz
 from redteam_env.worlds.apothecary.grammar import REFUSALS, answer
 
 WORLD = make_world()
-LOOKED_UP = lru_cache(load)
-"""Stands for ``load``, which reads the entry points of every installed package each time."""
 REFUSAL = REFUSALS[0]
 DATA: dict[str, Any] = {
     "schema": 1,

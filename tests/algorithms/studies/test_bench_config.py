@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from bench_doubles import CONFIG, with_options
 
-from algorithms.studies.bench.runner import open_bench
 from algorithms.studies.bench.config import UNTRAINED, BenchConfig, cells, check_parts, listed
 from algorithms.studies.bench.manifest import manifest_of
+from algorithms.studies.bench.runner import open_bench
 from algorithms.studies.bench.tasks import able, alone, spec_of, tasks
 from redteam_env import RedteamError, register
 from redteam_env.cli.main import main

@@ -1,7 +1,7 @@
 """The papers' claims: a verdict follows from an interval and the predicted sign, and nothing else."""
 
 import pytest
-from experiment_doubles import LOOKED_UP, WORLD, games_of, met_rows, quiz_rows, suite_rows
+from experiment_doubles import WORLD, games_of, met_rows, quiz_rows, suite_rows
 
 from algorithms.studies.experiments import claims
 from algorithms.studies.experiments.analysis import contrasts_of, defenders
@@ -106,9 +106,7 @@ def players(part, seed):
 @pytest.fixture(scope="module")
 def figures(tmp_path_factory):
     """Figures of the packaged experiment as far as claims need them, from games never played."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("algorithms.training.config.load", LOOKED_UP)
-        return figures_of(read_experiment("claims"), tmp_path_factory.mktemp("claims"))
+    return figures_of(read_experiment("claims"), tmp_path_factory.mktemp("claims"))
 
 
 def figures_of(made, folder):

@@ -3,17 +3,12 @@
 import math
 
 import pytest
-from experiment_doubles import LOOKED_UP, tiny_data, tiny_experiment, toml
+from experiment_doubles import tiny_data, tiny_experiment, toml
 
 from agents.lora.config import WEIGHTS
 from algorithms.studies.experiments.reading import experiment_from, read_experiment
 from redteam_env.game import RedteamError
 from redteam_env.worlds.apothecary.suites import KINDS
-
-
-@pytest.fixture(autouse=True)
-def plug_ins_are_looked_up_once(monkeypatch):
-    monkeypatch.setattr("algorithms.training.config.load", LOOKED_UP)
 
 
 def put(place, value):

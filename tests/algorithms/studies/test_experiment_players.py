@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from experiment_doubles import LOOKED_UP, tiny_experiment
+from experiment_doubles import tiny_experiment
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from algorithms.studies.experiments.measure import SPLITS, Meter, world_named
@@ -22,11 +22,6 @@ from redteam_env.worlds.embedded import embedded_model
 
 MODEL = embedded_model("apothecary")
 TEMPERATURES = {"attacker": 1.0, "defender": 0.0}
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr("algorithms.training.config.load", LOOKED_UP)
 
 
 TINY = tiny_experiment()

@@ -8,7 +8,7 @@ from functools import lru_cache
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from experiment_doubles import LOOKED_UP, pretend, tiny_data, tiny_experiment
+from experiment_doubles import pretend, tiny_data, tiny_experiment
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +28,6 @@ QUIET = {"say": lambda _: None}
 def quick():
     """What takes long is done once: few draws of the bootstrap, one twin, one look for plug-ins."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("algorithms.training.config.load", LOOKED_UP)
         patch.setattr(analysis, "_DRAWS", 10)
         patch.setattr(encounters, "TacticsGame", lru_cache(encounters.TacticsGame))
         yield

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from experiment_doubles import LOOKED_UP, suite_rows, tiny_experiment
+from experiment_doubles import suite_rows, tiny_experiment
 
 from agents.lora.config import WEIGHTS
 from algorithms.studies.experiments import work
@@ -15,11 +15,6 @@ from algorithms.studies.games_table import read_tables, write_table
 from algorithms.training.trainer import Outcome
 from redteam_env.evaluation.detection import roc
 from redteam_env.game import RedteamError
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr("algorithms.training.config.load", LOOKED_UP)
 
 
 def task_of(made, part, kind, **wanted):

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from algorithms.cli.train import parse_train
-from algorithms.cli.train import quickstart as command
+from algorithms.studies import quickstart as command
 from algorithms.studies.quickstart_result import (
     ATTACK,
     DEFENDERS,

@@ -3,12 +3,13 @@
 import pytest
 import torch
 
+from agents.lora.config import WEIGHTS
 from agents.lora.policy import lora
 from agents.models import fingerprint
 from algorithms.reinforce_pp import ReinforcePP, ReinforcePPConfig
 from algorithms.training.trainer import train
 from redteam_env.game import Game
-from redteam_env.protocols import BASE, WEIGHTS, RoleBatch, Sample, TurnRequest
+from redteam_env.protocols import BASE, RoleBatch, Sample, TurnRequest
 
 
 def play(policy, role: str, n: int = 6) -> RoleBatch:
