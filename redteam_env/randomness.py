@@ -11,12 +11,13 @@ from functools import lru_cache
 
 import numpy as np
 
-PathPart = int | str
-Path = tuple[PathPart, ...]
+AddressPart = int | str
+Address = tuple[AddressPart, ...]
+"""The path of a random stream."""
 
 
 @lru_cache(maxsize=4096, typed=True)
-def _words(part: PathPart) -> tuple[int, ...]:
+def _words(part: AddressPart) -> tuple[int, ...]:
     if isinstance(part, bool) or not isinstance(part, int | str):
         raise TypeError(f"A path consists of integers and strings, not {part!r}.")
     kind = b"i" if isinstance(part, int) else b"s"
@@ -24,7 +25,7 @@ def _words(part: PathPart) -> tuple[int, ...]:
     return tuple(int.from_bytes(digest[k : k + 4], "little") for k in (0, 4, 8, 12))
 
 
-def generator(path: Sequence[PathPart]) -> np.random.Generator:
+def generator(path: Sequence[AddressPart]) -> np.random.Generator:
     """Return the random generator that belongs to a path.
 
     Args:
@@ -44,6 +45,6 @@ def generator(path: Sequence[PathPart]) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
 
 
-def integer_seed(path: Sequence[PathPart]) -> int:
+def integer_seed(path: Sequence[AddressPart]) -> int:
     """Return a non-negative 63-bit seed for libraries that take an integer."""
     return int(generator(path).integers(0, 2**63 - 1))

@@ -30,7 +30,7 @@ from redteam_env.protocols import (
     SeedSource,
     TurnRequest,
 )
-from redteam_env.randomness import Path, generator
+from redteam_env.randomness import Address, generator
 from redteam_env.utils.threads import Background
 
 
@@ -38,7 +38,7 @@ def schedule(
     source: SeedSource,
     games: int,
     *,
-    path: Path,
+    path: Address,
     benign_fraction: float = 0.5,
     rewrite_fraction: float = 0.5,
     split: str = "train",
@@ -171,7 +171,7 @@ def play(
     ]
 
 
-def turn_request(rules: Game, state: GameState, path: Path) -> TurnRequest:
+def turn_request(rules: Game, state: GameState, path: Address) -> TurnRequest:
     """Return what the seat to move is asked.
 
     Args:

@@ -18,7 +18,7 @@ from agents.lora.hf import sample
 from agents.lora.leads import common_lead
 from agents.lora.store import Store
 from redteam_env.game import Generation, RedteamError
-from redteam_env.randomness import Path, generator
+from redteam_env.randomness import Address, generator
 
 
 class Backend(Protocol):
@@ -34,7 +34,7 @@ class Backend(Protocol):
         self,
         weights: str,
         prompts: Sequence[tuple[int, ...]],
-        paths: Sequence[Path],
+        paths: Sequence[Address],
         *,
         max_new_tokens: int,
         temperature: float,
@@ -90,7 +90,7 @@ class HfBackend:
         self,
         weights: str,
         prompts: Sequence[tuple[int, ...]],
-        paths: Sequence[Path],
+        paths: Sequence[Address],
         *,
         max_new_tokens: int,
         temperature: float,

@@ -23,8 +23,7 @@ from agents.lora.store import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Store, read_tenso
 from redteam_env.evaluation.saved import latest_checkpoint
 from redteam_env.game import RedteamError
 from redteam_env.protocols import BASE, Reply, TurnRequest
-from redteam_env.randomness import Path as RandomPath
-from redteam_env.randomness import generator, integer_seed
+from redteam_env.randomness import Address, generator, integer_seed
 from redteam_env.utils.manifest import verify_manifest
 
 SPARE = "spare"
@@ -82,7 +81,7 @@ class SavedWeights(ABC):
         self.publish(weights)
 
     def breed_weights(
-        self, weights: str, parents: Sequence[Path], *, noise: float, path: RandomPath
+        self, weights: str, parents: Sequence[Path], *, noise: float, path: Address
     ) -> None:
         """Put a child of saved weights in the place of named ones, under a new version."""
         files = ADAPTER_WEIGHTS if not self.config.full else "*.safetensors"
@@ -231,7 +230,7 @@ class PastAgent:
 
 
 def breed(
-    parents: Sequence[Mapping[str, torch.Tensor]], *, noise: float, path: RandomPath
+    parents: Sequence[Mapping[str, torch.Tensor]], *, noise: float, path: Address
 ) -> dict[str, torch.Tensor]:
     """Return a child of weights of one shape: crossover by layer, then mutation.
 

@@ -27,8 +27,7 @@ from agents.lora.hf import Sampled, completion_logprobs
 from agents.lora.store import Store
 from redteam_env.game import Generation, RedteamError
 from redteam_env.protocols import BASE
-from redteam_env.randomness import Path as Address
-from redteam_env.randomness import integer_seed
+from redteam_env.randomness import Address, integer_seed
 from redteam_env.utils.threads import Background
 
 PROBE = (

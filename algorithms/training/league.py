@@ -33,7 +33,7 @@ from redteam_env.protocols import (
     TrainablePolicy,
     TurnRequest,
 )
-from redteam_env.randomness import Path as RandomPath
+from redteam_env.randomness import Address
 from redteam_env.registry import load, require
 from redteam_env.rollout import play, schedule
 
@@ -122,7 +122,7 @@ class RunLeague:
         policy = _league_policy(self._policy, "this opponent sampler")
         policy.read_weights(_split(version)[0], self._versions.place(version))
 
-    def breed(self, parents: Sequence[str], *, noise: float, path: RandomPath) -> str:
+    def breed(self, parents: Sequence[str], *, noise: float, path: Address) -> str:
         """Put a child of frozen versions in the place of the current weights, and freeze it."""
         policy = _league_policy(self._policy, "this opponent sampler")
         weights = _split(parents[0])[0]
@@ -130,7 +130,7 @@ class RunLeague:
         policy.breed_weights(weights, places, noise=noise, path=path)
         return self.freeze(weights)
 
-    def play(self, players: Mapping[str, str], games: int, *, path: RandomPath) -> list[Result]:
+    def play(self, players: Mapping[str, str], games: int, *, path: Address) -> list[Result]:
         """Play rewritten games that nobody learns from; void games are left out."""
         setups = schedule(
             self._source,
@@ -278,7 +278,7 @@ class Router:
     """
 
     agents: Mapping[str, Agent]
-    who: Mapping[RandomPath, str]
+    who: Mapping[Address, str]
 
     def act(self, requests: Sequence[TurnRequest]) -> list[Reply]:
         """Answer every request, in order."""

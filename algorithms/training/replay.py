@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 from redteam_env.game import Episode, RedteamError, Seed, role_of, unknown_name
 from redteam_env.game.rewards import FORMAT
 from redteam_env.protocols import GameSetup
-from redteam_env.randomness import Path, generator
+from redteam_env.randomness import Address, generator
 
 SeedReplay = Literal["none", "ucb"]
 
@@ -77,7 +77,7 @@ class UcbReplay:
         self._seeds = {seed.id: seed for seed in seeds}
         self._counts: dict[str, dict[str, list[int]]] = {role: {} for role in roles}
 
-    def replace(self, setups: Sequence[GameSetup], *, path: Path) -> list[GameSetup]:
+    def replace(self, setups: Sequence[GameSetup], *, path: Address) -> list[GameSetup]:
         """Return a step's games, some with seeds that come back.
 
         Labels, and who plays, stay as they are; so a raw game brings back what the defender fails on.

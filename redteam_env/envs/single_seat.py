@@ -10,7 +10,7 @@ from redteam_env.envs.render import render
 from redteam_env.envs.session import Info, Observation, Session
 from redteam_env.game import Episode, RedteamError, role_of
 from redteam_env.protocols import Agent, Reply, TurnRequest
-from redteam_env.randomness import Path
+from redteam_env.randomness import Address
 from redteam_env.registry import resolve_agent
 from redteam_env.rollout import turn_request
 
@@ -54,7 +54,7 @@ class SingleSeat(gymnasium.Env[Observation, str]):
                 role = role_of(seat)
                 chosen = OPPONENTS[role] if config.opponent is None else config.opponent
                 self.opponents[seat] = resolve_agent(chosen, role)
-        self._path: Path = ()
+        self._path: Address = ()
 
     @property
     def request(self) -> TurnRequest | None:

@@ -15,7 +15,7 @@ from redteam_env.evaluation.rates import difference
 from redteam_env.evaluation.statistics import Difference
 from redteam_env.game import ATTACKER, DEFENDER, Episode, Game, RedteamError
 from redteam_env.protocols import Agent, GameSetup, Judge, Progress, Reply, TurnRequest
-from redteam_env.randomness import Path, generator
+from redteam_env.randomness import Address, generator
 from redteam_env.rollout import play
 
 COMPARED = ("attack_success", "over_refusal_rewritten", "over_refusal_raw")
@@ -84,7 +84,7 @@ class MemoAgent:
     """
 
     agent: Agent
-    _replies: dict[tuple[Path, str], Reply] = field(default_factory=dict)
+    _replies: dict[tuple[Address, str], Reply] = field(default_factory=dict)
 
     def act(self, requests: Sequence[TurnRequest]) -> list[Reply]:
         """Answer every request, in order.

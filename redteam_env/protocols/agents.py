@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from redteam_env.game import Generation, Seed
-from redteam_env.randomness import Path
+from redteam_env.randomness import Address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class TurnRequest:
     seat: str
     role: str
     messages: Sequence[Mapping[str, str]]
-    path: Path
+    path: Address
     prefill: str = ""
     seed: Seed | None = None
 

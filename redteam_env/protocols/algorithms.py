@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from redteam_env.game import Generation
 from redteam_env.protocols.policies import TrainablePolicy
-from redteam_env.randomness import Path
+from redteam_env.randomness import Address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class Sample:
     components: Mapping[str, float]
     well_formed: bool
     group: int
-    path: Path
+    path: Address
     confidence: Mapping[str, float] = field(default_factory=dict)
 
 

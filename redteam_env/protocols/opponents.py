@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from redteam_env.randomness import Path
+from redteam_env.randomness import Address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class League(Protocol):
         """Put a frozen version in the place of the current weights."""
         ...
 
-    def breed(self, parents: Sequence[str], *, noise: float, path: Path) -> str:
+    def breed(self, parents: Sequence[str], *, noise: float, path: Address) -> str:
         """Put a child of frozen versions in the place of the current weights; freeze it, too.
 
         Args:
@@ -67,7 +67,7 @@ class League(Protocol):
         """
         ...
 
-    def play(self, players: Mapping[str, str], games: int, *, path: Path) -> list[Result]:
+    def play(self, players: Mapping[str, str], games: int, *, path: Address) -> list[Result]:
         """Play games that nobody learns from; void games are left out.
 
         Games with equal paths have equal seeds and draws, whoever plays them.

@@ -1,12 +1,12 @@
 """What is trained: policies as an algorithm, a critic and a league see them."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from redteam_env.game import Generation
 from redteam_env.protocols.agents import Agent
-from redteam_env.randomness import Path
+from redteam_env.randomness import Address
 
 BASE = "base"
 """The name of the frozen base, where weights are named."""
@@ -73,11 +73,11 @@ class TrainablePolicy(Protocol):
         """Return what identifies the base, and parameter counts, as plain JSON."""
         ...
 
-    def save(self, directory: FilePath) -> None:
+    def save(self, directory: Path) -> None:
         """Write all weights into a new directory, without pickle."""
         ...
 
-    def restore(self, directory: FilePath) -> None:
+    def restore(self, directory: Path) -> None:
         """Read weights back that :meth:`save` wrote.
 
         Raises:
@@ -120,11 +120,11 @@ class LeaguePolicy(Protocol):
         """Return the version of named weights, as generations carry it."""
         ...
 
-    def write_weights(self, weights: str, directory: FilePath) -> None:
+    def write_weights(self, weights: str, directory: Path) -> None:
         """Write named weights, as they are now, into a new directory."""
         ...
 
-    def read_weights(self, weights: str, directory: FilePath) -> None:
+    def read_weights(self, weights: str, directory: Path) -> None:
         """Put saved weights in the place of named ones, under a new version.
 
         Raises:
@@ -133,7 +133,7 @@ class LeaguePolicy(Protocol):
         ...
 
     def breed_weights(
-        self, weights: str, parents: Sequence[FilePath], *, noise: float, path: Path
+        self, weights: str, parents: Sequence[Path], *, noise: float, path: Address
     ) -> None:
         """Put a child of saved weights in the place of named ones, under a new version.
 
@@ -146,7 +146,7 @@ class LeaguePolicy(Protocol):
         """
         ...
 
-    def past_agent(self, role: str, directory: FilePath, *, weights: str, version: int) -> Agent:
+    def past_agent(self, role: str, directory: Path, *, weights: str, version: int) -> Agent:
         """Return the agent that plays a role with saved weights.
 
         Args:
@@ -157,7 +157,7 @@ class LeaguePolicy(Protocol):
         """
         ...
 
-    def start_from(self, directory: FilePath) -> None:
+    def start_from(self, directory: Path) -> None:
         """Take the weights of every trained role from a run, a checkpoint or one adapter.
 
         Raises:

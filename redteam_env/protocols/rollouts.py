@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from redteam_env.game import Seed
-from redteam_env.randomness import Path
+from redteam_env.randomness import Address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,5 +12,5 @@ class GameSetup:
 
     seed: Seed
     rewritten: bool
-    path: Path
+    path: Address
     group: int

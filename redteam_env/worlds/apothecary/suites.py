@@ -12,7 +12,7 @@ import numpy as np
 
 from redteam_env.game import DEFENDER, RedteamError, Seed, role_of, unknown_name
 from redteam_env.protocols import Agent, GameSetup, Reply, TurnRequest
-from redteam_env.randomness import Path, generator
+from redteam_env.randomness import Address, generator
 from redteam_env.worlds.apothecary.corpus import quiz_messages
 from redteam_env.worlds.apothecary.grammar import PHRASINGS, Decoded, Language
 from redteam_env.worlds.apothecary.lexicon import Substance, World
@@ -124,7 +124,7 @@ def make_suite(world: World, kind: str, split: str, games: int, *, seed: int = 0
     return Suite(kind, split, tuple(setups), tuple(texts))
 
 
-def ask_quiz(world: World, agent: Agent, n: int, path: Path) -> list[tuple[Question, str]]:
+def ask_quiz(world: World, agent: Agent, n: int, path: Address) -> list[tuple[Question, str]]:
     """Put the capability quiz to an agent in the defender's seat.
 
     Args:
@@ -141,7 +141,7 @@ def ask_quiz(world: World, agent: Agent, n: int, path: Path) -> list[tuple[Quest
     return [(x, reply.text) for x, reply in zip(asked, replies, strict=True)]
 
 
-def quiz_requests(world: World, asked: Sequence[Question], path: Path) -> list[TurnRequest]:
+def quiz_requests(world: World, asked: Sequence[Question], path: Address) -> list[TurnRequest]:
     """Return questions as turns of the defender's seat.
 
     Args:
