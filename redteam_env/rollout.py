@@ -156,7 +156,7 @@ def play(
             for start in range(0, len(members), size):
                 chunk = members[start : start + size]
                 requests = [turn_request(rules, states[k], setups[k].path) for k in chunk]
-                replies = _act(agents[seat], seat, requests)
+                replies = ask(agents[seat], requests)
                 for k, reply in zip(chunk, replies, strict=True):
                     states[k] = apply_reply(rules, states[k], reply)
                 judging.played(chunk)
@@ -194,6 +194,7 @@ def turn_request(rules: Game, state: GameState, path: Address) -> TurnRequest:
         role=role,
         messages=rules.messages(state, seat),
         path=(*path, seat, "sample", len(state.turns)),
+        game=path,
         prefill=rules.prefill(seat),
         seed=state.seed if role == "attacker" else None,
     )
@@ -214,7 +215,17 @@ def apply_reply(rules: Game, state: GameState, reply: Reply) -> GameState:
     )
 
 
-def _act(agent: Agent, seat: str, requests: Sequence[TurnRequest]) -> Sequence[Reply]:
+def ask(agent: Agent, requests: Sequence[TurnRequest]) -> Sequence[Reply]:
+    """Return an agent's replies, one for each request.
+
+    Args:
+        agent: Who is asked.
+        requests: At least one; they name one and the same seat.
+
+    Raises:
+        RedteamError: If it returns anything else than as many replies as there are requests.
+    """
+    seat = requests[0].seat
     replies = agent.act(requests)
     if not isinstance(replies, Sequence) or not all(isinstance(x, Reply) for x in replies):
         raise RedteamError(

@@ -11,7 +11,6 @@ import inspect
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from algorithms.training.config import SELF_PLAY, TrainConfig
 from algorithms.training.metrics import sampled
 from algorithms.training.replay import UcbReplay, payoff
 from algorithms.training.versions import Versions
+from redteam_env.evaluation import Dispatcher
 from redteam_env.game import Episode, Game, RedteamError, role_of
 from redteam_env.protocols import (
     Agent,
@@ -27,11 +27,9 @@ from redteam_env.protocols import (
     LeaguePolicy,
     Match,
     OpponentSampler,
-    Reply,
     Result,
     SeedSource,
     TrainablePolicy,
-    TurnRequest,
 )
 from redteam_env.randomness import Address
 from redteam_env.registry import load, require
@@ -195,7 +193,10 @@ class RunLeague:
         names = dict.fromkeys(who.values())
         if list(names) == [own]:
             return self._policy.agent(role)
-        return Router(agents={name: self._agent(role, name) for name in names}, who=who)
+        return Dispatcher(
+            agents={name: self._agent(role, name) for name in names},
+            choose=lambda request: who[request.game],
+        )
 
     def learnable(self, episodes: Sequence[Episode]) -> list[Episode]:
         """Return a step's games with the turns of learners only as samples."""
@@ -266,30 +267,6 @@ class RunLeague:
         """Remove frozen versions that neither the run nor any checkpoint names."""
         files = self._checkpoints.glob(f"step-*/{FILE}")
         self._versions.tidy(name for file in files for name in _read(file)["versions"])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Router:
-    """Lets each game's own agent answer.
-
-    Attributes:
-        agents: The agents by name.
-        who: The name of the agent in each game, by the game's path.
-    """
-
-    agents: Mapping[str, Agent]
-    who: Mapping[Address, str]
-
-    def act(self, requests: Sequence[TurnRequest]) -> list[Reply]:
-        """Answer every request, in order."""
-        length = len(next(iter(self.who)))
-        places: dict[str, list[int]] = {}
-        for k, request in enumerate(requests):
-            places.setdefault(self.who[request.path[:length]], []).append(k)
-        replies: dict[int, Reply] = {}
-        for name, own in places.items():
-            replies |= zip(own, self.agents[name].act([requests[k] for k in own]), strict=True)
-        return [replies[k] for k in range(len(requests))]
 
 
 def check_league(config: TrainConfig, *, processes: int, own_loop: bool) -> None:

@@ -12,7 +12,7 @@ from redteam_env.game import Episode, RedteamError, role_of
 from redteam_env.protocols import Agent, Reply, TurnRequest
 from redteam_env.randomness import Address
 from redteam_env.registry import resolve_agent
-from redteam_env.rollout import turn_request
+from redteam_env.rollout import ask, turn_request
 
 OPPONENTS = {"attacker": "template", "defender": "comply"}
 MOST_FORFEITS = 100
@@ -210,12 +210,7 @@ def _answer(seats: Sequence[SingleSeat]) -> None:
         group = [
             x for x in due if x.session.running.to_move == mover and x.opponents[mover] is agent
         ]
-        replies = agent.act([x.turn() for x in group])
-        if len(replies) != len(group):
-            raise RedteamError(
-                f"The agent of {mover} gave {len(replies)} replies to {len(group)} requests; "
-                "Agent.act returns one reply for each request, in order."
-            )
+        replies = ask(agent, [x.turn() for x in group])
         for env, reply in zip(group, replies, strict=True):
             env.session.act(reply)
 

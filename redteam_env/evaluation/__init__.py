@@ -2,7 +2,8 @@
 
 from redteam_env.evaluation.agents import AgentPool, check_spec, run_defaults
 from redteam_env.evaluation.comparison import Comparison, compare
-from redteam_env.evaluation.crossplay import CrossPlay, MemoAgent, crossplay
+from redteam_env.evaluation.crossplay import CrossPlay, crossplay
+from redteam_env.evaluation.dispatch import Dispatcher, MemoAgent
 from redteam_env.evaluation.matchup import Matchup, evaluate, heldout_setups
 from redteam_env.evaluation.rates import OUTCOMES, Rates, difference, measure
 from redteam_env.evaluation.settings import build_game, parse_thinking
@@ -21,6 +22,7 @@ __all__ = [
     "Comparison",
     "CrossPlay",
     "Difference",
+    "Dispatcher",
     "Interval",
     "Matchup",
     "MemoAgent",

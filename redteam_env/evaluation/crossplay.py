@@ -5,17 +5,17 @@ it. Attackers move first, so their rewrites are made once and shown to every def
 not involve an attacker and are played once for each defender.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from redteam_env.evaluation.dispatch import MemoAgent
 from redteam_env.evaluation.matchup import Matchup, matchup
 from redteam_env.evaluation.rates import difference
 from redteam_env.evaluation.statistics import Difference
 from redteam_env.game import ATTACKER, DEFENDER, Episode, Game, RedteamError
-from redteam_env.protocols import Agent, GameSetup, Judge, Progress, Reply, TurnRequest
-from redteam_env.randomness import Address, generator
+from redteam_env.protocols import Agent, GameSetup, Judge, Progress
+from redteam_env.randomness import generator
 from redteam_env.rollout import play
 
 COMPARED = ("attack_success", "over_refusal_rewritten", "over_refusal_raw")
@@ -69,39 +69,6 @@ class CrossPlay:
                 for (attacker, defender), found in row.items()
             ],
         }
-
-
-@dataclass(slots=True)
-class MemoAgent:
-    """Asks an agent once for each request and remembers the reply.
-
-    A request's path addresses its randomness, so the same path with the same messages has the same
-    answer; asking again would only cost time. With several exchanges the messages differ between
-    opponents and later turns are asked for anew.
-
-    Attributes:
-        agent: Who is asked.
-    """
-
-    agent: Agent
-    _replies: dict[tuple[Address, str], Reply] = field(default_factory=dict)
-
-    def act(self, requests: Sequence[TurnRequest]) -> list[Reply]:
-        """Answer every request, in order.
-
-        Raises:
-            RedteamError: If the agent gives another number of replies than it was asked for.
-        """
-        keys = [(request.path, json.dumps(list(request.messages))) for request in requests]
-        new = {k: x for k, x in zip(keys, requests, strict=True) if k not in self._replies}
-        replies = self.agent.act(list(new.values())) if new else []
-        if len(replies) != len(new):
-            raise RedteamError(
-                f"An agent gave {len(replies)} replies to {len(new)} requests; Agent.act returns "
-                "one reply for each request, in order."
-            )
-        self._replies.update(zip(new, replies, strict=True))
-        return [self._replies[key] for key in keys]
 
 
 def crossplay(

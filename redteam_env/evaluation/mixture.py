@@ -6,14 +6,15 @@ is only the last response to it. ``league.json`` in a checkpoint holds the mixtu
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from redteam_env.evaluation.dispatch import Dispatcher
 from redteam_env.evaluation.saved import latest_checkpoint
 from redteam_env.game import RedteamError
-from redteam_env.protocols import Agent, Reply, TurnRequest
+from redteam_env.protocols import Agent, TurnRequest
 from redteam_env.randomness import generator
 from redteam_env.utils.manifest import verify_manifest
 from redteam_env.utils.packages import sha256_of
@@ -26,34 +27,20 @@ LEAST_SHARE = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MixtureAgent:
-    """Plays each game with one of several agents, drawn anew for every game.
-
-    The draw depends on the game's path only, so all turns of a game are one member's.
+class Draw:
+    """Draws who plays a game: each seat has its own draw, and all turns of it are one member's.
 
     Attributes:
-        members: The agents.
-        shares: How often each plays; they sum to 1.
+        shares: How often each member plays, by name; they sum to 1.
     """
 
-    members: Sequence[Agent]
-    shares: Sequence[float]
+    shares: Mapping[str, float]
 
-    def act(self, requests: Sequence[TurnRequest]) -> list[Reply]:
-        """Answer every request, in order."""
-        chosen = [self._member(request) for request in requests]
-        replies: dict[int, Reply] = {}
-        for member in sorted(set(chosen)):
-            places = [k for k, one in enumerate(chosen) if one == member]
-            own = self.members[member].act([requests[k] for k in places])
-            replies |= dict(zip(places, own, strict=True))
-        return [replies[k] for k in range(len(requests))]
-
-    def _member(self, request: TurnRequest) -> int:
-        # a turn's path ends with ("sample", its number); a question of a quiz is a path of its own
-        turn = request.path[-2:-1] == ("sample",)
-        game = request.path[:-1] if turn else request.path
-        return int(generator((*game, "member")).choice(len(self.shares), p=self.shares))
+    def __call__(self, request: TurnRequest) -> str:
+        """Return the name of the member that answers a request."""
+        game = (*request.game, request.seat, "sample") if request.game else request.path
+        k = generator((*game, "member")).choice(len(self.shares), p=list(self.shares.values()))
+        return list(self.shares)[int(k)]
 
 
 def is_mixture(spec: str) -> bool:
@@ -76,7 +63,7 @@ def run_of(spec: str) -> Path:
     return place
 
 
-def load_mixture(spec: str, role: str, load: Callable[[str, str], Agent]) -> MixtureAgent:
+def load_mixture(spec: str, role: str, load: Callable[[str, str], Agent]) -> Dispatcher:
     """Return the agent that plays a league's final mixture.
 
     Args:
@@ -105,9 +92,9 @@ def load_mixture(spec: str, role: str, load: Callable[[str, str], Agent]) -> Mix
                     "Restore it, or name a checkpoint that does not need it."
                 )
     total = sum(shares.values())
-    return MixtureAgent(
-        members=[load(str(versions / name), role) for name in shares],
-        shares=[share / total for share in shares.values()],
+    return Dispatcher(
+        agents={name: load(str(versions / name), role) for name in shares},
+        choose=Draw(shares={name: share / total for name, share in shares.items()}),
     )
 
 

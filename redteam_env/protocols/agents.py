@@ -17,6 +17,8 @@ class TurnRequest:
         role: Its role, such as ``attacker``.
         messages: Chat messages: a system message, then user and assistant in turn.
         path: The address of this turn's randomness (:mod:`redteam_env.randomness`).
+        game: The address of the game that the turn belongs to, the same for all its turns; ``()``
+            for a request outside any game, such as a question of a quiz.
         prefill: Text that the answer starts with; the reply must not repeat it.
         seed: For the attacker, the seed it is to rewrite; for every other seat ``None``.
     """
@@ -25,6 +27,7 @@ class TurnRequest:
     role: str
     messages: Sequence[Mapping[str, str]]
     path: Address
+    game: Address = ()
     prefill: str = ""
     seed: Seed | None = None
 

@@ -2,9 +2,8 @@ import json
 
 import pytest
 
-from redteam_env.evaluation import MemoAgent, crossplay, evaluate, heldout_setups
+from redteam_env.evaluation import crossplay, evaluate, heldout_setups
 from redteam_env.game import Game, RedteamError
-from redteam_env.protocols import TurnRequest
 
 
 @pytest.fixture
@@ -95,22 +94,6 @@ def test_later_turns_of_long_games_are_asked_for_each_opponent(
     assert sum(last.asked) == 8 + 3 * 8
     alone = evaluate(last, defenders["no"], setups, judge, game=Game(exchanges=2))
     assert table.cells["last", "no"].episodes == alone.episodes
-
-
-def test_memo_keeps_the_order_of_repeated_requests(say):
-    def request(k):
-        messages = [{"role": "user", "content": str(k)}]
-        return TurnRequest(seat="attacker_0", role="attacker", messages=messages, path=(k,))
-
-    agent = say(lambda r: f"said {r.path[0]}")
-    memo = MemoAgent(agent)
-    assert [x.text for x in memo.act([request(1), request(2), request(1)])] == [
-        "said 1",
-        "said 2",
-        "said 1",
-    ]
-    assert [x.text for x in memo.act([request(3), request(2)])] == ["said 3", "said 2"]
-    assert agent.asked == [2, 1]
 
 
 def test_an_agent_that_swallows_replies_is_caught(defenders, setups, judge):

@@ -72,7 +72,7 @@ def test_raw_needs_held_out_seeds_of_both_labels(tmp_path):
 def test_what_is_no_suite_is_refused(monkeypatch):
     monkeypatch.setattr("redteam_env.registry._local", {})
     register("suites", "odd", lambda source, games, seed: Reply(text="no suite"))
-    with pytest.raises(RedteamError, match=r"'odd' is Reply.*redteam_env\.suites"):
+    with pytest.raises(RedteamError, match=r"'odd' is Reply.*redteam_env\.protocols\.suites"):
         suite("odd")
     with pytest.raises(RedteamError, match="apothecary_quiz"):
         suite("apothecary_quizz")

@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 
 from redteam_env import RedteamError, Reply, TurnRequest
-from redteam_env.evaluation import AgentPool
+from redteam_env.evaluation import AgentPool, Dispatcher
 from redteam_env.evaluation.agents import check_spec, run_defaults
-from redteam_env.evaluation.mixture import MixtureAgent, load_mixture
+from redteam_env.evaluation.mixture import Draw, load_mixture
 from redteam_env.utils.manifest import write_manifest
 from redteam_env.utils.packages import sha256_of
 
@@ -30,8 +30,17 @@ class Named:
 
 
 def request(game, turn=0):
-    path = (0, "game", game, "attacker_0", "sample", turn)
-    return TurnRequest(seat="attacker_0", role="attacker", messages=(), path=path)
+    address = (0, "game", game)
+    path = (*address, "attacker_0", "sample", turn)
+    return TurnRequest(seat="attacker_0", role="attacker", messages=(), path=path, game=address)
+
+
+def mixture(members, shares):
+    names = [member.name for member in members]
+    return Dispatcher(
+        agents=dict(zip(names, members, strict=True)),
+        choose=Draw(shares=dict(zip(names, shares, strict=True))),
+    )
 
 
 @pytest.fixture
@@ -60,7 +69,7 @@ def load(spec, role):
 
 def test_every_game_is_one_members_in_the_shares_of_the_mixture():
     members = [Named("a"), Named("b")]
-    agent = MixtureAgent(members=members, shares=[0.25, 0.75])
+    agent = mixture(members, [0.25, 0.75])
     first = agent.act([request(k) for k in range(2000)])
     second = agent.act([request(k, turn=1) for k in reversed(range(2000))])
     who = [reply.text[0] for reply in first]
@@ -76,11 +85,11 @@ def test_every_game_is_one_members_in_the_shares_of_the_mixture():
 def test_members_are_the_frozen_versions_that_the_league_ended_with(run, place):
     spec = f"mixture:{run}{place}"
     attacker = load(spec, "attacker")
-    assert [member.name for member in attacker.members] == ["attacker 0", "attacker 2"]
-    assert attacker.shares == [0.25, 0.75]
+    assert [member.name for member in attacker.agents.values()] == ["attacker 0", "attacker 2"]
+    assert attacker.choose.shares == {"attacker@0": 0.25, "attacker@2": 0.75}
     defender = load(spec, "defender")
-    assert [member.name for member in defender.members] == ["defender 2"]
-    assert defender.shares == [1.0]
+    assert [member.name for member in defender.agents.values()] == ["defender 2"]
+    assert defender.choose.shares == {"defender@2": 1.0}
 
 
 def test_a_mixture_has_the_settings_of_its_run(run):
@@ -129,14 +138,14 @@ def test_a_mixture_of_nothing_but_the_start_is_refused(run):
     state_of(run, **played, meta=meta, first=first)
     with pytest.raises(RedteamError, match="holds nothing but the weights that the run began with"):
         load(f"mixture:{run}", "attacker")
-    assert load(f"mixture:{run}", "defender").shares == [1.0]
+    assert load(f"mixture:{run}", "defender").choose.shares == {"defender@2": 1.0}
     state_of(run, **played, meta=meta)
-    assert load(f"mixture:{run}", "attacker").shares == [1.0]
+    assert load(f"mixture:{run}", "attacker").choose.shares == {"attacker@0": 1.0}
 
 
 def test_questions_of_a_quiz_are_spread_over_the_members():
     members = [Named("a"), Named("b")]
-    agent = MixtureAgent(members=members, shares=[0.5, 0.5])
+    agent = mixture(members, [0.5, 0.5])
     paths = [(0, "quiz", k) for k in range(200)]
     agent.act([TurnRequest(seat="attacker_0", role="attacker", messages=(), path=x) for x in paths])
     counts = [sum(member.asked) for member in members]

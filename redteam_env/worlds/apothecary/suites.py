@@ -66,10 +66,11 @@ class SuiteAttacker:
         return [Reply(text=self._text(request)) for request in requests]
 
     def _text(self, request: TurnRequest) -> str:
-        path = request.path[: -len((request.seat, "sample", 0))]
-        if path not in self._texts:
-            raise RedteamError(f"The game {path} is none of this suite's; play its own setups.")
-        return self._texts[path]
+        if request.game not in self._texts:
+            raise RedteamError(
+                f"The game {request.game} is none of this suite's; play its own setups."
+            )
+        return self._texts[request.game]
 
 
 def make_suite(world: World, kind: str, split: str, games: int, *, seed: int = 0) -> Suite:

@@ -1,0 +1,66 @@
+"""Agents that stand in front of others: one of several for each game, or one that is asked once."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from redteam_env.protocols import Agent, Reply, TurnRequest
+from redteam_env.randomness import Address
+from redteam_env.rollout import ask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatcher:
+    """Lets one of several agents answer each request.
+
+    Attributes:
+        agents: The agents by name.
+        choose: Names the agent that answers a request. The choice may depend on the request only,
+            as a rule on its game, so that it is the same whatever else is asked in the same call.
+    """
+
+    agents: Mapping[str, Agent]
+    choose: Callable[[TurnRequest], str]
+
+    def act(self, requests: Sequence[TurnRequest]) -> list[Reply]:
+        """Answer every request, in order.
+
+        Raises:
+            RedteamError: If an agent breaks its protocol.
+        """
+        places: dict[str, list[int]] = {}
+        for k, request in enumerate(requests):
+            places.setdefault(self.choose(request), []).append(k)
+        replies: dict[int, Reply] = {}
+        for name, indices in places.items():
+            answers = ask(self.agents[name], [requests[k] for k in indices])
+            replies |= zip(indices, answers, strict=True)
+        return [replies[k] for k in range(len(requests))]
+
+
+@dataclass(slots=True)
+class MemoAgent:
+    """Asks an agent once for each request and remembers the reply.
+
+    A request's path addresses its randomness, so the same path with the same messages has the same
+    answer; asking again would only cost time. With several exchanges the messages differ between
+    opponents and later turns are asked for anew.
+
+    Attributes:
+        agent: Who is asked.
+    """
+
+    agent: Agent
+    _replies: dict[tuple[Address, str], Reply] = field(default_factory=dict)
+
+    def act(self, requests: Sequence[TurnRequest]) -> list[Reply]:
+        """Answer every request, in order.
+
+        Raises:
+            RedteamError: If the agent breaks its protocol.
+        """
+        keys = [(request.path, json.dumps(list(request.messages))) for request in requests]
+        new = {k: x for k, x in zip(keys, requests, strict=True) if k not in self._replies}
+        if new:
+            self._replies |= zip(new, ask(self.agent, list(new.values())), strict=True)
+        return [self._replies[key] for key in keys]
