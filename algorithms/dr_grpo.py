@@ -11,13 +11,15 @@ different prompts of one seed.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
 from algorithms.core.advantages import Array, game_returns, group_means, spread
 from algorithms.core.losses import clipped_surrogate, k3_penalty
-from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig, check_positive
+from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
 from algorithms.core.turns import Batch, Row, Turns
+from redteam_env.game import above, at_least
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +33,9 @@ class DrGRPOConfig(PolicyGradientConfig):
             longest completion allowed, here by default ``max_new_tokens``'s default. Only the size of the gradient depends on it.
     """
 
-    kl: float = 0.0
-    clip: float = 0.2
-    length_norm: float = 48.0
-
-    def __post_init__(self) -> None:
-        PolicyGradientConfig.__post_init__(self)
-        check_positive(self, "clip", "length_norm")
+    kl: Annotated[float, at_least(0)] = 0.0
+    clip: Annotated[float, above(0)] = 0.2
+    length_norm: Annotated[float, above(0)] = 48.0
 
 
 class DrGRPO(PolicyGradient):

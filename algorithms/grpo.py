@@ -12,6 +12,7 @@ are raw: otherwise each answers its own attacker's rewrite, and the baseline is 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
@@ -24,8 +25,9 @@ from algorithms.core.advantages import (
     spread,
 )
 from algorithms.core.losses import clipped_surrogate, k3_penalty
-from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig, check_positive
+from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
 from algorithms.core.turns import Batch, Row, Turns
+from redteam_env.game import above, at_least
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +39,8 @@ class GRPOConfig(PolicyGradientConfig):
         clip: Width of the clipped probability ratio.
     """
 
-    kl: float = 0.04
-    clip: float = 0.2
-
-    def __post_init__(self) -> None:
-        PolicyGradientConfig.__post_init__(self)
-        check_positive(self, "clip")
+    kl: Annotated[float, at_least(0)] = 0.04
+    clip: Annotated[float, above(0)] = 0.2
 
 
 class GRPO(PolicyGradient):

@@ -19,17 +19,17 @@ dropout each pass draws its own).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 
 from algorithms.core.advantages import Array, game_returns, group_means, spread
 from algorithms.core.losses import Preference, preference_loss, score_function
-from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig, check_positive
+from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
 from algorithms.core.preferences import Key, Pair, expected_reward, pairs
 from algorithms.core.turns import Batch, Log, Row, Turns
-from redteam_env.game import RedteamError, unknown_name
+from redteam_env.game import RedteamError, above
 from redteam_env.protocols import TrainablePolicy
 
 
@@ -39,26 +39,23 @@ class OnlineDPOConfig(PolicyGradientConfig):
 
     Attributes:
         kl: DPO's and IPO's beta, above 0; AdvGame's.
+        attacker_kl: The attacker's, if it differs.
+        defender_kl: The defender's, if it differs.
         pair_loss: The loss of a pair, dpo or ipo.
         preference: How games of a group are compared: order (by reward; equal ones are no pair) or
             judge (by expected reward under the judge's probabilities).
     """
 
-    kl: float = 0.1
-    pair_loss: Literal["dpo", "ipo"] = "dpo"
+    kl: Annotated[float, above(0)] = 0.1
+    attacker_kl: Annotated[float | None, above(0)] = None
+    defender_kl: Annotated[float | None, above(0)] = None
+    pair_loss: Preference = "dpo"
     preference: Literal["order", "judge"] = "order"
 
     def __post_init__(self) -> None:
         PolicyGradientConfig.__post_init__(self)
-        for name in ("kl", "attacker_kl", "defender_kl"):
-            if getattr(self, name) is not None:
-                check_positive(self, name)
         if self.importance_cap is not None:
             raise RedteamError("importance_cap has no meaning for online_dpo; leave it out.")
-        if self.pair_loss not in get_args(Preference):
-            raise unknown_name("pair_loss", self.pair_loss, get_args(Preference))
-        if self.preference not in {"order", "judge"}:
-            raise unknown_name("preference", self.preference, ("order", "judge"))
 
 
 class OnlineDPO(PolicyGradient):

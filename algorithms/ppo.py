@@ -13,16 +13,16 @@ Needs a policy with ``values`` and ``value_parameters`` (:class:`redteam_env.pro
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 
 from algorithms.core.advantages import Array, baselines, gae, pad, standardise, token_rewards
 from algorithms.core.losses import clipped_surrogate, squared_error
-from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig, check_positive
+from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
 from algorithms.core.turns import Batch, Turns, length, padded_like
-from redteam_env.game import Game, Generation, RedteamError
+from redteam_env.game import Count, Game, Generation, RedteamError, Share, above
 from redteam_env.protocols import TrainablePolicy, ValuedPolicy
 
 
@@ -38,18 +38,10 @@ class PPOConfig(PolicyGradientConfig):
         value_epochs: Passes over a step's samples that fit the value heads.
     """
 
-    clip: float = 0.2
-    gae_lambda: float = 0.95
-    value_lr: float = 0.1
-    value_epochs: int = 2
-
-    def __post_init__(self) -> None:
-        PolicyGradientConfig.__post_init__(self)
-        check_positive(self, "clip", "value_lr")
-        if not 0 <= self.gae_lambda <= 1:
-            raise RedteamError(f"gae_lambda is {self.gae_lambda}; give a share in [0, 1].")
-        if self.value_epochs < 1:
-            raise RedteamError(f"value_epochs is {self.value_epochs}; give at least 1.")
+    clip: Annotated[float, above(0)] = 0.2
+    gae_lambda: Share = 0.95
+    value_lr: Annotated[float, above(0)] = 0.1
+    value_epochs: Count = 2
 
 
 class PPO(PolicyGradient):

@@ -9,6 +9,7 @@ SPIRAL has no KL penalty, so ``kl`` is 0 by default; above 0 it is charged token
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from algorithms.core.advantages import (
 from algorithms.core.losses import score_function
 from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
 from algorithms.core.turns import Batch, Turns
-from redteam_env.game import RedteamError
+from redteam_env.game import at_least, between
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +37,8 @@ class RAEConfig(PolicyGradientConfig):
         ema_decay: Share of the running mean that a game leaves in place, in [0, 1).
     """
 
-    kl: float = 0.0
-    ema_decay: float = 0.95
-
-    def __post_init__(self) -> None:
-        PolicyGradientConfig.__post_init__(self)
-        if not 0 <= self.ema_decay < 1:
-            raise RedteamError(f"ema_decay is {self.ema_decay}; give a share in [0, 1).")
+    kl: Annotated[float, at_least(0)] = 0.0
+    ema_decay: Annotated[float, between(0, 1, below=True)] = 0.95
 
 
 class RAE(PolicyGradient):

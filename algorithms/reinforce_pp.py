@@ -8,7 +8,7 @@ is Self-RedTeam's (coefficient 1).
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated
 
 import torch
 
@@ -21,9 +21,9 @@ from algorithms.core.advantages import (
     token_rewards,
 )
 from algorithms.core.losses import clipped_surrogate
-from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig, check_positive
+from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
 from algorithms.core.turns import Batch, Turns
-from redteam_env.game import unknown_name
+from redteam_env.game import above
 
 EMA_DECAY = 0.95
 
@@ -38,14 +38,8 @@ class ReinforcePPConfig(PolicyGradientConfig):
         clip: Width of the clipped probability ratio.
     """
 
-    baseline: Literal["role", "batch", "ema", "none"] = "role"
-    clip: float = 0.2
-
-    def __post_init__(self) -> None:
-        PolicyGradientConfig.__post_init__(self)
-        check_positive(self, "clip")
-        if self.baseline not in get_args(Baseline):
-            raise unknown_name("baseline", self.baseline, get_args(Baseline))
+    baseline: Baseline = "role"
+    clip: Annotated[float, above(0)] = 0.2
 
 
 class ReinforcePP(PolicyGradient):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-Baseline = Literal["none", "batch", "role", "ema"]
+Baseline = Literal["role", "batch", "ema", "none"]
 MIN_SCALE = 1e-4
 
 

@@ -25,7 +25,7 @@ optimiser step holds, needs no more. With dropout each process draws masks of it
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -36,7 +36,15 @@ from algorithms.core.optimiser import Optimisers
 from algorithms.core.ranks import current
 from algorithms.core.supervised import read_examples
 from algorithms.core.turns import Batch, Log, Row, Turns, chunks, length
-from redteam_env.game import Game, Generation, RedteamError
+from redteam_env.game import (
+    Count,
+    Game,
+    Generation,
+    RedteamError,
+    above,
+    at_least,
+    check_fields,
+)
 from redteam_env.protocols import AlgorithmState, RoleBatch, Sample, TrainablePolicy
 from redteam_env.randomness import generator, integer_seed
 
@@ -69,53 +77,31 @@ class PolicyGradientConfig:
         sft_batch: Supervised examples in one optimiser step.
     """
 
-    lr: float = 5e-5
-    attacker_lr: float | None = None
-    defender_lr: float | None = None
-    kl: float = 0.01
-    attacker_kl: float | None = None
-    defender_kl: float | None = None
-    reward_clip: float = 10.0
-    epochs: int = 1
-    minibatch: int = 32
-    micro_batch: int = 64
-    micro_tokens: int = 2048
-    max_grad_norm: float = 1.0
-    warmup_steps: int = 0
-    importance_cap: float | None = None
+    lr: Annotated[float, at_least(0)] = 5e-5
+    attacker_lr: Annotated[float | None, at_least(0)] = None
+    defender_lr: Annotated[float | None, at_least(0)] = None
+    kl: Annotated[float, at_least(0)] = 0.01
+    attacker_kl: Annotated[float | None, at_least(0)] = None
+    defender_kl: Annotated[float | None, at_least(0)] = None
+    reward_clip: Annotated[float, above(0)] = 10.0
+    epochs: Count = 1
+    minibatch: Count = 32
+    micro_batch: Count = 64
+    micro_tokens: Count = 2048
+    max_grad_norm: Annotated[float, above(0)] = 1.0
+    warmup_steps: Annotated[int, at_least(0)] = 0
+    importance_cap: Annotated[float | None, above(0)] = None
     sft_file: str | None = None
-    sft_coefficient: float = 1.0
-    sft_batch: int = 8
+    sft_coefficient: Annotated[float, above(0)] = 1.0
+    sft_batch: Count = 8
 
     def __post_init__(self) -> None:
-        for name in ("lr", "attacker_lr", "defender_lr", "kl", "attacker_kl", "defender_kl"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < float("inf"):
-                raise RedteamError(f"{name} is {value}; give a finite number >= 0.")
-        check_positive(self, "reward_clip", "max_grad_norm", "sft_coefficient")
-        if self.importance_cap is not None:
-            check_positive(self, "importance_cap")
-        for name in ("epochs", "minibatch", "micro_batch", "micro_tokens", "sft_batch"):
-            if getattr(self, name) < 1:
-                raise RedteamError(f"{name} is {getattr(self, name)}; give at least 1.")
-        if self.warmup_steps < 0:
-            raise RedteamError(f"warmup_steps is {self.warmup_steps}; give 0 or more.")
+        check_fields(self)
 
     def of_role(self, what: Literal["lr", "kl"], role: str) -> float:
         """Return a role's learning rate or KL coefficient."""
         own = getattr(self, f"{role}_{what}", None)
         return float(getattr(self, what) if own is None else own)
-
-
-def check_positive(config: Any, *names: str) -> None:
-    """Check that fields of a config are finite numbers above 0.
-
-    Raises:
-        RedteamError: If one is not; it is named.
-    """
-    for name in names:
-        if not 0 < getattr(config, name) < float("inf"):
-            raise RedteamError(f"{name} is {getattr(config, name)}; give a number > 0.")
 
 
 class PolicyGradient(ABC):

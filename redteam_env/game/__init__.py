@@ -1,5 +1,15 @@
 """The rules of the attacker-defender-judge game as pure functions, without any framework."""
 
+from redteam_env.game.checks import (
+    Count,
+    Share,
+    above,
+    at_least,
+    between,
+    check_fields,
+    check_values,
+    multiple_of,
+)
 from redteam_env.game.errors import RedteamError, unknown_name
 from redteam_env.game.prompts import Prompts, load_prompts
 from redteam_env.game.records import (
@@ -24,6 +34,7 @@ __all__ = [
     "DEFENDER",
     "PREFILL",
     "PRESETS",
+    "Count",
     "Dialogue",
     "Episode",
     "Game",
@@ -35,11 +46,18 @@ __all__ = [
     "RedteamError",
     "RewardTable",
     "Seed",
+    "Share",
     "Split",
     "Thinking",
     "Turn",
     "Verdict",
+    "above",
+    "at_least",
+    "between",
+    "check_fields",
+    "check_values",
     "load_prompts",
+    "multiple_of",
     "public_dialogue",
     "reward_table",
     "role_of",
