@@ -1,6 +1,7 @@
 """The leaderboard: every number that a benchmark reports, computed from what it stored."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from algorithms.studies.bench.config import UNTRAINED, BenchConfig, Cell
 from algorithms.studies.bench.records import COSTS
 from algorithms.studies.bench.scores import ATTACK, DEFENCE, LESS_IS_BETTER, Scores, score
+from algorithms.studies.differences import close
 from algorithms.studies.games_table import CROSS, Games
 from redteam_env.evaluation.aggregates import (
     aggregate,
@@ -57,7 +59,7 @@ def leaderboard(
         }
         for cell in (UNTRAINED, *every)
     ]
-    rows.sort(key=_rank)
+    rows.sort(key=rank)
     return {
         "judge": {"name": judge.name, "smoke_only": judge.smoke_only},
         "budget": {"games": config.budget, "tokens": config.token_budget},
@@ -83,10 +85,35 @@ def _played(games: Games) -> list[str]:
     return [str(x) for x in np.unique(games["kind"]) if x != "quiz"] if len(games) else []
 
 
-def _rank(row: Mapping[str, Any]) -> tuple[bool, float, str, str]:
-    defence = row["scores"].get(DEFENCE)
-    value = -1.0 if defence is None else float(defence["value"])
-    return row["reason"] is not None, -value, row["label"], row["arrangement"]
+def misplaced(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return which cells of a leaderboard score more than the one above them.
+
+    Scores that are equal but for rounding may stand in either order.
+
+    Args:
+        rows: Its ``cells``, from the top.
+    """
+    return [
+        f"{below['label']}, {below['arrangement']}"
+        for above, below in pairwise(rows)
+        if below["reason"] is None
+        and (above["reason"] is not None or _defence(below) > _defence(above))
+        and not close(_defence(above), _defence(below))
+    ]
+
+
+def rank(row: Mapping[str, Any]) -> tuple[bool, float, str, str]:
+    """Return what a leaderboard is sorted by: defence, then names where rounding alone tells apart.
+
+    Args:
+        row: One of its ``cells``.
+    """
+    return row["reason"] is not None, -round(_defence(row), 9), row["label"], row["arrangement"]
+
+
+def _defence(row: Mapping[str, Any]) -> float:
+    score = row["scores"].get(DEFENCE)
+    return -1.0 if score is None else float(score["value"])
 
 
 def _aggregates(config: BenchConfig, cell: str, scores: Mapping[str, Scores]) -> Figures:

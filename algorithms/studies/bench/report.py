@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from algorithms.studies.bench.config import BenchConfig, Cell
-from algorithms.studies.bench.leaderboard import leaderboard
+from algorithms.studies.bench.leaderboard import leaderboard, misplaced
 from algorithms.studies.bench.manifest import SCHEMA, check_digest
 from algorithms.studies.bench.page import markdown
 from algorithms.studies.bench.plots import plot
 from algorithms.studies.bench.records import check_records
 from algorithms.studies.bench.tasks import ATTACK, TRAIN, BenchTask
-from algorithms.studies.experiments.figures import same
+from algorithms.studies.differences import differences
 from algorithms.studies.games_table import QUIZ, Games, read_tables, stored_table
 from algorithms.studies.manifests import check_manifest
 from algorithms.training.rundir import write_text
@@ -113,7 +113,11 @@ def verify(file: Path, *, say: Say) -> list[str]:
         found = _figures(config, every, games, records)
     except (LookupError, TypeError, ValueError, RedteamError) as error:
         return [*wrong, f"the leaderboard cannot be computed: {error!r}"]
-    return wrong + same(stored, json.loads(json.dumps(found)), "leaderboard")
+    wrong += differences(stored, json.loads(json.dumps(found)), "leaderboard")
+    return wrong or [
+        f"leaderboard/cells: {x} scores more than the cell above it"
+        for x in misplaced(stored["cells"])
+    ]
 
 
 def read_manifest(manifest: Any, file: Path) -> tuple[BenchConfig, list[Cell]]:

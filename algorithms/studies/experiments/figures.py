@@ -150,31 +150,6 @@ def _check_quiz(experiment: Experiment, world: World, games: Games) -> list[str]
     return wrong
 
 
-def same(stored: Any, computed: Any, where: str = "") -> list[str]:
-    """Return where two figures differ by more than 1e-9; at most ten places."""
-    if isinstance(stored, dict) and isinstance(computed, dict):
-        found = []
-        for name in sorted({*stored, *computed}):
-            if (name in stored) != (name in computed):
-                found.append(f"{where}/{name} is missing on one side")
-            else:
-                found += same(stored[name], computed[name], f"{where}/{name}")
-        return found[:10]
-    if isinstance(stored, list) and isinstance(computed, list):
-        if len(stored) != len(computed):
-            return [f"{where} has {len(stored)} entries, not {len(computed)}"]
-        found = []
-        for k, (a, b) in enumerate(zip(stored, computed, strict=True)):
-            found += same(a, b, f"{where}/{k}")
-        return found[:10]
-    if isinstance(stored, float) and isinstance(computed, float):
-        return (
-            [] if abs(stored - computed) <= 1e-9 else [f"{where}: {stored} stored, {computed} now"]
-        )
-    equal = stored == computed and isinstance(stored, bool) is isinstance(computed, bool)
-    return [] if equal else [f"{where}: {stored!r} stored, {computed!r} now"]
-
-
 def plain(figures: Figure) -> Figure:
     """Return figures as plain JSON data."""
     data: Figure = json.loads(json.dumps(figures, allow_nan=False))

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from algorithms.studies.differences import differences
 from algorithms.studies.experiments.claims import judge_claims
 from algorithms.studies.experiments.config import Experiment, Part
 from algorithms.studies.experiments.figures import (
@@ -15,7 +16,6 @@ from algorithms.studies.experiments.figures import (
     compute,
     plain,
     refuse_missing,
-    same,
 )
 from algorithms.studies.experiments.page import page
 from algorithms.studies.experiments.plots import plot_part
@@ -121,11 +121,11 @@ def verify_report(target: Path, *, say: Say) -> list[str]:
         except (LookupError, TypeError, ValueError, AttributeError, RedteamError) as error:
             wrong.append(f"{part.name}: its figures cannot be computed: {error!r}")
             figures = stored
-        wrong += same(stored, figures, part.name)
+        wrong += differences(stored, figures, part.name)
         every[part.name] = figures
     if not every:
         raise RedteamError(f"{str(target)!r} holds no part; name a directory that report wrote.")
-    return wrong + same(_json(target / CLAIMS), plain_list(judge_claims(every)), "claims")
+    return wrong + differences(_json(target / CLAIMS), plain_list(judge_claims(every)), "claims")
 
 
 def plain_list(claims: list[dict[str, Any]]) -> Any:

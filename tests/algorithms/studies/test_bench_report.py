@@ -4,12 +4,14 @@ import json
 import re
 from html import unescape
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from bench_doubles import CONFIG, reported, scripted_bench, with_options
 from markdown_it import MarkdownIt
 
+from algorithms.studies.bench.leaderboard import rank
 from algorithms.studies.bench.page import TITLES, markdown
 from algorithms.studies.bench.plots import plot
 from algorithms.studies.bench.report import verify, write_report
@@ -137,6 +139,41 @@ def test_an_altered_number_is_found(copy, change, capsys):
     assert verify(copy / "leaderboard.json", say=lambda _: None)
     assert main(["bench", "verify", str(copy / "leaderboard.json")]) == 1
     assert "differs" in capsys.readouterr().out
+
+
+def swap_a_tie(figures, by):
+    """Change the lower of two cells with one score, and list it above the other; return its name."""
+    cells = figures["cells"]
+    values = [x["scores"]["defence"]["value"] for x in cells]
+    k = next(k for k in range(1, len(values)) if values[k] == values[k - 1])
+    cells[k]["scores"]["defence"]["value"] = by(values[k])
+    cells[k - 1], cells[k] = cells[k], cells[k - 1]
+    return f"{cells[k - 1]['label']}, {cells[k - 1]['arrangement']}"
+
+
+def test_scores_that_swapped_places_by_a_rounding_are_no_difference(copy, capsys):
+    alter(copy / "leaderboard.json", lambda x: swap_a_tie(x, lambda v: float(np.nextafter(v, 1))))
+    assert verify(copy, say=lambda _: None) == []
+    assert main(["bench", "verify", str(copy)]) == 0
+    assert "Every number holds." in capsys.readouterr().out
+
+
+def test_a_small_change_is_named_by_its_cell(copy):
+    names = []
+    alter(copy / "leaderboard.json", lambda x: names.append(swap_a_tie(x, lambda v: v + 1e-6)))
+    [found] = verify(copy, say=lambda _: None)
+    assert found.startswith(f"leaderboard/cells/{names[0]}/scores/defence/value: ")
+
+
+def test_scores_that_are_equal_but_for_rounding_are_listed_by_name(made):
+    figures = json.loads(json.dumps(made[0]))
+    swap_a_tie(figures, lambda v: float(np.nextafter(v, 1)))
+    names = [(x["label"], x["arrangement"]) for x in made[0]["cells"]]
+    ranked = sorted(figures["cells"], key=rank)
+    assert [(x["label"], x["arrangement"]) for x in ranked] == names
+    swap_a_tie(figures := json.loads(json.dumps(made[0])), lambda v: v + 1e-6)
+    ranked = sorted(figures["cells"], key=rank)
+    assert [(x["label"], x["arrangement"]) for x in ranked] != names
 
 
 def table_change(file, column, row, value):
