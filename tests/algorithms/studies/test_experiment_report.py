@@ -248,7 +248,9 @@ def test_a_changed_verdict_on_a_claim_is_found(copy):
     claims = json.loads((copy / "claims.json").read_text())
     place = next(k for k, x in enumerate(claims) if x["verdict"] != "not tested")
     change_json(copy / "claims.json", place, "verdict", to="proven")
-    assert [x for x in verify(copy) if x.startswith(f"claims/{place}/verdict: 'proven' stored")]
+    [found] = verify(copy)
+    assert f", {claims[place]['prediction']}, " in found
+    assert "/verdict: 'proven' stored" in found
 
 
 def test_a_part_that_was_taken_away_is_noticed_by_its_claims_alone(copy):
