@@ -9,17 +9,18 @@ As in ``grpo``, groups are compared role by role; a defender whose games were re
 different prompts of one seed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
-
-import torch
+from typing import TYPE_CHECKING, Annotated
 
 from algorithms.core.advantages import Array, game_returns, group_means, spread
 from algorithms.core.losses import clipped_surrogate, k3_penalty
 from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
-from algorithms.core.turns import Batch, Row, Turns
 from redteam_env.game import above, at_least
+from redteam_env.protocols import Batch
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,17 +45,17 @@ class DrGRPO(PolicyGradient):
     Config = DrGRPOConfig
     least_group = 2
 
-    def advantages(self, turns: Mapping[str, Turns]) -> dict[str, Array]:
+    def advantages(self, batches: Mapping[str, Batch]) -> dict[str, Array]:
         """Return each game's reward less the mean of its group."""
         result = {}
-        for role, own in turns.items():
+        for role, own in batches.items():
             paid = game_returns(own.rewards, own.kl, own.mask, own.games, beta=0.0)
             means = group_means(paid, own.groups[own.first])
             self.note(role, baseline=float(means.mean()))
             result[role] = spread((paid - means)[own.games], own.mask)
         return result
 
-    def loss(self, batch: Batch) -> torch.Tensor:
+    def loss(self, batch: Batch) -> "torch.Tensor":
         """The clipped surrogate and the KL term, summed over each completion's tokens."""
         surrogate = clipped_surrogate(
             batch.logprobs, batch.old, batch.advantages, batch.tokens, clip=self.config.clip
@@ -62,6 +63,6 @@ class DrGRPO(PolicyGradient):
         beta: float = self.config.of_role("kl", batch.role)
         return surrogate + beta * k3_penalty(batch.logprobs, batch.reference, batch.mask)
 
-    def denominator(self, rows: Sequence[Row]) -> float:
-        """Return the number of samples times the constant length."""
-        return len(rows) * float(self.config.length_norm)
+    def denominator(self, batch: Batch) -> float:
+        """Return the number of completions times the constant length."""
+        return len(batch) * float(self.config.length_norm)

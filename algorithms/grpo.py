@@ -10,11 +10,9 @@ The attacker's games of a group have one prompt, as in the paper. The defender's
 are raw: otherwise each answers its own attacker's rewrite, and the baseline is that of the seed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
-
-import torch
+from typing import TYPE_CHECKING, Annotated
 
 from algorithms.core.advantages import (
     MIN_SCALE,
@@ -26,8 +24,11 @@ from algorithms.core.advantages import (
 )
 from algorithms.core.losses import clipped_surrogate, k3_penalty
 from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
-from algorithms.core.turns import Batch, Row, Turns
 from redteam_env.game import above, at_least
+from redteam_env.protocols import Batch
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +50,10 @@ class GRPO(PolicyGradient):
     Config = GRPOConfig
     least_group = 2
 
-    def advantages(self, turns: Mapping[str, Turns]) -> dict[str, Array]:
+    def advantages(self, batches: Mapping[str, Batch]) -> dict[str, Array]:
         """Standardise each game's reward within its group."""
         result = {}
-        for role, own in turns.items():
+        for role, own in batches.items():
             paid = game_returns(own.rewards, own.kl, own.mask, own.games, beta=0.0)
             groups = own.groups[own.first]
             means, deviations = group_means(paid, groups), group_deviations(paid, groups)
@@ -61,7 +62,7 @@ class GRPO(PolicyGradient):
             result[role] = spread(scaled[own.games], own.mask)
         return result
 
-    def loss(self, batch: Batch) -> torch.Tensor:
+    def loss(self, batch: Batch) -> "torch.Tensor":
         """The clipped surrogate and the KL term, a mean over each completion's tokens."""
         lengths = batch.mask.sum(dim=1, keepdim=True)
         surrogate = clipped_surrogate(
@@ -74,6 +75,6 @@ class GRPO(PolicyGradient):
         beta: float = self.config.of_role("kl", batch.role)
         return surrogate + beta * k3_penalty(batch.logprobs, batch.reference, batch.mask / lengths)
 
-    def denominator(self, rows: Sequence[Row]) -> float:
-        """Return the number of samples."""
-        return len(rows)
+    def denominator(self, batch: Batch) -> float:
+        """Return the number of completions."""
+        return len(batch)

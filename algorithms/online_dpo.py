@@ -17,8 +17,8 @@ gives each game's coefficient in the loss, the second the gradient of its log-pr
 dropout each pass draws its own).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
@@ -26,11 +26,11 @@ import torch
 
 from algorithms.core.advantages import Array, game_returns, group_means, spread
 from algorithms.core.losses import Preference, preference_loss, score_function
+from algorithms.core.passes import Log
 from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
-from algorithms.core.preferences import Key, Pair, expected_reward, pairs
-from algorithms.core.turns import Batch, Log, Row, Turns
+from algorithms.core.preferences import Pair, expected_reward, pairs
 from redteam_env.game import RedteamError, above
-from redteam_env.protocols import TrainablePolicy
+from redteam_env.protocols import Batch, TrainablePolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +65,18 @@ class OnlineDPO(PolicyGradient):
     least_group = 2
     whole_groups = True
 
-    def advantages(self, turns: Mapping[str, Turns]) -> dict[str, Array]:
+    def advantages(self, batches: Mapping[str, Batch]) -> dict[str, Array]:
         """Return scores less their group's mean: a pair is preferred by their difference."""
         result = {}
-        for role, own in turns.items():
+        for role, own in batches.items():
             rewards = own.rewards
             if self.config.preference == "judge":
                 limit = self.config.reward_clip
-                expected = [expected_reward(sample) for sample in own.samples]
+                played = [own.episodes[k] for k in own.episode_index]
+                expected = [
+                    expected_reward(episode, turn.seat)
+                    for episode, turn in zip(played, own.turns, strict=True)
+                ]
                 rewards = np.clip(expected, -limit, limit)
             scores = game_returns(rewards, own.kl, own.mask, own.games, beta=0.0)
             centred = scores - group_means(scores, own.groups[own.first])
@@ -83,36 +87,35 @@ class OnlineDPO(PolicyGradient):
         """The second pass: a game's log-probability times its coefficient."""
         return score_function(batch.logprobs, batch.advantages, batch.mask)
 
-    def accumulate(self, policy: TrainablePolicy, rows: Sequence[Row], log: Log) -> None:
+    def accumulate(self, policy: TrainablePolicy, minibatch: Mapping[str, Batch], log: Log) -> None:
         """Add the gradient of one optimiser step's pairs."""
-        found = pairs(rows, soft=self.config.preference == "judge")
-        slopes: dict[Key, float] = {}
-        for role in sorted({a[0] for a, _, _ in found}):
-            own = [pair for pair in found if pair[0][0] == role]
-            slopes |= self._slopes(policy, [row for row in rows if row.role == role], own, log)
-        weighted = [
-            replace(row, advantages=np.full(len(row.advantages), -slopes[row.key]))
-            for row in rows
-            if row.key in slopes
-        ]
+        soft = self.config.preference == "judge"
+        found = {role: pairs(batch, soft=soft) for role, batch in minibatch.items()}
+        count = sum(map(len, found.values()))
+        weighted = {
+            role: self._weighted(policy, minibatch[role], own, log)
+            for role, own in sorted(found.items())
+            if own
+        }
         for batch in self.passes(policy, weighted):
-            (self.loss(batch) / len(found)).backward()  # type: ignore[no-untyped-call]
+            (self.loss(batch) / count).backward()  # type: ignore[no-untyped-call]
             log.tokens(batch)
 
-    def _slopes(
-        self, policy: TrainablePolicy, rows: list[Row], found: list[Pair], log: Log
-    ) -> dict[Key, float]:
-        """Return the derivative of one role's summed loss in each paired game's log-probability."""
-        role = rows[0].role
-        games = dict.fromkeys(game for a, b, _ in found for game in (a, b))
-        places = {game: k for k, game in enumerate(games)}
-        paired = [row for row in rows if row.key in places]
-        own = self.own_logprobs(policy, role, [row.generation for row in paired])
-        ratios = torch.zeros(len(places), dtype=torch.float64)
-        for row, logprobs in zip(paired, own, strict=True):
-            ratios[places[row.key]] += float((logprobs - row.reference).sum())
+    def _weighted(
+        self, policy: TrainablePolicy, batch: Batch, found: list[Pair], log: Log
+    ) -> Batch:
+        """Return the paired games' rows, weighted by the loss's slope in their log-probability."""
+        role = batch.role
+        games = list(dict.fromkeys(game for a, b, _ in found for game in (a, b)))
+        place = {game: k for k, game in enumerate(games)}
+        paired = batch.take([k for k in range(len(batch)) if int(batch.games[k]) in place])
+        rows = [place[int(game)] for game in paired.games]
+        own = self.own_logprobs(policy, paired) - paired.reference
+        ratios = torch.zeros(len(games), dtype=torch.float64)
+        for row, ratio in zip(rows, own, strict=True):
+            ratios[row] += float(ratio.sum())
         ratios.requires_grad_()
-        better, worse = [places[a] for a, _, _ in found], [places[b] for _, b, _ in found]
+        better, worse = [place[a] for a, _, _ in found], [place[b] for _, b, _ in found]
         margins = ratios[better] - ratios[worse]
         loss = preference_loss(
             margins,
@@ -126,4 +129,4 @@ class OnlineDPO(PolicyGradient):
         log.add(f"{role}/margin", float(gaps.mean()), len(found))
         log.add(f"{role}/accuracy", float((gaps > 0).double().mean()), len(found))
         log.add(f"{role}/pairs", len(found))
-        return dict(zip(places, slopes.tolist(), strict=True))
+        return paired.with_(advantages=spread(-slopes.numpy()[rows], paired.mask))

@@ -13,17 +13,18 @@ Needs a policy with ``values`` and ``value_parameters`` (:class:`redteam_env.pro
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 
-from algorithms.core.advantages import Array, baselines, gae, pad, standardise, token_rewards
+from algorithms.core.advantages import Array, baselines, gae, standardise, token_rewards
 from algorithms.core.losses import clipped_surrogate, squared_error
+from algorithms.core.passes import length
 from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
-from algorithms.core.turns import Batch, Turns, length, padded_like
 from redteam_env.game import Count, Game, Generation, RedteamError, Share, above
-from redteam_env.protocols import TrainablePolicy, ValuedPolicy
+from redteam_env.protocols import Batch, TrainablePolicy, ValuedPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,22 +62,17 @@ class PPO(PolicyGradient):
         }
         return {**PolicyGradient.trained(self, policy), **heads}
 
-    def prepare(self, policy: TrainablePolicy, turns: Mapping[str, Turns]) -> None:
+    def prepare(self, policy: TrainablePolicy, batches: Mapping[str, Batch]) -> None:
         """Predict the value before each token."""
-        for role, own in turns.items():
-            self._values[role] = pad(self._predict(_valued(policy), role, own))[0]
-
-    def _predict(self, policy: ValuedPolicy, role: str, turns: Turns) -> list[Array]:
+        valued = _valued(policy)
         with torch.no_grad():
-            return self.rowwise(
-                lambda chunk: policy.values(role, chunk).values,
-                [sample.generation for sample in turns.samples],
-            )
+            for role, own in batches.items():
+                self._values[role] = self.rowwise(partial(_values, valued, role), own)
 
-    def advantages(self, turns: Mapping[str, Turns]) -> dict[str, Array]:
+    def advantages(self, batches: Mapping[str, Batch]) -> dict[str, Array]:
         """Return standardised GAE advantages; keep the returns for the value heads."""
         raw = {}
-        for role, own in turns.items():
+        for role, own in batches.items():
             beta = self.config.of_role("kl", role)
             rewards = token_rewards(own.kl, own.rewards, own.mask, beta=beta)
             values = self._values[role]
@@ -86,7 +82,7 @@ class PPO(PolicyGradient):
             spread = np.var(self._targets[role][own.mask])
             explained = 1 - error / spread if spread > 0 else 0.0
             self.note(role, value=float(values[own.mask].mean()), value_explained=float(explained))
-        masks = {role: own.mask for role, own in turns.items()}
+        masks = {role: own.mask for role, own in batches.items()}
         result = {}
         for role, (base, scale) in baselines(raw, masks, "role", {}).items():
             result[role] = standardise(raw[role], masks[role], baseline=base, scale=scale)
@@ -98,33 +94,37 @@ class PPO(PolicyGradient):
             batch.logprobs, batch.old, batch.advantages, batch.tokens, clip=self.config.clip
         )
 
-    def finish(self, policy: TrainablePolicy, turns: Mapping[str, Turns]) -> None:
+    def finish(self, policy: TrainablePolicy, batches: Mapping[str, Batch]) -> None:
         """Fit each role's value head to the returns."""
-        for role, own in turns.items():
+        for role, own in batches.items():
+            fitted = own.with_(extra={"returns": self._targets[role]})
             losses = []
             for epoch in range(self.config.value_epochs):
-                rng = self.generator(_head(role), "epoch", epoch)
-                order = rng.permutation(len(own.samples))
-                for start in range(0, len(order), self.config.minibatch):
-                    batch = order[start : start + self.config.minibatch]
-                    losses.append(self._fit(_valued(policy), role, own, batch))
+                order = self.generator(_head(role), "epoch", epoch).permutation(len(own))
+                size = self.config.minibatch or len(own)
+                for start in range(0, len(order), size):
+                    batch = fitted.take(order[start : start + size])
+                    losses.append(self._fit(_valued(policy), batch))
             self.note(role, value_loss=float(np.mean(losses)))
 
-    def _fit(self, policy: ValuedPolicy, role: str, turns: Turns, batch: Array) -> float:
-        tokens = int(turns.mask[batch].sum())
-        places = self.ranks.share([length(turns.samples[k].generation) for k in batch])
-        own = [int(batch[k]) for k in places]
-        generations: list[Generation] = [turns.samples[k].generation for k in own]
+    def _fit(self, policy: ValuedPolicy, minibatch: Batch) -> float:
+        role, tokens = minibatch.role, int(minibatch.mask.sum())
+        places = self.ranks.share([length(generation) for generation in minibatch.generations])
         total = 0.0
-        for chunk in self._chunks(generations):
-            found = policy.values(role, [generations[k] for k in chunk])
-            rows = [own[k] for k in chunk]
-            targets = [self._targets[role][k, turns.mask[k]] for k in rows]
-            loss = squared_error(found.values, padded_like(found.values, targets), found.mask)
+        for chunk in self._chunks([minibatch.generations[k] for k in places]):
+            batch = minibatch.take([places[k] for k in chunk])
+            found = policy.values(role, batch.generations)
+            targets = found.values.new_tensor(batch.extra["returns"])
+            loss = squared_error(found.values, targets, found.mask)
             (loss / tokens).backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach()) / tokens
         self._optimisers.step(_head(role), self.config.value_lr)
         return float(sum(self.ranks.gather(total)))
+
+
+def _values(policy: ValuedPolicy, role: str, generations: Sequence[Generation]) -> torch.Tensor:
+    values: torch.Tensor = policy.values(role, generations).values
+    return values
 
 
 def _head(role: str) -> str:

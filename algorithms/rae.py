@@ -9,10 +9,9 @@ SPIRAL has no KL penalty, so ``kl`` is 0 by default; above 0 it is charged token
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-import torch
 
 from algorithms.core.advantages import (
     Array,
@@ -24,8 +23,11 @@ from algorithms.core.advantages import (
 )
 from algorithms.core.losses import score_function
 from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
-from algorithms.core.turns import Batch, Turns
 from redteam_env.game import at_least, between
+from redteam_env.protocols import Batch
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +48,10 @@ class RAE(PolicyGradient):
 
     Config = RAEConfig
 
-    def advantages(self, turns: Mapping[str, Turns]) -> dict[str, Array]:
+    def advantages(self, batches: Mapping[str, Batch]) -> dict[str, Array]:
         """Return rewards-to-go less the running means; move these."""
         result = {}
-        for role, own in turns.items():
+        for role, own in batches.items():
             beta = self.config.of_role("kl", role)
             rewards = token_rewards(own.kl, own.rewards, own.mask, beta=beta)
             paid = game_returns(own.rewards, own.kl, own.mask, own.games, beta=0.0)
@@ -62,6 +64,6 @@ class RAE(PolicyGradient):
             result[role] = reward_to_go(rewards, own.mask) - baseline
         return result
 
-    def loss(self, batch: Batch) -> torch.Tensor:
+    def loss(self, batch: Batch) -> "torch.Tensor":
         """``-A * log pi``, a mean over tokens."""
         return score_function(batch.logprobs, batch.advantages, batch.tokens)

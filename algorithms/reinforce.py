@@ -8,13 +8,15 @@ several minibatches or epochs a step, those after the first are slightly off-pol
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import torch
+from typing import TYPE_CHECKING
 
 from algorithms.core.advantages import Array, reward_to_go, token_rewards
 from algorithms.core.losses import score_function
 from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
-from algorithms.core.turns import Batch, Turns
+from redteam_env.protocols import Batch
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,15 +29,15 @@ class Reinforce(PolicyGradient):
 
     Config = ReinforceConfig
 
-    def advantages(self, turns: Mapping[str, Turns]) -> dict[str, Array]:
+    def advantages(self, batches: Mapping[str, Batch]) -> dict[str, Array]:
         """Return rewards-to-go."""
         result = {}
-        for role, own in turns.items():
+        for role, own in batches.items():
             beta = self.config.of_role("kl", role)
             rewards = token_rewards(own.kl, own.rewards, own.mask, beta=beta)
             result[role] = reward_to_go(rewards, own.mask)
         return result
 
-    def loss(self, batch: Batch) -> torch.Tensor:
+    def loss(self, batch: Batch) -> "torch.Tensor":
         """``-A * log pi``, a mean over tokens."""
         return score_function(batch.logprobs, batch.advantages, batch.tokens)

@@ -8,9 +8,7 @@ is Self-RedTeam's (coefficient 1).
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
-
-import torch
+from typing import TYPE_CHECKING, Annotated
 
 from algorithms.core.advantages import (
     Array,
@@ -22,8 +20,11 @@ from algorithms.core.advantages import (
 )
 from algorithms.core.losses import clipped_surrogate
 from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
-from algorithms.core.turns import Batch, Turns
 from redteam_env.game import above
+from redteam_env.protocols import Batch
+
+if TYPE_CHECKING:
+    import torch
 
 EMA_DECAY = 0.95
 
@@ -47,11 +48,11 @@ class ReinforcePP(PolicyGradient):
 
     Config = ReinforcePPConfig
 
-    def advantages(self, turns: Mapping[str, Turns]) -> dict[str, Array]:
+    def advantages(self, batches: Mapping[str, Batch]) -> dict[str, Array]:
         """Standardise returns, with or without a baseline; then move the running means."""
-        masks = {role: own.mask for role, own in turns.items()}
+        masks = {role: own.mask for role, own in batches.items()}
         returns = {}
-        for role, own in turns.items():
+        for role, own in batches.items():
             beta = self.config.of_role("kl", role)
             returns[role] = reward_to_go(
                 token_rewards(own.kl, own.rewards, own.mask, beta=beta), own.mask
@@ -66,7 +67,7 @@ class ReinforcePP(PolicyGradient):
             self.ema[role] = EMA_DECAY * self.ema.get(role, 0.0) + (1 - EMA_DECAY) * mean
         return result
 
-    def loss(self, batch: Batch) -> torch.Tensor:
+    def loss(self, batch: Batch) -> "torch.Tensor":
         """PPO's clipped surrogate, a mean over tokens."""
         return clipped_surrogate(
             batch.logprobs, batch.old, batch.advantages, batch.tokens, clip=self.config.clip

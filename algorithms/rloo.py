@@ -10,16 +10,19 @@ defender's have one only if they are raw: otherwise each answers its own attacke
 baseline is that of the seed, not of the prompt (still independent of the answer it judges).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from algorithms.core.advantages import Array, game_returns, means_of_others, spread
 from algorithms.core.losses import score_function
 from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
-from algorithms.core.turns import Batch, Row, Turns
+from redteam_env.protocols import Batch
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +36,10 @@ class RLOO(PolicyGradient):
     Config = RLOOConfig
     least_group = 2
 
-    def advantages(self, turns: Mapping[str, Turns]) -> dict[str, Array]:
+    def advantages(self, batches: Mapping[str, Batch]) -> dict[str, Array]:
         """Return each game's return less the mean of the others' in its group."""
         result = {}
-        for role, own in turns.items():
+        for role, own in batches.items():
             beta = self.config.of_role("kl", role)
             paid = game_returns(own.rewards, own.kl, own.mask, own.games, beta=beta)
             baseline = means_of_others(paid, own.groups[own.first])
@@ -44,10 +47,10 @@ class RLOO(PolicyGradient):
             result[role] = spread((paid - baseline)[own.games], own.mask)
         return result
 
-    def loss(self, batch: Batch) -> torch.Tensor:
+    def loss(self, batch: Batch) -> "torch.Tensor":
         """``-A * log pi`` of whole completions, a mean over samples."""
         return score_function(batch.logprobs, batch.advantages, batch.tokens)
 
-    def denominator(self, rows: Sequence[Row]) -> float:
-        """Return the number of samples."""
-        return len(rows)
+    def denominator(self, batch: Batch) -> float:
+        """Return the number of completions."""
+        return len(batch)

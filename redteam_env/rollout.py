@@ -16,17 +16,17 @@ from redteam_env.game import (
     GameState,
     RedteamError,
     Seed,
+    Turn,
     Verdict,
     role_of,
 )
 from redteam_env.protocols import (
     Agent,
+    Batch,
     GameSetup,
     Judge,
     Progress,
     Reply,
-    RoleBatch,
-    Sample,
     SeedSource,
     TurnRequest,
 )
@@ -298,42 +298,40 @@ class _Judging(ExitStack):
         return result
 
 
-def role_batches(episodes: Sequence[Episode]) -> dict[str, RoleBatch]:
-    """Group the turns that may be trained on by role.
+def role_batches(episodes: Sequence[Episode], *, step: int = 0) -> dict[str, Batch]:
+    """Gather what each role may learn from.
 
     Args:
-        episodes: Played games.
+        episodes: Played games; those that are void give nothing.
+        step: The training step.
 
     Returns:
         For each role with samples, its batch, in the order of the episodes. Turns without a
         generation (scripted or frozen third-party agents) and empty completions are left out.
     """
-    samples: dict[str, list[Sample]] = {}
-    for episode in episodes:
+    rows: dict[str, list[tuple[int, Turn]]] = {}
+    for k, episode in enumerate(episodes):
         for turn in episode.turns:
             if turn.generation is None or turn.seat not in episode.samples:
                 continue
-            if not turn.generation.completion_ids:
-                continue
-            samples.setdefault(role_of(turn.seat), []).append(
-                Sample(
-                    generation=turn.generation,
-                    reward=episode.rewards[turn.seat],
-                    components=episode.components[turn.seat],
-                    well_formed=turn.well_formed,
-                    group=episode.group,
-                    path=episode.path,
-                    confidence=_confidence(episode.verdict),
-                )
-            )
-    return {role: RoleBatch(role=role, samples=tuple(rows)) for role, rows in samples.items()}
+            if turn.generation.completion_ids:
+                rows.setdefault(role_of(turn.seat), []).append((k, turn))
+    return {role: _batch(role, own, tuple(episodes), step) for role, own in rows.items()}
 
 
-def _confidence(verdict: Verdict | None) -> dict[str, float]:
-    """Return twice the probability of each answer that has one, less 1."""
-    if verdict is None:
-        return {}
-    return {
-        name: (2 * probability - 1) * (1 if getattr(verdict, name) else -1)
-        for name, probability in verdict.probabilities.items()
-    }
+def _batch(
+    role: str, rows: Sequence[tuple[int, Turn]], episodes: tuple[Episode, ...], step: int
+) -> Batch:
+    places, turns = [k for k, _ in rows], [turn for _, turn in rows]
+    numbers = {k: number for number, k in enumerate(dict.fromkeys(places))}
+    return Batch.of(
+        role,
+        [turn.generation for turn in turns if turn.generation is not None],
+        [episodes[k].rewards[turn.seat] for k, turn in rows],
+        games=[numbers[k] for k in places],
+        groups=[episodes[k].group for k in places],
+        turns=turns,
+        episodes=episodes,
+        episode_index=places,
+        step=step,
+    )

@@ -190,18 +190,3 @@ def running_means(values: Array, start: float, *, decay: float) -> tuple[Array, 
         before[k] = mean
         mean = decay * mean + (1 - decay) * float(value)
     return before, mean
-
-
-def pad(rows: list[Array]) -> tuple[Array, Array]:
-    """Stack rows of different lengths.
-
-    Returns:
-        The float64 array (rows, longest), 0 where a row is shorter, and its mask.
-    """
-    longest = max(len(row) for row in rows)
-    values = np.zeros((len(rows), longest))
-    mask = np.zeros((len(rows), longest), dtype=bool)
-    for k, row in enumerate(rows):
-        values[k, : len(row)] = row
-        mask[k, : len(row)] = True
-    return values, mask

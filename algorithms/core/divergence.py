@@ -6,11 +6,13 @@ and the checkpoint before it stays the newest.
 """
 
 from collections.abc import Mapping
-
-import torch
+from typing import TYPE_CHECKING
 
 from redteam_env.game import RedteamError
-from redteam_env.protocols import RoleBatch, TrainablePolicy
+from redteam_env.protocols import Batch, TrainablePolicy
+
+if TYPE_CHECKING:
+    import torch
 
 CURE = (
     "start another run with a lower learning rate, from an earlier checkpoint with --init-from "
@@ -18,7 +20,7 @@ CURE = (
 )
 
 
-def check_update(policy: TrainablePolicy, batches: Mapping[str, RoleBatch]) -> None:
+def check_update(policy: TrainablePolicy, batches: Mapping[str, Batch]) -> None:
     """Check what an update left: the weights, and the log-probabilities they give to what was played.
 
     Of each trained role one sample is scored again, the shortest: it costs little, and weights that
@@ -31,22 +33,25 @@ def check_update(policy: TrainablePolicy, batches: Mapping[str, RoleBatch]) -> N
     Raises:
         RedteamError: If anything is not finite; the weights or the role are named.
     """
+    import torch
+
     for name in dict.fromkeys(policy.weights_of(role) for role in policy.trainable_roles):
         if not all(_finite(tensor) for tensor in policy.parameters(name)):
             raise _diverged(f"A weight of {name!r} is")
     for role in policy.trainable_roles:
-        if role not in batches or not batches[role].samples:
+        if role not in batches:
             continue
-        generations = [sample.generation for sample in batches[role].samples]
-        shortest = min(generations, key=lambda x: len(x.prompt_ids) + len(x.completion_ids))
+        shortest = min(
+            batches[role].generations, key=lambda x: len(x.prompt_ids) + len(x.completion_ids)
+        )
         with torch.no_grad():
             found = policy.logprobs(role, [shortest])
         if not _finite(found.logprobs[found.mask]):
             raise _diverged(f"Log-probabilities of the {role} are")
 
 
-def _finite(tensor: torch.Tensor) -> bool:
-    return bool(torch.isfinite(tensor.detach()).all())
+def _finite(tensor: "torch.Tensor") -> bool:
+    return bool(tensor.detach().isfinite().all())
 
 
 def _diverged(what: str) -> RedteamError:

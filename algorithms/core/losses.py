@@ -4,22 +4,22 @@ Where a function takes ``mask``, it sums over the tokens on it. A mask of number
 importance weights, or one over the length of a token's row.
 """
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch.nn.functional import logsigmoid
+if TYPE_CHECKING:
+    import torch
 
 Preference = Literal["dpo", "ipo"]
 
 
 def clipped_surrogate(
-    logprobs: torch.Tensor,
-    old_logprobs: torch.Tensor,
-    advantages: torch.Tensor,
-    mask: torch.Tensor,
+    logprobs: "torch.Tensor",
+    old_logprobs: "torch.Tensor",
+    advantages: "torch.Tensor",
+    mask: "torch.Tensor",
     *,
     clip: float,
-) -> torch.Tensor:
+) -> "torch.Tensor":
     """Sum PPO's clipped surrogate loss over tokens (arXiv 1707.06347, equation 7).
 
     ``-min(ratio * A, clip(ratio, 1 - clip, 1 + clip) * A)`` with
@@ -38,13 +38,13 @@ def clipped_surrogate(
     """
     ratio = (logprobs - old_logprobs).exp()
     clipped = ratio.clamp(1 - clip, 1 + clip)
-    surrogate = torch.minimum(ratio * advantages, clipped * advantages)
+    surrogate = (ratio * advantages).minimum(clipped * advantages)
     return -(surrogate * mask).sum()
 
 
 def score_function(
-    logprobs: torch.Tensor, advantages: torch.Tensor, mask: torch.Tensor
-) -> torch.Tensor:
+    logprobs: "torch.Tensor", advantages: "torch.Tensor", mask: "torch.Tensor"
+) -> "torch.Tensor":
     """Sum ``-A * log pi`` over tokens: its gradient is REINFORCE's (Williams 1992, equation 5).
 
     Args:
@@ -55,7 +55,9 @@ def score_function(
     return -(advantages * logprobs * mask).sum()
 
 
-def k3_penalty(logprobs: torch.Tensor, reference: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def k3_penalty(
+    logprobs: "torch.Tensor", reference: "torch.Tensor", mask: "torch.Tensor"
+) -> "torch.Tensor":
     """Sum the estimator of KL(pi || ref) that is never negative (GRPO, arXiv 2402.03300, eq. 4).
 
     ``ref / pi - log(ref / pi) - 1`` at the sampled token.
@@ -69,7 +71,9 @@ def k3_penalty(logprobs: torch.Tensor, reference: torch.Tensor, mask: torch.Tens
     return ((gap.expm1() - gap) * mask).sum()
 
 
-def squared_error(values: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def squared_error(
+    values: "torch.Tensor", targets: "torch.Tensor", mask: "torch.Tensor"
+) -> "torch.Tensor":
     """Sum ``(V - target)^2 / 2`` over tokens: the loss of a value head (arXiv 1707.06347, sec. 5).
 
     Args:
@@ -81,8 +85,8 @@ def squared_error(values: torch.Tensor, targets: torch.Tensor, mask: torch.Tenso
 
 
 def preference_loss(
-    margins: torch.Tensor, preferences: torch.Tensor, *, beta: float, kind: Preference
-) -> torch.Tensor:
+    margins: "torch.Tensor", preferences: "torch.Tensor", *, beta: float, kind: Preference
+) -> "torch.Tensor":
     """Sum DPO's or IPO's loss over pairs.
 
     With the margin ``h = log pi(a)/ref(a) - log pi(b)/ref(b)`` and ``q`` = P(a is better than b):
@@ -99,12 +103,14 @@ def preference_loss(
     Returns:
         The sum over pairs, a scalar.
     """
+    from torch.nn.functional import logsigmoid
+
     if kind == "ipo":
         return ((margins - (preferences - 0.5) / beta) ** 2).sum()
     won, lost = logsigmoid(beta * margins), logsigmoid(-beta * margins)
     return -(preferences * won + (1 - preferences) * lost).sum()
 
 
-def negative_log_likelihood(logprobs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def negative_log_likelihood(logprobs: "torch.Tensor", mask: "torch.Tensor") -> "torch.Tensor":
     """Sum the negative log-likelihood of the tokens on the mask: the supervised loss."""
     return -(logprobs * mask).sum()

@@ -25,17 +25,16 @@ optimiser step holds, needs no more. With dropout each process draws masks of it
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
-import torch
 
 from algorithms.core.advantages import Array
+from algorithms.core.divergence import CURE
 from algorithms.core.losses import negative_log_likelihood
-from algorithms.core.optimiser import Optimisers
+from algorithms.core.passes import Log, chunks, length
 from algorithms.core.ranks import current
 from algorithms.core.supervised import read_examples
-from algorithms.core.turns import Batch, Log, Row, Turns, chunks, length
 from redteam_env.game import (
     Count,
     Game,
@@ -45,8 +44,11 @@ from redteam_env.game import (
     at_least,
     check_fields,
 )
-from redteam_env.protocols import AlgorithmState, RoleBatch, Sample, TrainablePolicy
+from redteam_env.protocols import AlgorithmState, Batch, Rollout, TrainablePolicy
 from redteam_env.randomness import generator, integer_seed
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,13 +111,16 @@ class PolicyGradient(ABC):
 
     A subclass sets ``Config``, writes :meth:`advantages` and :meth:`loss`, and may override
     :meth:`denominator`, :meth:`trained`, :meth:`prepare`, :meth:`accumulate` and :meth:`finish`.
-    ``self.ema`` is a number by role that is saved and restored; ``self.note(role, name=value)`` logs.
+    ``self.ema`` is a number by role that is saved and restored; ``self.note(role, name=value)`` logs;
+    ``self.rollout`` plays further games during an update (:class:`redteam_env.protocols.Rollout`).
 
     Attributes:
         Config: The class of its settings.
         least_group: Fewest games that must share a seed.
         whole_groups: Whether a group's samples of one role always share an optimiser step.
         distributed: That several processes may train together.
+        forward: What passes with gradients ask of :meth:`TrainablePolicy.logprobs`, by keyword, such
+            as ``{"with_entropy": True}`` for a loss with an entropy bonus.
 
     Args:
         config: Settings.
@@ -128,11 +133,15 @@ class PolicyGradient(ABC):
     least_group: ClassVar[int] = 1
     whole_groups: ClassVar[bool] = False
     distributed: ClassVar[bool] = True
+    forward: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, config: Any, *, policy: TrainablePolicy, game: Game, seed: int) -> None:
+        from algorithms.core.optimiser import Optimisers
+
         self.config = config
         self.ranks = current()
         self.ema: dict[str, float] = {}
+        self.rollout: Rollout | None = None
         self._seed = seed
         self._updates = 0
         self._policy_roles = policy.trainable_roles
@@ -144,26 +153,29 @@ class PolicyGradient(ABC):
         self._examples = read_examples(config.sft_file, policy, game) if config.sft_file else []
 
     @abstractmethod
-    def advantages(self, turns: Mapping[str, Turns]) -> Mapping[str, Array]:
-        """Return the advantage of each token, for each role an array like ``turns[role].mask``."""
+    def advantages(self, batches: Mapping[str, Batch]) -> Mapping[str, Array]:
+        """Return the advantage of each token, for each role an array like ``batches[role].mask``."""
 
     @abstractmethod
-    def loss(self, batch: Batch) -> torch.Tensor:
+    def loss(self, batch: Batch) -> "torch.Tensor":
         """Return the loss of one pass, summed; :meth:`denominator` says over what it is averaged."""
 
-    def denominator(self, rows: Sequence[Row]) -> float:
-        """Return what the summed loss of some samples is divided by: their number of tokens."""
-        return sum(len(row.advantages) for row in rows)
+    def denominator(self, batch: Batch) -> float:
+        """Return what the summed loss of some rows is divided by: their number of tokens.
+
+        That of a minibatch is the sum over its roles.
+        """
+        return float(batch.mask.sum())
 
     def trained(self, policy: TrainablePolicy) -> dict[str, Sequence[Any]]:
         """Return the tensors that have an optimiser, by name: the weights of all trained roles."""
         names = dict.fromkeys(policy.weights_of(role) for role in policy.trainable_roles)
         return {name: policy.parameters(name) for name in names}
 
-    def prepare(self, policy: TrainablePolicy, turns: Mapping[str, Turns]) -> None:  # noqa: B027 - a hook
+    def prepare(self, policy: TrainablePolicy, batches: Mapping[str, Batch]) -> None:  # noqa: B027 - a hook
         """Do what is to be done before advantages are computed: nothing."""
 
-    def finish(self, policy: TrainablePolicy, turns: Mapping[str, Turns]) -> None:  # noqa: B027 - a hook
+    def finish(self, policy: TrainablePolicy, batches: Mapping[str, Batch]) -> None:  # noqa: B027 - a hook
         """Do what is to be done after the weights have changed: nothing."""
 
     def generator(self, *address: int | str) -> np.random.Generator:
@@ -175,13 +187,18 @@ class PolicyGradient(ABC):
         self._notes.setdefault(role, {}).update(values)
 
     def update(
-        self, policy: TrainablePolicy, batches: Mapping[str, RoleBatch]
+        self,
+        policy: TrainablePolicy,
+        batches: Mapping[str, Batch],
+        *,
+        rollout: Rollout | None = None,
     ) -> Mapping[str, float]:
         """Take one training step on a batch of games.
 
         Args:
             policy: What is trained.
-            batches: Samples by role; roles that are not trained are passed over.
+            batches: Rows by role; roles that are not trained are passed over.
+            rollout: Plays further games, for methods that sample more.
 
         Returns:
             Metrics named ``role/what``, and ``weights/what`` for what belongs to an optimiser.
@@ -189,27 +206,25 @@ class PolicyGradient(ABC):
         Raises:
             RedteamError: If a reward or log-probability is not finite; the text names the game.
         """
-        trained = {
-            r: b.samples for r, b in batches.items() if r in self._policy_roles and b.samples
-        }
+        import torch
+
+        own = {role: batch for role, batch in batches.items() if role in self._policy_roles}
         metrics: dict[str, float] = {}
-        if not trained:
+        if not own:
             return metrics
+        self.rollout = rollout
         stream = ("rank", self.ranks.rank) if self.ranks.rank else ()
         gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         with torch.random.fork_rng(gpus):
             torch.manual_seed(integer_seed((self._seed, "update", self._updates, *stream)))
-            turns = {
-                role: self._turns(policy, role, samples, metrics)
-                for role, samples in trained.items()
-            }
-            self.prepare(policy, turns)
-            rows = self._rows(turns, self.advantages(turns), metrics)
-            for name in dict.fromkeys(policy.weights_of(role) for role in trained):
-                own = [row for row in rows if policy.weights_of(row.role) == name]
-                self._train(policy, name, own, metrics)
+            own = {role: self._compared(policy, batch, metrics) for role, batch in own.items()}
+            self.prepare(policy, own)
+            own = self._with_advantages(own, metrics)
+            for name in dict.fromkeys(map(policy.weights_of, own)):
+                behind = {role: x for role, x in own.items() if policy.weights_of(role) == name}
+                self._train(policy, name, behind, metrics)
                 policy.publish(name)
-            self.finish(policy, turns)
+            self.finish(policy, own)
             self._collect_notes(metrics)
         self._updates += 1
         return metrics
@@ -236,78 +251,73 @@ class PolicyGradient(ABC):
         self._updates = int(state.values["updates"])
         self.ema = {role: float(value) for role, value in state.values["ema"].items()}
 
-    def _turns(
-        self,
-        policy: TrainablePolicy,
-        role: str,
-        samples: Sequence[Sample],
-        metrics: dict[str, float],
-    ) -> Turns:
-        generations = [sample.generation for sample in samples]
+    def _compared(self, policy: TrainablePolicy, batch: Batch, metrics: dict[str, float]) -> Batch:
+        """Return a batch beside the frozen reference, with clipped rewards and importance weights."""
+        role = batch.role
         reference = self.rowwise(
-            lambda chunk: policy.reference_logprobs(role, chunk).logprobs, generations
+            lambda chunk: policy.reference_logprobs(role, chunk).logprobs, batch
         )
         cap = self.config.importance_cap
         recompute = cap is not None or not getattr(policy, "exact_sampler", True)
-        own = self.own_logprobs(policy, role, generations) if recompute else None
-        turns = Turns.of(samples, reference, own, reward_clip=self.config.reward_clip)
-        metrics[f"{role}/kl"] = float(turns.kl[turns.mask].mean())
-        if own is not None:
-            gap = (turns.old - turns.sampled)[turns.mask]
+        old = self.own_logprobs(policy, batch) if recompute else batch.sampled
+        _check_finite(batch, reference, old)
+        limit = self.config.reward_clip
+        batch = batch.with_(
+            old=old, reference=reference, rewards=np.clip(batch.rewards, -limit, limit)
+        )
+        metrics[f"{role}/kl"] = float(batch.kl[batch.mask].mean())
+        if recompute:
+            gap = (old - batch.sampled)[batch.mask]
             metrics[f"{role}/importance"] = float(np.exp(gap).mean())
             metrics[f"{role}/sampler_gap"] = float(np.abs(gap).mean())
             if cap is not None:
                 metrics[f"{role}/importance_capped"] = float((np.exp(gap) > cap).mean())
-        return turns
+                return batch.with_(weights=np.minimum(np.exp(old - batch.sampled), cap))
+        return batch
 
-    def own_logprobs(
-        self, policy: TrainablePolicy, role: str, generations: Sequence[Generation]
-    ) -> list[Array]:
+    def own_logprobs(self, policy: TrainablePolicy, batch: Batch) -> Array:
         """Return log-probabilities under the weights as they are, without gradients."""
-        with torch.no_grad():
-            return self.rowwise(lambda chunk: policy.logprobs(role, chunk).logprobs, generations)
+        import torch
 
-    def rowwise(
-        self,
-        compute: Callable[[list[Generation]], torch.Tensor],
-        generations: Sequence[Generation],
-    ) -> list[Array]:
+        with torch.no_grad():
+            return self.rowwise(lambda chunk: policy.logprobs(batch.role, chunk).logprobs, batch)
+
+    def rowwise(self, compute: "Callable[[list[Generation]], torch.Tensor]", batch: Batch) -> Array:
         """Compute a number for each completion token in passes of similar length.
 
         Args:
             compute: From some samples to a tensor (rows, longest completion).
-            generations: All samples.
+            batch: All samples.
 
         Returns:
-            One float64 array for each sample, as long as its completion.
+            A float64 array like ``batch.mask``, 0 off the mask.
         """
-        result = [np.zeros(len(g.completion_ids)) for g in generations]
-        places = self.ranks.share([length(g) for g in generations])
-        for chunk in self._chunks([generations[k] for k in places]):
-            found = compute([generations[places[k]] for k in chunk])
+        result = np.zeros(batch.mask.shape)
+        places = self.ranks.share([length(g) for g in batch.generations])
+        for chunk in self._chunks([batch.generations[k] for k in places]):
+            rows = [places[k] for k in chunk]
+            found = compute([batch.generations[k] for k in rows])
             values = found.double().cpu().numpy()
-            for row, k in enumerate(chunk):
-                result[places[k]][:] = values[row, : len(result[places[k]])]
-        self.ranks.add([torch.from_numpy(row) for row in result])
+            wide = slice(0, values.shape[1])
+            result[rows, wide] = np.where(batch.mask[rows, wide], values, 0.0)
+        self.ranks.add_arrays([result])
         return result
 
     def _chunks(self, generations: Sequence[Generation]) -> list[list[int]]:
         return chunks(generations, rows=self.config.micro_batch, tokens=self.config.micro_tokens)
 
-    def _rows(
-        self,
-        turns: Mapping[str, Turns],
-        advantages: Mapping[str, Array],
-        metrics: dict[str, float],
-    ) -> list[Row]:
-        rows = []
-        for role, own in turns.items():
-            values = advantages[role]
+    def _with_advantages(
+        self, batches: Mapping[str, Batch], metrics: dict[str, float]
+    ) -> dict[str, Batch]:
+        advantages = self.advantages(batches)
+        result = {}
+        for role, batch in batches.items():
             self._collect_notes(metrics, role)
-            metrics[f"{role}/advantage"] = float(values[own.mask].mean())
-            metrics[f"{role}/advantage_abs"] = float(np.abs(values[own.mask]).mean())
-            rows += own.rows(role, values, self.config.importance_cap)
-        return rows
+            values = advantages[role][batch.mask]
+            metrics[f"{role}/advantage"] = float(values.mean())
+            metrics[f"{role}/advantage_abs"] = float(np.abs(values).mean())
+            result[role] = batch.with_(advantages=advantages[role])
+        return result
 
     def _collect_notes(self, metrics: dict[str, float], *roles: str) -> None:
         for role in roles or tuple(self._notes):
@@ -315,65 +325,80 @@ class PolicyGradient(ABC):
             metrics.update({f"{role}/{name}": value for name, value in values.items()})
 
     def _train(
-        self, policy: TrainablePolicy, name: str, rows: list[Row], metrics: dict[str, float]
+        self,
+        policy: TrainablePolicy,
+        name: str,
+        batches: Mapping[str, Batch],
+        metrics: dict[str, float],
     ) -> None:
-        rates = {role: self.config.of_role("lr", role) for role in {row.role for row in rows}}
+        rates = {role: self.config.of_role("lr", role) for role in batches}
         warmup = min(1.0, (self._updates + 1) / max(1, self.config.warmup_steps))
         log = Log()
         # one optimiser step has one learning rate: where the roles' differ, each step is one role's
         together = len(set(rates.values())) == 1
-        pools = [rows] if together else [[x for x in rows if x.role == r] for r in sorted(rates)]
+        pools = [batches] if together else [{role: batches[role]} for role in sorted(rates)]
         for epoch in range(self.config.epochs):
             rng = self.generator(name, "epoch", epoch)
-            batches = [batch for pool in pools for batch in self._minibatches(pool, rng)]
-            for k in range(len(batches)) if together else rng.permutation(len(batches)):
-                self.accumulate(policy, batches[k], log)
+            minibatches = [part for pool in pools for part in self._minibatches(pool, rng)]
+            for k in range(len(minibatches)) if together else rng.permutation(len(minibatches)):
+                self.accumulate(policy, minibatches[k], log)
                 self._accumulate_examples(policy, name, rng, log)
-                lr = warmup * rates[batches[k][0].role]
+                lr = warmup * rates[next(iter(minibatches[k]))]
                 log.add(f"{name}/grad_norm", self._optimisers.step(name, lr))
         metrics.update(log.means())
         for role, lr in rates.items():
             metrics[f"{role}/lr"] = warmup * lr
 
-    def _minibatches(self, rows: list[Row], rng: np.random.Generator) -> list[list[Row]]:
-        units: list[list[Row]] = [[row] for row in rows]
-        if self.whole_groups:
-            groups: dict[tuple[str, int], list[Row]] = {}
-            for row in rows:
-                groups.setdefault((row.role, row.group), []).append(row)
-            units = list(groups.values())
-        batches: list[list[Row]] = []
-        for k in rng.permutation(len(units)):
-            if batches and len(batches[-1]) + len(units[k]) <= self.config.minibatch:
-                batches[-1] += units[k]
+    def _minibatches(
+        self, batches: Mapping[str, Batch], rng: np.random.Generator
+    ) -> list[dict[str, Batch]]:
+        """Cut rows of one optimiser's roles into minibatches, in random order."""
+        units: dict[tuple[str, int], list[tuple[str, int]]] = {}
+        for role, batch in batches.items():
+            for k in range(len(batch)):
+                unit = int(batch.groups[k]) if self.whole_groups else k
+                units.setdefault((role, unit), []).append((role, k))
+        pieces = list(units.values())
+        size = self.config.minibatch or sum(map(len, pieces))
+        minibatches: list[list[tuple[str, int]]] = []
+        for k in rng.permutation(len(pieces)):
+            if minibatches and len(minibatches[-1]) + len(pieces[k]) <= size:
+                minibatches[-1] += pieces[k]
             else:
-                batches.append(list(units[k]))
-        return batches
+                minibatches.append(list(pieces[k]))
+        return [
+            {
+                role: batches[role].take([k for r, k in places if r == role])
+                for role in dict.fromkeys(role for role, _ in places)
+            }
+            for places in minibatches
+        ]
 
-    def accumulate(self, policy: TrainablePolicy, rows: Sequence[Row], log: Log) -> None:
+    def accumulate(self, policy: TrainablePolicy, minibatch: Mapping[str, Batch], log: Log) -> None:
         """Add the gradient of one optimiser step's samples, of this process's share of them."""
-        whole = self.denominator(rows)
-        for batch in self.passes(policy, rows):
+        whole = sum(self.denominator(batch) for batch in minibatch.values())
+        for batch in self.passes(policy, minibatch):
             loss = self.loss(batch)
             (loss / whole).backward()  # type: ignore[no-untyped-call]
             log.tokens(
                 batch,
                 clip=getattr(self.config, "clip", None),
                 loss=loss,
-                share=self.denominator(batch.rows),
+                share=self.denominator(batch),
             )
 
-    def passes(self, policy: TrainablePolicy, rows: Sequence[Row]) -> Iterator[Batch]:
+    def passes(self, policy: TrainablePolicy, minibatch: Mapping[str, Batch]) -> Iterator[Batch]:
         """Yield samples, role by role, with their log-probabilities under the current weights.
 
         In a run of several processes these are this process's share of them.
         """
-        shared = [rows[k] for k in self.ranks.share([length(row.generation) for row in rows])]
-        for role in sorted({row.role for row in shared}):
-            own = [row for row in shared if row.role == role]
-            for chunk in self._chunks([row.generation for row in own]):
-                micro = [own[k] for k in chunk]
-                yield Batch.of(role, micro, policy.logprobs(role, [r.generation for r in micro]))
+        places = [(role, k) for role, batch in minibatch.items() for k in range(len(batch))]
+        share = self.ranks.share([length(minibatch[role].generations[k]) for role, k in places])
+        for role in sorted(minibatch):
+            rows = [k for r, k in (places[n] for n in share) if r == role]
+            for chunk in self._chunks([minibatch[role].generations[k] for k in rows]):
+                batch = minibatch[role].take([rows[k] for k in chunk])
+                yield batch.in_pass(policy.logprobs(role, batch.generations, **self.forward))
 
     def _accumulate_examples(
         self, policy: TrainablePolicy, name: str, rng: np.random.Generator, log: Log
@@ -391,3 +416,21 @@ class PolicyGradient(ABC):
             (self.config.sft_coefficient * loss).backward()
             total += float(loss.detach())
         log.add("defender/sft_loss", total * self.ranks.world)
+
+
+def _check_finite(batch: Batch, *columns: Array) -> None:
+    """Refuse rewards and log-probabilities that are no numbers, and name the game."""
+    finite = np.isfinite(batch.rewards)
+    for column in (batch.sampled, *columns):
+        finite &= np.isfinite(column).all(axis=1)
+    if finite.all():
+        return
+    bad = int(np.argmin(finite))
+    game: object = int(batch.games[bad])
+    if batch.episodes:
+        game = batch.episodes[int(batch.episode_index[bad])].path
+    raise RedteamError(
+        f"Game {game} has a reward of {float(batch.rewards[bad])} or log-probabilities that are not "
+        "finite; nothing was trained on it. If it is the reward, look at the judge; if not, "
+        f"training diverged: {CURE}."
+    )

@@ -2,16 +2,12 @@
 
 import itertools
 import math
-from collections.abc import Sequence
 
-from algorithms.core.turns import Row
-from redteam_env.game import RedteamError
-from redteam_env.protocols import Sample
+from redteam_env.game import Episode, RedteamError, Verdict
+from redteam_env.protocols import Batch
 
-Key = tuple[str, int]
-"""A role and the number of one of its games."""
-Pair = tuple[Key, Key, float]
-"""The better game, the worse one, and the probability that it is so."""
+Pair = tuple[int, int, float]
+"""The number of the better game, that of the worse one, and the probability that it is so."""
 _TIE = 1e-9
 """Scores that differ by rounding alone are no pair."""
 _RESTS_ON = {
@@ -25,43 +21,54 @@ _RESTS_ON = {
 _EVERYTHING = ("prompt_harmful", "response_refusal", "response_harmful")
 
 
-def pairs(rows: Sequence[Row], *, soft: bool) -> list[Pair]:
-    """Pair the games of each group, role by role, where their scores differ.
+def pairs(batch: Batch, *, soft: bool) -> list[Pair]:
+    """Pair the games of each group where their scores differ.
 
     Args:
-        rows: Samples of whole groups; the score of a game is the advantage of its tokens.
+        batch: Rows of whole groups; the score of a game is the advantage of its tokens.
         soft: Whether a preference is the logistic function of the difference, instead of certain.
     """
-    scores: dict[tuple[str, int], dict[Key, float]] = {}
-    for row in rows:
-        scores.setdefault((row.role, row.group), {})[row.key] = float(row.advantages[0])
+    scores: dict[int, dict[int, float]] = {}
+    for k in range(len(batch)):
+        group, game = int(batch.groups[k]), int(batch.games[k])
+        scores.setdefault(group, {})[game] = float(batch.advantages[k, 0])
     result = []
-    for group in scores.values():
-        for one, other in itertools.combinations(group, 2):
-            a, b = sorted((one, other), key=lambda key: -group[key])
-            gap = group[a] - group[b]
+    for games in scores.values():
+        for one, other in itertools.combinations(games, 2):
+            a, b = (one, other) if games[one] >= games[other] else (other, one)
+            gap = games[a] - games[b]
             if gap > _TIE:
                 result.append((a, b, 1 / (1 + math.exp(-gap)) if soft else 1.0))
     return result
 
 
-def expected_reward(sample: Sample) -> float:
-    """Return what a game would pay on average under the judge's probabilities.
+def expected_reward(episode: Episode, seat: str) -> float:
+    """Return what a game would pay a seat on average under the judge's probabilities.
 
-    A component is a product of signs; each shrinks by the confidence in the judge's answer. Exact
-    for linear rewards and independent answers.
+    A component is a product of signs; each shrinks by the confidence in the judge's answer: twice
+    the probability of the answer, less 1. Exact for linear rewards and independent answers.
 
     Raises:
         RedteamError: If the judge gave no probability for an answer that a component rests on.
     """
+    confidence = _confidence(episode.verdict)
     total = 0.0
-    for name, value in sample.components.items():
+    for name, value in episode.components[seat].items():
         fields = _RESTS_ON.get(name.rpartition(".")[2], _EVERYTHING)
-        missing = [field for field in fields if field not in sample.confidence]
+        missing = [field for field in fields if field not in confidence]
         if missing:
             raise RedteamError(
-                f"The judge gave no probability of {missing[0]} for game {sample.path}; "
+                f"The judge gave no probability of {missing[0]} for game {episode.path}; "
                 "--preference judge needs one. Choose another judge, or --preference order."
             )
-        total += value * math.prod(sample.confidence[field] for field in fields)
+        total += value * math.prod(confidence[field] for field in fields)
     return total
+
+
+def _confidence(verdict: Verdict | None) -> dict[str, float]:
+    if verdict is None:
+        return {}
+    return {
+        name: (2 * probability - 1) * (1 if getattr(verdict, name) else -1)
+        for name, probability in verdict.probabilities.items()
+    }

@@ -14,21 +14,19 @@ them, with its message, at their next exchange.
 import atexit
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-import torch.distributed as dist
+import numpy as np
 
 from redteam_env.game import RedteamError
 
-if dist.is_available():
-    # its functions keep the group they find on import, as a default; one that outlives _leave may let
-    # a thread of gloo ask for the interpreter while that is torn down, which aborts the process
-    import torch.distributed.nn.functional
+if TYPE_CHECKING:
+    import torch
 
 T = TypeVar("T")
 TIMEOUT = timedelta(minutes=30)
@@ -114,10 +112,13 @@ class Ranks:
                     f"{one} here. All processes need the same command, versions and files."
                 )
 
-    def add(self, tensors: Sequence[torch.Tensor]) -> None:
+    def add(self, tensors: "Sequence[torch.Tensor]") -> None:
         """Replace each tensor by its sum over all processes, in which it has the same shape."""
         if self.world == 1:
             return
+        import torch
+        import torch.distributed as dist
+
         self._announce(0)
         for bucket in _buckets(tensors):
             flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
@@ -127,6 +128,13 @@ class Ranks:
                 bucket, torch.split(flat, [t.numel() for t in bucket]), strict=True
             ):
                 tensor.copy_(part.view_as(tensor))
+
+    def add_arrays(self, arrays: Sequence[np.ndarray[Any, Any]]) -> None:
+        """Replace each array by its sum over all processes, as :meth:`add`."""
+        if self.world > 1:
+            import torch
+
+            self.add([torch.from_numpy(array) for array in arrays])
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -150,6 +158,9 @@ class Ranks:
     def let_leader_end(self) -> None:
         """Wait until process 0 is gone: a launcher ends all with the first, maybe in mid-sentence."""
         if not self.leads:
+            import torch
+            import torch.distributed as dist
+
             mark = torch.zeros(1)
             with suppress(RuntimeError):
                 work = dist.all_gather(
@@ -159,6 +170,9 @@ class Ranks:
 
     def _announce(self, size: int, text: bytes = b"") -> list[int]:
         """Exchange one number; a negative one tells the length of the reason for a failure."""
+        import torch
+        import torch.distributed as dist
+
         own = torch.tensor([size])
         sizes = [torch.zeros_like(own) for _ in range(self.world)]
         with _lost(self):
@@ -173,6 +187,9 @@ class Ranks:
         return found
 
     def _texts(self, text: bytes, sizes: Sequence[int]) -> list[bytes]:
+        import torch
+        import torch.distributed as dist
+
         own = torch.zeros(max(1, *sizes), dtype=torch.uint8)
         if text:
             own[: len(text)] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
@@ -184,7 +201,8 @@ class Ranks:
 
 def current() -> Ranks:
     """Return this process among those of torch's process group, alone if there is none."""
-    if not dist.is_available() or not dist.is_initialized():
+    dist = sys.modules.get("torch.distributed")  # whoever joined others has imported it
+    if dist is None or not dist.is_available() or not dist.is_initialized():
         return Ranks()
     return Ranks(dist.get_rank(), dist.get_world_size())
 
@@ -207,6 +225,13 @@ def join() -> Ranks:
             f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {', '.join(missing)} is not set; start "
             "several processes with torchrun or accelerate launch, or unset WORLD_SIZE."
         )
+    import torch
+    import torch.distributed as dist
+
+    if dist.is_available():
+        # its functions keep the group they find on import, as a default; one that outlives _leave may
+        # let a thread of gloo ask for the interpreter while that is torn down, which aborts the process
+        import torch.distributed.nn.functional
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
         dist.init_process_group(backend, timeout=TIMEOUT)
@@ -220,7 +245,7 @@ def join() -> Ranks:
     return current()
 
 
-def _buckets(tensors: Sequence[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+def _buckets(tensors: "Sequence[torch.Tensor]") -> "Iterator[list[torch.Tensor]]":
     bucket: list[torch.Tensor] = []
     size = 0
     for tensor in tensors:
@@ -254,5 +279,7 @@ def _lost(ranks: Ranks) -> Iterator[None]:
 
 
 def _leave() -> None:
+    import torch.distributed as dist
+
     if dist.is_initialized():
         dist.destroy_process_group()

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from algorithms.core.turns import Turns
 from redteam_env.game import Game, Generation
-from redteam_env.protocols import Sample
+from redteam_env.protocols import Batch
 from redteam_env.registry import load
 
 GROUP = 8
@@ -50,23 +49,26 @@ def advantage_seconds(algorithm: str, tokens: int, *, length: int = 500) -> floa
     """
     factory = load("algorithms", algorithm)
     rng = np.random.default_rng(0)
-    samples: list[Sample] = []
+    generations: list[Generation] = []
     left = tokens
-    while left > 0 or len(samples) % GROUP:
+    while left > 0 or len(generations) % GROUP:
         n = int(rng.integers((length + 1) // 2, length + 1))
-        samples.append(_sample(len(samples), n, rng))
+        generations.append(_generation(n, rng))
         left -= n
+    rewards = rng.normal(size=len(generations)).tolist()
+    groups = [k // GROUP for k in range(len(generations))]
     learner = factory(factory.Config(), policy=_Blank(), game=Game(), seed=0)
-    reference = [np.asarray(s.generation.logprobs) - 0.1 for s in samples]
     started = time.perf_counter()
-    turns = {"attacker": Turns.of(samples, reference)}
-    learner.prepare(_Blank(), turns)
-    learner.advantages(turns)
+    batch = Batch.of("attacker", generations, rewards, groups=groups)
+    reference = np.where(batch.mask, batch.sampled - 0.1, 0.0)
+    batches = {"attacker": batch.with_(old=batch.sampled, reference=reference)}
+    learner.prepare(_Blank(), batches)
+    learner.advantages(batches)
     return time.perf_counter() - started
 
 
-def _sample(number: int, length: int, rng: np.random.Generator) -> Sample:
-    generation = Generation(
+def _generation(length: int, rng: np.random.Generator) -> Generation:
+    return Generation(
         prompt_ids=(0,),
         completion_ids=(0,) * length,
         logprobs=tuple((-rng.random(length)).tolist()),
@@ -74,12 +76,4 @@ def _sample(number: int, length: int, rng: np.random.Generator) -> Sample:
         version=0,
         temperature=1.0,
         finished=True,
-    )
-    return Sample(
-        generation=generation,
-        reward=float(rng.normal()),
-        components={},
-        well_formed=True,
-        group=number // GROUP,
-        path=("game", number),
     )

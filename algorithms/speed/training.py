@@ -13,7 +13,7 @@ from algorithms.speed.limits import sizes
 from algorithms.speed.policy import NEVER, endless_policy
 from algorithms.speed.worker import Turns
 from redteam_env.game import ATTACKER, Game, RedteamError
-from redteam_env.protocols import RoleBatch, Sample, TurnRequest
+from redteam_env.protocols import Batch, TurnRequest
 
 LR = 1e-5
 BETA = 0.01
@@ -48,23 +48,18 @@ def step_of_ours(spec: Mapping[str, Any], turns: Turns) -> None:
                 for (messages, _), path in zip(asked, paths, strict=True)
             ]
         )
-        samples = tuple(
-            Sample(
-                generation=reply.generation,
-                reward=reward(reply.text),
-                components={},
-                well_formed=True,
-                group=group,
-                path=path,
-            )
-            for reply, (_, group), path in zip(replies, asked, paths, strict=True)
+        batch = Batch.of(
+            "attacker",
+            [reply.generation for reply in replies],
+            [reward(reply.text) for reply in replies],
+            groups=[group for _, group in asked],
         )
-        learner.update(policy, {"attacker": RoleBatch(role="attacker", samples=samples)})
+        learner.update(policy, {"attacker": batch})
         turns.end(
             directory=policy.store.base.model.name_or_path,
             weights=weights,
-            prompt_ids=[list(sample.generation.prompt_ids) for sample in samples[::size]],
-            completion_tokens=sum(len(x.generation.completion_ids) for x in samples),
+            prompt_ids=[list(x.prompt_ids) for x in batch.generations[::size]],
+            completion_tokens=int(batch.mask.sum()),
         )
 
 

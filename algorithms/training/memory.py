@@ -18,7 +18,7 @@ def peak_gb() -> float:
             if line.startswith("VmHWM:")
         )
     except (OSError, StopIteration):
-        import resource  # noqa: PLC0415 - not on every system
+        import resource
 
         unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, others kibibytes
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

@@ -119,7 +119,7 @@ class MetricsLog:
     """
 
     def __init__(self, directory: Path, *, done: int) -> None:
-        from torch.utils.tensorboard import (  # noqa: PLC0415 - takes seconds to import
+        from torch.utils.tensorboard import (
             SummaryWriter,
         )
 

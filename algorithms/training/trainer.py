@@ -340,7 +340,7 @@ def _step(
     lessons = parts.league.learnable(episodes)
     row = episode_metrics(lessons, parts.game.seats)
     live.phase("update", 0, 1)
-    batches = role_batches(lessons)
+    batches = role_batches(lessons, step=step)
     row.update(parts.algorithm.update(parts.policy, batches))
     check_update(parts.policy, batches)
     row["time/play_s"] = played - started

@@ -5,12 +5,13 @@ is needed, and no type of a deep-learning framework appears.
 """
 
 from redteam_env.protocols.agents import Agent, Progress, Reply, TurnRequest, Usage
-from redteam_env.protocols.algorithms import Algorithm, AlgorithmState, RoleBatch, Sample
+from redteam_env.protocols.algorithms import Algorithm, AlgorithmState
+from redteam_env.protocols.batch import Batch
 from redteam_env.protocols.embedders import Embedder
 from redteam_env.protocols.judges import Judge
 from redteam_env.protocols.opponents import League, Match, OpponentSampler, Result
 from redteam_env.protocols.policies import BASE, LeaguePolicy, TrainablePolicy, ValuedPolicy
-from redteam_env.protocols.rollouts import GameSetup
+from redteam_env.protocols.rollouts import GameSetup, Rollout
 from redteam_env.protocols.seeds import DataCard, SeedSource
 from redteam_env.protocols.suites import QuestionSuite, RequestSuite, Suite
 
@@ -19,6 +20,7 @@ __all__ = [
     "Agent",
     "Algorithm",
     "AlgorithmState",
+    "Batch",
     "DataCard",
     "Embedder",
     "GameSetup",
@@ -32,8 +34,7 @@ __all__ = [
     "Reply",
     "RequestSuite",
     "Result",
-    "RoleBatch",
-    "Sample",
+    "Rollout",
     "SeedSource",
     "Suite",
     "TrainablePolicy",

@@ -4,41 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from redteam_env.game import Generation
+from redteam_env.protocols.batch import Batch
 from redteam_env.protocols.policies import TrainablePolicy
-from redteam_env.randomness import Address
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """One turn to learn from.
-
-    Attributes:
-        generation: Prompt and completion tokens with the log-probabilities they were sampled at.
-        reward: The seat's reward for the game.
-        components: The weighted components that sum to it.
-        well_formed: Whether the turn kept the format.
-        group: Games of one group share the seed.
-        path: The game it belongs to.
-        confidence: For each field of the verdict to which the judge gave a probability: twice the
-            probability of its answer, less 1; 1 is certain, 0 a coin.
-    """
-
-    generation: Generation
-    reward: float
-    components: Mapping[str, float]
-    well_formed: bool
-    group: int
-    path: Address
-    confidence: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoleBatch:
-    """All samples of one role in one step."""
-
-    role: str
-    samples: tuple[Sample, ...]
 
 
 @runtime_checkable
@@ -57,13 +24,14 @@ class Algorithm(Protocol):
 
     What does not learn from batches of tokens brings a loop of its own: ``factory.train(config)``
     gets the whole run and returns how it ended, and nothing else here is asked for. Its checkpoints
-    then name the agent that plays them (:mod:`redteam_env.evaluation.saved`). ``factory.arrangements``
-    lists those it can train, if not all.
+    then name the agent that plays them (``agent.json``). ``factory.arrangements`` lists those it can
+    train, if not all.
+
+    An ``update`` with a keyword argument ``rollout`` is given a :class:`Rollout`, with which it may
+    play further games.
     """
 
-    def update(
-        self, policy: TrainablePolicy, batches: Mapping[str, RoleBatch]
-    ) -> Mapping[str, float]:
+    def update(self, policy: TrainablePolicy, batches: Mapping[str, Batch]) -> Mapping[str, float]:
         """Change the policy's weights once; return metrics named ``role/what``."""
         ...
 

@@ -5,17 +5,17 @@ conflict. A cosine near zero says nothing by itself: two halves of one role's ba
 far apart. So the cosine between halves of each role's batch stands beside it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
-from algorithms.core.advantages import pad, standardise
+from algorithms.core.advantages import spread, standardise
 from algorithms.training.config import TrainConfig
 from redteam_env.game import RedteamError
 from redteam_env.judges.resolve import resolve_judge
-from redteam_env.protocols import RoleBatch, Sample, TrainablePolicy
+from redteam_env.protocols import Batch, TrainablePolicy
 from redteam_env.randomness import generator
 from redteam_env.rollout import play, role_batches, schedule
 from redteam_env.seeds.resolve import resolve_seeds
@@ -68,12 +68,12 @@ def role_gradients(
     found: dict[str, Vector] = {}
     result: dict[str, Any] = {"games": games, "samples": {}, "norms": {}}
     for role in roles:
-        samples = _samples(batches, role)
-        halves = np.array_split(rng.permutation(len(samples)), 2)
-        parts = [_gradient(policy, role, samples, _advantages(samples), half) for half in halves]
+        batch = _with_advantages(batches, role)
+        halves = np.array_split(rng.permutation(len(batch)), 2)
+        parts = [_gradient(policy, batch, half) for half in halves]
         found[role] = parts[0] + parts[1]
         result[f"{role}_halves"] = cosine(*parts)
-        result["samples"][role] = len(samples)
+        result["samples"][role] = len(batch)
         result["norms"][role] = float(np.linalg.norm(found[role]))
     result["between"] = cosine(found["attacker"], found["defender"])
     return result
@@ -85,38 +85,32 @@ def cosine(a: Vector, b: Vector) -> float:
     return float(a @ b) / size if size > 0 else 0.0
 
 
-def _samples(batches: Mapping[str, RoleBatch], role: str) -> Sequence[Sample]:
-    samples = batches[role].samples if role in batches else ()
-    if len(samples) < 4:
-        raise RedteamError(f"The {role} has {len(samples)} samples; play more games.")
-    return samples
+def _with_advantages(batches: Mapping[str, Batch], role: str) -> Batch:
+    """Return a role's batch with its rewards standardised over tokens."""
+    batch = batches.get(role)
+    if batch is None or len(batch) < 4:
+        count = 0 if batch is None else len(batch)
+        raise RedteamError(f"The {role} has {count} samples; play more games.")
+    rewards = spread(batch.rewards, batch.mask)
+    paid = rewards[batch.mask]
+    return batch.with_(
+        advantages=standardise(
+            rewards, batch.mask, baseline=float(paid.mean()), scale=float(paid.std())
+        )
+    )
 
 
-def _advantages(samples: Sequence[Sample]) -> list[Vector]:
-    rewards, mask = pad([np.full(len(s.generation.completion_ids), s.reward) for s in samples])
-    baseline = float(rewards[mask].mean())
-    found = standardise(rewards, mask, baseline=baseline, scale=float(rewards[mask].std()))
-    return [found[k, mask[k]] for k in range(len(samples))]
-
-
-def _gradient(
-    policy: TrainablePolicy,
-    role: str,
-    samples: Sequence[Sample],
-    advantages: Sequence[Vector],
-    chosen: Vector,
-) -> Vector:
+def _gradient(policy: TrainablePolicy, batch: Batch, chosen: Vector) -> Vector:
     """Return the summed gradient of some samples, on all shared weights, as one float64 vector."""
-    parameters = list(policy.parameters(policy.weights_of(role)))
+    parameters = list(policy.parameters(policy.weights_of(batch.role)))
     for parameter in parameters:
         parameter.grad = None
-    tokens = sum(len(advantages[k]) for k in range(len(samples)))
-    order = sorted(chosen.tolist(), key=lambda k: len(samples[k].generation.prompt_ids))
+    tokens = int(batch.mask.sum())
+    order = sorted(chosen.tolist(), key=lambda k: len(batch.generations[k].prompt_ids))
     for start in range(0, len(order), _ROWS):
-        rows = order[start : start + _ROWS]
-        out = policy.logprobs(role, [samples[k].generation for k in rows])
-        weights = torch.from_numpy(pad([advantages[k] for k in rows])[0]).to(out.logprobs)
-        loss = -(weights * out.logprobs)[out.mask].sum() / tokens
+        rows = batch.take(order[start : start + _ROWS])
+        rows = rows.in_pass(policy.logprobs(batch.role, rows.generations))
+        loss = -(rows.advantages * rows.logprobs)[rows.mask].sum() / tokens
         loss.backward()
     pieces = [
         (torch.zeros_like(p) if p.grad is None else p.grad).detach().double().cpu().reshape(-1)

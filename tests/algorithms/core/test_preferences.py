@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 
 import pytest
+from algorithms.core.turns import Row
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from table_game import MatrixJudge, players
@@ -12,7 +13,6 @@ from table_policy import generation
 from test_algorithms_learn import DOMINANCE, chance, options
 
 from algorithms.core.preferences import expected_reward, pairs
-from algorithms.core.turns import Row
 from algorithms.training.config import TrainConfig
 from algorithms.training.trainer import train
 from redteam_env.game import DEFENDER, Game, RedteamError, Seed, Thinking, Verdict, reward_table
