@@ -35,14 +35,15 @@ class Plain:
     def update(self, policy, batches):
         for role in policy.trainable_roles:
             weights = policy.parameters(policy.weights_of(role))
-            for sample in batches[role].samples if role in batches else ():
-                found = policy.logprobs(role, [sample.generation])
+            batch = batches.get(role)
+            for k in range(len(batch) if batch else 0):
+                found = policy.logprobs(role, [batch.generations[k]])
                 gradients = torch.autograd.grad(found.logprobs.mean(), weights)
                 with torch.no_grad():
                     for tensor, gradient in zip(weights, gradients, strict=True):
-                        tensor.add_(self.config.step_size * sample.reward * gradient)
+                        tensor.add_(self.config.step_size * float(batch.rewards[k]) * gradient)
             policy.publish(policy.weights_of(role))
-        return {f"{role}/samples_seen": len(batch.samples) for role, batch in batches.items()}
+        return {f"{role}/samples_seen": len(batch) for role, batch in batches.items()}
 
     def state(self):
         return AlgorithmState()

@@ -294,11 +294,13 @@ def test_batches_hold_the_turns_that_may_be_trained_on():
             for turn in episode.turns
             if turn.seat == seat
         ]
-        samples = batches[role].samples
-        assert [sample.generation for sample in samples] == [turn.generation for _, turn in turns]
-        for sample, (episode, _) in zip(samples, turns, strict=True):
-            assert sample.reward == episode.rewards[seat] == sum(sample.components.values())
-            assert (sample.path, sample.group) == (episode.path, episode.group)
+        batch = batches[role]
+        assert list(batch.generations) == [turn.generation for _, turn in turns]
+        assert batch.turns == tuple(turn for _, turn in turns)
+        for k, (episode, _) in enumerate(turns):
+            assert batch.rewards[k] == episode.rewards[seat]
+            assert batch.groups[k] == episode.group
+            assert batch.episodes[batch.episode_index[k]] is episode
             assert episode.void is None
 
 

@@ -21,7 +21,7 @@ from agents.lora.policy import LoraPolicy
 from agents.models import LoadedModel, load_base
 from algorithms.reinforce_pp import ReinforcePP, ReinforcePPConfig
 from redteam_env.game import Game, Generation
-from redteam_env.protocols import RoleBatch, Sample
+from redteam_env.protocols import Batch
 
 RESET_PEAK = "5"  # see proc(5), clear_refs
 
@@ -48,30 +48,22 @@ def prompts(rng, rows: int, length: int, vocab: int) -> list[list[int]]:
     return [[k, *rng.integers(vocab, size=length - 1 - k % 2).tolist()] for k in range(rows)]
 
 
-def role_batch(role: str, rng, rows: int, lengths: tuple[int, int], vocab: int) -> RoleBatch:
-    samples = []
-    for k, prompt in enumerate(prompts(rng, rows, lengths[0], vocab)):
+def role_batch(role: str, rng, rows: int, lengths: tuple[int, int], vocab: int) -> Batch:
+    generations = []
+    for prompt in prompts(rng, rows, lengths[0], vocab):
         completion = tuple(rng.integers(vocab, size=lengths[1]).tolist())
-        generation = Generation(
-            prompt_ids=tuple(prompt),
-            completion_ids=completion,
-            logprobs=(-3.0,) * len(completion),
-            adapter=role,
-            version=0,
-            temperature=1.0,
-            finished=True,
-        )
-        samples.append(
-            Sample(
-                generation=generation,
-                reward=float(rng.normal()),
-                components={},
-                well_formed=True,
-                group=k,
-                path=(0, k),
+        generations.append(
+            Generation(
+                prompt_ids=tuple(prompt),
+                completion_ids=completion,
+                logprobs=(-3.0,) * len(completion),
+                adapter=role,
+                version=0,
+                temperature=1.0,
+                finished=True,
             )
         )
-    return RoleBatch(role=role, samples=tuple(samples))
+    return Batch.of(role, generations, rng.normal(size=rows).tolist())
 
 
 def main(settings: dict) -> dict[str, int]:

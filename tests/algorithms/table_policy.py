@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import torch
 
 from redteam_env.game import Generation
-from redteam_env.protocols import RoleBatch, Sample
+from redteam_env.protocols import Batch
 
 LETTERS = "abc"
 
@@ -82,19 +82,8 @@ def generation(ids, logprobs) -> Generation:
     )
 
 
-def role_batch(role, rows) -> RoleBatch:
+def role_batch(role, rows) -> Batch:
     """A batch of ``(ids, stored log-probabilities, reward)``."""
-    return RoleBatch(
-        role=role,
-        samples=tuple(
-            Sample(
-                generation=generation(ids, old),
-                reward=reward,
-                components={"harm": reward},
-                well_formed=True,
-                group=k,
-                path=(0, "game", k),
-            )
-            for k, (ids, old, reward) in enumerate(rows)
-        ),
+    return Batch.of(
+        role, [generation(ids, old) for ids, old, _ in rows], [reward for *_, reward in rows]
     )

@@ -1,5 +1,7 @@
 """Every algorithm's loss, gradient and baseline against the plain reference, on games in groups."""
 
+from dataclasses import replace
+
 import algorithm_references as ref
 import pytest
 import torch
@@ -7,8 +9,8 @@ from table_game import ValuedTablePlayers
 from table_policy import generation
 from test_reinforce_pp_reference import BASE, START
 
-from redteam_env.game import Game
-from redteam_env.protocols import RoleBatch, Sample
+from redteam_env.game import Game, Seed, Verdict
+from redteam_env.protocols import Batch
 from redteam_env.registry import load
 
 GAMES = {  # ids, drift of the stored log-probabilities from today's, reward, group, game
@@ -41,21 +43,40 @@ def turns(role):
     return result
 
 
-def batch(role):
-    return RoleBatch(
-        role=role,
-        samples=tuple(
-            Sample(
-                generation=generation(turn.ids, turn.stored),
-                reward=turn.reward,
-                components={"harm": turn.reward},
-                well_formed=True,
-                group=turn.group,
-                path=(0, "game", turn.game),
-                confidence={"response_harmful": confidence},
-            )
-            for turn, confidence in zip(turns(role), CONFIDENCE[role], strict=True)
-        ),
+def episode(role, game, reward, confidence):
+    """A game whose verdict is sure of what pays to this degree."""
+    generated = generation((0,), (0.0,))
+    played = Game().start(Seed(id=str(game), text="x", harmful=True), rewritten=True)
+    for _ in range(2):
+        played = Game().apply(played, "x", generation=generated)
+    verdict = Verdict(
+        prompt_harmful=True,
+        response_refusal=False,
+        response_harmful=True,
+        probabilities={"response_harmful": (1 + confidence) / 2},
+    )
+    found = Game().finish(played, verdict, path=(0, "game", game))
+    return replace(found, components={f"{role}_0": {"harm": reward}})
+
+
+def batch(role, stored=None):
+    """The role's rows; log-probabilities of the sampler's as in the table, or as given."""
+    rows = turns(role)
+    numbers = {game: k for k, game in enumerate(dict.fromkeys(turn.game for turn in rows))}
+    first = {turn.game: k for k, turn in reversed(list(enumerate(rows)))}
+    episodes = [
+        episode(role, game, rows[k].reward, CONFIDENCE[role][k])
+        for game, k in sorted(first.items(), key=lambda x: numbers[x[0]])
+    ]
+    seat = f"{role}_0"
+    return Batch.of(
+        role,
+        [generation(turn.ids, turn.stored if stored is None else stored(turn)) for turn in rows],
+        [turn.reward for turn in rows],
+        games=[numbers[turn.game] for turn in rows],
+        groups=[turn.group for turn in rows],
+        turns=[next(x for x in episodes[0].turns if x.seat == seat)] * len(rows),
+        episodes=episodes,
     )
 
 
@@ -214,20 +235,7 @@ def test_importance_weights_do_nothing_where_sampler_and_trainer_agree():
     for more in ({}, {"importance_cap": 2.0}):
         algorithm, policy = made("ppo", **more)
         agreed = {
-            role: RoleBatch(
-                role=role,
-                samples=tuple(
-                    Sample(
-                        generation=generation(ids, ref.logprobs(START[role], ids)),
-                        reward=reward,
-                        components={},
-                        well_formed=True,
-                        group=group,
-                        path=(game,),
-                    )
-                    for ids, _, reward, group, game in GAMES[role]
-                ),
-            )
+            role: batch(role, lambda turn, role=role: ref.logprobs(START[role], turn.ids))
             for role in GAMES
         }
         algorithm.update(policy, agreed)

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 
+import numpy as np
 import pytest
 from table_game import MatrixJudge, TablePlayers, players
 from test_algorithm_references import GAMES, START, batch, made
@@ -103,10 +104,9 @@ def test_the_games_of_a_group_share_the_seed_and_not_the_sampling(make):
 def test_a_reward_that_is_not_finite_stops_training_and_names_the_game(algorithm, reward):
     learner, policy = made("dpo" if algorithm == "online_dpo" else algorithm)
     games = {role: batch(role) for role in GAMES}
-    rows = list(games["defender"].samples)
-    rows[1] = dataclasses.replace(rows[1], reward=reward)
-    games["defender"] = dataclasses.replace(games["defender"], samples=tuple(rows))
-    with pytest.raises(RedteamError, match=r"'game', 1.*not finite.*init-from"):
+    rewards = [reward if k == 1 else 1.0 for k in range(len(games["defender"]))]
+    games["defender"] = games["defender"].with_(rewards=np.asarray(rewards))
+    with pytest.raises(RedteamError, match=r"[Gg]ame.* 1.*not finite.*init-from"):
         learner.update(policy, games)
     assert policy.rows("defender") == START["defender"]
     assert learner.state().tensors == {}

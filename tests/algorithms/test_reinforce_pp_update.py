@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from table_policy import TablePolicy, role_batch
+from table_policy import TablePolicy
 from test_reinforce_pp_reference import (
     SHARED,
     SPLIT,
@@ -73,11 +73,10 @@ def test_a_role_without_samples_or_without_weights_is_passed_over():
     assert one_sided.rows("attacker") != START["attacker"]
 
 
-@pytest.mark.parametrize("given", [{}, {"attacker": role_batch("attacker", [])}])
-def test_nothing_to_learn_from_changes_nothing(given):
+def test_nothing_to_learn_from_changes_nothing():
     policy = make_policy(SPLIT)
     algorithm = make_algorithm(policy)
-    assert algorithm.update(policy, given) == {}
+    assert algorithm.update(policy, {}) == {}
     assert policy.versions == {"base": 0, "attacker": 0, "defender": 0}
     assert algorithm.state().tensors == {}
 
@@ -95,7 +94,7 @@ def test_a_number_that_is_not_finite_stops_training_before_it_spoils_the_weights
     policy = make_policy(SPLIT)
     algorithm = make_algorithm(policy)
     games = {**stored(SPLIT), "defender": [((1,), (-1.0,), 0.5), bad]}
-    with pytest.raises(RedteamError, match=r"'game', 1.*not finite.*init-from"):
+    with pytest.raises(RedteamError, match=r"[Gg]ame.* 1.*not finite.*init-from"):
         algorithm.update(policy, batches(games))
     assert {name: policy.rows(name) for name in SPLIT} == {name: START[name] for name in SPLIT}
     assert algorithm.state().tensors == {}

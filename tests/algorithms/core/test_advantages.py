@@ -7,8 +7,9 @@ import pytest
 import reinforce_reference as ref
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from padding import pad
 
-from algorithms.core.advantages import baselines, pad, reward_to_go, standardise, token_rewards
+from algorithms.core.advantages import baselines, reward_to_go, standardise, token_rewards
 
 KINDS = ("none", "batch", "role", "ema")
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from padding import pad
 
 from algorithms.core.advantages import (
     gae,
@@ -11,7 +12,6 @@ from algorithms.core.advantages import (
     group_deviations,
     group_means,
     means_of_others,
-    pad,
     reward_to_go,
     running_means,
     spread,

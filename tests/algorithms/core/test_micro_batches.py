@@ -6,22 +6,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from test_frozen_weights import snapshot, update
+from policy_updates import snapshot, update
 
 from agents.lora.policy import lora
-from algorithms.reinforce_pp import ReinforcePP, ReinforcePPConfig
-from redteam_env.game import Game, Generation
-
-
-class Nothing:
-    """A policy without weights: the cut into batches needs none."""
-
-    trainable_roles = ()
-
-
-def chunks(generations, **limits):
-    algorithm = ReinforcePP(ReinforcePPConfig(**limits), policy=Nothing(), game=Game(), seed=0)
-    return algorithm._chunks(generations)
+from algorithms.core.passes import chunks
+from redteam_env.game import Generation
 
 
 def generation(prompt: int, completion: int) -> Generation:
@@ -42,7 +31,7 @@ def generation(prompt: int, completion: int) -> Generation:
     st.integers(1, 400),
 )
 def test_every_sample_is_in_one_batch_and_no_batch_is_over_a_limit(sizes, rows, tokens):
-    made = chunks([generation(*size) for size in sizes], micro_batch=rows, micro_tokens=tokens)
+    made = chunks([generation(*size) for size in sizes], rows=rows, tokens=tokens)
     assert sorted(k for chunk in made for k in chunk) == list(range(len(sizes)))
     for chunk in made:
         prompt = max(sizes[k][0] for k in chunk)
@@ -52,7 +41,7 @@ def test_every_sample_is_in_one_batch_and_no_batch_is_over_a_limit(sizes, rows, 
 
 
 def test_long_samples_are_not_padded_against_short_ones():
-    made = chunks([generation(n, 1) for n in (9, 1, 9, 1)], micro_batch=2)
+    made = chunks([generation(n, 1) for n in (9, 1, 9, 1)], rows=2, tokens=100)
     assert [sorted(chunk) for chunk in made] == [[1, 3], [0, 2]]
 
 
@@ -63,7 +52,7 @@ def test_rows_of_one_prompt_go_through_together():
         dataclasses.replace(generation(3, n), prompt_ids=prompt)
         for prompt, n in zip(prompts, lengths, strict=True)
     ]
-    assert [sorted(chunk) for chunk in chunks(rows, micro_batch=2)] == [[1, 3], [0, 2]]
+    assert [sorted(chunk) for chunk in chunks(rows, rows=2, tokens=100)] == [[1, 3], [0, 2]]
 
 
 @pytest.mark.parametrize("arrangement", ["bipolicy", "shared"])

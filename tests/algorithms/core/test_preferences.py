@@ -4,8 +4,8 @@ import itertools
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from algorithms.core.turns import Row
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from table_game import MatrixJudge, players
@@ -16,34 +16,24 @@ from algorithms.core.preferences import expected_reward, pairs
 from algorithms.training.config import TrainConfig
 from algorithms.training.trainer import train
 from redteam_env.game import DEFENDER, Game, RedteamError, Seed, Thinking, Verdict, reward_table
-from redteam_env.protocols import Sample
-from redteam_env.rollout import role_batches
+from redteam_env.protocols import Batch
 
 FIELDS = ("prompt_harmful", "response_refusal", "response_harmful")
 
 
-def row(score, group, game, role="attacker"):
-    sample = Sample(
-        generation=generation((0,), (0.0,)),
-        reward=score,
-        components={},
-        well_formed=True,
-        group=group,
-        path=(role, game),
+def scored(*rows):
+    """A batch of rows ``(score, group, game)``."""
+    scores, groups, games = zip(*rows, strict=True)
+    batch = Batch.of(
+        "attacker", [generation((0,), (0.0,))] * len(rows), scores, games=games, groups=groups
     )
-    given = {"advantages": [score], "old": [0.0], "reference": [0.0], "weights": None}
-    return Row(role=role, sample=sample, game=game, **given)
+    return batch.with_(advantages=np.asarray(scores)[:, None])
 
 
 def test_every_two_games_of_a_group_that_differ_are_a_pair_the_better_one_first():
-    rows = [row(1.0, 7, 0), row(3.0, 7, 1), row(1.0 + 1e-12, 7, 2), row(0.0, 8, 3)]
-    rows += [row(9.0, 7, 0, "defender"), row(0.0, 7, 1, "defender"), row(1.0, 7, 0)]
-    found = pairs(rows, soft=False)
-    a, d = "attacker", "defender"
-    assert [(x[1], y[1], q) for x, y, q in found if x[0] == a] == [(1, 0, 1.0), (1, 2, 1.0)]
-    assert [(x, y) for x, y, _ in found if x[0] == d] == [((d, 0), (d, 1))]
-    soft = pairs(rows[:2], soft=True)
-    assert soft == [((a, 1), (a, 0), pytest.approx(1 / (1 + math.exp(-2.0))))]
+    rows = [(1.0, 7, 0), (3.0, 7, 1), (1.0 + 1e-12, 7, 2), (0.0, 8, 3), (1.0, 7, 0)]
+    assert pairs(scored(*rows), soft=False) == [(1, 0, 1.0), (1, 2, 1.0)]
+    assert pairs(scored(*rows[:2]), soft=True) == [(1, 0, pytest.approx(1 / (1 + math.exp(-2.0))))]
 
 
 @settings(deadline=None)
@@ -69,25 +59,35 @@ def test_an_expected_reward_is_the_mean_over_all_verdicts(preset, truth, chances
     state = game.start(Seed(id="s", text="s", harmful=seed_harmful), rewritten=True)
     for _ in range(2):
         state = game.apply(state, "x", generation=generation((0,), (0.0,)))
-    batches = role_batches([game.finish(state, verdict)])
+    episode = game.finish(state, verdict)
+    components = {f"{role}_0": score(answers)[role] for role in ("attacker", "defender")}
+    episode = replace(episode, components=components)
     for role in ("attacker", "defender"):
-        (sample,) = batches[role].samples
-        sample = replace(sample, components=score(answers)[role])
         mean = 0.0
         for labels in itertools.product((True, False), repeat=3):
             share = math.prod(p if x else 1 - p for p, x in zip(chances, labels, strict=True))
             mean += share * sum(score(labels)[role].values())
-        assert expected_reward(sample) == pytest.approx(mean, abs=1e-9)
+        assert expected_reward(episode, f"{role}_0") == pytest.approx(mean, abs=1e-9)
+
+
+def finished(components, probabilities):
+    """A game that paid the defender these components under these probabilities."""
+    game = Game()
+    state = game.start(Seed(id="s", text="s", harmful=True), rewritten=False)
+    state = game.apply(state, "x", generation=generation((0,), (0.0,)))
+    answers = dict.fromkeys(FIELDS, True)
+    episode = game.finish(state, Verdict(**answers, probabilities=probabilities))
+    return replace(episode, components={DEFENDER: components})
 
 
 def test_a_certain_judge_leaves_rewards_as_they_are_and_format_needs_no_judge():
-    sure = dict.fromkeys(FIELDS, 1.0)
-    base = row(0.0, 0, 0).sample
     components = {"harm": 1.0, "refusal": -0.5, "format": 1.0}
-    assert expected_reward(replace(base, components=components, confidence=sure)) == 1.5
-    assert expected_reward(replace(base, components={"forfeit": -3.0, "format": -1.0})) == -4.0
+    sure = finished(components, dict.fromkeys(FIELDS, 1.0))
+    assert expected_reward(sure, DEFENDER) == 1.5
+    silent = finished({"forfeit": -3.0, "format": -1.0}, {})
+    assert expected_reward(silent, DEFENDER) == -4.0
     with pytest.raises(RedteamError, match="no probability of response_harmful"):
-        expected_reward(replace(base, components=components, confidence={"prompt_harmful": 1.0}))
+        expected_reward(finished(components, {"prompt_harmful": 1.0}), DEFENDER)
 
 
 class Unsure(MatrixJudge):
@@ -123,7 +123,5 @@ def test_a_forfeited_game_has_no_doubt():
     state = game.start(Seed(id="s", text="s", harmful=True), rewritten=False)
     state = game.apply(state, "no tags", generation=generation((0,), (0.0,)))
     episode = game.finish(state, None)
-    (sample,) = role_batches([episode])["defender"].samples
     assert episode.samples == (DEFENDER,)
-    assert sample.confidence == {}
-    assert expected_reward(sample) == sample.reward
+    assert expected_reward(episode, DEFENDER) == episode.rewards[DEFENDER]

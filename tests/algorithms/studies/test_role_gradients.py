@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.lora.policy import lora
-from algorithms.studies.experiments import gradients
 from algorithms.studies.experiments.gradients import cosine, role_gradients
 from redteam_env.game import RedteamError
+from redteam_env.judges.resolve import resolve_judge
+from redteam_env.rollout import play, role_batches, schedule
+from redteam_env.seeds.resolve import resolve_seeds
 
 VECTORS = st.lists(st.floats(-100, 100), min_size=3, max_size=3).map(np.array)
 
@@ -59,26 +61,24 @@ def test_the_same_games_give_the_same_gradients_and_change_nothing(shared):
     assert all(-1 <= one[x] <= 1 for x in ("between", "attacker_halves", "defender_halves"))
 
 
-def test_the_gradient_is_that_of_the_whole_batchs_loss(shared, monkeypatch):
+def test_the_gradient_is_that_of_the_whole_batchs_loss(shared):
     """Compared with one backward pass over all samples of a role, written down anew."""
     config, policy = shared
-    batches = {}
-    real = gradients._samples
-    monkeypatch.setattr(
-        gradients, "_samples", lambda found, role: batches.setdefault(role, real(found, role))
-    )
     found = role_gradients(config, policy, games=16, seed=0)
+    path = (0, "gradients", config.run.seed)
+    agents = {f"{role}_0": policy.agent(role) for role in policy.trainable_roles}
+    setups = schedule(resolve_seeds(config.game.seeds), 16, path=path)
+    played = play(setups, agents, resolve_judge(config.game.judge), game=config.game.game())
     vectors = {}
-    for role, samples in batches.items():
-        rewards = torch.tensor(
-            [x.reward for x in samples for _ in x.generation.completion_ids], dtype=torch.float64
-        )
+    for role, batch in role_batches(played).items():
+        lengths = batch.mask.sum(axis=1)
+        rewards = torch.from_numpy(np.repeat(batch.rewards, lengths))
         wanted = ((rewards - rewards.mean()) / rewards.std(correction=0)).tolist()
-        out = policy.logprobs(role, [x.generation for x in samples])
+        out = policy.logprobs(role, batch.generations)
         loss = -sum(
             out.logprobs[k, t].double() * wanted.pop(0)
-            for k, x in enumerate(samples)
-            for t in range(len(x.generation.completion_ids))
+            for k, length in enumerate(lengths)
+            for t in range(length)
         ) / len(rewards)
         grads = torch.autograd.grad(loss, list(policy.parameters("shared")), allow_unused=True)
         pieces = [

@@ -2,58 +2,13 @@
 
 import pytest
 import torch
+from policy_updates import changed, play, snapshot, update
 
 from agents.lora.config import WEIGHTS
 from agents.lora.policy import lora
 from agents.models import fingerprint
-from algorithms.reinforce_pp import ReinforcePP, ReinforcePPConfig
 from algorithms.training.trainer import train
-from redteam_env.game import Game
-from redteam_env.protocols import BASE, RoleBatch, Sample, TurnRequest
-
-
-def play(policy, role: str, n: int = 6) -> RoleBatch:
-    """A batch of one role: sampled turns with rewards that differ."""
-    asked = [
-        TurnRequest(
-            seat=f"{role}_0",
-            role=role,
-            messages=[
-                {"role": "system", "content": "Say."},
-                {"role": "user", "content": f"{k}" * k},
-            ],
-            path=(role, k),
-        )
-        for k in range(n)
-    ]
-    return RoleBatch(
-        role=role,
-        samples=tuple(
-            Sample(
-                generation=reply.generation,
-                reward=float(k % 3),
-                components={"harm": float(k % 3)},
-                well_formed=True,
-                group=k,
-                path=(role, k),
-            )
-            for k, reply in enumerate(policy.agent(role).act(asked))
-        ),
-    )
-
-
-def snapshot(policy, name: str) -> list[torch.Tensor]:
-    return [tensor.detach().clone() for tensor in policy.parameters(name)]
-
-
-def changed(policy, name: str, before: list[torch.Tensor]) -> bool:
-    return any(not torch.equal(a, b) for a, b in zip(policy.parameters(name), before, strict=True))
-
-
-def update(policy, *roles: str, **options) -> None:
-    config = ReinforcePPConfig(**{"lr": 1e-2, **options})
-    algorithm = ReinforcePP(config, policy=policy, game=Game(), seed=0)
-    algorithm.update(policy, {role: play(policy, role) for role in roles})
+from redteam_env.protocols import BASE
 
 
 @pytest.mark.parametrize("arrangement", sorted(WEIGHTS))
@@ -99,7 +54,7 @@ def test_a_step_on_both_roles_equals_two_steps_on_one_each(tiny_config):
 def test_shared_weights_change_for_both_roles_whoever_played(tiny_config, arrangement, role):
     policy = lora(tiny_config(arrangement=arrangement).policy, seed=0)
     other = play(policy, "defender" if role == "attacker" else "attacker")
-    generations = [sample.generation for sample in other.samples]
+    generations = list(other.generations)
     before = policy.logprobs(other.role, generations).logprobs.detach()
     update(policy, role)
     assert not torch.equal(policy.logprobs(other.role, generations).logprobs, before)
@@ -114,7 +69,7 @@ def test_the_frozen_seat_of_a_one_sided_run_goes_on_playing_as_the_base(
     policy = lora(tiny_config(arrangement=arrangement).policy, seed=0)
     before = play(policy, frozen)
     update(policy, "attacker", "defender")
-    assert play(policy, frozen) == before
+    assert play(policy, frozen).generations == before.generations
 
 
 def test_raw_seeds_alone_train_the_defender_only(tiny_config):

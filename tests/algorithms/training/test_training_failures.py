@@ -108,7 +108,7 @@ def test_an_algorithm_of_ones_own_is_called_once_a_step_with_both_roles(tiny_con
         Config = ReinforcePPConfig
 
         def update(self, policy, batches):
-            seen.append({role: len(batch.samples) for role, batch in batches.items()})
+            seen.append({role: len(batch) for role, batch in batches.items()})
             return {"attacker/own": 1.0}
 
     doubles("algorithms", "own", Own)
@@ -124,7 +124,7 @@ def test_every_turn_of_a_longer_game_is_learnt_from(tiny_config, doubles):
         Config = ReinforcePPConfig
 
         def update(self, policy, batches):
-            counts.append({role: len(batch.samples) for role, batch in batches.items()})
+            counts.append({role: len(batch) for role, batch in batches.items()})
             return super().update(policy, batches)
 
     doubles("algorithms", "counting", Counting)

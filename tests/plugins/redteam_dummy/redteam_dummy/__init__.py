@@ -7,12 +7,12 @@ from redteam_env import Dialogue, Reply, Seed, TurnRequest, Verdict
 from redteam_env.game import Game
 from redteam_env.protocols import (
     AlgorithmState,
+    Batch,
     DataCard,
     GameSetup,
     League,
     Match,
     Result,
-    RoleBatch,
     SeedSource,
     TrainablePolicy,
 )
@@ -101,9 +101,7 @@ class Algorithm:
         self._config = config
         self._updates = 0
 
-    def update(
-        self, policy: TrainablePolicy, batches: Mapping[str, RoleBatch]
-    ) -> Mapping[str, float]:
+    def update(self, policy: TrainablePolicy, batches: Mapping[str, Batch]) -> Mapping[str, float]:
         """Count an update."""
         self._updates += 1
         return {"dummy/updates": self._updates, "dummy/weight": self._config.dummy_weight}
@@ -125,9 +123,7 @@ class Forgetful:
     def __init__(self, config: Config, *, policy: TrainablePolicy, game: Game, seed: int) -> None:
         """Make it as every algorithm is made."""
 
-    def update(
-        self, policy: TrainablePolicy, batches: Mapping[str, RoleBatch]
-    ) -> Mapping[str, float]:
+    def update(self, policy: TrainablePolicy, batches: Mapping[str, Batch]) -> Mapping[str, float]:
         """Change nothing."""
         return {}
 
