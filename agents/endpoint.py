@@ -10,12 +10,11 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from math import isfinite
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from agents.chat_answer import read_chat_answer
-from redteam_env.game import RedteamError, unknown_name
+from redteam_env.game import Count, RedteamError, at_least, check_fields, unknown_name
 from redteam_env.protocols import Reply, TurnRequest, Usage
 from redteam_env.randomness import integer_seed
 from redteam_env.utils.http import Answer, Endpoint, parse_url
@@ -33,7 +32,6 @@ MOST_LISTED = 10
 Prefill = Literal["ignore", "continue"]
 
 _INLINE = re.compile(r"(?P<model>.+)@(?P<url>https?://.+)", re.DOTALL)
-_OMITTED = ("max_tokens", "temperature", "seed")
 _QUESTION = TurnRequest(
     seat="defender_0",
     role="defender",
@@ -85,14 +83,14 @@ class EndpointAgent:
 
     url: str = field(repr=False)
     model: str
-    temperature: float = 1.0
-    max_tokens: int = 256
+    temperature: Annotated[float, at_least(0)] = 1.0
+    max_tokens: Count = 256
     prefill: Prefill = "ignore"
     merge_system: bool = False
-    omit: Sequence[str] = ()
+    omit: Sequence[Literal["max_tokens", "temperature", "seed"]] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
-    prompt_price: float | None = None
-    completion_price: float | None = None
+    prompt_price: Annotated[float | None, at_least(0)] = None
+    completion_price: Annotated[float | None, at_least(0)] = None
     concurrency: int = 16
     timeout: float = 60.0
     retries: int = 4
@@ -199,32 +197,13 @@ class EndpointAgent:
         )
 
     def _check(self) -> None:
+        check_fields(self, "endpoint ")
         for name in ("model", "key_variable"):
-            value = getattr(self, name)
-            if not isinstance(value, str) or not value.strip():
-                raise RedteamError(f"An endpoint's {name} is {value!r}; give a name.")
-        for name in ("temperature", "prompt_price", "completion_price"):
-            value = getattr(self, name)
-            optional = value is None and name != "temperature"
-            if not optional and not (_is_number(value) and value >= 0):
-                raise RedteamError(f"An endpoint's {name} is {value!r}; give a number >= 0.")
+            if not getattr(self, name).strip():
+                raise RedteamError(f"An endpoint's {name} is {getattr(self, name)!r}; give a name.")
         if (self.prompt_price is None) != (self.completion_price is None):
             raise RedteamError(
                 "An endpoint has one of prompt_price and completion_price; give both or neither."
-            )
-        if type(self.max_tokens) is not int or self.max_tokens < 1:
-            raise RedteamError(
-                f"An endpoint's max_tokens is {self.max_tokens!r}; give a whole number of at least 1."
-            )
-        if self.prefill not in get_args(Prefill):
-            raise unknown_name("prefill rule", self.prefill, get_args(Prefill))
-        if not isinstance(self.merge_system, bool):
-            raise RedteamError(
-                f"An endpoint's merge_system is {self.merge_system!r}; give true or false."
-            )
-        if not isinstance(self.omit, list | tuple) or any(x not in _OMITTED for x in self.omit):
-            raise RedteamError(
-                f"An endpoint's omit is {self.omit!r}; list some of {', '.join(_OMITTED)}."
             )
         if not _is_json(self.extra):
             raise RedteamError(
@@ -296,7 +275,3 @@ def _is_json(value: object) -> bool:
     except (TypeError, ValueError):
         return False
     return isinstance(value, dict)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from rich.table import Table
 
+from redteam_env.game import Count, check_fields
 from redteam_env.utils.console import make_console, progress_bar
 from redteam_env.utils.text import safe_text
 from redteam_env.worlds.apothecary import TACTICS, Corpus, WorldConfig, make_world
@@ -75,9 +76,12 @@ class Check:
 
     model: str
     name: World = "apothecary"
-    games: int = PretrainConfig().games
+    games: Count = PretrainConfig().games
     seed: int = PretrainConfig().seed
     json: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 def worlds(argv: Sequence[str]) -> int:

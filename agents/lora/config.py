@@ -9,9 +9,9 @@ choices.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
-from redteam_env.game import RedteamError, unknown_name
+from redteam_env.game import Count, RedteamError, above, at_least, between, check_fields
 from redteam_env.protocols import BASE, TrainablePolicy
 
 Arrangement = Literal[
@@ -20,7 +20,6 @@ Arrangement = Literal[
 Dtype = Literal["auto", "float32", "bfloat16"]
 BackendName = Literal["hf", "vllm", "served"]
 LARGEST_ENGINE_RANK = 512
-DTYPES = get_args(Dtype)
 
 WEIGHTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
@@ -73,46 +72,29 @@ class PolicyConfig:
     arrangement: Arrangement = "bipolicy"
     model: str = "smollm2"
     revision: str | None = None
-    rank: int = 32
-    alpha: int | None = None
+    rank: Count = 32
+    alpha: Count | None = None
     targets: str = "all-linear"
-    dropout: float = 0.0
-    max_new_tokens: int = 48
-    max_prompt_tokens: int = 2048
-    temperature: float = 1.0
-    generation_batch: int = 64
+    dropout: Annotated[float, between(0, 1, below=True)] = 0.0
+    max_new_tokens: Count = 48
+    max_prompt_tokens: Count = 2048
+    temperature: Annotated[float, at_least(0)] = 1.0
+    generation_batch: Count = 64
     device: str = "auto"
     dtype: Dtype = "auto"
     gradient_checkpointing: bool = False
     backend: BackendName = "hf"
     server_urls: str | None = None
     adapter_dir: str | None = None
-    kv_cache_gb: float = 2.0
+    kv_cache_gb: Annotated[float, above(0)] = 2.0
 
     def __post_init__(self) -> None:
-        if self.arrangement not in get_args(Arrangement):
-            raise unknown_name("arrangement", self.arrangement, get_args(Arrangement))
-        if self.dtype not in DTYPES:
-            raise unknown_name("dtype", self.dtype, DTYPES)
-        for name in ("rank", "max_new_tokens", "max_prompt_tokens", "generation_batch"):
-            value = getattr(self, name)
-            if value < 1:
-                raise RedteamError(f"{name} is {value}; give a whole number of at least 1.")
-        if self.alpha is not None and self.alpha < 1:
-            raise RedteamError(f"alpha is {self.alpha}; give at least 1, or nothing for 2 x rank.")
-        if not 0 <= self.dropout < 1:
-            raise RedteamError(f"dropout is {self.dropout}; give a share in [0, 1).")
-        if not 0 <= self.temperature < float("inf"):
-            raise RedteamError(f"temperature is {self.temperature}; give a number >= 0.")
+        check_fields(self)
         if not self.model.strip():
             raise RedteamError("model is empty; name smollm2, a model directory or a hub id.")
         self._check_backend()
 
     def _check_backend(self) -> None:
-        if self.backend not in get_args(BackendName):
-            raise unknown_name("backend", self.backend, get_args(BackendName))
-        if not 0 < self.kv_cache_gb < float("inf"):
-            raise RedteamError(f"kv_cache_gb is {self.kv_cache_gb}; give a number > 0.")
         if self.backend != "hf" and self.full:
             raise RedteamError(
                 f"{self.arrangement} trains whole models, which backend {self.backend!r} cannot be "

@@ -12,7 +12,7 @@ from agents.plan.configs import shape_of
 from agents.plan.fit import memory_of, suggest
 from agents.plan.memory import Batch, Device, count, predict, resolved
 from agents.plan.page import Column, Plan, as_json, page
-from redteam_env.game import RedteamError
+from redteam_env.game import Count, RedteamError, check_fields
 from redteam_env.utils.console import make_console
 
 SIDE_BY_SIDE: tuple[Arrangement, ...] = ("shared_full", "shared", "bipolicy", "independent")
@@ -50,17 +50,20 @@ class PlanOptions:
     rank: int = PolicyConfig().rank
     targets: str = PolicyConfig().targets
     dtype: Dtype = "auto"
-    prompt_tokens: int = 512
+    prompt_tokens: Count = 512
     max_new_tokens: int = PolicyConfig().max_new_tokens
     generation_batch: int = PolicyConfig().generation_batch
-    minibatch: int = 32
-    micro_batch: int = 64
-    micro_tokens: int = 2048
+    minibatch: Count = 32
+    micro_batch: Count = 64
+    micro_tokens: Count = 2048
     gradient_checkpointing: bool = False
     device: Device = "cuda"
     gpu: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     memory: Annotated[float | None, tyro.conf.arg(metavar="GIB")] = None
     json: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 def plan(argv: Sequence[str]) -> int:
@@ -102,9 +105,6 @@ def make_plan(options: PlanOptions) -> Plan:
     Raises:
         RedteamError: As :func:`plan`.
     """
-    for name in ("prompt_tokens", "minibatch", "micro_batch", "micro_tokens"):
-        if getattr(options, name) < 1:
-            raise RedteamError(f"{name} is {getattr(options, name)}; give at least 1.")
     policy = PolicyConfig(
         arrangement=options.arrangement,
         model=options.model,

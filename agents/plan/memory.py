@@ -22,7 +22,7 @@ from agents.lora.config import PolicyConfig
 from agents.plan.parameters import adapted_layers, adapter_parameters, model_parameters
 from agents.plan.passes import Passes
 from agents.plan.shapes import Shape
-from redteam_env.game import RedteamError
+from redteam_env.game import Count, check_fields
 from redteam_env.protocols import BASE
 
 Device = Literal["cuda", "cpu"]
@@ -48,15 +48,13 @@ class Batch:
         rows: Samples in one forward and backward pass.
     """
 
-    prompt_tokens: int
-    new_tokens: int
-    generation_batch: int
-    rows: int
+    prompt_tokens: Count
+    new_tokens: Count
+    generation_batch: Count
+    rows: Count
 
     def __post_init__(self) -> None:
-        for name in ("prompt_tokens", "new_tokens", "generation_batch", "rows"):
-            if getattr(self, name) < 1:
-                raise RedteamError(f"{name} is {getattr(self, name)}; give at least 1.")
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

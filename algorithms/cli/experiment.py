@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from redteam_env.game import RedteamError
+from redteam_env.game import Count, RedteamError, check_fields
 from redteam_env.utils.console import make_console, progress_bar
 
 PROG = "redteam-env experiment"
@@ -33,11 +33,10 @@ class Run:
     name: Annotated[str, tyro.conf.Positional] = "claims"
     part: tuple[str, ...] = ()
     out: str = "runs/claims"
-    workers: int = 2
+    workers: Count = 2
 
     def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise RedteamError(f"workers is {self.workers}; give at least 1.")
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

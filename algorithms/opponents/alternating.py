@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 from algorithms.opponents.matching import (
     SIDES,
     both_sides,
-    check_at_least,
     current,
     other,
     versus,
 )
+from redteam_env.game import Count, check_fields
 from redteam_env.protocols import League, Match, Result
 
 
@@ -29,10 +29,10 @@ class AlternatingConfig:
         block: Steps in which one role learns before the other does; the attacker begins.
     """
 
-    block: int = 5
+    block: Count = 5
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "block")
+        check_fields(self)
 
 
 class Alternating:

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from algorithms.opponents.matching import against_versions, both_sides, check_at_least, drawn
+from algorithms.opponents.matching import against_versions, both_sides, drawn
+from redteam_env.game import Count, check_fields
 from redteam_env.protocols import League, Match, Result
 from redteam_env.randomness import generator
 
@@ -26,12 +27,12 @@ class FictitiousConfig:
             of its own.
     """
 
-    snapshot_every: int = 5
-    history: int = 20
-    opponents_per_step: int = 4
+    snapshot_every: Count = 5
+    history: Count = 20
+    opponents_per_step: Count = 4
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "snapshot_every", "history", "opponents_per_step")
+        check_fields(self)
 
 
 class Fictitious:

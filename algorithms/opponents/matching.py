@@ -83,14 +83,3 @@ def both_sides(weights: Mapping[str, str], sampler: str) -> dict[str, str]:
             "here; give --arrangement bipolicy or shared, or --opponents self_play."
         )
     return {role: weights[role] for role in SIDES}
-
-
-def check_at_least(config: object, least: int, *names: str) -> None:
-    """Check whole numbers of a sampler's settings.
-
-    Raises:
-        RedteamError: If one is smaller; it is named.
-    """
-    for name in names:
-        if getattr(config, name) < least:
-            raise RedteamError(f"{name} is {getattr(config, name)}; give at least {least}.")

@@ -14,17 +14,16 @@ its best members. Shared weights train against the frozen member rated next to t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from algorithms.opponents.matching import (
     SIDES,
     against_versions,
     both_sides,
-    check_at_least,
     current,
 )
 from redteam_env.evaluation.ratings import Duel, ratings
-from redteam_env.game import RedteamError
+from redteam_env.game import Count, at_least, check_fields
 from redteam_env.protocols import League, Match, Result
 from redteam_env.randomness import generator
 
@@ -40,16 +39,13 @@ class PopulationConfig:
         mutation: Noise on a child's weights, in units of each tensor's root mean square.
     """
 
-    members: int = 4
-    member_steps: int = 5
-    rating_games: int = 8
-    mutation: float = 0.02
+    members: Annotated[int, at_least(2)] = 4
+    member_steps: Count = 5
+    rating_games: Count = 8
+    mutation: Annotated[float, at_least(0)] = 0.02
 
     def __post_init__(self) -> None:
-        check_at_least(self, 2, "members")
-        check_at_least(self, 1, "member_steps", "rating_games")
-        if not 0 <= self.mutation < float("inf"):
-            raise RedteamError(f"mutation is {self.mutation}; give a finite number >= 0.")
+        check_fields(self)
 
 
 class Population:

@@ -9,17 +9,16 @@ draw is half a win. A full history loses the version that is beaten most often.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
 from algorithms.opponents.matching import (
     SIDES,
     against_versions,
     both_sides,
-    check_at_least,
     drawn,
     other,
 )
-from redteam_env.game import RedteamError, unknown_name
+from redteam_env.game import Count, at_least, check_fields
 from redteam_env.protocols import League, Match, Result
 from redteam_env.randomness import generator
 
@@ -41,18 +40,14 @@ class PrioritisedConfig:
         hardness: The power p of hard; 0 is uniform.
     """
 
-    snapshot_every: int = 5
-    history: int = 20
-    opponents_per_step: int = 4
+    snapshot_every: Count = 5
+    history: Count = 20
+    opponents_per_step: Count = 4
     priority: Priority = "hard"
-    hardness: float = 1.0
+    hardness: Annotated[float, at_least(0)] = 1.0
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "snapshot_every", "history", "opponents_per_step")
-        if self.priority not in get_args(Priority):
-            raise unknown_name("priority", self.priority, get_args(Priority))
-        if not 0 <= self.hardness < float("inf"):
-            raise RedteamError(f"hardness is {self.hardness}; give a finite number >= 0.")
+        check_fields(self)
 
 
 def priority(wins: float, games: float, *, kind: Priority, hardness: float) -> float:

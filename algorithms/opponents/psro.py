@@ -10,7 +10,7 @@ a column.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -18,13 +18,12 @@ from algorithms.opponents.matching import (
     SIDES,
     against_versions,
     both_sides,
-    check_at_least,
     drawn,
 )
-from algorithms.opponents.meta import SOLVERS, MetaSolver, entropy, meta_strategies
+from algorithms.opponents.meta import MetaSolver, entropy, meta_strategies
 from algorithms.opponents.payoffs import PayoffTable, mean_payoffs
 from redteam_env.equilibria.solve import gains
-from redteam_env.game import unknown_name
+from redteam_env.game import Count, check_fields
 from redteam_env.protocols import League, Match, Result
 from redteam_env.randomness import generator
 
@@ -48,19 +47,15 @@ class PSROConfig:
             of its own.
     """
 
-    round_steps: int = 10
+    round_steps: Count = 10
     response_from: Start = "last"
-    payoff_games: int = 32
+    payoff_games: Count = 32
     meta_solver: MetaSolver = "auto"
-    history: int = 20
-    opponents_per_step: int = 4
+    history: Count = 20
+    opponents_per_step: Count = 4
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "round_steps", "payoff_games", "history", "opponents_per_step")
-        if self.response_from not in get_args(Start):
-            raise unknown_name("start of a response", self.response_from, get_args(Start))
-        if self.meta_solver not in SOLVERS:
-            raise unknown_name("meta solver", self.meta_solver, SOLVERS)
+        check_fields(self)
 
     @property
     def least_steps(self) -> int:

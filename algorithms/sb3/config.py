@@ -1,9 +1,9 @@
 """The settings of what Stable-Baselines3 trains; reading them imports none of it."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
-from redteam_env.game import RedteamError
+from redteam_env.game import Count, RedteamError, Share, above, at_least, check_fields
 
 if TYPE_CHECKING:
     from algorithms.training.config import TrainConfig
@@ -26,18 +26,16 @@ class SB3Config:
         side_by_side: Most games played at a time, so that an opponent is asked once for all of them.
     """
 
-    learning_rate: float = 1e-3
-    gamma: float = 0.99
-    hidden: int = 64
+    learning_rate: Annotated[float, above(0)] = 1e-3
+    gamma: Share = 0.99
+    hidden: Count = 64
     embedder: str = "auto"
     templates: str | None = None
-    most_tactics: int = 1
-    side_by_side: int = 32
+    most_tactics: Count = 1
+    side_by_side: Count = 32
 
     def __post_init__(self) -> None:
-        _positive(self, "learning_rate")
-        _share(self, "gamma")
-        _at_least_one(self, "hidden", "most_tactics", "side_by_side")
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,19 +50,11 @@ class OnPolicyConfig(SB3Config):
         max_grad_norm: Gradients are scaled down to this norm.
     """
 
-    n_steps: int | None = None
-    gae_lambda: float = 1.0
-    ent_coef: float = 0.01
-    vf_coef: float = 0.5
-    max_grad_norm: float = 0.5
-
-    def __post_init__(self) -> None:
-        SB3Config.__post_init__(self)
-        _share(self, "gae_lambda")
-        _positive(self, "max_grad_norm")
-        _not_negative(self, "ent_coef", "vf_coef")
-        if self.n_steps is not None:
-            _at_least_one(self, "n_steps")
+    n_steps: Count | None = None
+    gae_lambda: Share = 1.0
+    ent_coef: Annotated[float, at_least(0)] = 0.01
+    vf_coef: Annotated[float, at_least(0)] = 0.5
+    max_grad_norm: Annotated[float, above(0)] = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,23 +67,16 @@ class PPOConfig(OnPolicyConfig):
         clip_range: Width of the clipped probability ratio.
     """
 
-    batch_size: int | None = None
-    n_epochs: int = 10
-    clip_range: float = 0.2
-
-    def __post_init__(self) -> None:
-        OnPolicyConfig.__post_init__(self)
-        _positive(self, "clip_range")
-        _at_least_one(self, "n_epochs")
-        if self.batch_size is not None and self.batch_size < 2:
-            raise RedteamError(f"batch_size is {self.batch_size}; give at least 2.")
+    batch_size: Annotated[int | None, at_least(2)] = None
+    n_epochs: Count = 10
+    clip_range: Annotated[float, above(0)] = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class A2CConfig(OnPolicyConfig):
     """Settings of sb3_a2c: those of both on-policy algorithms, an update every few moves."""
 
-    n_steps: int | None = 8
+    n_steps: Count | None = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,23 +95,15 @@ class DQNConfig(SB3Config):
         max_grad_norm: Gradients are scaled down to this norm.
     """
 
-    buffer_size: int = 10_000
-    learning_starts: int = 64
-    batch_size: int = 64
-    train_freq: int = 16
-    gradient_steps: int = 16
-    target_update_interval: int = 256
-    exploration_steps: int = 20
-    exploration_final: float = 0.05
-    max_grad_norm: float = 10.0
-
-    def __post_init__(self) -> None:
-        SB3Config.__post_init__(self)
-        _share(self, "exploration_final")
-        _positive(self, "max_grad_norm")
-        _at_least_one(self, "buffer_size", "batch_size", "train_freq", "gradient_steps")
-        _at_least_one(self, "target_update_interval", "exploration_steps")
-        _not_negative(self, "learning_starts")
+    buffer_size: Count = 10_000
+    learning_starts: Annotated[int, at_least(0)] = 64
+    batch_size: Count = 64
+    train_freq: Count = 16
+    gradient_steps: Count = 16
+    target_update_interval: Count = 256
+    exploration_steps: Count = 20
+    exploration_final: Share = 0.05
+    max_grad_norm: Annotated[float, above(0)] = 10.0
 
 
 def moves_a_step(config: "TrainConfig") -> int:
@@ -165,25 +140,3 @@ def check_moves(config: "TrainConfig") -> None:
         raise RedteamError(
             f"An update has {update} moves, no multiple of batch_size = {learner.batch_size}."
         )
-
-
-def _positive(config: Any, *names: str) -> None:
-    _check(config, names, "a finite number above 0", lambda x: 0 < x < float("inf"))
-
-
-def _not_negative(config: Any, *names: str) -> None:
-    _check(config, names, "a finite number of at least 0", lambda x: 0 <= x < float("inf"))
-
-
-def _share(config: Any, *names: str) -> None:
-    _check(config, names, "a share in [0, 1]", lambda x: 0 <= x <= 1)
-
-
-def _at_least_one(config: Any, *names: str) -> None:
-    _check(config, names, "a whole number of at least 1", lambda x: x >= 1)
-
-
-def _check(config: Any, names: tuple[str, ...], wanted: str, fits: Any) -> None:
-    for name in names:
-        if not fits(getattr(config, name)):
-            raise RedteamError(f"{name} is {getattr(config, name)}; give {wanted}.")

@@ -1,9 +1,9 @@
 """What ``redteam-env speed`` is asked for, and the rows it answers with."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from redteam_env.game import RedteamError, unknown_name
+from redteam_env.game import Count, RedteamError, check_fields, multiple_of
 
 Part = Literal["world", "trl", "generation", "arrangements", "game", "growth", "leagues", "all"]
 PARTS: tuple[str, ...] = get_args(Part)[:-1]
@@ -44,65 +44,35 @@ class SpeedConfig:
 
     part: Part = "world"
     model: str = "smollm2"
-    repeats: int = 3
-    rank: int = 16
-    completions: int = 16
-    length: int = 48
-    lead: int = 256
-    batches: tuple[int, ...] = (1, 8, 32, 64)
-    sampled: int = 24
-    games: int = 64
-    few_games: int = 8
-    steps: int = 10
-    evaluation_games: int = 500
-    dialogues: int = 10_000
-    tokens: int = 1_000_000
-    most_games: int = 1024
-    most_exchanges: int = 8
-    most_adapters: int = 40
-    versions: int = 20
-    threads: int = 1
+    repeats: Count = 3
+    rank: Count = 16
+    completions: Annotated[int, multiple_of(8)] = 16
+    length: Count = 48
+    lead: Count = 256
+    batches: tuple[Count, ...] = (1, 8, 32, 64)
+    sampled: Count = 24
+    games: Count = 64
+    few_games: Count = 8
+    steps: Count = 10
+    evaluation_games: Count = 500
+    dialogues: Count = 10_000
+    tokens: Count = 1_000_000
+    most_games: Count = 1024
+    most_exchanges: Count = 8
+    most_adapters: Count = 40
+    versions: Count = 20
+    threads: Count = 1
     json: bool = False
 
     def __post_init__(self) -> None:
-        if self.part not in get_args(Part):
-            raise unknown_name("part", self.part, get_args(Part))
-        for name in _COUNTS:
-            if getattr(self, name) < 1:
-                raise RedteamError(f"{name} is {getattr(self, name)}; give at least 1.")
-        if self.completions % 8:
-            raise RedteamError(
-                f"completions is {self.completions}; give a multiple of 8: four prompts with two "
-                "completions or more."
-            )
-        if not self.batches or min(self.batches) < 1:
-            raise RedteamError(f"batches is {self.batches}; give sizes of at least 1.")
+        check_fields(self)
+        if not self.batches:
+            raise RedteamError("batches is empty; give at least one size.")
 
     @property
     def parts(self) -> tuple[str, ...]:
         """The parts to measure."""
         return PARTS if self.part == "all" else (self.part,)
-
-
-_COUNTS = (
-    "repeats",
-    "rank",
-    "completions",
-    "length",
-    "lead",
-    "sampled",
-    "games",
-    "few_games",
-    "steps",
-    "evaluation_games",
-    "dialogues",
-    "tokens",
-    "most_games",
-    "most_exchanges",
-    "most_adapters",
-    "versions",
-    "threads",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

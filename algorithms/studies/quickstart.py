@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
 from algorithms.studies.quickstart_result import ARRANGEMENTS, RATES, READING, measure, report
 from algorithms.training.config import RunConfig, TrainConfig
 from algorithms.training.rundir import open_run, stored_config
-from redteam_env.game import RedteamError
+from redteam_env.game import Count, RedteamError, at_least, check_fields
 from redteam_env.utils.console import make_console, progress_bar
 from redteam_env.utils.packages import versions
 from redteam_env.worlds.apothecary import ApothecaryJudge, seeds
@@ -66,18 +66,15 @@ class QuickstartConfig:
         json: Print the result as JSON instead of tables.
     """
 
-    steps: int = _RUN.steps
-    games: int = _RUN.games
-    evaluation_games: int = 512
+    steps: Count = _RUN.steps
+    games: Count = _RUN.games
+    evaluation_games: Annotated[int, at_least(2)] = 512
     seed: int = _RUN.seed
     out: str | None = None
     json: bool = False
 
     def __post_init__(self) -> None:
-        if self.evaluation_games < 2:
-            raise RedteamError(
-                f"evaluation_games is {self.evaluation_games}; give at least 2, one of each label."
-            )
+        check_fields(self)
 
 
 def quickstart(argv: Sequence[str]) -> int:

@@ -7,12 +7,19 @@ A run's ``config.json`` holds the fields of all components side by side; so do t
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from algorithms.training.replay import ReplayConfig
-from algorithms.training.typed import check_types
 from redteam_env.evaluation import build_game
-from redteam_env.game import Game, RedteamError, unknown_name
+from redteam_env.game import (
+    Count,
+    Game,
+    RedteamError,
+    at_least,
+    check_fields,
+    check_values,
+    unknown_name,
+)
 from redteam_env.protocols import BASE
 from redteam_env.registry import settings
 
@@ -56,12 +63,12 @@ class RunConfig:
     """
 
     algorithm: str = "reinforce_pp"
-    steps: int = 200
-    max_tokens: int = 0
-    games: int = 64
-    group_size: int = 1
+    steps: Count = 200
+    max_tokens: Annotated[int, at_least(0)] = 0
+    games: Count = 64
+    group_size: Count = 1
     seed: int = 0
-    checkpoint_every: int = 20
+    checkpoint_every: Count = 20
     policy: str = LORA
     opponents: str = SELF_PLAY
     opponent: str | None = None
@@ -71,11 +78,7 @@ class RunConfig:
     json: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("steps", "games", "group_size", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise RedteamError(f"{name} is {getattr(self, name)}; give at least 1.")
-        if self.max_tokens < 0:
-            raise RedteamError(f"max_tokens is {self.max_tokens}; give 0 or more.")
+        check_fields(self)
         if self.games % self.group_size:
             raise RedteamError(
                 f"games is {self.games}, no multiple of group_size = {self.group_size}; "
@@ -211,7 +214,7 @@ class TrainConfig:
             if name not in known:
                 raise unknown_name("training option", name, known)
         for kind in kinds.values():
-            check_types(kind, options)
+            check_values(kind, options)
         return cls(
             **{
                 part: kind(**{name: options[name] for name in fields[part] if name in options})

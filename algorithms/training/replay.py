@@ -11,9 +11,17 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from redteam_env.game import Episode, RedteamError, Seed, role_of, unknown_name
+from redteam_env.game import (
+    Episode,
+    RedteamError,
+    Seed,
+    Share,
+    at_least,
+    check_fields,
+    role_of,
+)
 from redteam_env.game.rewards import FORMAT
 from redteam_env.protocols import GameSetup
 from redteam_env.randomness import Address, generator
@@ -32,18 +40,11 @@ class ReplayConfig:
     """
 
     seed_replay: SeedReplay = "none"
-    replay_share: float = 0.25
-    replay_exploration: float = 0.5
+    replay_share: Share = 0.25
+    replay_exploration: Annotated[float, at_least(0)] = 0.5
 
     def __post_init__(self) -> None:
-        if self.seed_replay not in get_args(SeedReplay):
-            raise unknown_name("seed replay", self.seed_replay, get_args(SeedReplay))
-        if not 0 <= self.replay_share <= 1:
-            raise RedteamError(f"replay_share is {self.replay_share}; give a share in [0, 1].")
-        if not 0 <= self.replay_exploration < float("inf"):
-            raise RedteamError(
-                f"replay_exploration is {self.replay_exploration}; give a finite number >= 0."
-            )
+        check_fields(self)
 
 
 def payoff(episode: Episode, seat: str) -> float:

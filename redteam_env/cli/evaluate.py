@@ -13,11 +13,11 @@ import tyro
 from rich.console import RenderableType
 
 from redteam_env.cli.main import version
-from redteam_env.cli.options import GameOptions, Table, at_least_one, parse, set_table, shown_as
+from redteam_env.cli.options import GameOptions, Table, parse, set_table, shown_as
 from redteam_env.evaluation import crossplay as play_all
 from redteam_env.evaluation import evaluate as play_pair
 from redteam_env.evaluation import heldout_setups
-from redteam_env.game import Episode, RedteamError
+from redteam_env.game import Count, Episode, RedteamError
 from redteam_env.report import crossplay_report, rates_report, usage_lines
 from redteam_env.seeds import cards_of
 from redteam_env.utils.console import make_console, progress_bar
@@ -36,19 +36,9 @@ class MeasureOptions(GameOptions):
         out: Directory for report.json and the games as JSON lines; it must be new or empty.
     """
 
-    games: int = 40
-    batch_size: int = 32
+    games: Count = 40
+    batch_size: Count = 32
     out: Annotated[Path | None, shown_as("DIR")] = None
-
-    def check(self) -> None:
-        """Check the numbers.
-
-        Raises:
-            RedteamError: If one is out of range.
-        """
-        super().check()
-        at_least_one("games", self.games)
-        at_least_one("batch-size", self.batch_size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +116,6 @@ def evaluate(argv: Sequence[str]) -> int:
     """
     text = "Measure one attacker against one defender on held-out games."
     options = parse(EvaluateOptions, argv, "evaluate", text)
-    options.check()
     names = options.seats()
     _reserve(options.out)
     table = set_table(options, names)
@@ -162,7 +151,6 @@ def crossplay(argv: Sequence[str]) -> int:
     """
     text = "Measure every attacker against every defender on the same held-out games."
     options = parse(CrossplayOptions, argv, "crossplay", text)
-    options.check()
     attackers, defenders = options.sides()
     _reserve(options.out)
     table = set_table(options, list(dict.fromkeys((*options.agents, *attackers, *defenders))))

@@ -1,6 +1,5 @@
 """The options that ``play``, ``evaluate`` and ``crossplay`` share, and what they resolve to."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import tyro
 
 from redteam_env.evaluation import AgentPool, build_game, check_spec, run_defaults
 from redteam_env.evaluation.agents import policy_defaults
-from redteam_env.game import Game, RedteamError
+from redteam_env.game import Count, Game, at_least, check_fields
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Judge, SeedSource
@@ -52,21 +51,13 @@ class GameOptions:
     judge_url: Annotated[str | None, _run_or("none", "URL")] = None
     model: Annotated[str | None, _run_or(policy_defaults().model)] = None
     rewards: Annotated[str | None, _run_or("self_redteam")] = None
-    max_new_tokens: Annotated[int | None, _run_or(policy_defaults().max_new_tokens, "INT")] = None
-    temperature: float = 0.0
+    max_new_tokens: Annotated[Count | None, _run_or(policy_defaults().max_new_tokens, "INT")] = None
+    temperature: Annotated[float, at_least(0)] = 0.0
     seed: int = 0
     json: bool = False
 
-    def check(self) -> None:
-        """Check the numbers, after parsing: tyro would print errors of its own while it parses.
-
-        Raises:
-            RedteamError: If one is out of range.
-        """
-        if self.max_new_tokens is not None:
-            at_least_one("max-new-tokens", self.max_new_tokens)
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise RedteamError(f"--temperature is {self.temperature}; give a number >= 0.")
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,16 +101,6 @@ def parse(options: type[T], argv: Sequence[str], prog: str, description: str) ->
         description=description,
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
     )
-
-
-def at_least_one(option: str, value: int) -> None:
-    """Check a number of things.
-
-    Raises:
-        RedteamError: If it is below 1.
-    """
-    if value < 1:
-        raise RedteamError(f"--{option} is {value}; give a whole number of at least 1.")
 
 
 def set_table(options: GameOptions, specs: Sequence[str]) -> Table:

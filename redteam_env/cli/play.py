@@ -7,9 +7,18 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from redteam_env.cli.options import GameOptions, at_least_one, parse, set_table
+from redteam_env.cli.options import GameOptions, parse, set_table
 from redteam_env.envs.render import story
-from redteam_env.game import ATTACKER, DEFENDER, Episode, GameState, RedteamError, role_of
+from redteam_env.game import (
+    ATTACKER,
+    DEFENDER,
+    Count,
+    Episode,
+    GameState,
+    RedteamError,
+    Share,
+    role_of,
+)
 from redteam_env.report import judge_line, usage_lines
 from redteam_env.rollout import play as play_games
 from redteam_env.rollout import schedule
@@ -35,18 +44,12 @@ class PlayOptions(GameOptions):
 
     attacker: str = "template"
     defender: str = "refuse"
-    games: int = 3
-    rewrite_fraction: float = 1.0
-    benign_fraction: float = 0.5
+    games: Count = 3
+    rewrite_fraction: Share = 1.0
+    benign_fraction: Share = 0.5
 
-    def check(self) -> None:
-        """Check the options.
-
-        Raises:
-            RedteamError: If a number is out of range or two options exclude each other.
-        """
-        super().check()
-        at_least_one("games", self.games)
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.json and HUMAN in {self.attacker, self.defender}:
             raise RedteamError("--json leaves no room for a person's questions; leave it out.")
 
@@ -64,7 +67,6 @@ def play(argv: Sequence[str]) -> int:
         RedteamError: If an argument is wrong.
     """
     options = parse(PlayOptions, argv, "play", "Watch games between agents, or take a seat.")
-    options.check()
     specs = {ATTACKER: options.attacker, DEFENDER: options.defender}
     table = set_table(options, list(specs.values()))
     made = table.pool.agents([(spec, role_of(seat)) for seat, spec in specs.items()])

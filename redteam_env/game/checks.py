@@ -86,17 +86,21 @@ Share = Annotated[float, between(0, 1)]
 """A number from 0 to 1."""
 
 
-def check_fields(config: Any) -> None:
+def check_fields(config: Any, where: str = "") -> None:
     """Check all fields of a dataclass by their annotations; call it in ``__post_init__``.
 
     Numpy's numbers are taken and become Python's, which JSON can hold.
+
+    Args:
+        config: The dataclass.
+        where: What stands before a field's name in the error.
 
     Raises:
         RedteamError: If a value has another type, is out of range or not among the choices; the text
             names the field, the value and what to give.
     """
-    values = {field.name: getattr(config, field.name) for field in fields(config)}
-    check_values(type(config), values)
+    values = {field.name: getattr(config, field.name) for field in fields(config) if field.init}
+    check_values(type(config), values, where)
     for name, value in values.items():
         if isinstance(value, Real) and hasattr(value, "item"):
             object.__setattr__(config, name, value.item())

@@ -12,7 +12,9 @@ import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
+from redteam_env.game.checks import at_least, check_fields
 from redteam_env.game.errors import RedteamError, unknown_name
 from redteam_env.game.records import Verdict
 
@@ -109,7 +111,7 @@ class RewardTable:
     function: RewardFunction | None = None
     faithfulness_gate: float | None = None
     drop_unfaithful: bool = False
-    benign_refusal_weight: float = 1.0
+    benign_refusal_weight: Annotated[float, at_least(0)] = 1.0
     zero_sum: bool = False
 
     def __post_init__(self) -> None:
@@ -123,13 +125,7 @@ class RewardTable:
                     raise unknown_name(f"component in the weights of {role}", name, COMPONENTS)
                 if not math.isfinite(weight):
                     raise RedteamError(f"The weight of {name} for {role} is {weight}.")
-        gate = self.faithfulness_gate
-        if gate is not None and not math.isfinite(gate):
-            raise RedteamError(f"faithfulness_gate is {gate}; give a finite number or none.")
-        if not (math.isfinite(self.benign_refusal_weight) and self.benign_refusal_weight >= 0):
-            raise RedteamError(
-                f"benign_refusal_weight is {self.benign_refusal_weight}; give a number >= 0."
-            )
+        check_fields(self)
 
     def score(
         self,

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from redteam_env.game.checks import Count, check_fields
 from redteam_env.game.errors import RedteamError, unknown_name
 from redteam_env.game.prompts import Prompts, load_prompts
 from redteam_env.game.records import (
@@ -86,18 +87,14 @@ class Game:
 
     rewards: RewardTable = PRESETS["self_redteam"]
     prompts: Prompts = field(default_factory=load_prompts)
-    exchanges: int = 1
+    exchanges: Count = 1
     thinking: Mapping[str, Thinking] = field(default_factory=dict)
     leak_on_violation: bool = False
-    max_seed_chars: int = 1000
-    max_action_chars: int = 8000
+    max_seed_chars: Count = 1000
+    max_action_chars: Count = 8000
     seats: tuple[str, ...] = (ATTACKER, DEFENDER)
 
     def __post_init__(self) -> None:
-        for name in ("exchanges", "max_seed_chars", "max_action_chars"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise RedteamError(f"{name} is {value!r}; give a whole number of at least 1.")
         for seat, rule in self.thinking.items():
             if seat not in self.seats:
                 raise unknown_name("seat in thinking", seat, self.seats)
@@ -105,6 +102,7 @@ class Game:
                 raise unknown_name("thinking rule", rule, tuple(Thinking))
         rules = {seat: Thinking(rule) for seat, rule in self.thinking.items()}
         object.__setattr__(self, "thinking", rules)
+        check_fields(self)
 
     def thinking_of(self, seat: str) -> Thinking:
         """Return the thinking rule of a seat."""

@@ -18,12 +18,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Annotated, Any
 
 import httpx2
 import tenacity
 
-from redteam_env.game import RedteamError
+from redteam_env.game import Count, RedteamError, at_least, check_fields
+from redteam_env.game.checks import Range
 from redteam_env.randomness import generator
 from redteam_env.utils.aside import run_aside
 from redteam_env.utils.threads import stop_event
@@ -31,6 +32,7 @@ from redteam_env.utils.threads import stop_event
 MAX_RESPONSE_BYTES = 1 << 20
 MAX_WAIT_S = 30.0
 READY_TIMEOUT_S = 10.0
+Seconds = Annotated[float, Range(low=0, above=True, high=1e6)]
 
 _CURES = {
     404: "check the path of the url and the model's name",
@@ -90,22 +92,15 @@ class Endpoint:
     """
 
     url: str = field(repr=False)
-    concurrency: int = 16
-    timeout: float = 60.0
-    retries: int = 4
-    backoff: float = 0.5
+    concurrency: Count = 16
+    timeout: Seconds = 60.0
+    retries: Annotated[int, at_least(0)] = 4
+    backoff: Seconds = 0.5
     key_variable: str | None = None
 
     def __post_init__(self) -> None:
         parse_url(self.url)
-        for name, least in (("concurrency", 1), ("retries", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise RedteamError(f"{name} is {value!r}; give a whole number of at least {least}.")
-        for name in ("timeout", "backoff"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
-                raise RedteamError(f"{name} is {value!r}; give a positive number of seconds.")
+        check_fields(self)
 
     @property
     def shown(self) -> str:

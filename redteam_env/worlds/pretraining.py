@@ -1,9 +1,9 @@
 """How a world's base model is made: the settings, without the framework that carries them out."""
 
-import math
 from dataclasses import dataclass
+from typing import Annotated
 
-from redteam_env.game import RedteamError
+from redteam_env.game import Count, RedteamError, at_least, check_fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,30 +24,24 @@ class PretrainConfig:
         seed: Seed of the weights, the demonstrations and the gates.
     """
 
-    steps: int = 2400
-    batch: int = 96
-    lr: float = 3e-3
-    warmup: int = 100
-    weight_decay: float = 0.01
-    hidden: int = 96
-    layers: int = 3
-    intermediate: int = 288
-    heads: int = 4
-    games: int = 512
+    steps: Count = 2400
+    batch: Count = 96
+    lr: Annotated[float, at_least(0)] = 3e-3
+    warmup: Annotated[int, at_least(0)] = 100
+    weight_decay: Annotated[float, at_least(0)] = 0.01
+    hidden: Count = 96
+    layers: Count = 3
+    intermediate: Count = 288
+    heads: Count = 4
+    games: Count = 512
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "hidden", "layers", "intermediate", "heads", "games"):
-            if getattr(self, name) < 1:
-                raise RedteamError(f"{name} is {getattr(self, name)}; give at least 1.")
+        check_fields(self)
         if self.hidden % (2 * self.heads):
             raise RedteamError(
                 f"hidden = {self.hidden} cannot be divided into {self.heads} heads of even width."
             )
-        for name in ("lr", "weight_decay", "warmup"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise RedteamError(f"{name} is {value}; give a number of at least 0.")
 
 
 def limits_text(low: float, high: float) -> str:

@@ -276,7 +276,7 @@ def test_it_is_named_by_a_file_whose_settings_come_first(tmp_path):
         ('model = "m"', "has no url"),
         ('url = "http://h"\nmodel = "m"\ntemprature = 1', "Did you mean 'temperature'"),
         ('url = "http://h"\nmodel = "m"\nusage = 1', "Unknown setting"),
-        ('url = 3\nmodel = "m"', "url is '3'"),
+        ('url = 3\nmodel = "m"', "url is 3; give a text"),
     ],
 )
 def test_a_wrong_file_is_named(tmp_path, text, message):
@@ -328,9 +328,7 @@ def test_a_secret_on_the_command_line_is_refused_and_not_repeated(url):
 )
 def test_a_wrong_setting_is_named(setting, value):
     settings = {"url": "http://127.0.0.1:1", "model": "m", setting: value}
-    with pytest.raises(
-        RedteamError, match=setting if setting != "prefill" else "prefill rule 'send'"
-    ):
+    with pytest.raises(RedteamError, match=setting):
         EndpointAgent(**settings)
 
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from algorithms.studies.quickstart import SETTINGS
 from algorithms.training.config import (
@@ -17,7 +17,7 @@ from algorithms.training.config import (
 from redteam_env import registry
 from redteam_env.evaluation import check_spec
 from redteam_env.evaluation.suites import resolve_suite
-from redteam_env.game import RedteamError, unknown_name
+from redteam_env.game import Count, RedteamError, at_least, check_fields, multiple_of, unknown_name
 from redteam_env.protocols import BASE
 from redteam_env.seeds.resolve import resolve_seeds
 from redteam_env.worlds import MODELS
@@ -107,11 +107,11 @@ class BenchConfig:
 
     algorithms: str = "reinforce_pp,grpo,rae,ppo,reinforce_pp+psro,sb3_ppo"
     arrangements: str = "shared,bipolicy"
-    seeds: int = 5
-    budget: int = 5120
-    token_budget: int = 0
-    games: int = 64
-    group_size: int = 4
+    seeds: Count = 5
+    budget: Count = 5120
+    token_budget: Annotated[int, at_least(0)] = 0
+    games: Count = 64
+    group_size: Count = 4
     model: str = WORLD
     source: str = WORLD
     judge: str = WORLD
@@ -120,29 +120,20 @@ class BenchConfig:
     suites: str = (
         "apothecary_raw,apothecary_shown,apothecary_k1,apothecary_k2,apothecary_k3,apothecary_quiz"
     )
-    suite_games: int = 256
+    suite_games: Annotated[int, multiple_of(4)] = 256
     panel_attackers: str = BASE
     panel_defenders: str = BASE
-    panel_games: int = 256
-    cross_games: int = 64
-    response_budget: int = 1280
+    panel_games: Annotated[int, multiple_of(4)] = 256
+    cross_games: Annotated[int, multiple_of(4)] = 64
+    response_budget: Annotated[int, at_least(0)] = 1280
     measure_seed: int = 0
-    workers: int = 2
+    workers: Count = 2
     out: str = "runs/bench"
     to: str | None = None
     json: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "budget", "games", "group_size", "workers"):
-            if getattr(self, name) < 1:
-                raise RedteamError(f"{name} is {getattr(self, name)}; give at least 1.")
-        for name in ("token_budget", "response_budget"):
-            if getattr(self, name) < 0:
-                raise RedteamError(f"{name} is {getattr(self, name)}; give 0 or more.")
-        for name in ("suite_games", "panel_games", "cross_games"):
-            value = getattr(self, name)
-            if value < 4 or value % 4:
-                raise RedteamError(f"{name} is {value}; give a multiple of 4, at least 4.")
+        check_fields(self)
         for name in ("budget", "response_budget"):
             value = getattr(self, name)
             if 0 < value < self.games:

@@ -20,9 +20,8 @@ from algorithms.studies.differences import differences
 from algorithms.studies.games_table import QUIZ, Games, read_tables, stored_table
 from algorithms.studies.manifests import check_manifest
 from algorithms.training.rundir import write_text
-from algorithms.training.typed import check_types
 from redteam_env.evaluation.suites import resolve_suite
-from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line, RedteamError
+from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line, RedteamError, check_values
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import QuestionSuite
 from redteam_env.seeds.resolve import resolve_seeds
@@ -137,7 +136,7 @@ def read_manifest(manifest: Any, file: Path) -> tuple[BenchConfig, list[Cell]]:
             "version that wrote it."
         )
     try:
-        check_types(BenchConfig, manifest["options"])
+        check_values(BenchConfig, manifest["options"])
         config = BenchConfig(**manifest["options"])
         every = [Cell(**cell) for cell in manifest["cells"]]
     except (KeyError, TypeError) as error:

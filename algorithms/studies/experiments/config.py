@@ -1,14 +1,21 @@
 """The configuration of an experiment, as a TOML file holds it."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from algorithms.training.config import TrainConfig
-from redteam_env.game import RedteamError, unknown_name
+from redteam_env.game import (
+    Count,
+    RedteamError,
+    Share,
+    at_least,
+    check_fields,
+    multiple_of,
+    unknown_name,
+)
 from redteam_env.worlds.apothecary.suites import KINDS
 
 Options = Mapping[str, Any]
@@ -31,29 +38,19 @@ class Measuring:
         seed: Addresses the suites, the quiz and all sampling.
     """
 
-    checkpoints: int = 3
+    checkpoints: Count = 3
     suites: Sequence[str] = KINDS
-    suite_games: int = 512
-    quiz_games: int = 256
-    cross_games: int = 200
-    swap_games: int = 256
-    gradient_games: int = 1024
-    attacker_temperature: float = 1.0
-    defender_temperature: float = 0.0
+    suite_games: Annotated[int, multiple_of(2)] = 512
+    quiz_games: Count = 256
+    cross_games: Annotated[int, multiple_of(4)] = 200
+    swap_games: Annotated[int, multiple_of(2)] = 256
+    gradient_games: Count = 1024
+    attacker_temperature: Annotated[float, at_least(0)] = 1.0
+    defender_temperature: Annotated[float, at_least(0)] = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("checkpoints", "quiz_games", "gradient_games"):
-            if getattr(self, name) < 1:
-                raise RedteamError(f"{name} is {getattr(self, name)}; give at least 1.")
-        for name, divisor in (("suite_games", 2), ("cross_games", 4), ("swap_games", 2)):
-            value = getattr(self, name)
-            if value < divisor or value % divisor:
-                raise RedteamError(f"{name} is {value}; give a multiple of {divisor}.")
-        for name in ("attacker_temperature", "defender_temperature"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise RedteamError(f"{name} is {value}; give a number >= 0.")
+        check_fields(self)
         for suite in self.suites:
             if suite not in KINDS:
                 raise unknown_name("suite", suite, KINDS)
@@ -72,14 +69,13 @@ class Primary:
     """
 
     suites: Sequence[str]
-    over_refusal: float
+    over_refusal: Share
     contrasts: Sequence[tuple[str, str]]
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.suites:
             raise RedteamError("The primary measure has no suites; name at least one.")
-        if not 0 <= self.over_refusal <= 1:
-            raise RedteamError(f"over_refusal is {self.over_refusal}; give a share in [0, 1].")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,8 +19,7 @@ from algorithms.studies.experiments.config import (
     Tuned,
 )
 from algorithms.training.config import TrainConfig
-from algorithms.training.typed import check_types
-from redteam_env.game import RedteamError, unknown_name
+from redteam_env.game import RedteamError, check_values, unknown_name
 from redteam_env.protocols import BASE
 
 SCHEMA = 1
@@ -81,7 +80,7 @@ def experiment_from(data: Mapping[str, Any]) -> Experiment:
         found = data.get("schema") if isinstance(data, Mapping) else data
         raise RedteamError(f"The experiment has schema {found!r}; this version reads {SCHEMA}.")
     _known("experiment", data, _ENTRIES, _ENTRIES)
-    check_types(Experiment, {"name": data["name"], "training": data["training"]}, "[experiment] ")
+    check_values(Experiment, {"name": data["name"], "training": data["training"]}, "[experiment] ")
     measuring = _make(Measuring, data["evaluation"], "evaluation")
     primary = _make(Primary, data["primary"], "primary")
     for suite in primary.suites:
@@ -123,7 +122,7 @@ def _make(kind: Any, data: Any, where: str) -> Any:
         raise RedteamError(f"[{where}] is {data!r}; give a table.")
     needed = [x.name for x in fields(kind) if x.default is x.default_factory is MISSING]
     _known(where, data, _names(kind), needed)
-    check_types(kind, data, f"[{where}] ")
+    check_values(kind, data, f"[{where}] ")
     return kind(**data)
 
 

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Annotated, Any
 
-from redteam_env.game import RedteamError, unknown_name
+from redteam_env.game import RedteamError, Share, between, check_fields, unknown_name
 from redteam_env.worlds.apothecary.tactics import FORM, TACTICS
 from redteam_env.worlds.apothecary.words import ALIASES, INGREDIENTS, SYLLABLES
 
@@ -54,21 +54,21 @@ class WorldConfig:
     """
 
     substances: int = 96
-    restricted_share: float = 0.5
-    ingredients: int = 16
-    train_share: float = 1 / 3
+    restricted_share: Share = 0.5
+    ingredients: Annotated[int, between(3, len(INGREDIENTS))] = 16
+    train_share: Share = 1 / 3
     tactics: tuple[str, ...] = tuple(TACTICS)
     rare: tuple[str, ...] = tuple(name for name, tactic in TACTICS.items() if tactic.kind == FORM)
-    rare_share: float = 0.05
-    heldout_combinations: float = 0.2
-    refusal: float = 1.0
+    rare_share: Share = 0.05
+    heldout_combinations: Share = 0.2
+    refusal: Share = 1.0
     refusal_factors: tuple[tuple[str, float], ...] = REFUSAL_FACTORS
     coupled: bool = False
-    attacker_refusal: float = 0.22
+    attacker_refusal: Share = 0.22
     seed: int = 0
 
     def __post_init__(self) -> None:
-        self._check_shares()
+        check_fields(self)
         self._check_sizes()
         self._check_tactics()
 
@@ -101,19 +101,8 @@ class WorldConfig:
             values["refusal_factors"] = tuple((k, float(v)) for k, v in values["refusal_factors"])
         return cls(**values)
 
-    def _check_shares(self) -> None:
-        shares = {name: getattr(self, name) for name in _SHARES}
-        shares |= {f"the refusal factor of {name}": x for name, x in self.refusal_factors}
-        for name, value in shares.items():
-            if not (math.isfinite(value) and 0 <= value <= 1):
-                raise RedteamError(f"{name} is {value}; give a share in [0, 1].")
-
     def _check_sizes(self) -> None:
         triples = self.ingredients * (self.ingredients - 1) * (self.ingredients - 2)
-        if not 0 < self.ingredients <= len(INGREDIENTS):
-            raise RedteamError(
-                f"ingredients is {self.ingredients}; there are words for 3 to {len(INGREDIENTS)}."
-            )
         if self.substances > triples:
             raise RedteamError(
                 f"{self.substances} substances need as many recipes, but {self.ingredients} "
@@ -151,6 +140,10 @@ class WorldConfig:
         for name in self.factors:
             if name not in TACTICS:
                 raise unknown_name("tactic in refusal_factors", name, TACTICS)
+            if not 0 <= self.factors[name] <= 1:
+                raise RedteamError(
+                    f"The refusal factor of {name} is {self.factors[name]}; give a number in [0, 1]."
+                )
         for name in self.tactics:
             if name not in self.factors:
                 raise RedteamError(f"The tactic {name!r} has no refusal factor; give it one.")
@@ -160,13 +153,3 @@ class WorldConfig:
             raise RedteamError(
                 f"rare_share is {self.rare_share} but no tactic is rare; set it to 0."
             )
-
-
-_SHARES = (
-    "restricted_share",
-    "train_share",
-    "rare_share",
-    "heldout_combinations",
-    "refusal",
-    "attacker_refusal",
-)

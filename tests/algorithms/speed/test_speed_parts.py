@@ -216,8 +216,8 @@ def test_what_is_lacking_is_said_with_the_way_to_get_it(monkeypatch, capsys):
     [
         ({"part": "gaem"}, "game"),
         ({"completions": 12}, "multiple of 8"),
-        ({"batches": ()}, "sizes of at least 1"),
-        ({"batches": (4, 0)}, "sizes of at least 1"),
+        ({"batches": ()}, "at least one size"),
+        ({"batches": (4, 0)}, r"batches is \(4, 0\); give a list, each entry a whole number >= 1"),
         ({"lead": 0}, "lead is 0"),
         ({"repeats": 0}, "repeats is 0"),
     ],

@@ -1,15 +1,11 @@
 """A configuration made from options side by side, as files hold them, and checked by type."""
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
 
 import pytest
 
 from algorithms.reinforce_pp import ReinforcePPConfig
 from algorithms.training.config import TrainConfig
-from algorithms.training.typed import check_types
 from redteam_env import registry
 from redteam_env.game import RedteamError
 
@@ -73,11 +69,11 @@ def test_a_plug_ins_own_settings_are_options_too(doubles):
         ({"steps": 3.0}, r"steps is 3\.0; give a whole number"),
         ({"steps": True}, "steps is True; give a whole number"),
         ({"steps": None}, "steps is None; give a whole number"),
-        ({"lr": "1e-3"}, "lr is '1e-3'; give a number"),
-        ({"attacker_lr": []}, r"attacker_lr is \[\]; give a number"),
+        ({"lr": "1e-3"}, "lr is '1e-3'; give a finite number >= 0"),
+        ({"attacker_lr": []}, r"attacker_lr is \[\]; give a finite number >= 0"),
         ({"opponent": 3}, "opponent is 3; give a text"),
         ({"drop_unfaithful": 1}, "drop_unfaithful is 1; give true or false"),
-        ({"arrangement": 3}, "arrangement is 3; give a text"),
+        ({"arrangement": 3}, "Unknown arrangement 3.*bipolicy"),
         ({"arrangement": "both"}, r"'both'.*bipolicy"),
         ({"temperature": 0}, "temperature is 0"),
     ],
@@ -97,42 +93,3 @@ def test_settings_of_an_algorithm_without_a_dataclass_are_an_error(doubles):
     with pytest.raises(RedteamError, match=r"'bare' has no dataclass Config"):
         registry.settings("algorithms", "bare")
     assert registry.settings("algorithms", "reinforce_pp") is ReinforcePPConfig
-
-
-@dataclass
-class Odd:
-    words: Sequence[str] = ()
-    pairs: Sequence[tuple[str, int]] = ()
-    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    either: int | str | None = None
-    mode: Literal["a", "b"] = "a"
-    inner: "Odd | None" = None
-    anything: Any = None
-
-
-@pytest.mark.parametrize(
-    ("name", "good", "bad"),
-    [
-        ("words", [[], ["a"], ("a", "b")], ["a", [1], {"a": 1}, None]),
-        ("pairs", [[], [["a", 1]], [("a", 1)]], [["a", 1], [["a"]], [["a", "b"]], [["a", 1, 2]]]),
-        ("tables", [{}, {"a": {}}, {"a": {"b": object()}}], [[], {"a": 1}, "a"]),
-        ("either", [1, "a", None], [1.5, [], True]),
-        ("mode", ["a", "b", "c"], [1, None]),
-        ("inner", [None, Odd()], ["a", {}]),
-        ("anything", [None, 1, object], []),
-        ("no_field", [None, 1], []),
-    ],
-)
-def test_values_fit_the_types_of_a_dataclass_or_are_named(name, good, bad):
-    for value in good:
-        check_types(Odd, {name: value})
-    for value in bad:
-        with pytest.raises(RedteamError, match=rf"^\[x\] {name} is .*; give "):
-            check_types(Odd, {name: value}, "[x] ")
-
-
-@pytest.mark.parametrize("algorithm", ["reinforce_pp", *registry.names("algorithms")])
-def test_a_configurations_own_defaults_fit_its_types(algorithm):
-    made = TrainConfig.from_flat({"algorithm": algorithm})
-    for part in (made.run, made.game, made.policy, made.learner):
-        check_types(type(part), {x.name: getattr(part, x.name) for x in dataclasses.fields(part)})
