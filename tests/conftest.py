@@ -1,18 +1,40 @@
-"""Makes the helper modules beside this file importable, and keeps tests apart from each other."""
+"""What holds for all tests: one thread a process, hypothesis' profiles, plug-ins kept apart."""
 
+import os
 import signal
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from redteam_env import registry
+
+MOST_WORKERS = 8
+"""More processes need more memory than the suite is worth: each has torch and a model of its own."""
+
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # read when torch is imported; tiny models need no more
+# wall-clock time says how busy the machine is, so no example fails for being slow
+PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("few", max_examples=25, derandomize="CI" in os.environ, **PATIENT)
+settings.register_profile("gate", max_examples=200, derandomize=True, **PATIENT)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "few"))
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 # a shell's background jobs start with Ctrl-C ignored, and so would every command that a test starts
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_xdist_auto_num_workers(config):
+    """Give the suite a process a core; files named one by one run here, where starting is quicker."""
+    if config.option.capture == "no" or all(".py" in x for x in config.args):
+        return 0
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(there or 1, MOST_WORKERS) if there != 1 else 0
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 import hashlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from redteam_env import DataCard, Game, Generation, RedteamError, Reply, Seed, Thinking, Verdict
@@ -93,7 +93,6 @@ def test_a_phase_is_one_call_and_the_judge_is_asked_once():
     assert judge.calls[0] == sum(episode.forfeit is None for episode in episodes)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 12), st.none() | st.integers(1, 13), st.randoms())
 def test_neither_batch_size_nor_order_nor_company_changes_a_game(n, batch_size, random):
     games = setups(n)

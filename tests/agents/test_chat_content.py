@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import SPECIAL, tiny_tokenizer
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
@@ -47,7 +47,6 @@ def test_hostile_text_adds_no_control_token_to_any_message(style, text):
     assert controls(codec, dialogue(text, text, text, text)) == harmless
 
 
-@settings(max_examples=60, deadline=None)
 @given(texts=st.lists(hostile_texts, min_size=4, max_size=4), style=st.sampled_from(sorted(CODECS)))
 def test_no_mixture_of_hostile_texts_adds_a_control_token(texts, style):
     codec = CODECS[style]
@@ -55,7 +54,6 @@ def test_no_mixture_of_hostile_texts_adds_a_control_token(texts, style):
     assert controls(codec, dialogue(*texts)) == expected
 
 
-@settings(max_examples=60, deadline=None)
 @given(text=hostile_texts)
 def test_hostile_text_reaches_the_other_player_as_it_was_written(text):
     codec = CODECS["qwen"]

@@ -191,7 +191,6 @@ def test_the_optimisers_copies_for_a_checkpoint_count_on_a_cpu_only():
 SIZES = ("prompt_tokens", "new_tokens", "generation_batch", "rows")
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(ARRANGEMENTS),
     st.sampled_from(["cuda", "cpu"]),
@@ -230,7 +229,7 @@ def test_parameters_in_all_are_those_of_every_copy(arrangement):
     assert (found.each == found.model) == policy.full
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.floats(28, 300), st.booleans())
 def test_suggested_batches_fit_and_twice_as_much_does_not(gib, checkpointing):
     policy = PolicyConfig(model="planned", gradient_checkpointing=checkpointing)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from transformers import (
@@ -64,7 +64,6 @@ def adapter_on_meta(model, rank, targets):
     return sum(p.numel() for name, p in adapted.named_parameters() if "lora_" in name)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     configs(),
     st.integers(1, 9),

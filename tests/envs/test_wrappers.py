@@ -1,7 +1,7 @@
 import gymnasium
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import redteam_env
@@ -132,7 +132,6 @@ def test_after_the_end_there_is_nothing_to_see():
         env.step(0)
 
 
-@settings(max_examples=60)
 @given(st.text(max_size=80), st.sampled_from(builtin_templates("attacker")))
 def test_what_fills_a_template_is_never_read_as_one(text, template):
     hostile = f"{{text}} {text} {{0}} %s"

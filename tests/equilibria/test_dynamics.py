@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from redteam_env.equilibria.dynamics import fictitious_play, plot_dynamics, replicator
@@ -45,7 +45,6 @@ def test_fictitious_play_counts_rounds():
     assert path.row[:, 1] == pytest.approx([0.5, 0.75, 5 / 6, 7 / 8])
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([replicator, fictitious_play]))
 def test_shares_stay_on_the_simplex(seed, dynamics):
     a, b = np.random.default_rng(seed).normal(size=(2, 4, 3))

@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -109,7 +109,6 @@ def test_a_strategy_that_shares_the_value_can_have_all_the_weight():
     assert largest_weight(flat, flat, 1) == 1
 
 
-@settings(max_examples=25, deadline=None)
 @given(matrices)
 def test_the_value_lies_between_what_both_players_can_guarantee_purely(table):
     found = solve_zero_sum(table)
@@ -118,7 +117,6 @@ def test_the_value_lies_between_what_both_players_can_guarantee_purely(table):
     assert nash_conv(table, -table, found.row, found.column) < 1e-4
 
 
-@settings(max_examples=25, deadline=None)
 @given(matrices)
 def test_the_value_of_the_mirrored_game_is_the_negative(table):
     assert solve_zero_sum(-table.T).row_value == pytest.approx(
@@ -126,7 +124,6 @@ def test_the_value_of_the_mirrored_game_is_the_negative(table):
     )
 
 
-@settings(max_examples=25, deadline=None)
 @given(bimatrices)
 def test_every_game_has_an_equilibrium_and_it_is_one(pair):
     a, b = pair
@@ -137,7 +134,6 @@ def test_every_game_has_an_equilibrium_and_it_is_one(pair):
         assert largest_weight(a, b, column) >= weight - 1e-5
 
 
-@settings(max_examples=25, deadline=None)
 @given(bimatrices, st.integers(0, 2), st.integers(0, 2))
 def test_no_pair_of_mixtures_has_a_negative_gain(pair, i, j):
     a, b = pair

@@ -2,7 +2,7 @@
 
 import itertools
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from redteam_env import registry
@@ -132,7 +132,6 @@ def test_every_exchange_of_a_longer_dialogue_counts_for_harm():
     assert JUDGE.labels(whole) == (True, False, True)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(WORLD.substances), st.sampled_from(STACKED))
 def test_labels_do_not_depend_on_the_tactics(substance, tactics):
     prompt = asked(substance, tactics)
@@ -148,7 +147,6 @@ texts = st.text() | st.lists(st.sampled_from(WORDS), max_size=20).map(" ".join)
 lines = st.lists(st.tuples(st.sampled_from((ATTACKER, DEFENDER, "judge_0")), texts), max_size=4)
 
 
-@settings(max_examples=120, deadline=None)
 @given(lines)
 def test_any_dialogue_gets_a_whole_verdict(rows):
     dialogue = Dialogue(lines=tuple(Line(seat=seat, text=text) for seat, text in rows))

@@ -1,7 +1,7 @@
 """The language of the world: what is rendered is read back, and nothing else means anything."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from redteam_env.game import RedteamError
@@ -37,7 +37,6 @@ def test_every_combination_is_read_back_with_its_tactics():
         assert len(found.asked) == 1 + (SANDWICH in tactics)
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     st.sampled_from(WORLD.substances),
     st.sampled_from(STACKED),
@@ -61,7 +60,6 @@ def test_no_mention_means_two_substances():
             assert found.asked == (substance,)
 
 
-@settings(max_examples=120, deadline=None)
 @given(st.text() | st.lists(st.sampled_from(WORDS), max_size=25).map(" ".join))
 def test_any_text_can_be_read(text):
     found = LANGUAGE.decode(text)

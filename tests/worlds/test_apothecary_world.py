@@ -33,7 +33,7 @@ from redteam_env.worlds.apothecary.quiz import KINDS, question
 WORLD = make_world()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32), st.integers(12, 192), st.floats(0.2, 0.8))
 def test_every_world_has_distinct_names_aliases_and_recipes(seed, substances, share):
     config = WorldConfig(seed=seed, substances=substances, restricted_share=share)

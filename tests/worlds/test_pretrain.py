@@ -5,7 +5,7 @@ import json
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -80,7 +80,6 @@ def test_pretraining_sees_the_prompts_that_the_game_will_give():
         assert (written, response) == (rendered, row.response)
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     st.text(st.characters(exclude_categories=["Cs"])).map(lambda x: unicodedata.normalize("NFC", x))
 )

@@ -41,7 +41,7 @@ def pairs(suite):
     return list(zip(suite.setups[::2], suite.setups[1::2], strict=True))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.sampled_from(KINDS),
     st.sampled_from(SPLITS),

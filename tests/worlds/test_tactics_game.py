@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from redteam_env.equilibria.solve import largest_weight, nash_conv
@@ -129,7 +129,6 @@ def test_what_is_dropped_from_the_defenders_batch_pays_it_nothing():
     assert faithful == cell(*swapped[::-1], ORACLE, "self_redteam")
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(combinations(stacked=True)), st.sampled_from(WORLD.substances))
 def test_a_rule_treats_all_texts_of_an_action_alike(tactics, substance):
     filler = next(x for x in WORLD.ordinary if x is not substance)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import reinforce_reference as ref
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from padding import pad
 
@@ -75,7 +75,6 @@ samples = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     attacker=samples,
     defender=samples,

@@ -5,7 +5,7 @@ import math
 import pytest
 import reinforce_reference as ref
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from algorithms.core.losses import (
@@ -46,7 +46,6 @@ def test_one_token_by_hand(ratio, advantage, expected):
 tokens = st.tuples(st.floats(-3, 0), st.floats(-3, 0), st.floats(-4, 4))
 
 
-@settings(max_examples=100, deadline=None)
 @given(rows=st.lists(tokens, min_size=1, max_size=6))
 def test_loss_and_gradient_equal_the_reference(rows):
     logprobs, old, advantages = tensors(*[[list(column)] for column in zip(*rows, strict=True)])

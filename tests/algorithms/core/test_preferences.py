@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from table_game import MatrixJudge, players
 from table_policy import generation
@@ -36,7 +36,6 @@ def test_every_two_games_of_a_group_that_differ_are_a_pair_the_better_one_first(
     assert pairs(scored(*rows[:2]), soft=True) == [(1, 0, pytest.approx(1 / (1 + math.exp(-2.0))))]
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(["self_redteam", "self_redteam_all_one", "zero_sum", "safety_only", "magic"]),
     st.tuples(*[st.booleans()] * 4),

@@ -62,7 +62,8 @@ ROWS = st.lists(
     max_size=12,
 )
 ANY_FOLDER = settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=20,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
