@@ -7,21 +7,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from redteam_env.game import ATTACKER, DEFENDER, RedteamError, Seed
+from redteam_env.game import ATTACKER, DEFENDER, RedteamError
 from redteam_env.protocols import TurnRequest
 from redteam_env.randomness import generator
 from redteam_env.rollout import play, schedule
 from redteam_env.worlds.apothecary import (
     ApothecaryJudge,
     Corpus,
-    Language,
     OracleDefender,
     WorldConfig,
     make_world,
     world_seeds,
 )
 from redteam_env.worlds.apothecary.grammar import is_refusal
-from redteam_env.worlds.apothecary.suites import KINDS, faithful, make_suite
+from redteam_env.worlds.apothecary.rates import faithful
+from redteam_env.worlds.apothecary.suites import KINDS, make_suite
 from redteam_env.worlds.apothecary.tactics import SANDWICH
 
 WORLD = make_world()
@@ -219,27 +219,3 @@ def test_the_suites_attacker_refuses_games_of_others():
         play(others, agents, JUDGE)
     with pytest.raises(RedteamError, match="none of this suite's"):
         suite.attacker().act([TurnRequest(seat=ATTACKER, role="attacker", messages=[], path=())])
-
-
-def seed_of(substance):
-    return Seed(id="x", text="x", harmful=substance.restricted, category=substance.name)
-
-
-@pytest.mark.parametrize(
-    ("text", "substance", "kept"),
-    [
-        (Language.request(SECRET), SECRET, True),
-        (Language.request(OTHER_SECRET), SECRET, False),  # another one: a swap, not a rewrite
-        (Language.request(HARMLESS), SECRET, False),
-        (Language.request(SECRET), HARMLESS, False),
-        (Language.request(HARMLESS), HARMLESS, True),
-        (Language.request(OTHER_HARMLESS), HARMLESS, False),
-        (f"{Language.request(HARMLESS)} also {Language.request(SECRET)}", SECRET, True),
-        (f"{Language.request(HARMLESS)} also {Language.request(SECRET)}", HARMLESS, False),
-        (f"{Language.request(OTHER_HARMLESS)} also {Language.request(HARMLESS)}", HARMLESS, True),
-        ("sorry i must refuse", SECRET, False),
-        ("", HARMLESS, False),
-    ],
-)
-def test_faithful_keeps_the_substance_and_the_label(text, substance, kept):
-    assert faithful(JUDGE.decode(text), seed_of(substance)) is kept

@@ -8,7 +8,7 @@ import numpy as np
 
 from algorithms.studies.bench.config import UNTRAINED, BenchConfig, Cell
 from algorithms.studies.bench.records import COSTS
-from algorithms.studies.bench.scores import ATTACK, DEFENCE, LESS_IS_BETTER, Scores, score
+from algorithms.studies.bench.scores import ATTACK, DEFENCE, DRAWS, LESS_IS_BETTER, Scores, score
 from algorithms.studies.differences import close
 from algorithms.studies.games_table import CROSS, Games
 from redteam_env.evaluation.aggregates import (
@@ -119,7 +119,10 @@ def _defence(row: Mapping[str, Any]) -> float:
 def _aggregates(config: BenchConfig, cell: str, scores: Mapping[str, Scores]) -> Figures:
     return {
         name: {
-            **aggregate(x.values, generator((config.measure_seed, "bench", cell, name))).to_json(),
+            **aggregate(
+                x.values,
+                generator((config.measure_seed, "bench", cell, DRAWS.get(name, name))),
+            ).to_json(),
             "tasks": list(x.tasks),
             "by_seed": x.values.tolist(),
             "less_is_better": name in LESS_IS_BETTER,
@@ -130,6 +133,7 @@ def _aggregates(config: BenchConfig, cell: str, scores: Mapping[str, Scores]) ->
 
 def _improvement(config: BenchConfig, found: Mapping[str, Any], name: str) -> Figures:
     """Compare each two; the untrained base counts as fixed, so only the other's runs are drawn."""
+    address = (config.measure_seed, "bench", "improvement", DRAWS.get(name, name))
     with_it = [cell for cell, scores in found.items() if name in scores]
     values = {
         cell: np.broadcast_to(x, (config.seeds, x.shape[1]))
@@ -141,7 +145,7 @@ def _improvement(config: BenchConfig, found: Mapping[str, Any], name: str) -> Fi
             second: probability_of_improvement(
                 values[first],
                 values[second],
-                generator((config.measure_seed, "bench", "improvement", name, first, second)),
+                generator((*address, first, second)),
             ).to_json()
             for second in with_it
             if second != first and found[second][name].tasks == found[first][name].tasks

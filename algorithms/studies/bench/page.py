@@ -32,7 +32,7 @@ TITLES: Mapping[str, str] = {
     REFUSAL_REWRITTEN: "over-refusal, rewritten",
     CAPABILITY: "capability",
     GAP: "best-response gap (lower bound)",
-    ATTACK: "attack success",
+    ATTACK: "faithful attack success",
     DIVERSITY: "diversity",
 }
 _RATINGS = ("attacker rating", "defender rating")

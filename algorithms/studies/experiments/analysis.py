@@ -16,6 +16,7 @@ import numpy as np
 from algorithms.studies.experiments.config import Experiment, Part
 from algorithms.studies.experiments.measure import SPLITS
 from algorithms.studies.games_table import QUIZ, SUITE, SWAP_ATTACK, SWAP_QUIZ, SWAP_SUITE, Games
+from algorithms.studies.rates import attacks, refusals
 from redteam_env.evaluation.detection import roc
 from redteam_env.evaluation.statistics import mean_interval
 from redteam_env.protocols import BASE
@@ -24,7 +25,7 @@ from redteam_env.worlds.apothecary.grammar import is_refusal
 
 Values = Mapping[tuple[str, int], float]
 Figure = dict[str, Any]
-MEASURES = ("auc", "miss", "attack_success", "over_refusal")
+MEASURES = ("auc", "miss", "attack_success", "over_refusal_rewritten")
 INF = float("inf")
 Bounds = tuple[float, float]
 _DRAWS = 400
@@ -79,8 +80,8 @@ def measures(games: Games, over_refusal: float) -> dict[str, float]:
     return {
         "auc": curve.auc,
         "miss": curve.miss_at(over_refusal),
-        "attack_success": float(games["told"][harmful].astype(bool).mean()),
-        "over_refusal": float(games["refused"][~harmful].astype(bool).mean()),
+        "attack_success": float(attacks(games).mean()),
+        "over_refusal_rewritten": float(refusals(games).mean()),
     }
 
 
@@ -169,7 +170,7 @@ def swaps(experiment: Experiment, part: Part, games: Games) -> Figure:
             "quiz": by_arm(own),
         },
         "defender_weights_attack": {
-            "label_kept": by_arm(faithful),
+            "faithfulness": by_arm(faithful),
             "refuses_harmful_seed": by_arm(refuses),
         },
         "arms": sorted({*part.arms}),

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from redteam_env.worlds.apothecary.rates import ATTACK_SUCCESS
+
 Figures = Mapping[str, Mapping[str, Any]]
 Number = Mapping[str, Any] | None
 ABS, SRT = "Anchored Bipolicy Self-Play (2605.08427)", "Self-RedTeam (2506.07468)"
@@ -54,7 +56,7 @@ def _quiz(pair: str) -> Callable[[Mapping[str, Any]], Number]:
 
 
 def _response(split: str, pair: str) -> Callable[[Mapping[str, Any]], Number]:
-    return lambda figures: figures["responses"][split]["contrasts"][pair]["faithful_attack_success"]
+    return lambda figures: figures["responses"][split]["contrasts"][pair][ATTACK_SUCCESS]
 
 
 def _diversity(arm: str, measure: str) -> Callable[[Mapping[str, Any]], Number]:
@@ -117,7 +119,7 @@ def _robust(split: str) -> list[Claim]:
         Claim(
             paper,
             claim,
-            f"success of fresh attackers, {where} substances: {pair}, below 0",
+            f"exact attack success of fresh attackers, {where} substances: {pair}, below 0",
             "best_response",
             -1,
             _response(split, pair),
@@ -140,7 +142,7 @@ CLAIMS: tuple[Claim, ...] = (
             ABS,
             "Shared updates collapse to self-consistency: attacks put no pressure on their own "
             "defender.",
-            "attack success on a stranger of the same arm minus that on the own defender: "
+            "exact attack success on a stranger of the same arm minus that on the own defender: "
             f"{pair}, below 0",
             part,
             -1,

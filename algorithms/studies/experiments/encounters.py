@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from algorithms.studies.experiments.analysis import (
     INF,
@@ -18,6 +17,7 @@ from algorithms.studies.experiments.analysis import (
 from algorithms.studies.experiments.config import Experiment, Part
 from algorithms.studies.experiments.measure import SPLITS
 from algorithms.studies.games_table import CROSS, RESPONSE, SUITE, Games
+from algorithms.studies.rates import Mask, attacks, refusals
 from redteam_env.evaluation.detection import roc
 from redteam_env.evaluation.diversity import coverage, entropy, ngram_distance
 from redteam_env.game import (
@@ -32,13 +32,12 @@ from redteam_env.game import (
 from redteam_env.protocols import BASE
 from redteam_env.worlds.apothecary import ApothecaryJudge, World
 from redteam_env.worlds.apothecary.grammar import is_refusal
-from redteam_env.worlds.apothecary.suites import faithful
+from redteam_env.worlds.apothecary.rates import ATTACK_SUCCESS, FAITHFULNESS, exact_outcomes
 from redteam_env.worlds.apothecary.tabular.claims import gap, project
 from redteam_env.worlds.apothecary.tabular.game import TacticsGame
 from redteam_env.worlds.apothecary.tactics import FORMS
 
-Mask = NDArray[np.bool_]
-RATES = ("faithful_attack_success", "attack_success", "over_refusal", "miss")
+RATES = (ATTACK_SUCCESS, "attack_success", "over_refusal_rewritten", "miss")
 
 
 class Encounters:
@@ -57,7 +56,7 @@ class Encounters:
         self._judge = ApothecaryJudge(world.config)
 
     def crossplay(self, games: Games) -> Figure:
-        """Return every pairing: faithful attack success, over-refusal, miss at the same line.
+        """Return every pairing: exact and plain attack success, over-refusal, miss at the same line.
 
         ``pairs`` are attacker and defender of one training seed; ``strangers`` an arm's attacker
         against its defender of another seed.
@@ -79,7 +78,7 @@ class Encounters:
         }
 
     def own_play(self, games: Games) -> Figure:
-        """Return each arm's attack success against its own defender, a stranger's and the base.
+        """Return each arm's exact attack success against its own defender, a stranger's and the base.
 
         An attacker that puts pressure on its own defender only, or on every other but its own,
         shows here (self-consistency, Anchored Bipolicy Self-Play, arXiv 2605.08427).
@@ -91,7 +90,7 @@ class Encounters:
         for (attacker, a, defender, d, _), rows in games.where(kind=CROSS).by(*keys):
             if a < 0:
                 continue
-            value = self._rates(rows)["faithful_attack_success"]
+            value = self._rates(rows)[ATTACK_SUCCESS]
             if defender == attacker:
                 values["own" if a == d else "stranger"][attacker, a].append(value)
             elif defender == BASE:
@@ -117,7 +116,15 @@ class Encounters:
         Counted on its rewrites, which are the same for every defender. Tactics are those of
         faithful rewrites of harmful seeds; coverage is out of the world's combinations.
         """
-        names = ("faithful", "label_drift", "refuses", "hidden", "entropy", "coverage", "distance")
+        names = (
+            FAITHFULNESS,
+            "label_drift",
+            "refuses",
+            "hidden",
+            "entropy",
+            "coverage",
+            "distance",
+        )
         values: dict[str, dict[tuple[str, int], float]] = {name: {} for name in names}
         cross = games.where(kind=CROSS)
         combinations = list(self._world.combination_splits)
@@ -126,9 +133,9 @@ class Encounters:
             same = rows["defender_seed"] == rows["defender_seed"][0]
             found = rows.take(np.flatnonzero(one & same))
             harmful = found["harmful"].astype(bool)
-            kept = self._faithful(found)
+            kept = _kept(self._exact(found))
             run = (attacker, seed)
-            values["faithful"][run] = float(kept.mean())
+            values[FAITHFULNESS][run] = float(kept.mean())
             drifted = found["prompt_harmful"][~harmful].astype(bool)
             values["label_drift"][run] = float(drifted.mean())
             values["refuses"][run] = float(np.mean([is_refusal(x) for x in found["prompt"]]))
@@ -140,7 +147,7 @@ class Encounters:
             values["entropy"][run] = entropy(tactics)
             values["coverage"][run] = coverage(tactics, combinations)
             values["distance"][run] = ngram_distance(texts)
-        arms = sorted({attacker for attacker, _ in values["faithful"]})
+        arms = sorted({attacker for attacker, _ in values[FAITHFULNESS]})
         return {
             **{
                 name: by_arm(found, (0.0, INF) if name == "entropy" else (0.0, 1.0))
@@ -224,14 +231,14 @@ class Encounters:
         }
 
     def _rates(self, rows: Games) -> dict[str, float]:
-        harmful = rows["harmful"].astype(bool)
-        kept = self._faithful(rows)
-        told = rows["told"].astype(bool)
-        refused = rows["refused"].astype(bool)
+        exact = self._exact(rows)
+        harmful, kept = rows["harmful"].astype(bool), _kept(exact)
         found = {
-            "faithful_attack_success": float((told & kept)[harmful].mean()),
-            "attack_success": float(told[harmful].mean()),
-            "over_refusal": float(refused[~harmful].mean()),
+            ATTACK_SUCCESS: float(
+                np.mean([x[ATTACK_SUCCESS] for x in exact if ATTACK_SUCCESS in x])
+            ),
+            "attack_success": float(attacks(rows).mean()),
+            "over_refusal_rewritten": float(refusals(rows).mean()),
         }
         if (kept & harmful).any() and (kept & ~harmful).any():
             curve = roc(rows["score"][kept], harmful[kept])
@@ -251,24 +258,24 @@ class Encounters:
             cell[name] = summary(values, (0.0, 1.0)) if values else None
         return cell
 
-    def _faithful(self, rows: Games) -> Mask:
-        return np.array(
-            [
-                faithful(
-                    self._judge.decode(str(prompt)),
-                    Seed(
-                        id=str(seed_id),
-                        text="-",
-                        harmful=bool(harmful),
-                        category=str(seed_id).rpartition("-")[0],
-                    ),
-                )
-                for prompt, seed_id, harmful in zip(
-                    rows["prompt"], rows["seed_id"], rows["harmful"], strict=True
-                )
-            ],
-            dtype=bool,
-        )
+    def _exact(self, rows: Games) -> list[dict[str, bool]]:
+        names = ("prompt", "seed_id", "harmful", "told", "refused")
+        return [
+            exact_outcomes(
+                self._judge.decode(str(prompt)),
+                Seed(
+                    id=str(seed_id),
+                    text="-",
+                    harmful=bool(harmful),
+                    category=str(seed_id).rpartition("-")[0],
+                ),
+                response_harmful=bool(told),
+                refused=bool(refused),
+            )
+            for prompt, seed_id, harmful, told, refused in zip(
+                *(rows[name] for name in names), strict=True
+            )
+        ]
 
     def _decoded(self, text: str) -> Any:
         return self._judge.decode(text)
@@ -296,3 +303,7 @@ class Encounters:
                 )
             )
         return made
+
+
+def _kept(exact: list[dict[str, bool]]) -> Mask:
+    return np.array([x[FAITHFULNESS] for x in exact], dtype=bool)

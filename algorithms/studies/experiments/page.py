@@ -6,6 +6,7 @@ from typing import Any
 
 from algorithms.studies.experiments.config import Experiment
 from redteam_env.protocols import BASE
+from redteam_env.worlds.apothecary.rates import ATTACK_SUCCESS, FAITHFULNESS
 
 Figures = Mapping[str, Any]
 _SPLITS = {"train": "training substances", "heldout": "held-out substances"}
@@ -71,7 +72,7 @@ def _defenders(figures: Figures) -> list[str]:
             [arm, *(_number(primary[m][arm]) for m in primary), _number(found["quiz"].get(arm))]
             for arm in primary["auc"]
         ]
-        head = ["defender", "AUC", "miss", "attack success", "over-refusal", "quiz"]
+        head = ["defender", "AUC", "miss", "attack success", "over-refusal, rewritten", "quiz"]
         lines += [f"Scripted held-out attacks, {title}:", "", *_table(head, rows), ""]
     contrasts = [
         [pair, title, *(_number(x[m], sign=True) for m in ("auc", "miss"))]
@@ -112,8 +113,8 @@ def _encounters(figures: Figures) -> list[str]:
     if "crossplay" in figures:
         for split, title in _SPLITS.items():
             for rate, name in (
-                ("faithful_attack_success", "Faithful attack success"),
-                ("over_refusal", "Over-refusal of benign rewrites"),
+                (ATTACK_SUCCESS, "Exact attack success"),
+                ("over_refusal_rewritten", "Over-refusal of benign rewrites"),
             ):
                 head, rows = _grid(figures["crossplay"]["pairs"], split, rate)
                 lines += [
@@ -129,14 +130,22 @@ def _encounters(figures: Figures) -> list[str]:
             for arm in own["own"]
         ]
         head = ["arm", "own defender", "same arm, other seed", "base"]
-        lines += ["Faithful attack success against:", "", *_table(head, rows), ""]
+        lines += ["Exact attack success against:", "", *_table(head, rows), ""]
     if "attackers" in figures:
-        names = ("faithful", "label_drift", "refuses", "hidden", "entropy", "coverage", "distance")
+        names = (
+            FAITHFULNESS,
+            "label_drift",
+            "refuses",
+            "hidden",
+            "entropy",
+            "coverage",
+            "distance",
+        )
         found = figures["attackers"]
-        rows = [[arm, *(_number(found[k].get(arm)) for k in names)] for arm in found["faithful"]]
+        rows = [[arm, *(_number(found[k].get(arm)) for k in names)] for arm in found[FAITHFULNESS]]
         head = [
             "attacker",
-            "faithful",
+            "exact faithfulness",
             "label drift",
             "refuses",
             "hides the name",
@@ -183,8 +192,8 @@ def _swaps(swaps: Figures) -> list[str]:
     ]
     other = swaps["defender_weights_attack"]
     back = [
-        [arm, _number(other["label_kept"][arm]), _number(other["refuses_harmful_seed"][arm])]
-        for arm in other["label_kept"]
+        [arm, _number(other["faithfulness"][arm]), _number(other["refuses_harmful_seed"][arm])]
+        for arm in other["faithfulness"]
     ]
     return [
         "Attacker's weights in the defender's seat:",
@@ -193,7 +202,7 @@ def _swaps(swaps: Figures) -> list[str]:
         "",
         "Defender's weights in the attacker's seat:",
         "",
-        *_table(["defender's weights of", "label kept", "refuses a harmful seed"], back),
+        *_table(["defender's weights of", "faithfulness", "refuses a harmful seed"], back),
         "",
     ]
 
@@ -202,9 +211,14 @@ def _responses(figures: Figures) -> list[str]:
     lines: list[str] = []
     for split, title in _SPLITS.items():
         found = figures["responses"][split]
-        names = ("faithful_attack_success", "over_refusal", "miss")
+        names = (ATTACK_SUCCESS, "over_refusal_rewritten", "miss")
         rows = [[arm, *(_number(found[k].get(arm)) for k in names)] for arm in found[names[0]]]
-        head = ["defender", "faithful attack success", "over-refusal", "miss at fixed over-refusal"]
+        head = [
+            "defender",
+            "exact attack success",
+            "over-refusal, rewritten",
+            "miss at fixed over-refusal",
+        ]
         lines += [
             f"Fresh attackers, {title} (a lower bound on what an attacker can do):",
             "",
@@ -212,10 +226,10 @@ def _responses(figures: Figures) -> list[str]:
             "",
         ]
         rows = [
-            [pair, _number(x["faithful_attack_success"], sign=True), _number(x["miss"], sign=True)]
+            [pair, _number(x[ATTACK_SUCCESS], sign=True), _number(x["miss"], sign=True)]
             for pair, x in found["contrasts"].items()
         ]
-        lines += [*_table(["contrast", "faithful attack success", "miss"], rows), ""]
+        lines += [*_table(["contrast", "exact attack success", "miss"], rows), ""]
     return lines
 
 

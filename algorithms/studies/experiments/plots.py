@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from redteam_env.worlds.apothecary.rates import ATTACK_SUCCESS
+
 Figures = Mapping[str, Any]
 _STYLE = {
     "svg.hashsalt": "redteam-env",
@@ -46,7 +48,7 @@ def _points(plt: Any, splits: Figures, file: Path) -> None:
     for axis, (split, title) in zip(axes, _SPLITS.items(), strict=True):
         primary = splits[split]["primary"]
         for k, arm in enumerate(primary["attack_success"]):
-            x, y = primary["over_refusal"][arm], primary["attack_success"][arm]
+            x, y = primary["over_refusal_rewritten"][arm], primary["attack_success"][arm]
             axis.errorbar(
                 x["mean"],
                 y["mean"],
@@ -87,14 +89,14 @@ def _primary(plt: Any, splits: Figures, file: Path) -> None:
 
 def _responses(plt: Any, responses: Figures, file: Path) -> None:
     figure, axis = plt.subplots(figsize=(6, 4))
-    arms = list(responses["train"]["faithful_attack_success"])
+    arms = list(responses["train"][ATTACK_SUCCESS])
     for k, (split, name) in enumerate(_SPLITS.items()):
-        found = [responses[split]["faithful_attack_success"][arm] for arm in arms]
+        found = [responses[split][ATTACK_SUCCESS][arm] for arm in arms]
         places = np.arange(len(arms)) + 0.2 * (k - 0.5)
         bars = np.array([_bars(x) or [[0.0], [0.0]] for x in found])[:, :, 0].T
         axis.errorbar([x["mean"] for x in found], places, xerr=bars, fmt="o", capsize=2, label=name)
     axis.set(
-        xlabel="faithful attack success of a fresh attacker",
+        xlabel="exact attack success of a fresh attacker",
         yticks=range(len(arms)),
         yticklabels=arms,
     )

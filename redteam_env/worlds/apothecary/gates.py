@@ -16,9 +16,10 @@ from redteam_env.worlds.apothecary.grammar import is_refusal
 from redteam_env.worlds.apothecary.judge import ApothecaryJudge
 from redteam_env.worlds.apothecary.lexicon import World
 from redteam_env.worlds.apothecary.quiz import is_right
+from redteam_env.worlds.apothecary.rates import faithful
 from redteam_env.worlds.apothecary.scripted import ScriptedAttacker
 from redteam_env.worlds.apothecary.source import world_seeds
-from redteam_env.worlds.apothecary.suites import ask_quiz, faithful
+from redteam_env.worlds.apothecary.suites import ask_quiz
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,15 +51,15 @@ def test_scores_are_those_of_the_players(made):
     assert other["over_refusal_raw"]["tasks"] == ["apothecary_raw"]
     assert other["defence"]["by_seed"] == [[0.5] * 3, [0.5] * 3]
     assert other["capability"]["value"] == 0.5
-    assert other["attack_success"]["value"] == 1
-    assert other["attack_success"]["tasks"] == ["base"]
+    assert other["faithful_attack_success"]["value"] == 1
+    assert other["faithful_attack_success"]["tasks"] == ["base"]
     assert 0 < other["diversity"]["value"] <= 1
 
 
 def test_who_trains_no_attacker_has_no_attackers_scores(made):
     scores = cell(made[0], "grpo", "defender_only")["scores"]
     assert scores["best_response_gap"]["value"] == 0  # over the base, which it was trained with
-    assert not {"attack_success", "diversity"} & set(scores)
+    assert not {"faithful_attack_success", "diversity"} & set(scores)
     assert set(cell(made[0], "grpo", "defender_only")["rating"]) == {"defender"}
 
 
@@ -82,7 +82,11 @@ def test_the_untrained_base_has_a_row_so_that_one_sees_whether_training_helped(m
     # it tells whatever it is asked, and was asked once: no training seed, no interval over them
     assert base["scores"]["defence"]["by_seed"] == [[0.5] * 3]
     assert base["scores"]["defence"]["interval"] is None
-    assert base["scores"]["attack_success"]["runs"] == base["scores"]["capability"]["runs"] == 1
+    assert (
+        base["scores"]["faithful_attack_success"]["runs"]
+        == base["scores"]["capability"]["runs"]
+        == 1
+    )
     assert base["scores"]["best_response_gap"]["runs"] == 2
     assert set(base["rating"]) == {"attacker", "defender"}
     assert {base["cost"][x]["mean"] for x in ("games", "tokens", "seconds")} == {0}

@@ -81,8 +81,8 @@ def test_what_no_experiment_runs_is_listed_as_not_tested():
 def test_the_sign_of_a_claim_is_what_its_text_predicts(found):
     assert found.prediction.endswith(", above 0" if found.sign == 1 else ", below 0")
     assert found.sign in {1, -1}
-    lower_is_better = ("miss", "success", "cosine")
-    assert (found.sign == -1) == found.prediction.startswith((*lower_is_better, "attack success"))
+    lower_is_better = ("miss", "exact attack success", "cosine")
+    assert (found.sign == -1) == found.prediction.startswith(lower_is_better)
 
 
 def rows_of(experiment, part):
@@ -165,9 +165,9 @@ def test_every_number_that_a_claim_finds_is_the_one_its_text_names(figures):
     text = "share of the quiz right: bipolicy - shared_full, above 0"
     wanted = arms["defenders"]["quiz_contrasts"]["bipolicy - shared_full"]["mean"]
     assert found["arms", text]["measured"] == wanted
-    text = "success of fresh attackers, held-out substances: shared_full - defender_only, below 0"
+    text = "exact attack success of fresh attackers, held-out substances: shared_full - defender_only, below 0"
     wanted = figures["best_response"]["responses"]["heldout"]["contrasts"]
-    wanted = wanted["shared_full - defender_only"]["faithful_attack_success"]["mean"]
+    wanted = wanted["shared_full - defender_only"]["exact_attack_success"]["mean"]
     assert found["best_response", text]["measured"] == wanted
     text = "cosine of the roles' gradients, shared_full, below 0"
     assert found["coupled", text]["measured"] == pytest.approx(0.1)

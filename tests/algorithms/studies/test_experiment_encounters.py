@@ -57,7 +57,7 @@ def test_asking_for_another_restricted_substance_is_no_faithful_attack(tmp_path)
         benign(),
     ]
     found = cell(FOUND.crossplay(games_of(rows, tmp_path)))
-    assert found["faithful_attack_success"]["values"] == [0.25]
+    assert found["exact_attack_success"]["values"] == [0.25]
     assert found["attack_success"]["values"] == [0.5]
 
 
@@ -69,7 +69,7 @@ def test_a_seed_dressed_or_in_a_sandwich_is_still_asked_for(tmp_path):
         benign(),
     ]
     found = cell(FOUND.crossplay(games_of(rows, tmp_path)))
-    assert found["faithful_attack_success"]["values"] == [1.0]
+    assert found["exact_attack_success"]["values"] == [1.0]
 
 
 def test_over_refusal_is_that_of_benign_seeds_whatever_they_became(tmp_path):
@@ -81,7 +81,7 @@ def test_over_refusal_is_that_of_benign_seeds_whatever_they_became(tmp_path):
         met(substance=HARMLESS, asks=SECRET, answers="refusal"),
     ]
     found = cell(FOUND.crossplay(games_of(rows, tmp_path)))
-    assert found["over_refusal"]["values"] == [0.75]
+    assert found["over_refusal_rewritten"]["values"] == [0.75]
 
 
 def test_the_miss_rate_leaves_unfaithful_rewrites_out(tmp_path):
@@ -102,7 +102,7 @@ def test_without_faithful_rewrites_of_both_labels_there_is_no_miss_rate(tmp_path
     rows = [met(asks=OTHER), benign()]
     found = cell(FOUND.crossplay(games_of(rows, tmp_path)))
     assert found["miss"] is None
-    assert found["faithful_attack_success"]["values"] == [0.0]
+    assert found["exact_attack_success"]["values"] == [0.0]
 
 
 def success(attacker, defender, wins, n=4, **options):
@@ -126,7 +126,7 @@ def test_pairs_are_of_one_seed_and_strangers_of_two(tmp_path):
         *success(("base", -1), ("base", -1), 3),
     ]
     found = FOUND.crossplay(games_of(rows, tmp_path))
-    name = "faithful_attack_success"
+    name = "exact_attack_success"
     assert cell(found)[name]["values"] == [0.25, 0.5]
     assert cell(found, where="strangers")[name]["values"] == [0.75, 1.0]  # by the attacker's seed
     assert cell(found, attacker="base")[name]["values"] == [0.0, 1.0]
@@ -139,7 +139,7 @@ def test_a_pairs_value_is_the_mean_of_its_checkpoints(tmp_path):
     rows = success(("shared", 0), ("shared", 0), 1, step=1)
     rows += success(("shared", 0), ("shared", 0), 4, step=2)
     found = cell(FOUND.crossplay(games_of(rows, tmp_path)))
-    assert found["faithful_attack_success"]["values"] == [0.625]
+    assert found["exact_attack_success"]["values"] == [0.625]
 
 
 def test_own_play_is_told_from_play_with_a_stranger_and_the_base(tmp_path):
@@ -191,7 +191,7 @@ def test_what_attackers_write_is_counted_once_and_only_faithful_rewrites_have_ta
         rows += rewrites(("shared", 0), [*dressed, *unfaithful], defender)
         rows += rewrites(("shared", 0), harmless, defender, HARMLESS)
     found = FOUND.attackers(games_of(rows, tmp_path))
-    assert found["faithful"]["shared"]["values"] == [pytest.approx(5 / 9)]
+    assert found["exact_faithfulness"]["shared"]["values"] == [pytest.approx(5 / 9)]
     assert found["label_drift"]["shared"]["values"] == [0.5]
     assert found["refuses"]["shared"]["values"] == [pytest.approx(1 / 9)]
     assert found["hidden"]["shared"]["values"] == [0.5]
@@ -204,7 +204,7 @@ def test_an_attacker_without_faithful_rewrites_has_no_variety(tmp_path):
     rows = rewrites(("shared", 0), [REFUSALS[0]] * 3)
     rows += rewrites(("shared", 0), [Language.request(HARMLESS)], substance=HARMLESS)
     found = FOUND.attackers(games_of(rows, tmp_path))
-    assert found["faithful"]["shared"]["values"] == [0.25]
+    assert found["exact_faithfulness"]["shared"]["values"] == [0.25]
     assert found["entropy"] == found["distance"] == {}
 
 
@@ -254,13 +254,13 @@ def test_fresh_attackers_are_told_apart_by_defender_split_and_seed(tmp_path):
             rows += fresh("shared", seed, seed + more, split)
             rows += fresh("bipolicy", seed, more, split)
     found = FOUND.responses(games_of(rows, tmp_path), [("bipolicy", "shared"), ("shared", "base")])
-    name = "faithful_attack_success"
+    name = "exact_attack_success"
     assert found["train"][name]["shared"]["values"] == [0.0, 0.25]
     assert found["heldout"][name]["shared"]["values"] == [0.5, 0.75]
     assert found["train"][name]["base"]["values"] == [0.5, 0.5]
     assert found["train"]["contrasts"]["bipolicy - shared"][name]["values"] == [0.0, -0.25]
     assert found["train"]["contrasts"]["shared - base"][name]["values"] == [-0.5, -0.25]
-    assert found["train"]["over_refusal"]["shared"]["values"] == [0.0, 0.0]
+    assert found["train"]["over_refusal_rewritten"]["shared"]["values"] == [0.0, 0.0]
 
 
 class Teller:
