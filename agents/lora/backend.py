@@ -1,8 +1,8 @@
 """Who samples completions: one small protocol, and the trainer's own code as the first to speak it.
 
 Log-probabilities for training always come from the trainer (:mod:`agents.lora.hf`). What a backend
-returns beside its tokens are the log-probabilities it drew them at; ``exact`` says whether these are
-the trainer's own numbers.
+returns beside its tokens are the log-probabilities it drew them at; ``exact`` says whether they come
+from the trainer's own model and formula.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Backend(Protocol):
     """Samples completions from the named weights of a policy.
 
     Attributes:
-        exact: Whether its log-probabilities are the trainer's own.
+        exact: Whether its log-probabilities are those of the trainer's own model.
     """
 
     exact: ClassVar[bool]

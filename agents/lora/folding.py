@@ -15,6 +15,7 @@ from peft import LoraConfig
 from peft.tuners import lora
 
 from agents.lora.lean import lean
+from agents.lora.logprobs import refuse_second_derivatives
 
 _FEW_ROWS = range(8, 65)
 """With so many rows on the CPU, a product with the weight as its first factor is quicker."""
@@ -126,6 +127,7 @@ class LowRank(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[torch.Tensor | None, ...]:
         """Return the gradients for the input, A and B; weight and bias are frozen."""
+        refuse_second_derivatives()
         flat, image, weight, a, b = ctx.saved_tensors
         gradient = gradients[0].reshape(-1, weight.shape[0])
         back = (gradient @ b).mul_(ctx.scale)

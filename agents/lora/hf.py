@@ -13,10 +13,9 @@ import numpy as np
 import torch
 
 from agents.lora.leads import Lead, begin, padded
+from agents.lora.logprobs import Entropy, TokenLogprobs, token_logprobs
 from redteam_env.game import Generation, RedteamError
 
-_PART = 2**21
-"""Most logits that are worked on at a time."""
 _BLOCK = 128
 """Words of a large vocabulary that are summed at a time to find out which to look at one by one."""
 _HELD = 0.75
@@ -30,21 +29,6 @@ class Sampled:
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     finished: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenLogprobs:
-    """Log-probabilities of completion tokens.
-
-    Attributes:
-        logprobs: Float tensor (rows, longest completion), nats; 0 where ``mask`` is false.
-        entropy: Entropy of the full distribution at each place, nats, same shape, no gradient.
-        mask: True on completion tokens.
-    """
-
-    logprobs: torch.Tensor
-    entropy: torch.Tensor
-    mask: torch.Tensor
 
 
 @torch.no_grad()
@@ -162,7 +146,13 @@ def _passed(sums: torch.Tensor, share: torch.Tensor) -> tuple[torch.Tensor, torc
 
 
 def completion_logprobs(
-    model: Any, generations: Sequence[Generation], *, pad_id: int, with_entropy: bool
+    model: Any,
+    generations: Sequence[Generation],
+    *,
+    pad_id: int,
+    entropy: Entropy = "none",
+    with_distribution: bool = False,
+    twice: bool = False,
 ) -> TokenLogprobs:
     """Compute log-probabilities of completions, at the temperature they were sampled at.
 
@@ -174,7 +164,10 @@ def completion_logprobs(
         model: A causal language model; gradients flow where they are enabled.
         generations: Rows with non-empty prompts and completions and one temperature.
         pad_id: Id under the mask.
-        with_entropy: Whether to compute the entropy (zeros otherwise).
+        entropy: What is wanted of the entropy.
+        with_distribution: Whether to return all words' log-probabilities.
+        twice: Whether second derivatives and several backward passes are wanted; the model must
+            allow them, too.
 
     Returns:
         Tensors of shape (rows, longest completion) on the model's device.
@@ -200,13 +193,15 @@ def completion_logprobs(
     inputs = begun.inputs(ids, present)
     if not begun.columns:
         inputs |= {"past_key_values": None, "use_cache": False}
-    logits = model(**inputs, logits_to_keep=right).logits.float()
-    logits = logits if temperature == 1 else logits / temperature
-    picked, entropy = Picked.apply(logits, targets, with_entropy)  # type: ignore[no-untyped-call]
-    return TokenLogprobs(
-        logprobs=torch.where(mask, picked, torch.zeros_like(picked)),
-        entropy=torch.where(mask, entropy, torch.zeros_like(entropy)),
-        mask=mask,
+    logits = model(**inputs, logits_to_keep=right).logits
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return token_logprobs(
+        logits if temperature == 1 else logits / temperature,
+        targets,
+        mask,
+        entropy=entropy,
+        with_distribution=with_distribution,
+        twice=twice,
     )
 
 
@@ -220,55 +215,3 @@ def _targets(
         targets[k, : len(g.completion_ids)] = torch.tensor(g.completion_ids)
         mask[k, : len(g.completion_ids)] = True
     return targets[:, :-1], targets, mask
-
-
-class Picked(torch.autograd.Function):
-    """Log-probabilities of given tokens and the entropy, a part of the rows at a time.
-
-    ``log_softmax`` would hold several tensors as large as the logits, which at 50,000 words are
-    larger than all else. Here nothing of that size is made: the logits' gradient takes their own
-    place, so one backward pass is all that a result is good for.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        """Compute both.
-
-        Args:
-            ctx: Autograd's.
-            inputs: Logits (rows, columns, words), ids (rows, columns), and whether the entropy is
-                wanted (else it is 0).
-        """
-        logits, targets, with_entropy = inputs
-        flat, ids = logits.reshape(-1, logits.shape[-1]), targets.reshape(-1, 1)
-        scale = flat.new_empty((len(flat), 1))
-        entropy = flat.new_zeros(len(flat))
-        for part in _parts(flat):
-            own = flat[part]
-            highest = own.amax(-1, keepdim=True)
-            weights = (own - highest).exp_()
-            total = weights.sum(-1, keepdim=True)
-            scale[part] = highest + total.log()
-            if with_entropy:
-                mean = weights.mul_(own).sum(-1) / total[:, 0]
-                entropy[part] = scale[part][:, 0] - mean
-        picked = flat.gather(-1, ids) - scale
-        ctx.save_for_backward(logits, targets, scale)
-        entropy = entropy.reshape(targets.shape)
-        ctx.mark_non_differentiable(entropy)
-        return picked.reshape(targets.shape), entropy
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> tuple[torch.Tensor, None, None]:
-        """Return the gradient for the logits: ``(1[token] - p) * g``."""
-        logits, targets, scale = ctx.saved_tensors
-        flat, gradient = logits.reshape(-1, logits.shape[-1]), gradients[0].reshape(-1, 1)
-        for part in _parts(flat):
-            flat[part].sub_(scale[part]).exp_().mul_(-gradient[part])
-        flat.scatter_add_(-1, targets.reshape(-1, 1), gradient)
-        return flat.reshape(logits.shape), None, None
-
-
-def _parts(flat: torch.Tensor) -> list[slice]:
-    size = max(1, _PART // flat.shape[-1])
-    return [slice(start, start + size) for start in range(0, len(flat), size)]

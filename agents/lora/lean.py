@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from agents.lora.logprobs import refuse_second_derivatives
+
 _NORMS = ("LlamaRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm")
 _GATED = ("LlamaMLP", "Qwen2MLP", "Qwen3MLP")
 _SILU = ("SiLU", "SiLUActivation")
@@ -73,6 +75,7 @@ class _Normalised(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[torch.Tensor, None, None]:
+        refuse_second_derivatives()
         x, weight, inverse = ctx.saved_tensors
         gradient = gradients[0] * weight
         along = torch.linalg.vecdot(gradient, x).unsqueeze(-1)
@@ -91,6 +94,7 @@ class _Gated(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        refuse_second_derivatives()
         gate, up = ctx.saved_tensors
         for_up = torch.nn.functional.silu(gate).mul_(gradients[0])
         for_gate: torch.Tensor = torch.ops.aten.silu_backward(gradients[0] * up, gate)

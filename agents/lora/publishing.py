@@ -310,9 +310,7 @@ class EngineBackend:
     def _own(self, weights: str, generations: Sequence[Generation]) -> np.ndarray[Any, Any]:
         """Return the trainer's log-probabilities of all tokens, row after row."""
         with self._store.sampling(weights) as model:
-            found = completion_logprobs(
-                model, generations, pad_id=self._codec.pad_id, with_entropy=False
-            )
+            found = completion_logprobs(model, generations, pad_id=self._codec.pad_id)
         return found.logprobs[found.mask].double().cpu().numpy()
 
     def _check_moved(

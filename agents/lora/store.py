@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from agents.lora.attention import share_keys
 from agents.lora.config import PolicyConfig
@@ -73,6 +74,24 @@ class Store(Protocol):
     def spare(self, name: str, *, like: str) -> None:
         """Make a place for weights of the same shape that are never trained, if it is not there."""
         ...
+
+
+@contextmanager
+def twice_differentiable(model: Any) -> Iterator[None]:
+    """Let a model compute in operations that have second derivatives.
+
+    Fused attention has none. Gradient checkpoints would compute again outside this context, so all
+    activations are kept.
+    """
+    layers = [x for x in model.modules() if getattr(x, "gradient_checkpointing", False)]
+    for layer in layers:
+        layer.gradient_checkpointing = False
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        for layer in layers:
+            layer.gradient_checkpointing = True
 
 
 def lora_config(config: PolicyConfig) -> LoraConfig:

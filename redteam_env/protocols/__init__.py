@@ -10,7 +10,13 @@ from redteam_env.protocols.batch import Batch
 from redteam_env.protocols.embedders import Embedder
 from redteam_env.protocols.judges import Judge
 from redteam_env.protocols.opponents import League, Match, OpponentSampler, Result
-from redteam_env.protocols.policies import BASE, LeaguePolicy, TrainablePolicy, ValuedPolicy
+from redteam_env.protocols.policies import (
+    BASE,
+    Derivatives,
+    LeaguePolicy,
+    TrainablePolicy,
+    ValuedPolicy,
+)
 from redteam_env.protocols.rollouts import GameSetup, Rollout
 from redteam_env.protocols.seeds import DataCard, SeedSource
 from redteam_env.protocols.suites import QuestionSuite, RequestSuite, Suite
@@ -22,6 +28,7 @@ __all__ = [
     "AlgorithmState",
     "Batch",
     "DataCard",
+    "Derivatives",
     "Embedder",
     "GameSetup",
     "Judge",

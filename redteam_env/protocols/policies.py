@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from redteam_env.game import Generation
 from redteam_env.protocols.agents import Agent
@@ -11,6 +11,9 @@ from redteam_env.randomness import Address
 BASE = "base"
 """The name of the frozen base, where weights are named."""
 
+Derivatives = Literal["once", "twice"]
+"""How often log-probabilities can be differentiated."""
+
 
 @runtime_checkable
 class TrainablePolicy(Protocol):
@@ -18,10 +21,13 @@ class TrainablePolicy(Protocol):
 
     Tensors pass through as ``Any``: this package names no deep-learning framework.
 
-    A policy whose agents sample with another program than :meth:`logprobs` computes with, such as a
-    server, has an attribute ``exact_sampler = False``: the two differ by rounding at least, so
-    algorithms take old log-probabilities from :meth:`logprobs` and log how far they are apart. A
-    ``close()``, if there is one, is called by whoever made the policy, when it is done.
+    The log-probabilities that agents sample with are those of :meth:`logprobs`, without dropout, up to
+    the rounding of float32: 1e-4 nats a token at most. A policy that does not keep this, because it
+    samples with another program or computes in bfloat16, has an attribute ``exact_sampler = False``:
+    algorithms then take old log-probabilities from :meth:`logprobs` without gradients, which costs a
+    pass more and has no dropout either, and log how far the two are apart.
+
+    A ``close()``, if there is one, is called by whoever made the policy, when it is done.
     """
 
     @property
@@ -37,16 +43,47 @@ class TrainablePolicy(Protocol):
         """Return the trainable tensors of named weights, in a fixed order."""
         ...
 
-    def logprobs(self, role: str, generations: Sequence[Generation]) -> Any:
+    def logprobs(
+        self,
+        role: str,
+        generations: Sequence[Generation],
+        *,
+        with_entropy: bool = False,
+        with_distribution: bool = False,
+        differentiable: Derivatives = "once",
+    ) -> Any:
         """Return log-probabilities of completion tokens, with gradients to the role's weights.
+
+        Args:
+            role: The role.
+            generations: Rows with one temperature.
+            with_entropy: Whether the entropy is to have gradients, as for an entropy bonus. Without,
+                it is there to be logged, and a backward pass through it raises. It costs no second
+                pass and no tensor as large as the logits.
+            with_distribution: Whether to return the log-probabilities of all words, with gradients,
+                as for an exact KL or distillation. Needs several tensors of rows x longest x words
+                numbers: 8 rows of 128 tokens over 151,936 words take 0.6 GiB each.
+            differentiable: ``"once"`` is for one backward pass: a loss may be made of all that is
+                returned, but a second backward pass, even of another loss, and ``create_graph=True``
+                either work or raise. With ``"twice"`` all of it works: several passes (with
+                ``retain_graph=True``, as everywhere in torch), gradients of gradients,
+                Hessian-vector products. That takes more time and memory: no fused operations, no
+                gradient checkpoints, and several tensors as large as the logits.
 
         Returns:
             An object with ``logprobs`` and ``entropy`` (float tensors) and ``mask`` (bool tensor),
-            each of shape (len(generations), longest completion).
+            each of shape (len(generations), longest completion), and with ``distribution`` (float
+            tensor, with a last dimension for the words), if it was asked for. Numbers are 0 where the
+            mask is false.
+
+        Raises:
+            RedteamError: In the backward pass, if more is asked of it than was asked for here.
         """
         ...
 
-    def reference_logprobs(self, role: str, generations: Sequence[Generation]) -> Any:
+    def reference_logprobs(
+        self, role: str, generations: Sequence[Generation], *, with_distribution: bool = False
+    ) -> Any:
         """Return the same under the frozen reference, without gradients and entropy."""
         ...
 

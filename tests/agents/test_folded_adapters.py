@@ -193,5 +193,5 @@ def test_completions_of_whole_models_are_scored_by_the_model_itself(make_policy,
     policy = make_policy("shared_full")
     sampled = [r.generation for r in policy.agent("attacker").act(requests(3))]
     with torch.no_grad(), policy.store.using("shared") as model:
-        direct = completion_logprobs(model, sampled, pad_id=256, with_entropy=False)
+        direct = completion_logprobs(model, sampled, pad_id=256)
     assert torch.equal(policy.logprobs("attacker", sampled).logprobs.detach(), direct.logprobs)

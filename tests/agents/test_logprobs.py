@@ -5,26 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from played import disturb, generations
 
 from agents.lora.config import WEIGHTS
 from agents.lora.hf import completion_logprobs
 from redteam_env.game import RedteamError
 
 ARRANGEMENTS = sorted(WEIGHTS)
-
-
-def disturb(policy, size: float = 0.3) -> None:
-    """Move all trained weights off their start, as training would."""
-    draws = torch.Generator().manual_seed(7)
-    with torch.no_grad():
-        for name in policy.names:
-            for tensor in policy.parameters(name):
-                noise = torch.randn(tensor.shape, generator=draws)
-                tensor.add_(size * tensor.std().clamp(min=0.05) * noise)
-
-
-def generations(policy, requests, role: str, n: int = 6):
-    return [reply.generation for reply in policy.agent(role).act(requests(n, role))]
 
 
 def rows(found) -> list[list[float]]:
@@ -151,6 +138,17 @@ def test_dropout_is_on_while_learning_and_off_while_playing(make_policy, request
     assert gap(first, second) > 0.01
 
 
+@pytest.mark.parametrize("options", [{"dropout": 0.5}, {"gradient_checkpointing": True}])
+def test_without_gradients_they_are_those_of_the_policy_that_plays(make_policy, requests, options):
+    policy = make_policy(**options)
+    disturb(policy)
+    sampled = generations(policy, requests, "attacker")
+    with torch.no_grad():
+        found = rows(policy.logprobs("attacker", sampled))
+    for generation, row in zip(sampled, found, strict=True):
+        assert row == pytest.approx(generation.logprobs, abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("arrangement", "dropout"), [("bipolicy", 0.0), ("bipolicy", 0.5), ("shared_full", 0.0)]
 )
@@ -189,4 +187,4 @@ def test_samples_of_two_temperatures_in_one_batch_are_refused(make_policy, reque
         policy.store.using("attacker") as model,
         pytest.raises(RedteamError, match=r"0\.5.*1\.0"),
     ):
-        completion_logprobs(model, mixed, pad_id=0, with_entropy=False)
+        completion_logprobs(model, mixed, pad_id=0)

@@ -53,7 +53,7 @@ def test_a_shared_lead_changes_no_logprob_and_no_gradient(model, prompts, monkey
     try:
         for worth in (1, NEVER):
             monkeypatch.setattr(leads, "WORTH", worth)
-            scored = hf.completion_logprobs(model, rows, pad_id=256, with_entropy=True)
+            scored = hf.completion_logprobs(model, rows, pad_id=256, entropy="value")
             (gradient,) = torch.autograd.grad(scored.logprobs.sum(), weight)
             found.append((scored.logprobs.detach(), scored.entropy, scored.mask, gradient))
     finally:

@@ -60,7 +60,7 @@ def test_rows_of_one_prompt_have_the_logprobs_and_gradients_of_separate_ones(
     try:
         for worth in (1, NEVER):
             monkeypatch.setattr(leads, "WORTH", worth)
-            scored = hf.completion_logprobs(model, rows, pad_id=256, with_entropy=True)
+            scored = hf.completion_logprobs(model, rows, pad_id=256, entropy="value")
             mean = scored.logprobs.sum() / scored.mask.sum()
             gradients = torch.autograd.grad(mean, weights)
             found.append((scored.logprobs.detach(), scored.entropy, scored.mask, *gradients))
@@ -120,26 +120,6 @@ def test_a_cache_with_room_holds_what_a_growing_one_holds(steps, room, small):
                     layer.reorder_cache(torch.tensor([1, 1]))
                 assert torch.equal(layers[0].keys, layers[1].keys)
                 assert torch.equal(layers[0].values, layers[1].values)
-
-
-def test_picked_logprobs_and_entropies_are_those_of_log_softmax(monkeypatch):
-    monkeypatch.setattr(hf, "_PART", 20)
-    draws = torch.Generator().manual_seed(0)
-    logits = (5 * torch.randn((3, 4, 7), generator=draws, dtype=torch.float64)).requires_grad_()
-    ids = torch.randint(0, 7, (3, 4), generator=draws)
-    scores = logits.log_softmax(-1)
-    expected = scores.gather(-1, ids[..., None])[..., 0]
-    weights = torch.randn((3, 4), generator=draws, dtype=torch.float64)
-    (gradient,) = torch.autograd.grad((weights * expected).sum(), logits)
-    picked, entropy = hf.Picked.apply(logits.clone(), ids, True)
-    torch.testing.assert_close(picked, expected)
-    torch.testing.assert_close(entropy, -(scores.exp() * scores).sum(-1))
-    assert not entropy.requires_grad
-    copied = logits.detach().clone().requires_grad_()
-    found = hf.Picked.apply(copied * 1, ids, False)
-    (own,) = torch.autograd.grad((weights * found[0]).sum(), copied)
-    torch.testing.assert_close(own, gradient)
-    assert not found[1].any()
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -38,10 +38,19 @@ class TablePolicy:
     def parameters(self, weights):
         return [self.tables[weights]]
 
-    def logprobs(self, role, generations):
+    def logprobs(
+        self,
+        role,
+        generations,
+        *,
+        with_entropy=False,
+        with_distribution=False,
+        differentiable="once",
+    ):
+        # plain operations: everything has gradients, however often, asked for or not
         return self._logprobs(self.tables[self._weights[role]], generations)
 
-    def reference_logprobs(self, role, generations):
+    def reference_logprobs(self, role, generations, *, with_distribution=False):
         with torch.no_grad():
             return self._logprobs(self.tables["base"], generations)
 
@@ -49,14 +58,18 @@ class TablePolicy:
         scores = torch.log_softmax(table, dim=-1)
         longest = max(len(g.completion_ids) for g in generations)
         mask = torch.zeros((len(generations), longest), dtype=torch.bool)
-        rows = []
+        ids = torch.zeros((len(generations), longest), dtype=torch.long)
         for k, g in enumerate(generations):
             n = len(g.completion_ids)
             mask[k, :n] = True
-            own = scores[torch.arange(n), torch.tensor(g.completion_ids)]
-            rows.append(torch.nn.functional.pad(own, (0, longest - n)))
-        entropy = -(scores.exp() * scores).sum(-1)[:longest].expand(len(generations), -1).detach()
-        return SimpleNamespace(logprobs=torch.stack(rows), entropy=entropy, mask=mask)
+            ids[k, :n] = torch.tensor(g.completion_ids)
+        distribution = torch.where(mask[..., None], scores[:longest], 0.0)
+        return SimpleNamespace(
+            logprobs=distribution.gather(-1, ids[..., None]).squeeze(-1),
+            entropy=-(distribution.exp() * distribution).sum(-1),
+            mask=mask,
+            distribution=distribution,
+        )
 
     def encode_example(self, role, messages, response, *, prefill=""):
         ids = tuple(LETTERS.index(letter) for letter in response)

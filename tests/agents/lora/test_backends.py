@@ -17,6 +17,23 @@ def test_the_trainers_own_model_samples_by_default(make_policy):
     policy.close()
 
 
+@pytest.mark.parametrize("arrangement", ["bipolicy", "shared_full"])
+def test_in_half_precision_the_sampler_is_not_exact(tiny_model, requests, arrangement):
+    config = PolicyConfig(
+        model=str(tiny_model), arrangement=arrangement, device="cpu", dtype="bfloat16"
+    )
+    policy = lora(config, seed=0)
+    assert not policy.exact_sampler
+    rows = [reply.generation for reply in policy.agent("attacker").act(requests())]
+    found = policy.logprobs("attacker", rows)
+    gaps = [
+        abs(float(own) - stored)
+        for row, logprobs in zip(rows, found.logprobs, strict=True)
+        for stored, own in zip(row.logprobs, logprobs, strict=False)
+    ]
+    assert max(gaps) > 1e-4, "more than an exact sampler is allowed"
+
+
 def test_missing_vllm_is_named_with_its_cure_before_the_model_is_loaded(monkeypatch):
     monkeypatch.setattr(backend, "find_spec", lambda name: None)
     config = PolicyConfig(model="no/such-model", backend="vllm")

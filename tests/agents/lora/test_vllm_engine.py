@@ -44,7 +44,7 @@ def move(policy, weights, size=0.05, seed=0):
 
 def own(policy, weights, generations):
     with torch.no_grad(), policy.store.using(weights) as model:
-        found = completion_logprobs(model, generations, pad_id=0, with_entropy=False)
+        found = completion_logprobs(model, generations, pad_id=0)
     return found.logprobs[found.mask]
 
 
