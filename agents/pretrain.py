@@ -7,8 +7,6 @@ which gates it passed. Sizes and rates come from two trials on one CPU core.
 
 import dataclasses
 import json
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +22,8 @@ from redteam_env.evaluation import AgentPool, Rate
 from redteam_env.game import RedteamError
 from redteam_env.protocols import BASE, Progress
 from redteam_env.randomness import integer_seed
-from redteam_env.utils.packages import sha256_of, versions
+from redteam_env.utils.files import sha256_of, write_aside
+from redteam_env.utils.packages import versions
 from redteam_env.worlds.apothecary import Corpus, Demonstration, World, WorldConfig, make_world
 from redteam_env.worlds.apothecary.corpus import all_words, opening_words
 from redteam_env.worlds.apothecary.gates import Gate, GateCheck
@@ -323,9 +322,7 @@ def pretrain(
     tokenizer = build_tokenizer(world)
     model = build_model(config, tokenizer)
     figures = fit(model, batches(world, tokenizer, config), config, progress)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
-    try:
+    with write_aside(out, shared=True) as folder:
         _save(model, tokenizer, folder)
         gates = check_gates(
             folder, world_config, games=config.games, seed=config.seed, progress=progress
@@ -347,10 +344,6 @@ def pretrain(
             "gates": [gate_row(gate) for gate in gates],
         }
         write_card(folder, out.name, card)
-        folder.chmod(0o755)
-        folder.rename(out)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return Pretrained(directory=out, card=card, gates=gates)
 
 

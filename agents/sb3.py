@@ -1,7 +1,7 @@
 """A policy that Stable-Baselines3 trained, at a seat: no Stable-Baselines3 and no torch are needed.
 
 The folder holds ``agent.json`` and ``policy.safetensors``: the layers of the small network that
-scores the moves, nothing pickled. See :mod:`redteam_env.evaluation.saved` for how it is found.
+scores the moves, nothing pickled. See :mod:`redteam_env.runs.find_saved` for how it is found.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +15,10 @@ from safetensors.numpy import load_file
 from redteam_env.envs.embedders import resolve_embedder
 from redteam_env.envs.features import Features
 from redteam_env.envs.moves import Moves, moves_of, spoken
-from redteam_env.evaluation.saved import find_saved
 from redteam_env.game import RedteamError
 from redteam_env.protocols import Reply, TurnRequest
 from redteam_env.randomness import generator
+from redteam_env.runs import find_saved
 
 WEIGHTS_FILE = "policy.safetensors"
 ACTIVATIONS: Mapping[str, Callable[[Any], Any]] = {

@@ -20,7 +20,7 @@ FLOORS = {
         ("randomness", "equilibria"),
         ("utils",),
         ("protocols",),
-        ("registry",),
+        ("registry", "runs"),
         ("rollout", "seeds", "judges", "worlds"),
         ("envs", "redteam_v0"),
         ("wrappers",),

@@ -1,12 +1,12 @@
 """The JSON cards beside saved weights: what they are and which base they belong to."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from agents.models import LoadedModel
 from redteam_env.game import RedteamError
+from redteam_env.utils.files import read_record
 
 POLICY_FILE = "policy.json"
 WEIGHTS_FILE = "redteam.json"
@@ -22,20 +22,7 @@ def read_card(file: Path, needed: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         RedteamError: If it is missing, no JSON object, or lacks a key.
     """
-    try:
-        card = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RedteamError(
-            f"{str(file)!r} cannot be read ({error}); name a folder that this library saved."
-        ) from error
-    if not isinstance(card, dict):
-        raise RedteamError(f"{str(file)!r} is no JSON object; it was altered.")
-    missing = [key for key in needed if key not in card]
-    if missing:
-        raise RedteamError(
-            f"{str(file)!r} lacks {missing}; it was altered, or written by another version."
-        )
-    return card
+    return read_record(file, needed=needed, remedy="Name a folder that this library saved.")
 
 
 def check_base(directory: Path, card: dict[str, Any], base: LoadedModel) -> None:

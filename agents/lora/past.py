@@ -20,11 +20,11 @@ from agents.lora.agent import ModelAgent
 from agents.lora.cards import POLICY_FILE, WEIGHTS_FILE, check_base, read_card
 from agents.lora.config import PolicyConfig
 from agents.lora.store import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Store, read_tensors
-from redteam_env.evaluation.saved import latest_checkpoint
 from redteam_env.game import RedteamError
 from redteam_env.protocols import BASE, Reply, TurnRequest
 from redteam_env.randomness import Address, generator, integer_seed
-from redteam_env.utils.manifest import verify_manifest
+from redteam_env.runs import POLICY, newest
+from redteam_env.utils.files import verify_manifest
 
 SPARE = "spare"
 
@@ -125,12 +125,10 @@ class SavedWeights(ABC):
 
     def _sources(self, place: Path) -> dict[str, Path]:
         """Return for each trained weights the directory that they start from."""
-        path = place.expanduser()
-        if (path / "config.json").is_file() and (path / "checkpoints").is_dir():
-            path = latest_checkpoint(path)
-        if (path / "policy" / POLICY_FILE).is_file():
+        path = newest(place)
+        if (path / POLICY / POLICY_FILE).is_file():
             verify_manifest(path)
-            path = path / "policy"
+            path = path / POLICY
         if not (path / POLICY_FILE).is_file():
             if (path / ADAPTER_CONFIG).is_file() or (path / WEIGHTS_FILE).is_file():
                 return dict.fromkeys(self.names, path)

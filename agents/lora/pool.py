@@ -16,10 +16,10 @@ from agents.lora.config import PolicyConfig
 from agents.lora.policy import make_codec
 from agents.lora.store import ADAPTER_CONFIG, AdapterStore
 from agents.models import canonical, load_base
-from redteam_env.evaluation.saved import latest_checkpoint
 from redteam_env.game import RedteamError
 from redteam_env.protocols import BASE
-from redteam_env.utils.manifest import verify_manifest
+from redteam_env.runs import POLICY, newest
+from redteam_env.utils.files import verify_manifest
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -85,12 +85,10 @@ class PolicyPool:
                     "'base' has no meaning without a run; name the model with --model."
                 )
             return self._agent(self._model(self._base, None), BASE)
-        path = Path(spec).expanduser()
-        if (path / "config.json").is_file() and (path / "checkpoints").is_dir():
-            path = latest_checkpoint(path)
-        if (path / "policy" / POLICY_FILE).is_file():
+        path = newest(Path(spec))
+        if (path / POLICY / POLICY_FILE).is_file():
             self._verify(path)
-            return self._from_policy(path / "policy", role)
+            return self._from_policy(path / POLICY, role)
         if (path / ADAPTER_CONFIG).is_file():
             return self._from_adapter(path)
         return self._agent(self._model(spec, None), BASE)

@@ -4,13 +4,13 @@ Qwen2, Qwen3 and Llama configurations are understood, with the meaning that tran
 fields that are absent. Mixtures of experts, sliding windows and quantised weights are not.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from agents.plan.shapes import SHAPES, SMOLLM2, Shape
 from redteam_env.game import RedteamError, unknown_name
+from redteam_env.utils.files import read_record
 from redteam_env.worlds import MODELS, embedded_model
 
 CONFIG = "config.json"
@@ -60,15 +60,7 @@ def read_shape(file: Path) -> Shape:
     Raises:
         RedteamError: If the file cannot be read, or :func:`parse_shape` refuses it.
     """
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise RedteamError(
-            f"{str(file)!r} cannot be read as a configuration: {error}. Name a folder that "
-            "save_pretrained wrote."
-        ) from error
-    if not isinstance(config, dict):
-        raise RedteamError(f"{str(file)!r} holds no JSON object, so it is no configuration.")
+    config = read_record(file, remedy="Name a folder that save_pretrained wrote.")
     return parse_shape(config, str(file))
 
 

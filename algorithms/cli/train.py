@@ -11,9 +11,9 @@ from typing import Any
 import tyro
 
 from algorithms.training.config import TrainConfig, components
-from algorithms.training.rundir import stored_config
 from redteam_env.game import RedteamError
 from redteam_env.report import usage_lines
+from redteam_env.runs import Run
 from redteam_env.utils.console import make_console
 
 INTERRUPTED = 130
@@ -133,7 +133,7 @@ def _stored(argv: Sequence[str]) -> dict[str, Any]:
     out = _value(argv, "--out")
     if "--resume" not in argv or out is None:
         return {}
-    return stored_config(Path(out)) or {}
+    return Run(Path(out)).stored_config() or {}
 
 
 def _default(kind: Any, stored: dict[str, Any]) -> Any:

@@ -28,12 +28,12 @@ from redteam_env.envs.moves import read_templates
 from redteam_env.envs.wrappers import EmbeddingObservation, default_moves
 from redteam_env.evaluation import AgentPool, parse_thinking
 from redteam_env.evaluation.diversity import entropy
-from redteam_env.evaluation.saved import write_card
 from redteam_env.game import Episode, RedteamError, role_of
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import BASE, AlgorithmState
 from redteam_env.randomness import integer_seed
+from redteam_env.runs import write_card
 from redteam_env.seeds.resolve import resolve_seeds
 
 AGENT = "sb3"
@@ -56,7 +56,7 @@ def run_seat(config: TrainConfig, kind: str, seat: str) -> Outcome:
             anything is overwritten; or if training diverges.
     """
     run = open_run(config)
-    found = checkpoint.latest(run.checkpoints)
+    found = run.latest()
     done = found.step if found else 0
     if over(config, run, done):
         return Outcome(directory=run.path, steps=done, played=0, finished=True, void=0)
@@ -66,11 +66,17 @@ def run_seat(config: TrainConfig, kind: str, seat: str) -> Outcome:
         session.game.start(seed, rewritten=True)
     check_ready(session.judge)
     if found:
-        learner.load_state(found.algorithm_state())
-    run.write_config(config, learner, session.seeds, session.judge, session.game)
+        learner.load_state(checkpoint.read_state(found))
+    run.write_config(
+        config.flat(),
+        policy=learner.describe(),
+        source=session.seeds,
+        judge=session.judge,
+        game=session.game,
+    )
 
     def save(step: int) -> None:
-        checkpoint.write(run.checkpoints, step, learner.save, learner.state())
+        checkpoint.write(run, step, learner.save, learner.state())
 
     named = config.run.opponent or BASE
     asked = {role_of(seat): (named, agent) for seat, agent in learner.seat.opponents.items()}

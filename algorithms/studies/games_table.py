@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from redteam_env.game import Episode, RedteamError, Verdict
+from redteam_env.utils.files import write_aside
 
 Column = NDArray[Any]
 
@@ -136,11 +137,9 @@ def quiz_row(who: Who, kind: str, question: str, reply: str, *, right: bool) -> 
 
 def write_table(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows as parquet: whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.partial")
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=SCHEMA)
-    pq.write_table(table, partial, compression="zstd", compression_level=9)
-    partial.replace(file)
+    with write_aside(file) as partial:
+        pq.write_table(table, partial, compression="zstd", compression_level=9)
 
 
 class Games:

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from algorithms.training.rundir import write_text
 from redteam_env.game import RedteamError
+from redteam_env.utils.files import read_json, write_text
 
 _SHOWN = 300
 """Most characters of a value in a message."""
@@ -43,12 +43,7 @@ def check_manifest(file: Path, wanted: Mapping[str, Any], *, option: str = "--ou
     Raises:
         RedteamError: If the manifest differs or cannot be read.
     """
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RedteamError(
-            f"{str(file)!r} cannot be read ({error}); give another {option}."
-        ) from error
+    found = read_json(file, remedy=f"Give another {option}.")
     every = list(_differences(found, wanted, ""))
     # a digest differs whenever anything does
     differences = [x for x in every if not x.startswith("digest:")] or every

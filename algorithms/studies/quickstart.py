@@ -17,9 +17,11 @@ import tyro
 
 from algorithms.studies.quickstart_result import ARRANGEMENTS, RATES, READING, measure, report
 from algorithms.training.config import RunConfig, TrainConfig
-from algorithms.training.rundir import open_run, stored_config
+from algorithms.training.rundir import open_run
 from redteam_env.game import Count, RedteamError, at_least, check_fields
+from redteam_env.runs import Run
 from redteam_env.utils.console import make_console, progress_bar
+from redteam_env.utils.files import write_text
 from redteam_env.utils.packages import versions
 from redteam_env.worlds.apothecary import ApothecaryJudge, seeds
 
@@ -102,7 +104,7 @@ def quickstart(argv: Sequence[str]) -> int:
         command = shlex.join(("redteam-env", "quickstart", "--out", str(out)))
         notes.print(f"Stopped by Ctrl-C. This goes on from here: {command}")
         return INTERRUPTED
-    _write(out / RESULT, json.dumps(result, indent=1, allow_nan=False))
+    write_text(out / RESULT, json.dumps(result, indent=1, allow_nan=False) + "\n")
     if options.json:
         print(json.dumps(result, allow_nan=False))  # noqa: T201 - the command's output
     else:
@@ -127,7 +129,7 @@ def parse_quickstart(argv: Sequence[str]) -> QuickstartConfig:
         SystemExit: After ``--help`` (0) or an option that does not exist (2).
     """
     options = _parse(argv, QuickstartConfig())
-    stored = stored_config(Path(options.out) / ARRANGEMENTS[0]) if options.out else None
+    stored = Run(Path(options.out) / ARRANGEMENTS[0]).stored_config() if options.out else None
     if stored is None:
         return options
     begun = {name: stored[name] for name in TRAINING if name in stored}
@@ -195,7 +197,7 @@ def _open(out: Path, configs: Mapping[str, TrainConfig]) -> None:
         raise RedteamError(f"--out {str(out)!r} cannot be used: {error}.") from error
     for config in configs.values():
         run = open_run(config)
-        stored = stored_config(run.path)
+        stored = run.stored_config()
         if stored is not None and stored.get("steps") != config.run.steps:
             raise RedteamError(
                 f"{str(run.path)!r} was started with {stored.get('steps')} steps, not "
@@ -238,9 +240,3 @@ def _work(
         **found,
         "reading": READING,
     }
-
-
-def _write(file: Path, text: str) -> None:
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(f"{text}\n", encoding="ascii")
-    partial.replace(file)

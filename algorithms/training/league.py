@@ -8,11 +8,9 @@ needs, with the SHA-256 of every file, and holds the sampler's state (for PSRO t
 
 import dataclasses
 import inspect
-import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from algorithms.training.config import SELF_PLAY, TrainConfig
 from algorithms.training.metrics import sampled
@@ -34,10 +32,8 @@ from redteam_env.protocols import (
 from redteam_env.randomness import Address
 from redteam_env.registry import load, require
 from redteam_env.rollout import play, schedule
+from redteam_env.runs import LEAGUE, Run, read_league, write_league
 
-FILE = "league.json"
-FOLDER = "opponents"
-SCHEMA = 1
 METHODS = ("matches", "finish", "state", "load_state")
 
 
@@ -72,8 +68,8 @@ class RunLeague:
         self._game = game
         self._source = source
         self._judge = judge
-        self._checkpoints = directory / "checkpoints"
-        self._versions = Versions(directory / FOLDER)
+        self._run = Run(directory)
+        self._versions = Versions(self._run.opponents_folder)
         self._matches: dict[int, Match] = {}
         self._own_games: dict[str, float] = {}
         if config.run.opponents != SELF_PLAY:
@@ -235,13 +231,12 @@ class RunLeague:
         replay = dict(self._replay.state()) if self._replay else None
         if state or replay is not None:
             record = {
-                "schema": SCHEMA,
                 "opponents": self._config.run.opponents,
                 "state": state,
                 "versions": self._versions.state(),
                 "replay": replay,
             }
-            (checkpoint / FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
+            write_league(checkpoint, record)
 
     def restore(self, checkpoint: Path) -> None:
         """Go back to the league of a checkpoint; every frozen version is checked.
@@ -249,11 +244,11 @@ class RunLeague:
         Raises:
             RedteamError: If the league or a frozen version is missing, or one was altered.
         """
-        record = _read(checkpoint / FILE) if (checkpoint / FILE).is_file() else None
+        record = read_league(checkpoint)
         if record is None:
             if self._replay or self._sampler.state():
                 raise RedteamError(
-                    f"{str(checkpoint)!r} has no {FILE}, so the league cannot go on; remove it to resume "
+                    f"{str(checkpoint)!r} has no {LEAGUE}, so the league cannot go on; remove it to resume "
                     "from the checkpoint before."
                 )
             return
@@ -265,8 +260,8 @@ class RunLeague:
 
     def tidy(self) -> None:
         """Remove frozen versions that neither the run nor any checkpoint names."""
-        files = self._checkpoints.glob(f"step-*/{FILE}")
-        self._versions.tidy(name for file in files for name in _read(file)["versions"])
+        leagues = [read_league(x.path) for x in self._run.checkpoints()]
+        self._versions.tidy(name for league in leagues if league for name in league["versions"])
 
 
 def check_league(config: TrainConfig, *, processes: int, own_loop: bool) -> None:
@@ -329,17 +324,3 @@ def _result(episode: Episode, players: Mapping[str, str]) -> Result:
 def _split(version: str) -> tuple[str, int]:
     name, _, number = version.rpartition("@")
     return name, int(number)
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        schema = record["schema"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RedteamError(f"{str(file)!r} cannot be read: {error!r}; restore it.") from error
-    if schema != SCHEMA:
-        raise RedteamError(
-            f"{str(file)!r} has schema {schema!r}; this version reads {SCHEMA}. Resume with the version "
-            "that wrote it."
-        )
-    return record

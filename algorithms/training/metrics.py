@@ -4,7 +4,6 @@ Rewards stand beside advantages, because centred advantages look well while ever
 are those of :mod:`redteam_env.evaluation`, so that training and evaluation speak of the same things.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from redteam_env.evaluation import measure
 from redteam_env.game import Episode, RedteamError, role_of
+from redteam_env.runs import Run
 
 SHARES = ("attack_success", "label_drift", "faithfulness", "over_refusal_raw", "harmful_refusal")
 
@@ -71,7 +71,7 @@ def sampled_before(directory: Path, step: int) -> float:
         directory: The run directory.
         step: The step.
     """
-    rows = read_rows(directory / "metrics.jsonl")
+    rows = Run(directory).rows()
     return sum(step_tokens(row) for row in rows if row["step"] < step)
 
 
@@ -81,7 +81,7 @@ def check_counted(directory: Path, step: int) -> None:
     Raises:
         RedteamError: If a step before ``step`` was logged before tokens were.
     """
-    rows = read_rows(directory / "metrics.jsonl")
+    rows = Run(directory).rows()
     if any("game/tokens" not in row for row in rows if row["step"] < step):
         raise RedteamError(
             f"{str(directory)!r} was begun by a version that logged no tokens, so max_tokens cannot be "
@@ -123,19 +123,14 @@ class MetricsLog:
             SummaryWriter,
         )
 
-        self._file = directory / "metrics.jsonl"
-        rows = [row for row in read_rows(self._file) if row["step"] < done]
-        text = "".join(f"{json.dumps(row)}\n" for row in rows)
-        partial = self._file.with_suffix(".partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(self._file)
+        self._run = Run(directory)
+        self._run.write_rows([row for row in self._run.rows() if row["step"] < done])
         self._board = SummaryWriter(str(directory / "tensorboard"), purge_step=done)
 
     def add(self, step: int, row: Mapping[str, float | int | None]) -> None:
         """Append a step's row."""
         whole = {"step": step, **clean(row)}
-        with self._file.open("a", encoding="utf-8") as file:
-            file.write(f"{json.dumps(whole, allow_nan=False)}\n")
+        self._run.add_row(whole)
         for name, value in whole.items():
             if value is not None:
                 self._board.add_scalar(name, value, step)
@@ -143,14 +138,3 @@ class MetricsLog:
     def close(self) -> None:
         """Flush everything."""
         self._board.close()
-
-
-def read_rows(file: Path) -> list[dict[str, Any]]:
-    """Read the rows of a ``metrics.jsonl``; a last line cut off by a crash is left out."""
-    rows = []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows

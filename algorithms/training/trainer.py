@@ -33,7 +33,7 @@ from algorithms.training.metrics import (
     sampled_before,
     step_tokens,
 )
-from algorithms.training.rundir import RunDirectory, open_run
+from algorithms.training.rundir import open_run
 from algorithms.training.shared_run import check_distributed, checksums, gather_episodes
 from algorithms.training.usage import Meters
 from redteam_env.evaluation import AgentPool
@@ -43,6 +43,7 @@ from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Agent, Algorithm, Judge, SeedSource, TrainablePolicy
 from redteam_env.registry import build, load, require
 from redteam_env.rollout import play, role_batches, schedule
+from redteam_env.runs import Run
 from redteam_env.seeds.resolve import resolve_seeds
 
 
@@ -117,7 +118,7 @@ def _train(
     judge = resolve_judge(config.game.judge, url=config.game.judge_url)
     check_group(config.run.algorithm, learner, config.run.group_size)
     run = open_run(config)
-    found = checkpoint.latest(run.checkpoints)
+    found = run.latest()
     done = found.step if found else 0
     ranks.same("options or checkpoints", {**config.flat(), "checkpoint": done})
     if over(config, run, done):
@@ -140,13 +141,20 @@ def _train(
     algorithm = _make_algorithm(learner, config, policy, game)
     if found:
         policy.restore(found.policy)
-        algorithm.load_state(found.algorithm_state())
-        league.restore(found.directory)
+        algorithm.load_state(checkpoint.read_state(found))
+        league.restore(found.path)
     opponents = _opponents(config, policy, game)
     if ranks.world > 1:  # nobody looks at the run directory any more
         ranks.same("weights", checksums(policy))
     if ranks.leads:
-        run.write_config(config, policy, source, judge, game, processes=ranks.world)
+        run.write_config(
+            config.flat(),
+            policy=policy.describe(),
+            source=source,
+            judge=judge,
+            game=game,
+            processes=ranks.world,
+        )
     parts = _Parts(game, source, judge, policy, algorithm, opponents, league)
 
     def play_step(step: int, live: LiveTable) -> tuple[list[Episode], Row]:
@@ -157,7 +165,7 @@ def _train(
         league.save(place.parent)
 
     def save(step: int) -> None:
-        checkpoint.write(run.checkpoints, step, save_policy, algorithm.state())
+        checkpoint.write(run, step, save_policy, algorithm.state())
         league.tidy()
 
     asked = {role: (str(config.run.opponent), agent) for role, agent in opponents.items()}
@@ -193,7 +201,7 @@ def _opponents(config: TrainConfig, policy: TrainablePolicy, game: Game) -> dict
     }
 
 
-def over(config: TrainConfig, run: RunDirectory, done: int) -> bool:
+def over(config: TrainConfig, run: Run, done: int) -> bool:
     """Whether nothing is left to do for a run after so many steps.
 
     Raises:
@@ -207,7 +215,7 @@ def over(config: TrainConfig, run: RunDirectory, done: int) -> bool:
 
 def loop(
     config: TrainConfig,
-    run: RunDirectory,
+    run: Run,
     done: int,
     play_step: Callable[[int, LiveTable], tuple[list[Episode], Row]],
     save: Callable[[int], None],
@@ -273,7 +281,7 @@ def loop(
     )
 
 
-def _open_log(run: RunDirectory, done: int, stack: ExitStack) -> MetricsLog:
+def _open_log(run: Run, done: int, stack: ExitStack) -> MetricsLog:
     run.drop_episodes(done)
     log = MetricsLog(run.path, done=done)
     stack.callback(log.close)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from redteam_env.game import RedteamError
-from redteam_env.utils.packages import sha256_of
+from redteam_env.utils.files import check_digests, digests_of, write_aside
 
 
 class Versions:
@@ -28,13 +28,10 @@ class Versions:
         """
         if name in self._files:
             return
-        place, partial = self._folder / name, self._folder / f".{name}.partial"
-        for left in (place, partial):  # of a run that was cut, or resumed from further back
-            shutil.rmtree(left, ignore_errors=True)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        write(partial)
-        partial.rename(place)
-        self._files[name] = _digests(place)
+        place = self._folder / name
+        with write_aside(place) as partial:
+            write(partial)
+        self._files[name] = digests_of(place)
 
     def place(self, name: str) -> Path:
         """Return the folder of a version.
@@ -68,21 +65,13 @@ class Versions:
         Raises:
             RedteamError: If a version is gone or was altered; it is named.
         """
-        cure = (
+        remedy = (
             f"Restore it, or remove {str(checkpoint)!r} to resume from the checkpoint before, if that "
             "does not need it."
         )
         for name, files in state.items():
-            for file, digest in files.items():
-                path = self._folder / name / file
-                if not path.is_file():
-                    raise RedteamError(
-                        f"The opponent {name!r} is gone: there is no {str(path)!r}. {cure}"
-                    )
-                if sha256_of(path) != digest:
-                    raise RedteamError(
-                        f"The opponent {name!r} was altered after it was frozen: {str(path)!r}. {cure}"
-                    )
+            what = f"The opponent {name!r}"
+            check_digests(self._folder / name, files, what=what, remedy=remedy)
         self._files = {name: dict(files) for name, files in state.items()}
 
     def tidy(self, needed: Iterable[str]) -> None:
@@ -91,8 +80,3 @@ class Versions:
         for place in self._folder.iterdir() if self._folder.is_dir() else ():
             if place.is_dir() and place.name not in kept:
                 shutil.rmtree(place)
-
-
-def _digests(directory: Path) -> dict[str, str]:
-    files = sorted(path for path in directory.rglob("*") if path.is_file())
-    return {path.relative_to(directory).as_posix(): sha256_of(path) for path in files}

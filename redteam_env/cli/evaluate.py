@@ -1,9 +1,7 @@
 """``redteam-env evaluate`` and ``redteam-env crossplay``: rates on fixed held-out games."""
 
 import json
-import shutil
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from redteam_env.game import Count, Episode, RedteamError
 from redteam_env.report import crossplay_report, rates_report, usage_lines
 from redteam_env.seeds import cards_of
 from redteam_env.utils.console import make_console, progress_bar
+from redteam_env.utils.files import write_aside
 
 SCHEMA = 1
 
@@ -241,20 +240,15 @@ def _reserve(out: Path | None) -> None:
 
 
 def _write(out: Path, report: Mapping[str, Any], files: Mapping[str, Sequence[Episode]]) -> None:
-    """Fill the reserved directory at once: written aside, then renamed onto the empty one."""
-    target = out.resolve()
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    """Fill the reserved directory at once."""
     try:
-        for name, episodes in files.items():
-            file = aside / name
-            file.parent.mkdir(exist_ok=True)
-            file.write_text("".join(f"{x.to_json()}\n" for x in episodes), encoding="ascii")
-        text = json.dumps(report, indent=2, allow_nan=False)
-        (aside / "report.json").write_text(f"{text}\n", encoding="ascii")
-        shutil.copymode(target, aside)
-        target.rmdir()
-        aside.rename(target)
+        with write_aside(out.resolve(), shared=True) as folder:
+            folder.mkdir()
+            for name, episodes in files.items():
+                file = folder / name
+                file.parent.mkdir(exist_ok=True)
+                file.write_text("".join(f"{x.to_json()}\n" for x in episodes), encoding="ascii")
+            text = json.dumps(report, indent=2, allow_nan=False)
+            (folder / "report.json").write_text(f"{text}\n", encoding="ascii")
     except OSError as error:
         raise RedteamError(f"--out {str(out)!r} could not be written: {error}.") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

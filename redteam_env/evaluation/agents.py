@@ -8,7 +8,6 @@ model directory, a known model or a hub id. A run, checkpoint or folder that nam
 the plug-in ``policy`` of the kind ``agents``. Either is imported only then.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,15 +15,13 @@ from typing import Any
 
 from redteam_env import registry
 from redteam_env.evaluation.mixture import is_mixture, load_mixture, run_of
-from redteam_env.evaluation.saved import SavedAgent, find_saved
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.protocols import BASE, Agent, Usage
 from redteam_env.registry import build, require, resolve_agent, settings, split_name
+from redteam_env.runs import SavedAgent, find_run, find_saved
 from redteam_env.worlds import MODELS
 
 POLICY = "policy"
-CONFIG_FILE = "config.json"
-CONFIG_SCHEMA = 1
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -185,31 +182,7 @@ def run_defaults(specs: Sequence[str]) -> dict[str, Any]:
         path = run_of(spec) if is_mixture(spec) else Path(spec).expanduser()
         if not path.is_dir():
             continue
-        place = path.resolve()
-        for directory in (place, *place.parents):
-            config = _run_config(directory)
-            if config is not None:
-                return config
+        run = find_run(path)
+        if run is not None:
+            return run.stored_config() or {}
     return {}
-
-
-def _run_config(directory: Path) -> dict[str, Any] | None:
-    """Return a run's configuration; ``None`` for any other directory, such as a model's."""
-    file = directory / CONFIG_FILE
-    if not file.is_file():
-        return None
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RedteamError(
-            f"Cannot read {str(file)!r}: {error}. Restore it, or name an adapter directory outside "
-            "the run."
-        ) from error
-    if not isinstance(data, dict) or "schema" not in data or "config" not in data:
-        return None
-    if data["schema"] != CONFIG_SCHEMA or not isinstance(data["config"], dict):
-        raise RedteamError(
-            f"{str(file)!r} has schema {data['schema']!r}; this version reads {CONFIG_SCHEMA}. Use "
-            "the version that wrote it."
-        )
-    return data["config"]

@@ -5,23 +5,18 @@ is only the last response to it. ``league.json`` in a checkpoint holds the mixtu
 ``opponents`` the versions.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from redteam_env.evaluation.dispatch import Dispatcher
-from redteam_env.evaluation.saved import latest_checkpoint
 from redteam_env.game import RedteamError
 from redteam_env.protocols import Agent, TurnRequest
 from redteam_env.randomness import generator
-from redteam_env.utils.manifest import verify_manifest
-from redteam_env.utils.packages import sha256_of
+from redteam_env.runs import LEAGUE, Run, newest, read_league
+from redteam_env.utils.files import check_digests, verify_manifest
 
 PREFIX = "mixture:"
-FILE = "league.json"
-FOLDER = "opponents"
 LEAST_SHARE = 1e-9
 """Members below it are left out: solvers leave rounding errors where they mean 0."""
 
@@ -79,18 +74,17 @@ def load_mixture(spec: str, role: str, load: Callable[[str, str], Agent]) -> Dis
             gone or was altered.
     """
     place = run_of(spec)
-    checkpoint = latest_checkpoint(place) if (place / "checkpoints").is_dir() else place
+    checkpoint = newest(place)
     verify_manifest(checkpoint)
     shares, digests = _read(checkpoint, spec, role)
-    versions = checkpoint.resolve().parents[1] / FOLDER
+    versions = Run(checkpoint.resolve().parents[1]).opponents_folder
     for name in shares:
-        for file, digest in digests[name].items():
-            path = versions / name / file
-            if not path.is_file() or sha256_of(path) != digest:
-                raise RedteamError(
-                    f"The member {name!r} of {spec!r} is gone or was altered: {str(path)!r}. "
-                    "Restore it, or name a checkpoint that does not need it."
-                )
+        check_digests(
+            versions / name,
+            digests[name],
+            what=f"The member {name!r} of {spec!r}",
+            remedy="Restore it, or name a checkpoint that does not need it.",
+        )
     total = sum(shares.values())
     return Dispatcher(
         agents={name: load(str(versions / name), role) for name in shares},
@@ -102,18 +96,20 @@ def _read(
     checkpoint: Path, spec: str, role: str
 ) -> tuple[dict[str, float], Mapping[str, Mapping[str, str]]]:
     """Return the share of each version that plays, and the SHA-256 of the files of all."""
+    league = read_league(checkpoint)
+    remedy = "name a run of --opponents psro."
+    if league is None:
+        raise RedteamError(f"{spec!r} has no mixture: there is no {LEAGUE}; {remedy}")
     try:
-        record: Any = json.loads((checkpoint / FILE).read_text(encoding="utf-8"))
-        state = record["state"]
+        state = league["state"]
         versions = state[f"{role}s"]
         shares = dict(zip(versions, state["meta"][role], strict=True))
         found = {name: float(x) for name, x in shares.items() if x > LEAST_SHARE}
-        own = {name: record["versions"][name] for name in found}
+        own = {name: dict(league["versions"][name]) for name in found}
         unlearnt = set(versions) <= set(dict(state.get("first", {})).values())
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise RedteamError(
-            f"{spec!r} has no mixture of the {role} ({type(error).__name__}: {error}); name a run of "
-            "--opponents psro."
+            f"{spec!r} has no mixture of the {role} ({type(error).__name__}: {error}); {remedy}"
         ) from error
     if unlearnt:
         raise RedteamError(

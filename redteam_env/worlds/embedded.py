@@ -1,12 +1,12 @@
 """The base models that come with the package, by the name that a user asks for."""
 
-import json
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 
 from redteam_env.game import RedteamError, unknown_name
+from redteam_env.utils.files import read_record
 from redteam_env.worlds.apothecary import WorldConfig
 from redteam_env.worlds.apothecary.corpus import prompts_directory
 
@@ -51,11 +51,11 @@ def world_of(directory: Path) -> WorldConfig:
         RedteamError: If there is no card or it cannot be read.
     """
     file = directory / CARD
+    remedy = "Name a directory that 'redteam-env worlds pretrain' wrote."
+    card = read_record(file, remedy=remedy, needed=["world"])
     try:
-        card = json.loads(file.read_text(encoding="utf-8"))
         return WorldConfig.from_json(card["world"])
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise RedteamError(
-            f"{str(file)!r} cannot be read ({type(error).__name__}: {error}); name a directory that "
-            f"'redteam-env worlds pretrain' wrote."
+            f"{str(file)!r} describes no world ({type(error).__name__}: {error}). {remedy}"
         ) from error

@@ -9,9 +9,8 @@ from tiny_models import save_tiny, tiny_qwen
 from transformers import AutoModelForCausalLM
 
 from agents.lora.pool import PolicyPool
-from algorithms.training import checkpoint
 from redteam_env.game import RedteamError
-from redteam_env.protocols import AlgorithmState
+from redteam_env.runs import POLICY, Run
 
 
 def pool(**options) -> PolicyPool:
@@ -36,7 +35,8 @@ def make_run(make_policy, tmp_path_factory):
         policy = make_policy(arrangement, max_new_tokens=8, temperature=0.0, **options)
         for step in steps:
             disturb(policy, size)
-            checkpoint.write(run / "checkpoints", step, policy.save, AlgorithmState())
+            with Run(run).new_checkpoint(step) as folder:
+                policy.save(folder / POLICY)
         config = {"model": policy.config.model, "arrangement": arrangement}
         (run / "config.json").write_text(json.dumps({"schema": 1, "config": config}))
         return run, policy

@@ -89,7 +89,7 @@ def test_a_result_that_cannot_be_written_is_still_printed(tmp_path, capsys, monk
     def full(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("pathlib.Path.rename", full)
+    monkeypatch.setattr("os.fsync", full)
     assert main([*PAIR, "--out", str(tmp_path / "out")]) == 2
     captured = capsys.readouterr()
     assert "echo against harm" in captured.out

@@ -9,8 +9,8 @@ from redteam_env import RedteamError, Reply, TurnRequest
 from redteam_env.evaluation import AgentPool, Dispatcher
 from redteam_env.evaluation.agents import check_spec, run_defaults
 from redteam_env.evaluation.mixture import Draw, load_mixture
-from redteam_env.utils.manifest import write_manifest
-from redteam_env.utils.packages import sha256_of
+from redteam_env.runs import write_league
+from redteam_env.utils.files import sha256_of, write_manifest
 
 META = {"attacker": [0.25, 0.0, 0.75], "defender": [1e-17, 1.0]}
 NAMES = {
@@ -56,7 +56,7 @@ def run(tmp_path):
         file.write_text(name)
         versions[name] = {file.name: sha256_of(file)}
     record = {"opponents": "psro", "state": {**NAMES, "meta": META}, "versions": versions}
-    (checkpoint / "league.json").write_text(json.dumps(record))
+    write_league(checkpoint, {**record, "replay": None})
     write_manifest(checkpoint, {})
     config = {"schema": 1, "config": {"model": "m"}}
     (run / "config.json").write_text(json.dumps(config))
@@ -100,7 +100,9 @@ def test_a_mixture_has_the_settings_of_its_run(run):
 def test_a_member_that_was_altered_is_named(run):
     (run / "opponents/attacker@2/adapter.bin").write_text("other")
     load(f"mixture:{run}", "defender")
-    with pytest.raises(RedteamError, match=r"'attacker@2' of .* is gone or was altered"):
+    with pytest.raises(
+        RedteamError, match=r"'attacker@2' of .* is damaged: .*adapter\.bin' was altered"
+    ):
         load(f"mixture:{run}", "attacker")
 
 

@@ -17,7 +17,8 @@ from redteam_env.protocols import BASE
 from redteam_env.registry import split_name
 from redteam_env.seeds.resolve import resolve_seeds
 from redteam_env.seeds.source import SPLITS
-from redteam_env.utils.packages import sha256_of, versions
+from redteam_env.utils.files import sha256_of
+from redteam_env.utils.packages import versions
 from redteam_env.worlds import MODELS
 from redteam_env.worlds.embedded import embedded_model
 

@@ -10,9 +10,10 @@ from algorithms.studies.bench.tasks import ATTACK, TRAIN, fielded, plays
 from algorithms.studies.workers import DONE, INTERRUPTED
 from algorithms.training.config import TrainConfig
 from algorithms.training.memory import peak_gb
-from algorithms.training.metrics import read_rows, step_tokens
-from algorithms.training.rundir import stored_config, write_text
+from algorithms.training.metrics import step_tokens
 from algorithms.training.trainer import train
+from redteam_env.runs import Run
+from redteam_env.utils.files import write_text
 
 COSTS = ("games", "extra_games", "tokens", "extra_tokens", "seconds", "peak_memory_gb")
 BY_GAMES, BY_TOKENS = "games", "tokens"
@@ -38,10 +39,11 @@ def train_recorded(config: TrainConfig, output: Path, *, alone: bool) -> str:
     outcome = train(config)
     if not outcome.finished:
         return INTERRUPTED
-    rows = read_rows(outcome.directory / "metrics.jsonl")[: outcome.steps]
+    run = Run(outcome.directory)
+    rows = run.rows()[: outcome.steps]
     by_step = {name: [_cost(row, name) for row in rows] for name in _STEPS}
     record = {
-        "config": {**(stored_config(outcome.directory) or {}), "opponent": None},
+        "config": {**(run.stored_config() or {}), "opponent": None},
         **totals(by_step, games=config.run.games, most=config.run.max_tokens),
         # of a run that was interrupted this process saw the end only
         "peak_memory_gb": round(peak_gb(), 3)

@@ -19,12 +19,12 @@ from algorithms.studies.bench.tasks import ATTACK, TRAIN, BenchTask
 from algorithms.studies.differences import differences
 from algorithms.studies.games_table import QUIZ, Games, read_tables, stored_table
 from algorithms.studies.manifests import check_manifest
-from algorithms.training.rundir import write_text
 from redteam_env.evaluation.suites import resolve_suite
 from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line, RedteamError, check_values
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import QuestionSuite
 from redteam_env.seeds.resolve import resolve_seeds
+from redteam_env.utils.files import read_json, write_aside, write_text
 
 MANIFEST, GAMES, RECORDS, FIGURES, PAGE = (
     "bench.json",
@@ -204,16 +204,9 @@ def _merge(files: list[Path], target: Path) -> None:
         pa.table({**words, **{x: table[x] for x in keys[4:]}}),
         sort_keys=[(x, "ascending") for x in keys],
     )
-    partial = target.with_name(f".{target.name}.partial")
-    pq.write_table(table.take(order), partial, compression="zstd", compression_level=19)
-    partial.replace(target)
+    with write_aside(target) as partial:
+        pq.write_table(table.take(order), partial, compression="zstd", compression_level=19)
 
 
 def _json(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RedteamError(
-            f"{str(file)!r} cannot be read ({error}); name a directory that 'redteam-env bench' "
-            "wrote."
-        ) from error
+    return read_json(file, remedy="Name a directory that 'redteam-env bench' wrote.")

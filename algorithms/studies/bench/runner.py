@@ -1,13 +1,12 @@
 """What a benchmark needs to run: its directory, and its tasks in several processes."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from algorithms.studies import manifests
 from algorithms.studies.bench.config import BenchConfig
 from algorithms.studies.bench.manifest import check_digest
-from redteam_env.game import RedteamError
+from redteam_env.utils.files import read_json
 
 
 def open_bench(file: Path, manifest: dict[str, Any]) -> None:
@@ -21,13 +20,7 @@ def open_bench(file: Path, manifest: dict[str, Any]) -> None:
         RedteamError: If it holds something else, another manifest, or an edited one.
     """
     if file.is_file():
-        try:
-            found = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RedteamError(
-                f"{str(file)!r} cannot be read ({error}); give another --out."
-            ) from error
-        check_digest(found, file)
+        check_digest(read_json(file, remedy="Give another --out."), file)
     manifests.open_directory(file, manifest, what="benchmark")
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from algorithms.training import checkpoint
 from algorithms.training.config import TrainConfig
 from redteam_env.game import DEFENDER, Game, GameState, Generation, RedteamError, role_of
 from redteam_env.protocols import Agent, TrainablePolicy
 from redteam_env.registry import build
+from redteam_env.runs import Run
 from redteam_env.worlds.apothecary.grammar import REFUSALS
 
 _ROWS = 256
@@ -78,7 +78,7 @@ class Player:
         """
         if self.run is None:
             return
-        found = checkpoint.at(self.run / "checkpoints", step)
+        found = Run(self.run).at(step)
         for policy in self.policies.values():
             policy.restore(found.policy)
         self.step = step

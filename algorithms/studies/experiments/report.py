@@ -33,8 +33,8 @@ from algorithms.studies.experiments.tasks import (
 )
 from algorithms.studies.games_table import read_tables, stored_table
 from algorithms.studies.manifests import check_manifest
-from algorithms.training.rundir import write_text
 from redteam_env.game import RedteamError
+from redteam_env.utils.files import read_json, write_aside, write_text
 
 GAMES, RECORDS, FIGURES, CLAIMS, PAGE = (
     "games.parquet",
@@ -182,14 +182,9 @@ def _merge(files: list[Path], target: Path) -> None:
         }
     )
     order = pa.compute.sort_indices(plain_keys, sort_keys=[(x, "ascending") for x in keys])
-    pq.write_table(table.take(order), target, compression="zstd", compression_level=19)
+    with write_aside(target) as partial:
+        pq.write_table(table.take(order), partial, compression="zstd", compression_level=19)
 
 
 def _json(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RedteamError(
-            f"{str(file)!r} cannot be read ({error}); name a directory that "
-            "'redteam-env experiment report' wrote."
-        ) from error
+    return read_json(file, remedy="Name a directory that 'redteam-env experiment report' wrote.")

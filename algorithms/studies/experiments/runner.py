@@ -10,7 +10,8 @@ from algorithms.studies.experiments.reading import experiment_from
 from algorithms.studies.experiments.tasks import Task, tasks
 from algorithms.studies.workers import Report, Workers
 from redteam_env.game import RedteamError
-from redteam_env.utils.packages import sha256_of, versions
+from redteam_env.utils.files import sha256_of
+from redteam_env.utils.packages import versions
 from redteam_env.worlds import MODELS
 from redteam_env.worlds.embedded import embedded_model
 

@@ -1,6 +1,5 @@
 """The work of a part, cut into tasks that each leave one file: what exists is done."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +7,8 @@ from typing import Any
 
 from algorithms.studies.experiments.config import Experiment, Options, Part
 from algorithms.training.config import TrainConfig
-from redteam_env.game import RedteamError
 from redteam_env.protocols import BASE
+from redteam_env.utils.files import read_record
 
 TRAIN, MEASURE, CROSS, GRADIENTS, CHOOSE, ATTACK, RESPOND = (
     "train",
@@ -178,12 +177,9 @@ def arm_options(experiment: Experiment, layout: Layout, part: str, arm: str) -> 
     found = experiment.part(part)
     if found.tuned is not None and arm == found.tuned.name:
         file = layout.root / Layout.record(part, CHOOSE, arm, 0, "json")
-        try:
-            chosen: Options = json.loads(file.read_text(encoding="utf-8"))["options"]
-        except (OSError, ValueError, KeyError) as error:
-            raise RedteamError(
-                f"{str(file)!r} cannot be read ({error}); run the part again."
-            ) from error
+        chosen: Options = read_record(file, remedy="Run the part again.", needed=["options"])[
+            "options"
+        ]
         return chosen
     return found.arms.get(arm, {})
 

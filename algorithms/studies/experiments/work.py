@@ -26,11 +26,12 @@ from algorithms.studies.experiments.tasks import (
 )
 from algorithms.studies.games_table import SUITE, read_tables, write_table
 from algorithms.studies.workers import DONE, INTERRUPTED
-from algorithms.training.rundir import stored_config, write_text
 from algorithms.training.trainer import train
 from redteam_env.evaluation.detection import roc
 from redteam_env.game import RedteamError
 from redteam_env.protocols import BASE
+from redteam_env.runs import Run
+from redteam_env.utils.files import write_text
 
 CURVE = (
     "game/attack_success",
@@ -90,14 +91,13 @@ class _Worker:
         outcome = train(config)
         if not outcome.finished:
             return INTERRUPTED
-        text = (outcome.directory / "metrics.jsonl").read_text(encoding="utf-8")
-        rows = [json.loads(line) for line in text.splitlines()]
-        record = json.loads((outcome.directory / "config.json").read_text(encoding="utf-8"))
+        run = Run(outcome.directory)
+        rows, record = run.rows(), run.record() or {}
         write_text(
             self._output,
             json.dumps(
                 {
-                    "config": stored_config(outcome.directory),
+                    "config": record["config"],
                     "policy": record["policy"],
                     "steps": outcome.steps,
                     "seconds": round(sum(x["time/play_s"] + x["time/update_s"] for x in rows), 1),

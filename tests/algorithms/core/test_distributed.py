@@ -13,9 +13,9 @@ from rank_launch import distance, launch, launch_jobs, metric_distance, plays, w
 from training_doubles import metrics
 
 from algorithms.core.ranks import Ranks, join
-from algorithms.training import checkpoint
 from redteam_env import registry
 from redteam_env.game import RedteamError
+from redteam_env.runs import Run
 
 DONE = {"steps": 2, "finished": True}
 EXACT = 1e-9
@@ -166,7 +166,7 @@ def test_a_fault_in_one_process_ends_both_with_its_message(two, name):
 def test_ctrl_c_in_one_process_stops_both_after_the_step_with_one_checkpoint(two):
     assert two.results["interrupted"] == [{"steps": 2, "finished": False}] * 2
     run = two.root / "interrupted"
-    assert checkpoint.latest(run / "checkpoints").step == 2
+    assert Run(run).latest().step == 2
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-000002"]
     assert len(metrics(run)) == 2
 

@@ -20,7 +20,7 @@ from rank_launch import (
 from tiny_models import save_prompts, save_tiny
 from training_doubles import metrics
 
-from algorithms.training import checkpoint
+from redteam_env.runs import Run
 
 pytestmark = pytest.mark.slow
 CASES = [
@@ -138,7 +138,7 @@ def test_ctrl_c_on_the_launcher_saves_once_and_the_run_goes_on(options, tmp_path
         process.kill()
     assert process.returncode != 0
     assert out.count("Stopped by Ctrl-C") == 1
-    assert checkpoint.latest(run / "checkpoints").step == len(metrics(run)) >= 2
+    assert Run(run).latest().step == len(metrics(run)) >= 2
 
 
 def test_a_wrong_option_is_explained_once(options):
@@ -156,4 +156,4 @@ def test_a_process_that_vanishes_ends_the_others_with_a_message(options, tmp_pat
     assert outs == ["", ""]
     assert "Process 0 of 2 lost the others; one of them ended" in errors[0]
     assert "Traceback" not in errors[0]
-    assert checkpoint.latest(tmp_path / "run" / "checkpoints").step == 1
+    assert Run(tmp_path / "run").latest().step == 1

@@ -43,20 +43,20 @@ def test_a_version_is_no_copy_of_the_checkpoint_but_an_adapter_of_its_own(make):
         assert f"{card['name']}@{card['version']}" == place.name
 
 
-@pytest.mark.parametrize("damage", ["gone", "altered"])
+@pytest.mark.parametrize("damage", ["lacks", "altered"])
 def test_a_damaged_opponent_is_named_and_nothing_is_touched(make, damage):
     run = train(make()).directory
     needed = json.loads((run / "checkpoints/step-000003/league.json").read_text())["versions"]
     name = max(needed)
     file = run / "opponents" / name / "adapter_model.safetensors"
-    if damage == "gone":
+    if damage == "lacks":
         shutil.rmtree(file.parent)
     else:
         data = bytearray(file.read_bytes())
         data[-1] ^= 1
         file.write_bytes(data)
     before = contents(run, ".")
-    with pytest.raises(RedteamError, match=f"opponent '{name}' .*{damage}"):
+    with pytest.raises(RedteamError, match=rf"opponent '{name}' .*{damage}.*Restore"):
         train(make(steps=4, resume=True))
     assert contents(run, ".") == before
 

@@ -21,8 +21,8 @@ from algorithms.studies.games_table import (
     read_tables,
     write_table,
 )
-from algorithms.training.rundir import write_text
 from redteam_env.randomness import generator
+from redteam_env.utils.files import write_text
 from redteam_env.worlds.apothecary import Language, Question, make_world, quiz
 from redteam_env.worlds.apothecary.grammar import REFUSALS, answer
 

@@ -13,9 +13,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from algorithms.studies.experiments.measure import SPLITS, Meter, world_named
 from algorithms.studies.experiments.players import Player, _log_odds, last_steps
-from algorithms.training import checkpoint
 from redteam_env.game import DEFENDER, RedteamError, Seed
-from redteam_env.protocols import AlgorithmState, TurnRequest
+from redteam_env.protocols import TurnRequest
+from redteam_env.runs import POLICY, Run
 from redteam_env.worlds.apothecary.grammar import REFUSALS
 from redteam_env.worlds.apothecary.suites import make_suite
 from redteam_env.worlds.embedded import embedded_model
@@ -64,7 +64,8 @@ def write_checkpoint(config, step, value):
         for shift, name in enumerate(policy.names):
             for tensor in policy.parameters(name):
                 tensor.fill_(value + shift)
-    checkpoint.write(Path(config.run.out) / "checkpoints", step, policy.save, AlgorithmState())
+    with Run(Path(config.run.out)).new_checkpoint(step) as folder:
+        policy.save(folder / POLICY)
 
 
 def numbers(player, role="attacker"):

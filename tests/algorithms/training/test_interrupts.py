@@ -9,9 +9,9 @@ import time
 import pytest
 from training_doubles import CallbackJudge, contents, metrics
 
-from algorithms.training import checkpoint
 from algorithms.training.trainer import train
 from redteam_env.cli.main import main
+from redteam_env.runs import Run
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_ctrl_c_finishes_the_step_saves_and_resumes_bit_for_bit(tiny_config, tmp
     outcome = train(tiny_config(**options))
     assert (outcome.steps, outcome.played, outcome.finished) == (2, 2, False)
     assert signal.getsignal(signal.SIGINT) is before
-    assert checkpoint.latest(tmp_path / "run" / "checkpoints").step == 2
+    assert Run(tmp_path / "run").latest().step == 2
     assert len(metrics(tmp_path / "run")) == 2
     press({})
     assert train(tiny_config(**options, resume=True)).finished
@@ -64,7 +64,7 @@ def test_a_second_ctrl_c_stops_at_once_and_loses_that_step_only(tiny_config, tmp
     with pytest.raises(KeyboardInterrupt):
         train(tiny_config(**options))
     assert signal.getsignal(signal.SIGINT) is before
-    assert checkpoint.latest(tmp_path / "run" / "checkpoints").step == 1
+    assert Run(tmp_path / "run").latest().step == 1
     press({})
     assert train(tiny_config(**options, resume=True)).played == 2
 
@@ -108,7 +108,7 @@ def test_a_real_process_that_gets_ctrl_c_saves_exits_with_130_and_resumes(
         process.kill()
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    done = checkpoint.latest(run / "checkpoints").step
+    done = Run(run).latest().step
     assert done == len(metrics(run)) >= 2
     assert f'"steps": {done}' in out
     assert main(arguments("--resume", steps=done + 1, **options)) == 0

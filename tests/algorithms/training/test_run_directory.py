@@ -5,9 +5,10 @@ import json
 import pytest
 from training_doubles import contents
 
-from algorithms.training.rundir import open_run, stored_config
+from algorithms.training.rundir import open_run
 from algorithms.training.trainer import train
 from redteam_env.game import RedteamError
+from redteam_env.runs import Run
 
 
 def test_a_run_that_exists_is_refused_without_resume_and_left_untouched(tiny_config, run):
@@ -49,7 +50,7 @@ def test_without_out_the_run_is_named_after_arrangement_and_seed(
     monkeypatch.chdir(tmp_path)
     config = tiny_config(out=None, steps=1, arrangement="shared", seed=3)
     assert str(train(config).directory) == "runs/shared-3"
-    assert stored_config(tmp_path / "runs" / "shared-3")["seed"] == 3
+    assert Run(tmp_path / "runs" / "shared-3").stored_config()["seed"] == 3
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"schema": 1}', '{"config": {}}'])
@@ -70,5 +71,5 @@ def test_a_configuration_of_another_version_is_refused(tiny_config, run):
 
 def test_options_that_only_say_how_far_and_how_often_may_change(tiny_config, run):
     train(tiny_config(steps=3, checkpoint_every=7, json=True, resume=True))
-    stored = stored_config(run)
+    stored = Run(run).stored_config()
     assert (stored["steps"], stored["checkpoint_every"]) == (3, 7)

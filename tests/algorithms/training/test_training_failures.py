@@ -6,9 +6,9 @@ from training_doubles import WordJudge, metrics
 
 from agents.lora.policy import lora
 from algorithms.reinforce_pp import ReinforcePP, ReinforcePPConfig
-from algorithms.training import checkpoint
 from algorithms.training.trainer import train
 from redteam_env.game import RedteamError
+from redteam_env.runs import Run
 
 
 class Forgetful(WordJudge):
@@ -31,7 +31,7 @@ def test_a_failing_step_is_named_and_the_last_checkpoint_is_kept(tiny_config, do
     doubles("judges", "forgetful", Forgetful)
     with pytest.raises(RedteamError, match=r"^Step 1: The judge 'words' gave 7 verdicts on 8"):
         train(tiny_config(judge="forgetful"))
-    assert checkpoint.latest(tmp_path / "run" / "checkpoints").step == 1
+    assert Run(tmp_path / "run").latest().step == 1
     assert len(metrics(tmp_path / "run")) == 1
     Forgetful.calls = -10
     assert train(tiny_config(judge="forgetful", resume=True)).finished
@@ -40,7 +40,7 @@ def test_a_failing_step_is_named_and_the_last_checkpoint_is_kept(tiny_config, do
 def test_weights_that_diverge_in_the_first_step_are_never_saved(tiny_config, tmp_path):
     with pytest.raises(RedteamError, match=r"^Step 0: .*lower learning rate.*--init-from"):
         train(tiny_config(lr=1e30, steps=6))
-    assert checkpoint.latest(tmp_path / "run" / "checkpoints") is None
+    assert Run(tmp_path / "run").latest() is None
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_the_checkpoint_before_training_diverged_loads_resumes_and_scores(
     with pytest.raises(RedteamError, match=rf"^Step 2: {what}.*--init-from"):
         train(tiny_config(**options))
     assert len(metrics(tmp_path / "run")) == 2
-    kept = checkpoint.latest(tmp_path / "run" / "checkpoints")
+    kept = Run(tmp_path / "run").latest()
     assert kept.step == 2
     config = tiny_config(**options, resume=True)
     policy = lora(config.policy, seed=0)

@@ -1,0 +1,393 @@
+"""The run directory: what training writes into it, and how everything else reads it.
+
+=====================================  ===========================================================
+``config.json``                        what is needed to repeat the run
+``metrics.jsonl``                      one row a step
+``episodes/step-NNNNNN.jsonl``         the games of a step, one a line
+``checkpoints/step-NNNNNN/``           what is needed to go on after so many steps
+``.../manifest.json``                  the SHA-256 of each of its files
+``.../policy/``                        weights; ``agent.json`` if a plug-in of its own plays them
+``.../league.json``                    the state of a league, and the frozen versions it needs
+``opponents/NAME@VERSION/``            frozen weights, which never change
+=====================================  ===========================================================
+
+A :class:`Run` names these places, reads and writes them. What is inside ``policy`` belongs to the
+policy, and the tensors of a checkpoint to the algorithm.
+"""
+
+import json
+import operator
+import platform
+import re
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from redteam_env.game import Episode, Game, RedteamError
+from redteam_env.protocols import Judge, SeedSource
+from redteam_env.utils.files import (
+    JSON_ERRORS,
+    MANIFEST,
+    append_line,
+    read_json,
+    read_record,
+    verify_manifest,
+    write_aside,
+    write_manifest,
+    write_text,
+)
+from redteam_env.utils.packages import versions
+
+CONFIG = "config.json"
+METRICS = "metrics.jsonl"
+EPISODES = "episodes"
+CHECKPOINTS = "checkpoints"
+OPPONENTS = "opponents"
+POLICY = "policy"
+LEAGUE = "league.json"
+AGENT = "agent.json"
+SCHEMA = 1
+"""Of each of the JSON files."""
+_STEP = re.compile(r"step-(\d{6,})")
+_STACK = ("redteam-env", "pettingzoo", "gymnasium", "numpy", "torch", "transformers", "peft")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint of a run.
+
+    Attributes:
+        step: Training steps done.
+        path: Its folder.
+    """
+
+    step: int
+    path: Path
+
+    @property
+    def policy(self) -> Path:
+        """The folder of the policy's weights."""
+        return self.path / POLICY
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run directory.
+
+    Attributes:
+        path: Where it is, or will be.
+    """
+
+    path: Path
+
+    @property
+    def checkpoints_folder(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / CHECKPOINTS
+
+    @property
+    def opponents_folder(self) -> Path:
+        """The folder of frozen weights, each in a folder ``NAME@VERSION``."""
+        return self.path / OPPONENTS
+
+    def write_config(
+        self,
+        config: Mapping[str, Any],
+        *,
+        policy: Mapping[str, Any],
+        source: SeedSource,
+        judge: Judge,
+        game: Game,
+        processes: int = 1,
+    ) -> None:
+        """Write everything that is needed to repeat the run.
+
+        Args:
+            config: The flat configuration; where the run lies, and how it was called, is left out.
+            policy: What identifies the policy.
+            source: Where seeds come from.
+            judge: The judge.
+            game: The rules.
+            processes: How many processes train together.
+        """
+        record = {
+            "schema": SCHEMA,
+            "config": {**config, "out": None, "resume": False, "json": False},
+            "policy": dict(policy),
+            "seeds": asdict(source.card),
+            "judge": {"name": judge.name, "smoke_only": judge.smoke_only},
+            "prompts": {"digest": game.prompts.digest},
+            "processes": processes,
+            "versions": {"python": platform.python_version(), **versions(_STACK)},
+            "git": _revision(),
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        write_text(self.path / CONFIG, json.dumps(record, indent=1))
+
+    def record(self) -> dict[str, Any] | None:
+        """Return all that ``config.json`` says; ``None`` if there is none.
+
+        Raises:
+            RedteamError: If it is damaged, no run's, or of another schema.
+        """
+        file = self.path / CONFIG
+        if not file.is_file():
+            return None
+        remedy = "Restore it, or name another directory: this is no run's configuration."
+        record = read_record(file, remedy=remedy, schema=SCHEMA, needed=["config"])
+        if not isinstance(record["config"], dict):
+            raise RedteamError(f"{str(file)!r} has no options under 'config'. {remedy}")
+        return record
+
+    def stored_config(self) -> dict[str, Any] | None:
+        """Return the flat configuration of the run; ``None`` if the directory holds no run.
+
+        Raises:
+            RedteamError: As :meth:`record`.
+        """
+        record = self.record()
+        return None if record is None else record["config"]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows of ``metrics.jsonl``; a last line that a crash cut off is left out.
+
+        Raises:
+            RedteamError: If another line is damaged.
+        """
+        file = self.path / METRICS
+        lines = file.read_bytes().splitlines() if file.is_file() else []
+        rows = []
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+                operator.index(row["step"])
+            except (*JSON_ERRORS, KeyError, TypeError) as error:
+                if number == len(lines):
+                    break
+                raise RedteamError(
+                    f"Line {number} of {str(file)!r} is damaged ({error}). Restore the file, or start "
+                    "another run."
+                ) from error
+            rows.append(row)
+        return rows
+
+    def write_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Replace the rows of ``metrics.jsonl``."""
+        write_text(self.path / METRICS, "".join(f"{json.dumps(row)}\n" for row in rows))
+
+    def add_row(self, row: Mapping[str, Any]) -> None:
+        """Append a step's row, which has a key ``step`` and finite numbers, to ``metrics.jsonl``."""
+        append_line(self.path / METRICS, json.dumps(row, allow_nan=False))
+
+    def write_episodes(self, step: int, episodes: Sequence[Episode]) -> None:
+        """Write the games of a step, one JSON object a line."""
+        text = "".join(f"{episode.to_json()}\n" for episode in episodes)
+        write_text(self.path / EPISODES / f"{_name(step)}.jsonl", text)
+
+    def drop_episodes(self, done: int) -> None:
+        """Remove the games of steps that a resumed run plays again, or will not play."""
+        for file in (self.path / EPISODES).glob("step-*.jsonl"):
+            match = _STEP.fullmatch(file.stem)
+            if match and int(match[1]) >= done:
+                file.unlink()
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """Return all checkpoints, the oldest first; none is verified."""
+        folder = self.checkpoints_folder
+        found = []
+        for path in folder.iterdir() if folder.is_dir() else ():
+            match = _STEP.fullmatch(path.name)
+            if match and path.is_dir():
+                found.append(Checkpoint(int(match[1]), path))
+        return sorted(found, key=lambda x: x.step)
+
+    def latest(self) -> Checkpoint | None:
+        """Return the newest checkpoint after verifying it; ``None`` if there is none.
+
+        Raises:
+            RedteamError: If a file of it is missing or altered.
+        """
+        found = self.checkpoints()
+        return self.at(found[-1].step) if found else None
+
+    def at(self, step: int) -> Checkpoint:
+        """Return the checkpoint of a step after verifying it.
+
+        Raises:
+            RedteamError: If there is none, or a file of it is missing or altered.
+        """
+        path = self.checkpoints_folder / _name(step)
+        verify_manifest(path)
+        return Checkpoint(step, path)
+
+    @contextmanager
+    def new_checkpoint(self, step: int) -> Iterator[Path]:
+        """Write the checkpoint of a step, whole or not at all, in the place of an older one.
+
+        Yields:
+            An empty folder to fill; its manifest is written afterwards.
+        """
+        with write_aside(self.checkpoints_folder / _name(step)) as folder:
+            folder.mkdir()
+            yield folder
+            write_manifest(folder, {"step": step})
+
+
+def _name(step: int) -> str:
+    return f"step-{step:06d}"
+
+
+def find_run(place: Path) -> Run | None:
+    """Return the run that a directory is, or that it lies in; ``None`` if there is none.
+
+    Args:
+        place: A run directory, a checkpoint, or a folder in one. The ``config.json`` of a model makes
+            no run.
+
+    Raises:
+        RedteamError: If a ``config.json`` on the way up cannot be read.
+    """
+    path = place.expanduser().resolve()
+    for directory in (path, *path.parents):
+        file = directory / CONFIG
+        if file.is_file():
+            remedy = "Restore it, or name an adapter directory outside the run."
+            record = read_json(file, remedy=remedy)
+            if isinstance(record, dict) and {"schema", "config"} <= record.keys():
+                return Run(directory)
+    return None
+
+
+def newest(place: Path) -> Path:
+    """Return the newest checkpoint of a run, or the place itself if it is no run directory.
+
+    Raises:
+        RedteamError: If it is a run without a checkpoint.
+    """
+    path = place.expanduser()
+    if not (path / CONFIG).is_file() or not (path / CHECKPOINTS).is_dir():
+        return path
+    checkpoints = Run(path).checkpoints()
+    if not checkpoints:
+        raise RedteamError(
+            f"The run {str(path)!r} has no checkpoint yet; train it, or name an adapter directory."
+        )
+    return checkpoints[-1].path
+
+
+def write_league(checkpoint: Path, record: Mapping[str, Any]) -> None:
+    """Write the state of a league into a checkpoint that is being made.
+
+    Args:
+        checkpoint: Its folder.
+        record: ``opponents`` (the sampler's name), ``state`` (the sampler's), ``versions`` (the SHA-256
+            of each file of each frozen version) and ``replay`` (of seeds).
+    """
+    text = json.dumps({"schema": SCHEMA, **record}, indent=1)
+    (checkpoint / LEAGUE).write_text(text, encoding="utf-8")
+
+
+def read_league(checkpoint: Path) -> dict[str, Any] | None:
+    """Return what :func:`write_league` wrote; ``None`` if the checkpoint has no league.
+
+    Raises:
+        RedteamError: If it is damaged or of another schema.
+    """
+    file = checkpoint / LEAGUE
+    if not file.is_file():
+        return None
+    return read_record(
+        file, remedy="Restore it.", schema=SCHEMA, needed=["state", "versions", "replay"]
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedAgent:
+    """Weights that a plug-in of its own plays, as ``agent.json`` beside them says.
+
+    Attributes:
+        agent: The registered agent that plays them. Its factory is called with ``role``,
+            ``directory`` and ``temperature``.
+        role: The role it plays.
+        others: Who plays the other roles, as the run's opponent did: specifications, by role.
+        directory: Where it is.
+        card: The whole file, the plug-in's own entries among them.
+    """
+
+    agent: str
+    role: str
+    others: Mapping[str, str]
+    directory: Path
+    card: Mapping[str, Any]
+
+
+def write_card(
+    directory: Path, *, agent: str, role: str, others: Mapping[str, str], more: Mapping[str, Any]
+) -> None:
+    """Write the file that makes the folder of weights a saved agent.
+
+    Args:
+        directory: The folder, in a checkpoint that is being made.
+        agent: The registered agent that plays it.
+        role: The role it plays.
+        others: Who plays the other roles.
+        more: Entries of the plug-in's own, plain JSON.
+    """
+    card = {"schema": SCHEMA, "agent": agent, "role": role, "others": dict(others), **more}
+    (directory / AGENT).write_text(json.dumps(card, indent=1), encoding="utf-8")
+
+
+def find_saved(spec: str) -> SavedAgent | None:
+    """Return the saved agent that a specification names, ``None`` if it names something else.
+
+    Args:
+        spec: A run directory, a checkpoint, or the folder of a saved agent.
+
+    Returns:
+        The agent; a checkpoint's files were compared with its manifest.
+
+    Raises:
+        RedteamError: If the file is damaged or of another schema.
+    """
+    path = Path(spec).expanduser()
+    if (path / CONFIG).is_file() and (checkpoints := Run(path).checkpoints()):
+        path = checkpoints[-1].path
+    if (path / POLICY / AGENT).is_file():
+        path = path / POLICY
+    file = path / AGENT
+    if not file.is_file():
+        return None
+    if (path.parent / MANIFEST).is_file():
+        verify_manifest(path.parent)
+    remedy = "Use another checkpoint."
+    card = read_record(file, remedy=remedy, schema=SCHEMA, needed=["agent", "role", "others"])
+    others = card["others"]
+    if not isinstance(others, dict):
+        raise RedteamError(f"{str(file)!r} is damaged: others is {others!r}. {remedy}")
+    return SavedAgent(
+        agent=str(card["agent"]),
+        role=str(card["role"]),
+        others={str(role): str(other) for role, other in others.items()},
+        directory=path,
+        card=card,
+    )
+
+
+def _revision() -> str | None:
+    """Return the git revision of the source tree, ``None`` for an installed package."""
+    try:
+        result = subprocess.run(
+            ["git", "rev-parse", "HEAD"],  # noqa: S607 - whichever git the user has
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() or None if result.returncode == 0 else None

@@ -1,0 +1,225 @@
+"""Files that are whole or absent, JSON that is checked when it is read, and manifests of folders.
+
+Write with :func:`write_text` or, whatever else is to be written, inside :func:`write_aside`: a reader
+sees the old content or the new one and never a part, even after a power failure. Read with
+:func:`read_json` or :func:`read_record`: what is wrong becomes one line that names the file, the fault
+and the remedy.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from redteam_env.game import RedteamError
+
+MANIFEST = "manifest.json"
+JSON_ERRORS = (ValueError, RecursionError)
+"""What parsing JSON raises: bad syntax, integers too long for Python, objects too deep for it."""
+_SCHEMA = 1
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all; its folder is made."""
+    with write_aside(file) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+@contextmanager
+def write_aside(place: Path, *, shared: bool = False) -> Iterator[Path]:
+    """Write a file or a folder, whole or not at all.
+
+    The caller makes it under the hidden name that this yields, ``.NAME.partial`` beside the place.
+    Afterwards it is forced onto the disk and renamed; after an error it is removed.
+
+    Args:
+        place: Where it is to be. The folder above is made; what is there now is replaced.
+        shared: Whether other processes may write the same place. Then the hidden name is unlike any
+            other, a file is replaced by whoever ends last, and a folder is never replaced unless it
+            is empty.
+
+    Yields:
+        The hidden name; nothing is there.
+
+    Raises:
+        OSError: If it cannot be written, or a shared folder is there already.
+    """
+    unique = f".{secrets.token_hex(8)}" if shared else ""
+    partial = place.with_name(f".{place.name}{unique}.partial")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    _remove(partial)  # of a process that was killed
+    try:
+        yield partial
+        _sync_tree(partial)
+        if place.is_dir():
+            _clear(place, partial, empty=shared)
+        partial.replace(place)
+        _sync(place.parent)
+    finally:
+        _remove(partial)
+
+
+def _clear(place: Path, partial: Path, *, empty: bool) -> None:
+    """Make room for a new folder; an empty one hands its permissions on."""
+    if not empty:
+        shutil.rmtree(place)
+        return
+    shutil.copymode(place, partial)
+    with suppress(OSError):  # not empty: renaming fails
+        place.rmdir()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync_tree(path: Path) -> None:
+    """Force a file, or a folder with all that is in it, onto the disk."""
+    for inner in path.iterdir() if path.is_dir() else ():
+        _sync_tree(inner)
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    """Force the bytes of a file, or the entries of a folder, onto the disk."""
+    if os.name == "nt":  # folders cannot be opened there
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # some network file systems cannot
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def append_line(file: Path, line: str) -> None:
+    """Append a line to a text file and force it onto the disk."""
+    with file.open("a", encoding="utf-8", newline="\n") as stream:
+        stream.write(f"{line}\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def read_json(file: Path, *, remedy: str) -> Any:
+    """Read a JSON file.
+
+    Args:
+        file: The file.
+        remedy: What to do if it cannot be read: a sentence.
+
+    Returns:
+        Its content.
+
+    Raises:
+        RedteamError: If it is missing, cannot be read, or is no JSON.
+    """
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RedteamError(f"{str(file)!r} cannot be read ({error.strerror}). {remedy}") from error
+    except JSON_ERRORS as error:
+        raise RedteamError(f"{str(file)!r} is damaged ({error}). {remedy}") from error
+
+
+def read_record(
+    file: Path, *, remedy: str, schema: int | None = None, needed: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Read a JSON file that holds an object of a known form.
+
+    Args:
+        file: The file.
+        remedy: What to do if it cannot be read: a sentence.
+        schema: What its key ``schema`` must be; ``None`` for files without one.
+        needed: Other keys it must have.
+
+    Returns:
+        The object.
+
+    Raises:
+        RedteamError: If it is missing, damaged, no object, of another schema, or lacks a key.
+    """
+    record = read_json(file, remedy=remedy)
+    if not isinstance(record, dict):
+        raise RedteamError(f"{str(file)!r} holds no JSON object. {remedy}")
+    wanted = [*(["schema"] if schema is not None else []), *needed]
+    missing = [key for key in wanted if key not in record]
+    if missing:
+        raise RedteamError(f"{str(file)!r} lacks {', '.join(missing)}. {remedy}")
+    if schema is not None and record["schema"] != schema:
+        raise RedteamError(
+            f"{str(file)!r} has schema {record['schema']!r}; this version reads {schema}. Use the "
+            "version that wrote it."
+        )
+    return record
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digests_of(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file of a folder, by its path in it."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
+
+
+def check_digests(folder: Path, digests: Mapping[str, str], *, what: str, remedy: str) -> None:
+    """Compare the files of a folder with what :func:`digests_of` returned.
+
+    Args:
+        folder: The folder; files that have no digest are not looked at.
+        digests: The SHA-256 of each file, by its path in the folder.
+        what: What the files belong to, for messages.
+        remedy: What to do if one differs: a sentence.
+
+    Raises:
+        RedteamError: If a file is missing or was altered; it names the file.
+    """
+    for name, digest in digests.items():
+        path = folder / name
+        if not path.is_file():
+            raise RedteamError(f"{what} lacks the file {str(path)!r}. {remedy}")
+        if sha256_of(path) != digest:
+            raise RedteamError(
+                f"{what} is damaged: {str(path)!r} was altered after it was saved. {remedy}"
+            )
+
+
+def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Write the manifest of a folder that is otherwise complete.
+
+    Args:
+        folder: The folder.
+        facts: What else the manifest is to say.
+    """
+    record = {"schema": _SCHEMA, **facts, "files": digests_of(folder)}
+    (folder / MANIFEST).write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+
+def verify_manifest(folder: Path) -> None:
+    """Check every file of a checkpoint against its manifest.
+
+    Args:
+        folder: The checkpoint.
+
+    Raises:
+        RedteamError: If the manifest or a file is missing, or a file was altered; it names the file.
+    """
+    remedy = f"Restore it, or remove {str(folder)!r} to use the checkpoint before."
+    record = read_record(folder / MANIFEST, remedy=remedy, schema=_SCHEMA, needed=["files"])
+    if not isinstance(record["files"], dict):
+        raise RedteamError(f"{str(folder / MANIFEST)!r} lists no files. {remedy}")
+    check_digests(folder, record["files"], what=f"The checkpoint {str(folder)!r}", remedy=remedy)
