@@ -4,7 +4,7 @@ A specification is the name of a registered agent (``refuse``), perhaps with an 
 (``endpoint:MODEL@URL``, a model behind an API), ``base`` (the untrained model), a run directory, one
 of its checkpoints, ``mixture:RUN`` (:mod:`redteam_env.evaluation.mixture`), an adapter directory, a
 model directory, a known model or a hub id. A run, checkpoint or folder that names the plug-in which plays it
-(:mod:`redteam_env.evaluation.saved`) goes to that; everything else but registered agents goes to
+(:mod:`redteam_env.runs`) goes to that; everything else but registered agents goes to
 the plug-in ``policy`` of the kind ``agents``. Either is imported only then.
 """
 

@@ -209,7 +209,7 @@ def test_a_saved_agent_that_cannot_be_played_is_refused_with_the_reason(copy):
     with pytest.raises(RedteamError, match="Did you mean 'sb3'"):
         AgentPool().agent(str(policy), "attacker")
     (policy / "agent.json").write_text("{}")
-    with pytest.raises(RedteamError, match="damaged"):
+    with pytest.raises(RedteamError, match="lacks schema"):
         AgentPool().agent(str(policy), "attacker")
     (policy / "agent.json").write_text(card)
     (policy / "policy.safetensors").write_bytes(b"nothing")
