@@ -227,17 +227,13 @@ _stopped = threading.Event()
 
 def _prepare() -> None:
     """Set a worker process up: its own group, so that Ctrl-C reaches it through its parent only."""
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["OMP_NUM_THREADS"] = "1"  # torch, which the work imports, reads it then
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, _stop)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent,), daemon=True).start()
-    if not _stopped.is_set():
-        import torch  # noqa: PLC0415 - only workers compute
-
-        torch.set_num_threads(1)
 
 
 def _stop(*_: Any) -> None:
