@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from algorithms.core import advantages, losses
     from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
-    from algorithms.training.config import GameConfig, RunConfig, TrainConfig
+    from algorithms.training.config import RunConfig, TrainConfig
     from algorithms.training.trainer import Outcome, train
 
 __all__ = [
-    "GameConfig",
     "Outcome",
     "PolicyGradient",
     "PolicyGradientConfig",
@@ -31,7 +30,6 @@ if not TYPE_CHECKING:  # a type checker should see exactly the names above
         "PolicyGradientConfig": "core.policy_gradient",
         "TrainConfig": "training.config",
         "RunConfig": "training.config",
-        "GameConfig": "training.config",
         "Outcome": "training.trainer",
         "train": "training.trainer",
     }

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 
 from agents.lora.config import PolicyConfig
-from algorithms.training.config import GameConfig, RunConfig, TrainConfig
+from algorithms.training.config import RunConfig, TrainConfig
 from algorithms.training.trainer import train
-from redteam_env import register
+from redteam_env import GameConfig, register
 from redteam_env.protocols import AlgorithmState
 
 

@@ -7,8 +7,9 @@ import sys
 
 from agents.lora.config import PolicyConfig
 from algorithms.reinforce_pp import ReinforcePPConfig
-from algorithms.training.config import GameConfig, RunConfig, TrainConfig
+from algorithms.training.config import RunConfig, TrainConfig
 from algorithms.training.trainer import train
+from redteam_env import GameConfig
 
 model = sys.argv[1] if len(sys.argv) > 1 else "smollm2"
 out = sys.argv[2] if len(sys.argv) > 2 else "runs/example-bipolicy"

@@ -26,7 +26,7 @@ from redteam_env.envs import SeatConfig, SingleSeat
 from redteam_env.envs.embedders import embedder_name
 from redteam_env.envs.moves import read_templates
 from redteam_env.envs.wrappers import EmbeddingObservation, default_moves
-from redteam_env.evaluation import AgentPool, parse_thinking
+from redteam_env.evaluation import AgentPool
 from redteam_env.evaluation.diversity import entropy
 from redteam_env.game import Episode, RedteamError, role_of
 from redteam_env.judges.judge import check_ready
@@ -265,7 +265,6 @@ def _seats(config: TrainConfig, seat: str, n: int) -> list[SingleSeat]:
     other = "defender" if role_of(seat) == "attacker" else "attacker"
     opponent = pool.agent(config.run.opponent or BASE, other)
     game = dataclasses.asdict(config.game) | {
-        "thinking": parse_thinking(config.game.thinking),
         "seeds": resolve_seeds(config.game.seeds),
         "judge": resolve_judge(config.game.judge, url=config.game.judge_url),
         "judge_url": None,

@@ -26,6 +26,7 @@ from redteam_env.evaluation import evaluate, heldout_setups
 from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line
 from redteam_env.protocols import Progress, TrainablePolicy
 from redteam_env.registry import build
+from redteam_env.worlds import build_game
 from redteam_env.worlds.apothecary import (
     TACTICS,
     ApothecaryJudge,
@@ -169,7 +170,7 @@ def evaluate_once(run: Trained, games: int) -> float:
     """Return the seconds of an evaluation of both trained roles on held-out games."""
     attacker, defender = (run.policy.agent(role) for role in ("attacker", "defender"))
     setups = heldout_setups(seeds(), games, 0)
-    judge, game = ApothecaryJudge(), run.config.game.game()
+    judge, game = ApothecaryJudge(), build_game(run.config.game)
     size = run.config.policy.generation_batch
     return _timed(lambda: evaluate(attacker, defender, setups, judge, game=game, batch_size=size))[
         0

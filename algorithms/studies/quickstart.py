@@ -36,6 +36,7 @@ SETTINGS: Mapping[str, Any] = MappingProxyType(
         "kl": 0.05,
         "faithfulness_gate": -1.5,
         "drop_unfaithful": True,
+        "thinking": "none",
         "checkpoint_every": 10,
     }
 )

@@ -18,6 +18,7 @@ from redteam_env.game import Episode
 from redteam_env.protocols import BASE, Agent, Progress
 from redteam_env.report import rate_cell
 from redteam_env.rollout import schedule
+from redteam_env.worlds import build_game
 from redteam_env.worlds.apothecary import (
     ApothecaryJudge,
     ScriptedAttacker,
@@ -108,7 +109,7 @@ def measure(
             split="heldout",
         ),
         judge,
-        game=config.game.game(),
+        game=build_game(config.game),
         seed=seed,
         progress=progress,
     )

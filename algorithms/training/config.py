@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from algorithms.training.replay import ReplayConfig
-from redteam_env.evaluation import build_game
 from redteam_env.game import (
     Count,
-    Game,
+    GameConfig,
     RedteamError,
     at_least,
     check_fields,
@@ -22,6 +21,7 @@ from redteam_env.game import (
 )
 from redteam_env.protocols import BASE
 from redteam_env.registry import settings
+from redteam_env.worlds import build_game
 
 FREE = (
     *("steps", "max_tokens", "checkpoint_every", "out", "resume", "json"),
@@ -30,7 +30,6 @@ FREE = (
 """Options that a resumed run may change."""
 SELF_PLAY = "self_play"
 LORA = "lora"
-_RULES = Game()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,58 +86,6 @@ class RunConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GameConfig:
-    """Which game is played.
-
-    Attributes:
-        seeds: Seed source: builtin, strongreject, advbench, a file (CSV, JSON lines, parquet), or
-            hub:OWNER/NAME; several with a comma between them.
-        judge: Judge: lexical (smoke runs only), wildguard, or an installed one.
-        judge_url: Address of the judge's server.
-        rewards: Reward preset: self_redteam, self_redteam_all_one, zero_sum, safety_only, magic.
-        faithfulness_gate: An unfaithful rewrite pays the attacker this and nothing else.
-        drop_unfaithful: Leave games with an unfaithful rewrite out of the defender's batch.
-        benign_refusal_weight: Factor on the defender's penalty for refusing a benign request.
-        exchanges: Attacker-defender exchanges in a rewritten game.
-        rewrite_fraction: Share of games in which the attacker plays; 0 is raw seeds only.
-        benign_fraction: Share of benign seeds.
-        thinking: none, optional or required for all seats, or for some, such as
-            attacker_0=required,defender_0=none.
-        leak_on_violation: Show malformed turns as a whole, as Self-RedTeam's code does.
-        prompts: Directory of instruction texts in place of ours, or apothecary for the controlled
-            world's.
-        max_seed_chars: Longest seed, in characters.
-        max_action_chars: Longest action, in characters.
-    """
-
-    seeds: str = "builtin"
-    judge: str = "lexical"
-    judge_url: str | None = None
-    rewards: str = "self_redteam"
-    faithfulness_gate: float | None = None
-    drop_unfaithful: bool = False
-    benign_refusal_weight: float = 1.0
-    exchanges: int = 1
-    rewrite_fraction: float = 0.5
-    benign_fraction: float = 0.5
-    thinking: str = "none"
-    leak_on_violation: bool = False
-    prompts: str | None = None
-    max_seed_chars: int = _RULES.max_seed_chars
-    max_action_chars: int = _RULES.max_action_chars
-
-    def __post_init__(self) -> None:
-        self.game()
-        for name in ("rewrite_fraction", "benign_fraction"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise RedteamError(f"{name} is {getattr(self, name)}; give a share in [0, 1].")
-
-    def game(self) -> Game:
-        """Return the rules."""
-        return build_game(dataclasses.asdict(self))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
     """Everything a run is made from.
 
@@ -177,6 +124,7 @@ class TrainConfig:
                 f"opponents is {self.run.opponents!r}, whose first round ends after {least} steps, but "
                 f"steps is {self.run.steps}; give more steps (or games), or shorter rounds."
             )
+        build_game(self.game)
         self.flat()
 
     def _check_roles(self, roles: list[str]) -> None:

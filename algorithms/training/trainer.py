@@ -45,6 +45,7 @@ from redteam_env.registry import build, load, require
 from redteam_env.rollout import play, role_batches, schedule
 from redteam_env.runs import Run
 from redteam_env.seeds.resolve import resolve_seeds
+from redteam_env.worlds import build_game
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +114,7 @@ def _train(
     check_league(config, processes=ranks.world, own_loop=callable(own_loop))
     if callable(own_loop):
         return _hand_over(own_loop, config, policy)
-    game = config.game.game()
+    game = build_game(config.game)
     source = resolve_seeds(config.game.seeds)
     judge = resolve_judge(config.game.judge, url=config.game.judge_url)
     check_group(config.run.algorithm, learner, config.run.group_size)

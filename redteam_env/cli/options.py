@@ -7,16 +7,18 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 
-from redteam_env.evaluation import AgentPool, build_game, check_spec, run_defaults
+from redteam_env.evaluation import AgentPool, check_spec, run_defaults
 from redteam_env.evaluation.agents import policy_defaults
-from redteam_env.game import Count, Game, at_least, check_fields
+from redteam_env.game import Count, Game, GameConfig, at_least, check_fields
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Judge, SeedSource
 from redteam_env.seeds import resolve_seeds
+from redteam_env.utils.docs import attribute_docs
+from redteam_env.worlds import build_game
 
-SEEDS = "builtin"
-JUDGE = "lexical"
+_GAME = GameConfig()
+_GAME_DOCS = attribute_docs(GameConfig)
 
 T = TypeVar("T")
 
@@ -26,8 +28,18 @@ def shown_as(metavar: str, default: str = "") -> Any:
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=default and f"(default: {default})")
 
 
-def _run_or(default: object, metavar: str = "NAME") -> Any:
-    return shown_as(metavar, f"the first run's, else {default}")
+def of_game(name: str) -> Any:
+    """Return how an option that is a setting of the game is explained in ``--help``."""
+    return tyro.conf.arg(help=_GAME_DOCS[name])
+
+
+def _run_or(name: str, default: object, metavar: str = "NAME") -> Any:
+    """Return how an option is shown that is the first run's by default."""
+    return tyro.conf.arg(
+        help=_GAME_DOCS.get(name) or None,
+        metavar=metavar,
+        help_behavior_hint=f"(default: the first run's, else {default})",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,23 +47,21 @@ class GameOptions:
     """Whom and what to play with.
 
     Attributes:
-        seeds: Seed source: builtin, strongreject, advbench, a file or a hub data set.
-        judge: Judge: lexical (smoke runs only), wildguard, or an installed one.
-        judge_url: Address of the judge's server.
         model: The model that base means: smollm2, a model directory or a hub id.
-        rewards: Reward preset: self_redteam, self_redteam_all_one, zero_sum, safety_only, magic.
         max_new_tokens: Longest completion of a model, in tokens.
         temperature: Sampling temperature of models; 0 is greedy.
         seed: Chooses the games and all sampling in them.
         json: Print JSON instead of text.
     """
 
-    seeds: Annotated[str | None, _run_or(SEEDS)] = None
-    judge: Annotated[str | None, _run_or(JUDGE)] = None
-    judge_url: Annotated[str | None, _run_or("none", "URL")] = None
-    model: Annotated[str | None, _run_or(policy_defaults().model)] = None
-    rewards: Annotated[str | None, _run_or("self_redteam")] = None
-    max_new_tokens: Annotated[Count | None, _run_or(policy_defaults().max_new_tokens, "INT")] = None
+    seeds: Annotated[str | None, _run_or("seeds", _GAME.seeds)] = None
+    judge: Annotated[str | None, _run_or("judge", _GAME.judge)] = None
+    judge_url: Annotated[str | None, _run_or("judge_url", "none", "URL")] = None
+    model: Annotated[str | None, _run_or("model", policy_defaults().model)] = None
+    rewards: Annotated[str | None, _run_or("rewards", _GAME.rewards)] = None
+    max_new_tokens: Annotated[
+        Count | None, _run_or("max_new_tokens", policy_defaults().max_new_tokens, "INT")
+    ] = None
     temperature: Annotated[float, at_least(0)] = 0.0
     seed: int = 0
     json: bool = False
@@ -124,19 +134,22 @@ def set_table(options: GameOptions, specs: Sequence[str]) -> Table:
         given = getattr(options, name)
         return config.get(name, default) if given is None else given
 
+    of_run = {x: chosen(x) for x in ("seeds", "judge", "judge_url", "rewards")}
+    if options.judge is not None:
+        of_run["judge_url"] = options.judge_url
+    rules = GameConfig.from_flat({**config, **of_run})
     # an adapter directory names its own base, so only agents without any files need a default
     files = any(Path(spec).expanduser().exists() for spec in specs)
     settings = {
-        "seeds": chosen("seeds", SEEDS),
-        "judge": chosen("judge", JUDGE),
-        "judge_url": chosen("judge_url") if options.judge is None else options.judge_url,
+        "seeds": rules.seeds,
+        "judge": rules.judge,
+        "judge_url": rules.judge_url,
         "model": chosen("model", None if files else policy_defaults().model),
-        "rewards": chosen("rewards", Game().rewards.name),
+        "rewards": rules.rewards,
         "max_new_tokens": chosen("max_new_tokens", policy_defaults().max_new_tokens),
         "temperature": options.temperature,
         "seed": options.seed,
     }
-    game = build_game({**config, "rewards": settings["rewards"]})
     source = resolve_seeds(settings["seeds"])
     judge = resolve_judge(settings["judge"], url=settings["judge_url"])
     check_ready(judge)
@@ -145,4 +158,4 @@ def set_table(options: GameOptions, specs: Sequence[str]) -> Table:
         max_new_tokens=settings["max_new_tokens"],
         temperature=options.temperature,
     )
-    return Table(game=game, source=source, judge=judge, pool=pool, settings=settings)
+    return Table(game=build_game(rules), source=source, judge=judge, pool=pool, settings=settings)

@@ -4,16 +4,18 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from rich.console import Console
 
-from redteam_env.cli.options import GameOptions, parse, set_table
+from redteam_env.cli.options import GameOptions, of_game, parse, set_table
 from redteam_env.envs.render import story
 from redteam_env.game import (
     ATTACKER,
     DEFENDER,
     Count,
     Episode,
+    GameConfig,
     GameState,
     RedteamError,
     Share,
@@ -37,16 +39,13 @@ class PlayOptions(GameOptions):
             model directory, a hub id, endpoint:MODEL@URL or endpoint:FILE.toml.
         defender: Defender: the same.
         games: Number of games.
-        rewrite_fraction: Share of games in which the attacker plays; the others go raw to the
-            defender.
-        benign_fraction: Share of games from a benign seed.
     """
 
     attacker: str = "template"
     defender: str = "refuse"
     games: Count = 3
-    rewrite_fraction: Share = 1.0
-    benign_fraction: Share = 0.5
+    rewrite_fraction: Annotated[Share, of_game("rewrite_fraction")] = 1.0
+    benign_fraction: Annotated[Share, of_game("benign_fraction")] = GameConfig().benign_fraction
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -22,6 +22,7 @@ from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Reply
 from redteam_env.rollout import apply_reply, judge_all
 from redteam_env.seeds.resolve import resolve_seeds
+from redteam_env.worlds import build_game
 
 Observation = dict[str, str]
 Info = dict[str, Any]
@@ -47,7 +48,7 @@ class Session:
 
     def __init__(self, config: EnvConfig) -> None:
         self.config = config
-        self.game = config.game()
+        self.game = build_game(config)
         self.seeds = resolve_seeds(config.seeds)
         self.judge = resolve_judge(config.judge, url=config.judge_url)
         self.state: GameState | None = None

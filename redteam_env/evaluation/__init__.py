@@ -6,7 +6,6 @@ from redteam_env.evaluation.crossplay import CrossPlay, crossplay
 from redteam_env.evaluation.dispatch import Dispatcher, MemoAgent
 from redteam_env.evaluation.matchup import Matchup, evaluate, heldout_setups
 from redteam_env.evaluation.rates import OUTCOMES, Rates, difference, measure
-from redteam_env.evaluation.settings import build_game, parse_thinking
 from redteam_env.evaluation.statistics import (
     Difference,
     Interval,
@@ -28,7 +27,6 @@ __all__ = [
     "MemoAgent",
     "Rate",
     "Rates",
-    "build_game",
     "check_spec",
     "clustered_bootstrap",
     "compare",
@@ -38,7 +36,6 @@ __all__ = [
     "heldout_setups",
     "measure",
     "paired_difference",
-    "parse_thinking",
     "run_defaults",
     "wilson",
 ]

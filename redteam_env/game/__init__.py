@@ -10,6 +10,7 @@ from redteam_env.game.checks import (
     check_values,
     multiple_of,
 )
+from redteam_env.game.config import GameConfig, parse_thinking
 from redteam_env.game.errors import RedteamError, unknown_name
 from redteam_env.game.prompts import Prompts, load_prompts
 from redteam_env.game.records import (
@@ -38,6 +39,7 @@ __all__ = [
     "Dialogue",
     "Episode",
     "Game",
+    "GameConfig",
     "GameState",
     "Generation",
     "Line",
@@ -58,6 +60,7 @@ __all__ = [
     "check_values",
     "load_prompts",
     "multiple_of",
+    "parse_thinking",
     "public_dialogue",
     "reward_table",
     "role_of",

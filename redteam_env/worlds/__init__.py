@@ -4,7 +4,7 @@ A world has a language of its own, a judge that decodes it, demonstrations to pr
 on, and knobs. There is one so far: :mod:`redteam_env.worlds.apothecary`.
 """
 
-from redteam_env.worlds.embedded import MODELS, embedded_model, prompts_path
+from redteam_env.worlds.embedded import MODELS, build_game, embedded_model, prompts_path
 from redteam_env.worlds.pretraining import PretrainConfig
 
-__all__ = ["MODELS", "PretrainConfig", "embedded_model", "prompts_path"]
+__all__ = ["MODELS", "PretrainConfig", "build_game", "embedded_model", "prompts_path"]

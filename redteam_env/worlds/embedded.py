@@ -5,7 +5,15 @@ from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 
-from redteam_env.game import RedteamError, unknown_name
+from redteam_env.game import (
+    Game,
+    GameConfig,
+    RedteamError,
+    load_prompts,
+    parse_thinking,
+    reward_table,
+    unknown_name,
+)
 from redteam_env.utils.files import read_record
 from redteam_env.worlds.apothecary import WorldConfig
 from redteam_env.worlds.apothecary.corpus import prompts_directory
@@ -42,6 +50,31 @@ def prompts_path(prompts: str) -> str:
         The directory.
     """
     return prompts_directory(coupled=prompts == COUPLED) if prompts in MODELS else prompts
+
+
+def build_game(config: GameConfig) -> Game:
+    """Return the rules with some settings.
+
+    Args:
+        config: The settings of a run or of an environment; seeds and judge are for whoever plays.
+
+    Raises:
+        RedteamError: If the instruction texts cannot be read.
+    """
+    return Game(
+        rewards=reward_table(
+            config.rewards,
+            faithfulness_gate=config.faithfulness_gate,
+            drop_unfaithful=config.drop_unfaithful,
+            benign_refusal_weight=config.benign_refusal_weight,
+        ),
+        prompts=load_prompts(None if config.prompts is None else prompts_path(str(config.prompts))),
+        exchanges=config.exchanges,
+        thinking=parse_thinking(config.thinking),
+        leak_on_violation=config.leak_on_violation,
+        max_seed_chars=config.max_seed_chars,
+        max_action_chars=config.max_action_chars,
+    )
 
 
 def world_of(directory: Path) -> WorldConfig:

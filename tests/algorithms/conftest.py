@@ -12,9 +12,9 @@ from training_doubles import CallbackJudge, PowerCutError, WordJudge, words_sour
 
 from agents.lora.config import PolicyConfig
 from algorithms.reinforce_pp import ReinforcePPConfig
-from algorithms.training.config import GameConfig, RunConfig, TrainConfig
+from algorithms.training.config import RunConfig, TrainConfig
 from algorithms.training.trainer import train
-from redteam_env import registry
+from redteam_env import GameConfig, registry
 
 PARTS = {
     "run": RunConfig,

@@ -19,7 +19,7 @@ from redteam_env.seeds.resolve import resolve_seeds
 from redteam_env.seeds.source import SPLITS
 from redteam_env.utils.files import sha256_of
 from redteam_env.utils.packages import versions
-from redteam_env.worlds import MODELS
+from redteam_env.worlds import MODELS, build_game
 from redteam_env.worlds.embedded import embedded_model
 
 SCHEMA = 2
@@ -43,7 +43,7 @@ def manifest_of(config: BenchConfig) -> dict[str, Any]:
         del options[name]
     every = cells(config)
     first = next(cell for cell in every if cell.reason is None)
-    game = config.options(first, 0, Path("unused")).game.game()
+    game = build_game(config.options(first, 0, Path("unused")).game)
     body = {
         "schema": SCHEMA,
         "options": options,

@@ -41,6 +41,7 @@ from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Agent, GameSetup, QuestionSuite
 from redteam_env.rollout import play, schedule
 from redteam_env.seeds.resolve import resolve_seeds
+from redteam_env.worlds import build_game
 
 PANEL_ATTACKER, PANEL_DEFENDER = "panel attacker", "panel defender"
 FRESH = "fresh attacker"
@@ -110,7 +111,7 @@ class _Meter:
         self._root = root
         self._seed = seed
         like = config.options(able(config)[0], seed, Path("unused"))
-        self._game = like.game.game()
+        self._game = build_game(like.game)
         self._source = resolve_seeds(config.source)
         self._judge = resolve_judge(config.judge)
         length = like.policy.max_new_tokens

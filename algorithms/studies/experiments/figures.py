@@ -29,6 +29,7 @@ from algorithms.studies.games_table import (
 )
 from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line, RedteamError
 from redteam_env.randomness import generator
+from redteam_env.worlds import build_game
 from redteam_env.worlds.apothecary import ApothecaryJudge, World
 from redteam_env.worlds.apothecary.quiz import is_right, quiz
 
@@ -62,7 +63,7 @@ def compute(experiment: Experiment, part: Part, games: Games, records: Records) 
         figures["own_play"] = found.own_play(games)
         figures["attackers"] = found.attackers(games)
         if len(games.where(kind=SUITE)):
-            table = experiment.options(part, {}, 0, Path("unused")).game.game().rewards
+            table = build_game(experiment.options(part, {}, 0, Path("unused")).game).rewards
             figures["twin"] = found.twin(games, table)
     if records.get("gradients"):
         figures["gradients"] = _gradients(records["gradients"])

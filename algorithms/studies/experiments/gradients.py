@@ -19,6 +19,7 @@ from redteam_env.protocols import Batch, TrainablePolicy
 from redteam_env.randomness import generator
 from redteam_env.rollout import play, role_batches, schedule
 from redteam_env.seeds.resolve import resolve_seeds
+from redteam_env.worlds import build_game
 
 _ROWS = 64
 Vector = np.ndarray[Any, Any]
@@ -53,7 +54,7 @@ def role_gradients(
             f"The arrangement {config.policy.arrangement!r} has no weights shared by two roles; "
             "their gradients cannot be compared."
         )
-    game = config.game.game()
+    game = build_game(config.game)
     setups = schedule(
         resolve_seeds(config.game.seeds),
         games,

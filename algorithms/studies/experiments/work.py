@@ -32,6 +32,7 @@ from redteam_env.game import RedteamError
 from redteam_env.protocols import BASE
 from redteam_env.runs import Run
 from redteam_env.utils.files import write_text
+from redteam_env.worlds import build_game
 
 CURVE = (
     "game/attack_success",
@@ -239,7 +240,7 @@ class _Worker:
     def _meter(self) -> Meter:
         values = {**self._experiment.training, **self._part().training}
         config = self._experiment.options(self._part(), {}, 0, Path("unused"))
-        return Meter(str(values["model"]), config.game.game(), self._measuring)
+        return Meter(str(values["model"]), build_game(config.game), self._measuring)
 
 
 def tuning_score(file: Path, suites: Any) -> float:

@@ -16,14 +16,16 @@ from agents.sb3 import sb3
 from algorithms.sb3.run import SeatLearner
 from algorithms.training.trainer import train
 from redteam_env import RedteamError, registry
-from redteam_env.evaluation import AgentPool, build_game, crossplay, heldout_setups
+from redteam_env.evaluation import AgentPool, crossplay, heldout_setups
 from redteam_env.evaluation.statistics import paired_difference, wilson
+from redteam_env.game import GameConfig
 from redteam_env.judges import resolve_judge
 from redteam_env.randomness import generator
 from redteam_env.rollout import play, schedule
 from redteam_env.seeds import resolve_seeds
+from redteam_env.worlds import build_game
 
-GAME = build_game({"prompts": "apothecary"})
+GAME = build_game(GameConfig(prompts="apothecary"))
 CLASSES = {"sb3_ppo": "PPO", "sb3_a2c": "A2C", "sb3_dqn": "DQN"}
 
 

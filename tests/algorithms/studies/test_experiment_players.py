@@ -16,6 +16,7 @@ from algorithms.studies.experiments.players import Player, _log_odds, last_steps
 from redteam_env.game import DEFENDER, RedteamError, Seed
 from redteam_env.protocols import TurnRequest
 from redteam_env.runs import POLICY, Run
+from redteam_env.worlds import build_game
 from redteam_env.worlds.apothecary.grammar import REFUSALS
 from redteam_env.worlds.apothecary.suites import make_suite
 from redteam_env.worlds.embedded import embedded_model
@@ -134,7 +135,7 @@ def states(game, texts):
 
 def test_the_refusal_score_is_the_log_odds_of_a_refusals_first_word(config, base):
     """Compared with the embedded model read by transformers alone."""
-    game = config.game.game()
+    game = build_game(config.game)
     texts = make_suite(world(), "k1", "train", 16).texts
     rows = states(game, texts)
     found = base.refusal_scores(game, rows)
@@ -166,7 +167,7 @@ def world():
 
 
 def test_scores_do_not_depend_on_what_is_scored_together(config, base, monkeypatch):
-    game = config.game.game()
+    game = build_game(config.game)
     rows = states(game, make_suite(world(), "k3", "heldout", 10).texts)
     whole = base.refusal_scores(game, rows)
     monkeypatch.setattr("algorithms.studies.experiments.players._ROWS", 3)
@@ -207,7 +208,7 @@ def test_the_last_checkpoints_of_a_run(config, steps, every, n, wanted):
 
 @pytest.fixture
 def meter(config):
-    return Meter("apothecary", config.game.game(), FEW)
+    return Meter("apothecary", build_game(config.game), FEW)
 
 
 def test_an_attacker_says_the_same_to_every_defender(policies, meter):
@@ -263,6 +264,6 @@ def test_a_model_of_another_world_is_refused_by_name(config, tmp_path):
     card["world"]["seed"] = 9
     (other / "card.json").write_text(json.dumps(card))
     with pytest.raises(RedteamError, match=r"other' was pretrained on another world"):
-        Meter(str(other), config.game.game(), FEW)
+        Meter(str(other), build_game(config.game), FEW)
     with pytest.raises(RedteamError, match=r"card\.json"):
         world_named(str(tmp_path))

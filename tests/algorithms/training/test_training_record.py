@@ -15,11 +15,11 @@ from agents.lora.policy import lora
 from agents.scripted import REFUSAL
 from algorithms.training.metrics import episode_metrics
 from algorithms.training.trainer import train
-from redteam_env.evaluation import build_game
-from redteam_env.game import Episode, Game, Verdict
+from redteam_env.game import Episode, Game, GameConfig, Verdict
 from redteam_env.protocols import Reply
 from redteam_env.registry import resolve_agent
 from redteam_env.rollout import play, schedule
+from redteam_env.worlds import build_game
 
 BOTH = ("reward", "kl", "entropy", "length", "format_violations", "samples", "grad_norm", "lr")
 
@@ -62,7 +62,7 @@ def test_the_row_says_what_the_episodes_of_the_step_say(two_steps):
 
 
 def test_episodes_replay_and_carry_the_version_of_the_weights_that_played(two_steps, prompts):
-    game = build_game({"prompts": str(prompts), "thinking": "none"})
+    game = build_game(GameConfig(prompts=str(prompts)))
     for step in (0, 1):
         for number, episode in enumerate(episodes(two_steps, step)):
             assert game.replay(episode) == episode

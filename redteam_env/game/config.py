@@ -1,0 +1,128 @@
+"""The settings of a game: each default and meaning is stated here and nowhere else.
+
+The trainer takes them as they are; the environments (:class:`redteam_env.envs.EnvConfig`) and the
+options of the commands are derived from them. What the names of prompts mean is known to the worlds,
+so :func:`redteam_env.worlds.build_game` makes the rules; seed sources and judges are resolved by
+whoever plays.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Self
+
+from redteam_env.game.checks import Count, Share, at_least, check_fields
+from redteam_env.game.errors import RedteamError, unknown_name
+from redteam_env.game.records import ATTACKER, DEFENDER
+from redteam_env.game.rewards import reward_table
+from redteam_env.game.thinking import Thinking
+
+SEATS = (ATTACKER, DEFENDER)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GameConfig:
+    """Which game is played.
+
+    Attributes:
+        seeds: Seed source: builtin, strongreject, advbench, a file (CSV, JSON lines, parquet), or
+            hub:OWNER/NAME; several with a comma between them.
+        judge: Judge: lexical (smoke runs only), wildguard, or an installed one.
+        judge_url: Address of the judge's server.
+        rewards: Reward preset: self_redteam, self_redteam_all_one, zero_sum, safety_only, magic.
+        faithfulness_gate: An unfaithful rewrite pays the attacker this and nothing else.
+        drop_unfaithful: Leave games with an unfaithful rewrite out of the defender's batch.
+        benign_refusal_weight: Factor on the defender's penalty for refusing a benign request.
+        exchanges: Attacker-defender exchanges in a rewritten game.
+        rewrite_fraction: Share of games in which the attacker plays; 0 is raw seeds only.
+        benign_fraction: Share of benign seeds.
+        thinking: none, optional or required for all seats, or for some, such as
+            attacker_0=required,defender_0=none.
+        leak_on_violation: Show malformed turns as a whole, as Self-RedTeam's code does.
+        prompts: Directory of instruction texts in place of ours, or apothecary for the controlled
+            world's.
+        max_seed_chars: Longest seed, in characters.
+        max_action_chars: Longest action, in characters.
+    """
+
+    seeds: str = "builtin"
+    judge: str = "lexical"
+    judge_url: str | None = None
+    rewards: str = "self_redteam"
+    faithfulness_gate: float | None = None
+    drop_unfaithful: bool = False
+    benign_refusal_weight: Annotated[float, at_least(0)] = 1.0
+    exchanges: Count = 1
+    rewrite_fraction: Share = 0.5
+    benign_fraction: Share = 0.5
+    thinking: str = "optional"
+    leak_on_violation: bool = False
+    prompts: str | None = None
+    max_seed_chars: Count = 1000
+    max_action_chars: Count = 8000
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        parse_thinking(self.thinking)
+        reward_table(self.rewards)
+
+    @classmethod
+    def from_flat(cls, options: Mapping[str, Any]) -> Self:
+        """Make the settings from options side by side, as a run's ``config.json`` holds them.
+
+        Args:
+            options: Values by name; ``None`` stands for the default, and other names are passed over.
+
+        Raises:
+            RedteamError: If a value is wrong.
+        """
+        names = [field.name for field in fields(cls)]
+        return cls(**{x: options[x] for x in names if options.get(x) is not None})
+
+
+def parse_thinking(
+    rule: str | Mapping[str, str], seats: Sequence[str] = SEATS
+) -> dict[str, Thinking]:
+    """Read which seats think.
+
+    Args:
+        rule: One rule for all seats (``none``, ``optional``, ``required``), or rules for some, as a
+            mapping or a text such as ``attacker_0=required,defender_0=none``.
+        seats: The seats of the game.
+
+    Returns:
+        The rule of each seat that was named.
+
+    Raises:
+        RedteamError: If a seat or a rule is unknown, or a seat is named twice.
+    """
+    if isinstance(rule, Mapping):
+        named = list(rule.items())
+    elif "=" in rule:
+        named = [_pair(part) for part in rule.split(",")]
+    else:
+        named = [(seat, rule) for seat in seats]
+    rules: dict[str, Thinking] = {}
+    for seat, name in named:
+        if seat not in seats:
+            raise unknown_name("seat in thinking", seat, seats)
+        if seat in rules:
+            raise RedteamError(f"thinking names {seat} twice in {rule!r}; give it one rule.")
+        rules[seat] = _rule(name)
+    return rules
+
+
+def _pair(part: str) -> tuple[str, str]:
+    seat, _, name = part.partition("=")
+    return seat.strip(), name
+
+
+def _rule(name: str) -> Thinking:
+    try:
+        return Thinking(name.strip())
+    except ValueError:
+        raise unknown_name(
+            "thinking rule",
+            name,
+            Thinking,
+            hint="Or name seats: attacker_0=required,defender_0=none.",
+        ) from None
