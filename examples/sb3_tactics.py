@@ -12,6 +12,7 @@ from redteam_env.judges import resolve_judge
 from redteam_env.randomness import generator
 from redteam_env.rollout import play, schedule
 from redteam_env.seeds import resolve_seeds
+from redteam_env.worlds import build_game
 
 steps = int(sys.argv[1]) if len(sys.argv) > 1 else 24
 out = sys.argv[2] if len(sys.argv) > 2 else "runs/example-sb3"
@@ -45,7 +46,7 @@ defender = pool.agent("base", "defender")
 won = {}
 for name, spec in (("trained", out), ("random", "random_tactic")):
     agents = {"attacker_0": pool.agent(spec, "attacker"), "defender_0": defender}
-    games = play(setups, agents, judge, game=config.game.game(), batch_size=64)
+    games = play(setups, agents, judge, game=build_game(config.game), batch_size=64)
     won[name] = [bool(game.verdict.response_harmful) for game in games]
     rate = wilson(sum(won[name]), len(games))
     print(f"{name}: {sum(won[name])} of {len(games)} attacks [{rate.low:.2f}, {rate.high:.2f}]")

@@ -14,6 +14,7 @@ from redteam_env.game import RedteamError
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.rollout import play, role_batches, schedule
 from redteam_env.seeds.resolve import resolve_seeds
+from redteam_env.worlds import build_game
 
 VECTORS = st.lists(st.floats(-100, 100), min_size=3, max_size=3).map(np.array)
 
@@ -68,7 +69,7 @@ def test_the_gradient_is_that_of_the_whole_batchs_loss(shared):
     path = (0, "gradients", config.run.seed)
     agents = {f"{role}_0": policy.agent(role) for role in policy.trainable_roles}
     setups = schedule(resolve_seeds(config.game.seeds), 16, path=path)
-    played = play(setups, agents, resolve_judge(config.game.judge), game=config.game.game())
+    played = play(setups, agents, resolve_judge(config.game.judge), game=build_game(config.game))
     vectors = {}
     for role, batch in role_batches(played).items():
         lengths = batch.mask.sum(axis=1)
