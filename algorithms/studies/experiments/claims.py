@@ -5,7 +5,7 @@ side of zero. *Not supported*: it lies on the other side. *Undecided*: it holds 
 intervals one in twenty excludes zero by chance; the report says how many there are.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -201,16 +201,17 @@ NOT_RUN = (
 )
 
 
-def judge_claims(figures: Figures) -> list[dict[str, Any]]:
+def judge_claims(figures: Figures, claims: Sequence[Claim] = CLAIMS) -> list[dict[str, Any]]:
     """Return every claim with what was measured and a verdict.
 
     Args:
         figures: The figures of each part that was run.
+        claims: The claims; by default the two papers'.
 
     Returns:
         One record a claim; ``not tested`` where the part was not run or has no number.
     """
-    return [_judged(claim, figures) for claim in CLAIMS] + [
+    return [_judged(claim, figures) for claim in claims] + [
         {"paper": paper, "claim": text, "prediction": "", "part": "", "verdict": NOT_TESTED}
         for paper, text in NOT_RUN
     ]

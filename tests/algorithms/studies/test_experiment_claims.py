@@ -3,7 +3,6 @@
 import pytest
 from experiment_doubles import WORLD, games_of, met_rows, quiz_rows, suite_rows
 
-from algorithms.studies.experiments import claims
 from algorithms.studies.experiments.analysis import contrasts_of, defenders
 from algorithms.studies.experiments.claims import (
     CLAIMS,
@@ -28,9 +27,8 @@ def number(low, high):
     return {"mean": (low + high) / 2, "interval": [low, high], "values": [low, high]}
 
 
-def judged(monkeypatch, sign, figures):
-    monkeypatch.setattr(claims, "CLAIMS", (claim(sign),))
-    return judge_claims(figures)[0]
+def judged(sign, figures):
+    return judge_claims(figures, [claim(sign)])[0]
 
 
 @pytest.mark.parametrize(
@@ -47,8 +45,8 @@ def judged(monkeypatch, sign, figures):
         (0.0, 0.0, 1, UNDECIDED),
     ],
 )
-def test_the_verdict_is_where_the_interval_lies(monkeypatch, low, high, sign, verdict):
-    found = judged(monkeypatch, sign, {"arms": {"number": number(low, high)}})
+def test_the_verdict_is_where_the_interval_lies(low, high, sign, verdict):
+    found = judged(sign, {"arms": {"number": number(low, high)}})
     assert found["verdict"] == verdict
     assert (found["interval"], found["runs"]) == ([low, high], 2)
     assert found["measured"] == pytest.approx((low + high) / 2)
@@ -64,8 +62,8 @@ def test_the_verdict_is_where_the_interval_lies(monkeypatch, low, high, sign, ve
         {"arms": {"number": {"mean": 1.0, "interval": None, "values": [1.0]}}},
     ],
 )
-def test_without_a_part_or_a_number_or_its_interval_nothing_was_tested(monkeypatch, figures):
-    found = judged(monkeypatch, 1, figures)
+def test_without_a_part_or_a_number_or_its_interval_nothing_was_tested(figures):
+    found = judged(1, figures)
     assert found["verdict"] == NOT_TESTED
     assert "measured" not in found
 

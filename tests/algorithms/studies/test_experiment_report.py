@@ -3,14 +3,12 @@
 import json
 import re
 import shutil
-from functools import lru_cache
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from experiment_doubles import pretend, tiny_data, tiny_experiment
 
-from algorithms.studies.experiments import analysis, encounters
 from algorithms.studies.experiments.figures import check_verdicts
 from algorithms.studies.experiments.plots import plot_part
 from algorithms.studies.experiments.reading import experiment_from
@@ -20,20 +18,6 @@ from redteam_env.game import RedteamError
 
 TINY = tiny_experiment()
 QUIET = {"say": lambda _: None}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick():
-    """What takes long is done once: few draws of the bootstrap, one twin, one look for plug-ins."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(analysis, "_DRAWS", 10)
-        patch.setattr(encounters, "TacticsGame", lru_cache(encounters.TacticsGame))
-        yield
-
-
-@pytest.fixture
-def no_plots(monkeypatch):
-    monkeypatch.setattr("algorithms.studies.experiments.report.plot_part", lambda *_: None)
 
 
 def report(root, to, experiment=TINY):
@@ -96,7 +80,7 @@ def test_a_sound_report_verifies(made):
     assert any(re.fullmatch(r"arms: judging [\d,]+ games again", line) for line in said)
 
 
-def test_a_second_report_replaces_the_first_and_is_the_same(made, copy, no_plots):
+def test_a_second_report_replaces_the_first_and_is_the_same(made, copy):
     before = files(copy)
     (copy / "arms" / "figures.json").write_text("old")
     assert files(report(made[0], copy)) == before
@@ -232,6 +216,7 @@ def test_many_changed_games_are_told_in_a_few_lines(copy):
 
 @pytest.mark.parametrize("column", ["prompt", "seed_id", "harmful", "told", "score"])
 def test_games_with_something_taken_out_are_a_difference_and_no_crash(copy, column):
+    shutil.rmtree(copy / "arms")  # its figures take longest
     change_rows(copy / "rates" / "games.parquet", with_text(column, None, kind="suite"))
     assert [x for x in verify(copy) if x.startswith("rates")]
 
@@ -290,7 +275,7 @@ def test_a_report_of_nothing_is_an_error(tmp_path):
 # what can be reported
 
 
-def test_parts_that_were_not_run_are_named_and_left_out(tmp_path, no_plots):
+def test_parts_that_were_not_run_are_named_and_left_out(tmp_path):
     pretend(TINY, tmp_path / "root", "rates")
     target = report(tmp_path / "root", tmp_path / "report")
     text = (target / PAGE).read_text()
@@ -299,7 +284,9 @@ def test_parts_that_were_not_run_are_named_and_left_out(tmp_path, no_plots):
     assert verify(target) == []
 
 
-def test_a_part_that_is_half_done_is_reported_as_far_as_it_goes(root, tmp_path, no_plots):
+def test_a_part_that_is_half_done_is_reported_as_far_as_it_goes(root, tmp_path):
+    for part in ("rates", "best_response"):
+        shutil.rmtree(root / "records" / part)
     records = root / "records" / "arms"
     for name in ("measure/bipolicy-1.parquet", "cross/seed-1.parquet", "gradients/shared-1.json"):
         (records / name).unlink()
