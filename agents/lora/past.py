@@ -46,7 +46,7 @@ class SavedWeights(ABC):
         self._spare = Spare()
 
     @abstractmethod
-    def agent(self, role: str) -> ModelAgent:
+    def agent(self, role: str, *, temperature: float | None = None) -> ModelAgent:
         """Return the agent that plays a role with the current weights."""
 
     @abstractmethod

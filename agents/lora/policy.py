@@ -90,14 +90,14 @@ class LoraPolicy(SavedWeights):
         """Return the trainable tensors of named weights, in a fixed order."""
         return self.store.parameters(weights)
 
-    def agent(self, role: str) -> ModelAgent:
+    def agent(self, role: str, *, temperature: float | None = None) -> ModelAgent:
         """Return the agent that plays a role with the current weights."""
         return ModelAgent(
             backend=self.backend,
             weights=self.weights_of(role),
             codec=self.codec,
             max_new_tokens=self.config.max_new_tokens,
-            temperature=self.config.temperature,
+            temperature=self.config.temperature if temperature is None else temperature,
         )
 
     def logprobs(

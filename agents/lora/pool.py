@@ -35,7 +35,7 @@ class PolicyPool:
         base: What ``base`` means and what adapters are put on; by default the model that the first
             loaded run or adapter was trained on.
         max_new_tokens: Longest completion, in tokens.
-        temperature: 0 is greedy.
+        temperature: Of agents for which :meth:`load` is given none; 0 is greedy.
         batch: Sequences generated together.
         device: As in :class:`~agents.lora.config.PolicyConfig`.
         dtype: The same.
@@ -64,53 +64,76 @@ class PolicyPool:
         self._adapters: dict[Path, tuple[_Loaded, str]] = {}
         self._verified: set[Path] = set()
 
-    def load(self, spec: str, role: str) -> ModelAgent:
+    def load(
+        self,
+        spec: str,
+        role: str,
+        *,
+        temperature: float | None = None,
+        max_new_tokens: int | None = None,
+    ) -> ModelAgent:
         """Return the agent that a specification names.
 
         Args:
             spec: ``base``, a run directory, one of its checkpoints, an adapter directory, a model
                 directory, a known model name or a hub id.
             role: The role it is to play; chooses the weights of a run.
+            temperature: Its sampling temperature; by default the pool's.
+            max_new_tokens: Its longest completion; by default the pool's.
 
         Returns:
-            An agent; greedy at temperature 0.
+            An agent. Agents of the same weights share them, whatever their temperature.
 
         Raises:
             RedteamError: If it is none of these, a file is missing, or an adapter belongs to
                 another base.
         """
+        loaded, weights = self._weights(spec, role)
+        config = self._config
+        return ModelAgent(
+            backend=HfBackend(
+                store=loaded.store, codec=loaded.codec, batch=config.generation_batch
+            ),
+            weights=weights,
+            codec=loaded.codec,
+            max_new_tokens=max_new_tokens or config.max_new_tokens,
+            temperature=config.temperature if temperature is None else temperature,
+        )
+
+    def _weights(self, spec: str, role: str) -> tuple[_Loaded, str]:
+        """Return the model that a specification names, and the weights' name there."""
         if spec == BASE:
             if self._base is None:
                 raise RedteamError(
                     "'base' has no meaning without a run; name the model with --model."
                 )
-            return self._agent(self._model(self._base, None), BASE)
+            return self._model(self._base, None), BASE
         path = newest(Path(spec))
         if (path / POLICY / POLICY_FILE).is_file():
             self._verify(path)
             return self._from_policy(path / POLICY, role)
         if (path / ADAPTER_CONFIG).is_file():
             return self._from_adapter(path)
-        return self._agent(self._model(spec, None), BASE)
+        return self._model(spec, None), BASE
 
     def _verify(self, checkpoint: Path) -> None:
         if checkpoint not in self._verified:
             verify_manifest(checkpoint)
             self._verified.add(checkpoint)
 
-    def _from_policy(self, directory: Path, role: str) -> ModelAgent:
+    def _from_policy(self, directory: Path, role: str) -> tuple[_Loaded, str]:
         card = read_card(directory / POLICY_FILE, ("weights", "full", "model", "revision"))
         self._base = self._base or card["model"]
         name = card["weights"].get(role)
         if name is None:
             raise RedteamError(f"{str(directory)!r} has no weights for the role {role!r}.")
         if name == BASE:
-            return self._agent(self._model(card["model"], card["revision"]), BASE)
+            return self._model(card["model"], card["revision"]), BASE
         if card["full"]:
-            return self._agent(self._model(str(directory / name), None), BASE)
+            return self._model(str(directory / name), None), BASE
         return self._from_adapter(directory / name)
 
-    def _from_adapter(self, directory: Path) -> ModelAgent:
+    def _from_adapter(self, directory: Path) -> tuple[_Loaded, str]:
         key = directory.resolve()
         if key not in self._adapters:
             card: dict[str, Any] = {}
@@ -130,7 +153,7 @@ class PolicyPool:
             loaded.store.load(name, directory)
             loaded.store.versions[name] = int(card.get("version", 0))
             self._adapters[key] = (loaded, name)
-        return self._agent(*self._adapters[key])
+        return self._adapters[key]
 
     def _model(self, spec: str, revision: str | None) -> _Loaded:
         key = (canonical(spec), revision)
@@ -141,13 +164,3 @@ class PolicyPool:
             self._models[key] = _Loaded(AdapterStore(base), make_codec(base, self._config))
             self._base = self._base or spec
         return self._models[key]
-
-    def _agent(self, loaded: _Loaded, weights: str) -> ModelAgent:
-        batch = self._config.generation_batch
-        return ModelAgent(
-            backend=HfBackend(store=loaded.store, codec=loaded.codec, batch=batch),
-            weights=weights,
-            codec=loaded.codec,
-            max_new_tokens=self._config.max_new_tokens,
-            temperature=self._config.temperature,
-        )

@@ -10,8 +10,9 @@ the plug-in ``policy`` of the kind ``agents``. Either is imported only then.
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from redteam_env import registry
 from redteam_env.evaluation.mixture import is_mixture, load_mixture, run_of
@@ -25,14 +26,27 @@ POLICY = "policy"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
+class Sampling(NamedTuple):
+    """How an agent's model is asked.
+
+    Attributes:
+        max_new_tokens: Longest completion.
+        temperature: 0 is greedy.
+    """
+
+    max_new_tokens: int
+    temperature: float
+
+
 class AgentPool:
     """Makes agents from specifications; the models behind them are loaded once and shared.
 
     Args:
         base: The model that ``base`` means and that adapters are put on; by default the base of the
             first run or adapter.
-        max_new_tokens: Longest completion of a model, in tokens; by default as in training.
-        temperature: Sampling temperature of a model; 0 is greedy.
+        max_new_tokens: Longest completion of an agent's model, in tokens; by default as in training.
+        temperature: Sampling temperature of an agent's model; 0 is greedy. An agent may have another
+            one, on the same model (:meth:`agent`).
     """
 
     def __init__(
@@ -41,13 +55,12 @@ class AgentPool:
         max_new_tokens: int | None = None,
         temperature: float = 0.0,
     ) -> None:
-        self._options = {
-            "base": base,
-            "max_new_tokens": max_new_tokens or policy_defaults().max_new_tokens,
-            "temperature": temperature,
-        }
+        self._base = base
+        self._sampling = Sampling(
+            max_new_tokens or policy_defaults().max_new_tokens, float(temperature)
+        )
         self._policies: Any = None
-        self._registered: dict[tuple[str, str], Agent] = {}
+        self._registered: dict[tuple[str, str, Sampling], Agent] = {}
 
     def agents(self, seats: Sequence[tuple[str, str]]) -> list[Agent]:
         """Return an agent for each pair of specification and role.
@@ -61,62 +74,85 @@ class AgentPool:
         made = {k: self.agent(*seats[k]) for k in order}
         return [made[k] for k in range(len(seats))]
 
-    def agent(self, spec: str, role: str) -> Agent:
+    def agent(
+        self,
+        spec: str,
+        role: str,
+        *,
+        temperature: float | None = None,
+        max_new_tokens: int | None = None,
+    ) -> Agent:
         """Return the agent that a specification names.
 
         Args:
             spec: See the module's text.
             role: The role it is to play.
+            temperature: Sampling temperature of its model; by default the pool's.
+            max_new_tokens: Its longest completion; by default the pool's.
 
         Returns:
-            An agent; a registered one is made once for each role, and asked whether it is ready.
+            An agent; a registered one is made once for each role and way of sampling, and asked
+            whether it is ready.
 
         Raises:
             RedteamError: If it is none of the allowed kinds, cannot be loaded, or is not ready, as
                 an agent whose server does not answer.
         """
+        sampling = Sampling(
+            max_new_tokens or self._sampling.max_new_tokens,
+            self._sampling.temperature if temperature is None else float(temperature),
+        )
+        return self._agent(spec, role, sampling)
+
+    def _agent(self, spec: str, role: str, sampling: Sampling) -> Agent:
         if _is_registered(spec):
-            return self._named(spec, role)
+            return self._named(spec, role, sampling)
         check_spec(spec)
         if is_mixture(spec):
-            return load_mixture(spec, role, self.agent)
+            return load_mixture(spec, role, partial(self._agent, sampling=sampling))
         if (saved := find_saved(spec)) is not None:
-            return self._saved(saved, spec, role)
+            return self._saved(saved, spec, role, sampling)
         if self._policies is None:
+            options = {"base": self._base, **self._sampling._asdict()}
             self._policies = require(
-                build("agents", POLICY, **self._options), "load", f"plug-in {POLICY!r}"
+                build("agents", POLICY, **options), "load", f"plug-in {POLICY!r}"
             )
-        agent: Agent = require(self._policies.load(spec, role), "act", f"agent {spec!r}")
+        found = self._policies.load(spec, role, **sampling._asdict())
+        agent: Agent = require(found, "act", f"agent {spec!r}")
         return agent
 
     def usage(self) -> list[dict[str, Any]]:
         """Return what agents behind an API took so far, as plain JSON: one entry for each and role."""
-        found = {key: getattr(agent, "usage", None) for key, agent in self._registered.items()}
+        found: dict[tuple[str, str], Usage] = {}
+        for (spec, role, _), agent in self._registered.items():
+            usage = getattr(agent, "usage", None)
+            if isinstance(usage, Usage):
+                earlier = found.get((spec, role))
+                found[spec, role] = usage if earlier is None else earlier.plus(usage)
         return [
             {"agent": spec, "role": role, **usage.to_json()}
             for (spec, role), usage in found.items()
-            if isinstance(usage, Usage)
         ]
 
-    def _named(self, spec: str, role: str) -> Agent:
-        if (spec, role) not in self._registered:
-            sampling = {k: v for k, v in self._options.items() if k != "base"}
-            agent = resolve_agent(spec, role, **sampling)
+    def _named(self, spec: str, role: str, sampling: Sampling) -> Agent:
+        key = (spec, role, sampling)
+        if key not in self._registered:
+            agent = resolve_agent(spec, role, **sampling._asdict())
             ready = getattr(agent, "ready", None)
             if callable(ready):
                 ready()
-            self._registered[spec, role] = agent
-        return self._registered[spec, role]
+            self._registered[key] = agent
+        return self._registered[key]
 
-    def _saved(self, saved: SavedAgent, spec: str, role: str) -> Agent:
+    def _saved(self, saved: SavedAgent, spec: str, role: str, sampling: Sampling) -> Agent:
         """Return a saved agent; in another role than its own, who played that in its run."""
         if role in saved.others:
-            return self.agent(saved.others[role], role)
+            return self._agent(saved.others[role], role, sampling)
         if role != saved.role:
             raise RedteamError(
                 f"{spec!r} plays the {saved.role} only; name another agent as {role}."
             )
-        options = {"directory": saved.directory, "temperature": self._options["temperature"]}
+        options = {"directory": saved.directory, "temperature": sampling.temperature}
         found = build("agents", saved.agent, role=role, **options)
         agent: Agent = require(found, "act", f"agent {saved.agent!r} of {spec!r}")
         return agent

@@ -102,8 +102,14 @@ class TrainablePolicy(Protocol):
         """Announce that named weights changed; return their new version."""
         ...
 
-    def agent(self, role: str) -> Agent:
-        """Return the agent that plays a role with the current weights."""
+    def agent(self, role: str, *, temperature: float | None = None) -> Agent:
+        """Return the agent that plays a role with the current weights.
+
+        Args:
+            role: Its role.
+            temperature: Its sampling temperature; by default the policy's own, with which it is
+                trained. Measuring may want another, such as 0 for a defender.
+        """
         ...
 
     def describe(self) -> Mapping[str, Any]:

@@ -78,6 +78,17 @@ def test_an_older_checkpoint_plays_as_it_was_then(run, requests):
     assert {r.generation.version for r in old.act(requests(2))} == {1}
 
 
+def test_agents_of_two_temperatures_share_one_set_of_weights(run, requests):
+    together = pool(temperature=0.0)
+    greedy = together.load(str(run[0]), "attacker")
+    warm = together.load(str(run[0]), "attacker", temperature=1.0, max_new_tokens=3)
+    assert (warm.backend.store, warm.weights) == (greedy.backend.store, greedy.weights)
+    assert {r.generation.temperature for r in greedy.act(requests(3))} == {0.0}
+    sampled = [r.generation for r in warm.act(requests(3))]
+    assert {g.temperature for g in sampled} == {1.0}
+    assert max(len(g.completion_ids) for g in sampled) <= 3
+
+
 def test_runs_share_one_base_in_memory_and_keep_their_own_weights(run, make_run, requests):
     other, other_policy = make_run("shared", size=0.2)
     together = pool()

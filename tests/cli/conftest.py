@@ -99,7 +99,7 @@ def policy(plugins):
             self.options, self.loaded = options, []
             made.append(self)
 
-        def load(self, spec, role):
+        def load(self, spec, role, **sampling):
             self.loaded.append((spec, role))
             return SayAgent("NO")
 

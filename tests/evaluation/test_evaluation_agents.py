@@ -14,11 +14,12 @@ def policy(say):
 
     class Policy:
         def __init__(self, **options):
-            self.options, self.loaded = options, []
+            self.options, self.loaded, self.sampling = options, [], []
             made.append(self)
 
-        def load(self, spec, role):
+        def load(self, spec, role, **sampling):
             self.loaded.append((spec, role))
+            self.sampling.append(sampling)
             return say(lambda _: spec)
 
     registry.register("agents", "policy", Policy)
@@ -49,6 +50,17 @@ def test_models_share_one_policy_pool_with_the_options(policy, tmp_path):
     assert made.options == {"base": "some/model", "max_new_tokens": 9, "temperature": 0.5}
     assert made.loaded[0] == ("base", "attacker")
     assert len(made.loaded) == 4
+
+
+def test_an_agent_may_sample_otherwise_than_its_pool(policy):
+    pool = AgentPool(base="some/model", max_new_tokens=9, temperature=0.5)
+    pool.agent("base", "attacker")
+    pool.agent("base", "defender", temperature=0, max_new_tokens=3)
+    (made,) = policy
+    assert made.sampling == [
+        {"max_new_tokens": 9, "temperature": 0.5},
+        {"max_new_tokens": 3, "temperature": 0.0},
+    ]
 
 
 def test_base_is_loaded_after_the_agents_that_may_define_it(policy, tmp_path):
@@ -147,6 +159,23 @@ def test_an_agent_with_an_argument_is_made_once_a_role_and_asked_whether_it_is_r
     ]
     assert (rows[0]["requests"], rows[0]["cost"]) == (3, 0.5)
     assert policy == []
+
+
+def test_a_registered_agent_is_made_once_for_each_temperature_and_its_usage_is_summed(policy):
+    registry.register(
+        "agents", "api", lambda role, argument, temperature: Api(argument, temperature)
+    )
+    pool = AgentPool()
+    cold, warm = (pool.agent("api:m@x", "attacker", temperature=t) for t in (0, 1))
+    assert (cold.max_new_tokens, warm.max_new_tokens) == (0.0, 1.0)  # what it was made with
+    assert pool.agent("api:m@x", "attacker", temperature=1.0) is warm
+    (row,) = pool.usage()
+    assert (row["agent"], row["role"], row["requests"], row["cost"]) == (
+        "api:m@x",
+        "attacker",
+        6,
+        1.0,
+    )
 
 
 def test_an_agent_that_is_not_ready_is_not_handed_out(policy):

@@ -115,9 +115,7 @@ class _Meter:
         self._source = resolve_seeds(config.source)
         self._judge = resolve_judge(config.judge)
         length = like.policy.max_new_tokens
-        # attackers sample, as they did in training; defenders answer greedily
-        self._attackers = AgentPool(base=config.model, max_new_tokens=length, temperature=1.0)
-        self._defenders = AgentPool(base=config.model, max_new_tokens=length)
+        self._pool = AgentPool(base=config.model, max_new_tokens=length)
 
     def measure(self, cell: Cell) -> Rows:
         rows: Rows = []
@@ -126,14 +124,14 @@ class _Meter:
             for name in listed(self._config.suites):
                 rows += self._asked(name, defender)
             for spec in listed(self._config.panel_attackers):
-                attacker = _Side(spec, -1, self._attackers.agent(spec, "attacker"))
+                attacker = _Side(spec, -1, self._agent(spec, "attacker"))
                 setups = self._setups(self._config.panel_games, "panel", spec)
                 rows += self._played(PANEL_ATTACKER, attacker, defender, setups)
         if plays(cell, "attacker"):
             attacker = self._attacker(cell)
             setups = self._setups(self._config.panel_games, "panel", "defenders")
             for spec in listed(self._config.panel_defenders):
-                member = _Side(spec, -1, self._defenders.agent(spec, "defender"))
+                member = _Side(spec, -1, self._agent(spec, "defender"))
                 rows += self._played(PANEL_DEFENDER, attacker, member, setups)
         return rows
 
@@ -150,15 +148,19 @@ class _Meter:
 
     def respond(self, cell: Cell) -> Rows:
         run = response_directory(self._root, cell.name, self._seed)
-        attacker = _Side(FRESH, self._seed, self._attackers.agent(str(run), "attacker"))
+        attacker = _Side(FRESH, self._seed, self._agent(str(run), "attacker"))
         setups = self._setups(self._config.panel_games, "respond", self._seed)
         return self._played(RESPONSE, attacker, self._defender(cell), setups)
 
     def _attacker(self, cell: Cell) -> _Side:
-        return _Side(cell.name, self._seed, self._attackers.agent(self._spec(cell), "attacker"))
+        return _Side(cell.name, self._seed, self._agent(self._spec(cell), "attacker"))
 
     def _defender(self, cell: Cell) -> _Side:
-        return _Side(cell.name, self._seed, self._defenders.agent(self._spec(cell), "defender"))
+        return _Side(cell.name, self._seed, self._agent(self._spec(cell), "defender"))
+
+    def _agent(self, spec: str, role: str) -> Agent:
+        # attackers sample, as they did in training; defenders answer greedily
+        return self._pool.agent(spec, role, temperature=1.0 if role == "attacker" else 0.0)
 
     def _spec(self, cell: Cell) -> str:
         return spec_of(cell, run_directory(self._root, cell.name, self._seed))

@@ -1,10 +1,9 @@
-"""The trained policies of a run at one of its checkpoints, ready to play, to be scored and probed."""
+"""The trained policy of a run at one of its checkpoints, ready to play, to be scored and probed."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -20,14 +19,15 @@ _ROWS = 256
 
 @dataclass(slots=True)
 class Player:
-    """An arm's policies at one training seed.
+    """An arm's policy at one training seed.
 
     Attributes:
         arm: The arm's name.
         seed: The training seed; -1 for the base.
         trained: The roles it trains; none for the base.
         run: The run directory; ``None`` for the base.
-        policies: The policies by the role they play: the two sample at different temperatures.
+        policy: The policy of both roles.
+        temperatures: At which each role's seat samples.
         step: The checkpoint whose weights they have.
     """
 
@@ -35,7 +35,8 @@ class Player:
     seed: int
     trained: tuple[str, ...]
     run: Path | None
-    policies: Mapping[str, TrainablePolicy]
+    policy: TrainablePolicy
+    temperatures: Mapping[str, float]
     step: int = 0
 
     @classmethod
@@ -48,27 +49,19 @@ class Player:
         temperatures: Mapping[str, float],
         trained: bool,
     ) -> "Player":
-        """Build an arm's policies with fresh weights.
+        """Build an arm's policy with fresh weights.
 
         Args:
             arm: Its name.
             seed: The training seed.
             config: The run's configuration.
-            temperatures: Sampling temperature of each role.
+            temperatures: Sampling temperature of each role's seat.
             trained: Whether there is a run to read checkpoints from.
         """
-        policies: dict[str, Any] = {
-            role: build(
-                "policies",
-                "lora",
-                config=replace(config.policy, temperature=value),
-                seed=config.run.seed,
-            )
-            for role, value in temperatures.items()
-        }
-        roles = next(iter(policies.values())).trainable_roles if trained else ()
+        policy = build("policies", "lora", config=config.policy, seed=config.run.seed)
+        roles = policy.trainable_roles if trained else ()
         run = Path(str(config.run.out)) if trained else None
-        return cls(arm, seed if trained else -1, roles, run, policies)
+        return cls(arm, seed if trained else -1, roles, run, policy, temperatures)
 
     def restore(self, step: int) -> None:
         """Take the weights of a checkpoint; the base has only its own.
@@ -79,8 +72,7 @@ class Player:
         if self.run is None:
             return
         found = Run(self.run).at(step)
-        for policy in self.policies.values():
-            policy.restore(found.policy)
+        self.policy.restore(found.policy)
         self.step = step
 
     def agent(self, role: str, *, weights_of: str | None = None) -> Agent:
@@ -90,7 +82,7 @@ class Player:
             role: The seat's role; decides the temperature.
             weights_of: Whose weights play; by default the role's own.
         """
-        return self.policies[role].agent(weights_of or role)
+        return self.policy.agent(weights_of or role, temperature=self.temperatures[role])
 
     def refusal_scores(
         self, game: Game, states: Sequence[GameState], *, weights_of: str = "defender"
@@ -106,7 +98,7 @@ class Player:
             ``log p - log(1 - p)`` in nats, p the probability of a refusal's first token at
             temperature 1.
         """
-        policy = self.policies["defender"]
+        policy = self.policy
         prompts = [
             policy.encode_example(
                 role_of(DEFENDER),

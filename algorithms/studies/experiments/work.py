@@ -153,7 +153,7 @@ class _Worker:
         player.restore(config.run.steps)
         found = role_gradients(
             config,
-            player.policies["attacker"],
+            player.policy,
             games=self._measuring.gradient_games,
             seed=self._measuring.seed,
         )

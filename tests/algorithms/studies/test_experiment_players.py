@@ -37,21 +37,21 @@ def config(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def policies():
-    """Untrained policies for both seats; not to be changed."""
+def policy():
+    """An untrained policy; not to be changed."""
     part = TINY.part("arms")
     config = TINY.options(part, part.arms["bipolicy"], 0, Path("unused"))
-    return Player.make("bipolicy", 0, config, temperatures=TEMPERATURES, trained=False).policies
+    return Player.make("bipolicy", 0, config, temperatures=TEMPERATURES, trained=False).policy
 
 
 @pytest.fixture
-def base(policies):
-    return base_of(policies)
+def base(policy):
+    return base_of(policy)
 
 
-def base_of(policies, **changed):
-    made = {"arm": "bipolicy", "seed": -1, "trained": (), "run": None, "policies": policies}
-    return Player(**{**made, **changed})
+def base_of(policy, **changed):
+    made = {"arm": "bipolicy", "seed": -1, "trained": (), "run": None, "policy": policy}
+    return Player(**{**made, "temperatures": TEMPERATURES, **changed})
 
 
 def player_of(config, *, trained):
@@ -60,7 +60,7 @@ def player_of(config, *, trained):
 
 def write_checkpoint(config, step, value):
     """Write a checkpoint in which every trained number is a certain one."""
-    policy = player_of(config, trained=False).policies["attacker"]
+    policy = player_of(config, trained=False).policy
     with torch.no_grad():
         for shift, name in enumerate(policy.names):
             for tensor in policy.parameters(name):
@@ -69,8 +69,8 @@ def write_checkpoint(config, step, value):
         policy.save(folder / POLICY)
 
 
-def numbers(player, role="attacker"):
-    policy = player.policies[role]
+def numbers(player):
+    policy = player.policy
     return {name: next(iter(policy.parameters(name))).flatten()[0].item() for name in policy.names}
 
 
@@ -83,8 +83,7 @@ def test_both_seats_take_the_weights_of_the_checkpoint_that_was_asked_for(config
     for step, value in ((2, 4.0), (1, 0.25)):
         player.restore(step)
         assert player.step == step
-        for role in ("attacker", "defender"):
-            assert sorted(numbers(player, role).values()) == [value, value + 1]
+        assert sorted(numbers(player).values()) == [value, value + 1]
 
 
 def test_a_missing_or_altered_checkpoint_is_an_error_that_names_it(config):
@@ -211,8 +210,8 @@ def meter(config):
     return Meter("apothecary", build_game(config.game), FEW)
 
 
-def test_an_attacker_says_the_same_to_every_defender(policies, meter):
-    player, other = base_of(policies), base_of(policies, arm="other")
+def test_an_attacker_says_the_same_to_every_defender(policy, meter):
+    player, other = base_of(policy), base_of(policy, arm="other")
     rows = meter.crossed([player], [player, other], {})
     by_arm = {}
     for row in rows:
@@ -225,8 +224,8 @@ def test_an_attacker_says_the_same_to_every_defender(policies, meter):
     assert all(math.isfinite(x["score"]) for x in rows)
 
 
-def test_a_stranger_of_an_arm_is_met_besides_the_defenders(policies, meter):
-    player, stranger = (base_of(policies, seed=seed) for seed in (0, 1))
+def test_a_stranger_of_an_arm_is_met_besides_the_defenders(policy, meter):
+    player, stranger = (base_of(policy, seed=seed) for seed in (0, 1))
     rows = meter.crossed([player], [player], {"bipolicy": stranger})
     assert {(x["attacker_seed"], x["defender_seed"]) for x in rows} == {(0, 0), (0, 1)}
 
@@ -244,9 +243,9 @@ def test_a_defender_is_asked_every_suite_and_the_quiz_the_same_each_time(base, m
     assert len([x for x in rows if x["kind"] == "quiz"]) == 2
 
 
-def test_swapped_weights_are_asked_in_the_other_seat_only_where_they_were_trained(policies, meter):
+def test_swapped_weights_are_asked_in_the_other_seat_only_where_they_were_trained(policy, meter):
     kinds = {
-        roles: {x["kind"] for x in meter.swapped(base_of(policies, trained=roles))}
+        roles: {x["kind"] for x in meter.swapped(base_of(policy, trained=roles))}
         for roles in ((), ("attacker",), ("defender",), ("attacker", "defender"))
     }
     defend, attack = {"swap suite", "swap quiz"}, {"swap attack"}

@@ -47,7 +47,7 @@ def meeting(monkeypatch, tmp_path):
             kind = part.arms[arm].get("arrangement")
             roles = [x for x, weights in WEIGHTS.get(kind, {}).items() if weights != "base"]
             run = Path(arm) if roles else None
-            return Player(arm, of if roles else -1, tuple(roles), run, {})
+            return Player(arm, of if roles else -1, tuple(roles), run, None, {})
 
         def restore(self, step):
             self.step = step if self.run else 0
