@@ -3,7 +3,6 @@
 python examples/league_psro.py [OUT [ROUNDS]]
 """
 
-import json
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from rich.table import Table
 
 from algorithms.training.config import TrainConfig
 from algorithms.training.trainer import train
+from redteam_env.runs import Run, read_league
 from redteam_env.utils.console import make_console
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/example-psro")
@@ -36,8 +36,7 @@ outcome = train(
         }
     )
 )
-last = outcome.directory / "checkpoints" / f"step-{outcome.steps:06d}"
-league = json.loads((last / "league.json").read_text(encoding="utf-8"))["state"]
+league = read_league(Run(outcome.directory).at(outcome.steps).path)["state"]
 table = Table(
     title="Pay-off of each attacker (rows) against each defender, and the meta-strategies"
 )

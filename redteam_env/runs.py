@@ -137,7 +137,7 @@ class Run:
         file = self.path / CONFIG
         if not file.is_file():
             return None
-        remedy = "Restore it, or name another directory: this is no run's configuration."
+        remedy = "Restore it, or name another directory."
         record = read_record(file, remedy=remedy, schema=SCHEMA, needed=["config"])
         if not isinstance(record["config"], dict):
             raise RedteamError(f"{str(file)!r} has no options under 'config'. {remedy}")

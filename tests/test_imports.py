@@ -165,6 +165,14 @@ def test_no_import_runs_back_up(package):
     assert upward == []
 
 
+def test_agents_neither_evaluate_nor_report():
+    assert not offenders(
+        # pretraining measures the model that it made
+        lambda name: inside(name, "agents") and name != "agents.pretrain",
+        lambda x: inside(x, *(f"redteam_env.{room}" for room in ("evaluation", "report", "cli"))),
+    )
+
+
 @pytest.mark.parametrize("here", ALLOWED)
 def test_a_room_imports_only_what_it_may(here):
     allowed = tuple(f"redteam_env.{name}" for name in ALLOWED[here])

@@ -43,7 +43,7 @@ def read_examples(file: str, policy: TrainablePolicy, game: Game) -> list[Genera
 def _example(file: str, number: int, line: str) -> tuple[str, str]:
     try:
         data = json.loads(line)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         data = None
     texts = [data.get(key) for key in ("prompt", "response")] if isinstance(data, dict) else []
     if not texts or not all(isinstance(text, str) and text.strip() for text in texts):

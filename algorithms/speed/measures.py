@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import json
 import statistics
 import tempfile
 import time
@@ -27,6 +26,7 @@ from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line
 from redteam_env.protocols import Progress, TrainablePolicy
 from redteam_env.registry import build
 from redteam_env.worlds import build_game
+from redteam_env.runs import Run
 from redteam_env.worlds.apothecary import (
     TACTICS,
     ApothecaryJudge,
@@ -149,7 +149,7 @@ def train_some(options: SpeedConfig, arrangement: str) -> Trained:
         config = TrainConfig.from_flat({**SETTINGS, **own, **length})
         load_s, policy = _timed(lambda: build("policies", "lora", config=config.policy, seed=0))
         all_s, _ = _timed(lambda: train(config, policy=policy))
-        rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        rows = Run(out).rows()
     timed = rows[1:]  # the first step makes what later ones find made
     tokens = sum(
         row.get(f"{role}/turns", 0) * row.get(f"{role}/length", 0)

@@ -253,7 +253,7 @@ class Episode:
                 path=tuple(data.pop("path")),
                 **data,
             )
-        except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise RedteamError(
                 f"This line is no episode ({error}): {line[:80]!r}. Each line of a transcript must "
                 "be what Episode.to_json wrote."

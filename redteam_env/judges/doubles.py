@@ -15,6 +15,7 @@ from typing import Any
 from redteam_env.game import Dialogue, RedteamError, Verdict, unknown_name
 from redteam_env.judges.judge import check_ready
 from redteam_env.protocols import Judge, Usage
+from redteam_env.utils.files import JSON_ERRORS
 
 SCHEMA = 1
 
@@ -144,7 +145,7 @@ def read_record(file: str | Path) -> dict[str, Verdict]:
             row = json.loads(line)
             _check_schema(row["schema"])
             found[_text(row["key"])] = _verdict(row["verdict"])
-        except (KeyError, TypeError, ValueError, RedteamError) as error:
+        except (*JSON_ERRORS, KeyError, TypeError, RedteamError) as error:
             raise RedteamError(
                 f"Line {number} of {str(file)!r} is no recorded verdict ({error}). Name a file that "
                 "redteam_env.judges.record wrote; if a crash cut the line off, delete it."

@@ -84,7 +84,14 @@ def test_an_episode_survives_the_round_trip_through_json(episode):
 
 @pytest.mark.parametrize(
     "line",
-    ["", "no json", "3", "[]", "{}", '{"schema": 1}', '{"schema": 1, "seed": 3, "verdict": null}'],
+    [
+        *("", "no json", "3", "[]", "{}", '{"schema": 1}'),
+        *(
+            '{"schema": 1, "seed": 3, "verdict": null}',
+            pytest.param("[" * 100_000, id="deep"),
+            pytest.param("1" * 5_000, id="huge"),
+        ),
+    ],
 )
 def test_a_line_that_is_no_episode_is_shown(line):
     with pytest.raises(RedteamError, match="is no episode"):

@@ -108,6 +108,8 @@ def test_a_file_that_is_no_record_is_named_with_its_line_and_left_alone(tmp_path
     [
         "[]",
         "{}",
+        pytest.param("[" * 100_000, id="deep"),
+        pytest.param("1" * 5_000, id="huge"),
         '{"schema": 2, "key": "a", "verdict": {}}',
         '{"schema": 1, "key": 3, "verdict": {}}',
         '{"schema": 1, "key": "a", "verdict": {"prompt_harmful": "yes"}}',
