@@ -25,8 +25,8 @@ from redteam_env.evaluation import evaluate, heldout_setups
 from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line
 from redteam_env.protocols import Progress, TrainablePolicy
 from redteam_env.registry import build
-from redteam_env.worlds import build_game
 from redteam_env.runs import Run
+from redteam_env.worlds import build_game
 from redteam_env.worlds.apothecary import (
     TACTICS,
     ApothecaryJudge,

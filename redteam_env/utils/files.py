@@ -126,10 +126,9 @@ def read_json(file: Path, *, remedy: str) -> Any:
     """
     try:
         return json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RedteamError(f"{str(file)!r} cannot be read ({error.strerror}). {remedy}") from error
-    except JSON_ERRORS as error:
-        raise RedteamError(f"{str(file)!r} is damaged ({error}). {remedy}") from error
+    except (OSError, *JSON_ERRORS) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise RedteamError(f"{str(file)!r} cannot be read ({reason}). {remedy}") from error
 
 
 def read_record(

@@ -124,7 +124,7 @@ def test_a_run_of_another_schema_is_refused(tmp_path):
 def test_a_damaged_configuration_is_named(tmp_path, content):
     run = run_directory(tmp_path)
     (run / "config.json").write_bytes(content.encode("utf-8", "surrogateescape"))
-    with pytest.raises(RedteamError, match=r"config\.json' is damaged.*Restore it"):
+    with pytest.raises(RedteamError, match=r"config\.json' cannot be read.*Restore it"):
         run_defaults([str(run)])
 
 

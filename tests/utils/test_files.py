@@ -164,7 +164,7 @@ DAMAGED = {
 def test_damaged_json_is_one_line_that_names_file_and_remedy(tmp_path, name, read):
     file = tmp_path / "file.json"
     file.write_bytes(DAMAGED[name])
-    with pytest.raises(RedteamError, match=r"^'.*file\.json' is damaged \(.+\)\. Mend it\.$"):
+    with pytest.raises(RedteamError, match=r"^'.*file\.json' cannot be read \(.+\)\. Mend it\.$"):
         read(file, remedy="Mend it.")
 
 
