@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from redteam_env.game import (
     Episode,
     Game,
+    GameConfig,
     GameState,
     RedteamError,
     Seed,
@@ -33,14 +34,16 @@ from redteam_env.protocols import (
 from redteam_env.randomness import Address, generator
 from redteam_env.utils.threads import Background
 
+_DEFAULT = GameConfig()
+
 
 def schedule(
     source: SeedSource,
     games: int,
     *,
     path: Address,
-    benign_fraction: float = 0.5,
-    rewrite_fraction: float = 0.5,
+    benign_fraction: float = _DEFAULT.benign_fraction,
+    rewrite_fraction: float = _DEFAULT.rewrite_fraction,
     split: str = "train",
     group_size: int = 1,
 ) -> list[GameSetup]:

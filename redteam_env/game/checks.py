@@ -29,7 +29,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from redteam_env.game.errors import RedteamError, unknown_name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Range:
     """The numbers that a field may hold.
 
@@ -52,7 +52,7 @@ class Range:
         under = value < self.high if self.below else value <= self.high
         return bool(over and under and not (self.multiple and value % self.multiple))
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         if self.high < math.inf:
             opening, closing = "(" if self.above else "[", ")" if self.below else "]"
             return f"in {opening}{self.low:g}, {self.high:g}{closing}"

@@ -40,8 +40,8 @@ class GameConfig:
         leak_on_violation: Show malformed turns as a whole, as Self-RedTeam's code does.
         prompts: Directory of instruction texts in place of ours, or apothecary for the controlled
             world's.
-        max_seed_chars: Longest seed, in characters.
-        max_action_chars: Longest action, in characters.
+        max_seed_chars: Longest seed, in characters; a longer one is an error.
+        max_action_chars: Longest action, in characters; a longer one is cut.
     """
 
     seeds: str = "builtin"

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from redteam_env.game.checks import Count, check_fields
+from redteam_env.game.config import SEATS, GameConfig
 from redteam_env.game.errors import RedteamError, unknown_name
 from redteam_env.game.prompts import Prompts, load_prompts
 from redteam_env.game.records import (
-    ATTACKER,
     DEFENDER,
     Dialogue,
     Episode,
@@ -29,6 +29,8 @@ from redteam_env.game.rewards import PRESETS, RewardTable
 from redteam_env.game.thinking import PREFILL, Split, Thinking, cut_action, split_action
 
 Messages = list[dict[str, str]]
+
+_DEFAULT = GameConfig()
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -85,14 +87,14 @@ class Game:
         seats: The seats in the order in which they move.
     """
 
-    rewards: RewardTable = PRESETS["self_redteam"]
+    rewards: RewardTable = PRESETS[_DEFAULT.rewards]
     prompts: Prompts = field(default_factory=load_prompts)
-    exchanges: Count = 1
+    exchanges: Count = _DEFAULT.exchanges
     thinking: Mapping[str, Thinking] = field(default_factory=dict)
-    leak_on_violation: bool = False
-    max_seed_chars: Count = 1000
-    max_action_chars: Count = 8000
-    seats: tuple[str, ...] = (ATTACKER, DEFENDER)
+    leak_on_violation: bool = _DEFAULT.leak_on_violation
+    max_seed_chars: Count = _DEFAULT.max_seed_chars
+    max_action_chars: Count = _DEFAULT.max_action_chars
+    seats: tuple[str, ...] = SEATS
 
     def __post_init__(self) -> None:
         for seat, rule in self.thinking.items():
