@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from agents.lora.leads import Lead, begin, padded
-from agents.lora.logprobs import Entropy, TokenLogprobs, token_logprobs
+from agents.lora.logprobs import Entropy, TokenLogprobs, token_logprobs, weigh
 from redteam_env.game import Generation, RedteamError
 
 _BLOCK = 128
@@ -110,10 +110,10 @@ def sample(
 def _choose(
     logits: torch.Tensor, uniform: torch.Tensor, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    tempered = temperature not in {0, 1}
-    scores = torch.log_softmax(logits / temperature if tempered else logits, dim=-1)
-    chosen = scores.argmax(-1, keepdim=True) if temperature == 0 else _drawn(scores.exp(), uniform)
-    return chosen.squeeze(-1), scores.gather(-1, chosen).squeeze(-1)
+    logits = logits if temperature in {0, 1} else logits / temperature
+    weights, _, scale = weigh(logits)
+    chosen = logits.argmax(-1, keepdim=True) if temperature == 0 else _drawn(weights, uniform)
+    return chosen.squeeze(-1), (logits.gather(-1, chosen) - scale).squeeze(-1)
 
 
 def _drawn(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:

@@ -1,13 +1,15 @@
 """Sampling: the right distribution, the same tokens in any batch, and clean ends."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare
+from tiny_models import completions
 
-from agents.lora.hf import sample
+from agents.lora.hf import completion_logprobs, sample
 from agents.models import load_base
 
 STOPS = tuple(range(60))
@@ -22,8 +24,9 @@ class Markov:
     def __init__(self, logits: torch.Tensor) -> None:
         self.logits = logits
 
-    def __call__(self, input_ids, **_):
-        return SimpleNamespace(logits=self.logits[input_ids[:, -1:]])
+    def __call__(self, input_ids, logits_to_keep, **_):
+        states = input_ids[:, -logits_to_keep:] % len(self.logits)
+        return SimpleNamespace(logits=self.logits[states])
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +78,26 @@ def test_temperature_zero_takes_the_most_likely_token_of_the_model(model, prompt
             assert token == int(scores.argmax())
             assert logprob == pytest.approx(float(scores.max()), abs=1e-4)
             ids.append(token)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
+def test_in_a_large_vocabulary_logprobs_are_the_trainers_to_the_last_bit(temperature):
+    logits = 3 * torch.randn((5, 151_936), generator=torch.Generator().manual_seed(0))
+    model = Markov(logits)
+    prompts = [[k] for k in range(8)]
+    draws = np.random.default_rng(1).random((len(prompts), 4))
+    sampled = draw(model, prompts, draws, stop_ids=(), temperature=temperature)
+    generations = [
+        dataclasses.replace(
+            given, completion_ids=row.ids, logprobs=row.logprobs, temperature=temperature
+        )
+        for given, row in zip(completions(prompts), sampled, strict=True)
+    ]
+    found = completion_logprobs(model, generations, pad_id=0).logprobs
+    assert found.tolist() == [list(row.logprobs) for row in sampled]
+    exact = (logits.double() / (temperature or 1.0)).log_softmax(-1)
+    first = [float(exact[k % 5, row.ids[0]]) for k, row in enumerate(sampled)]
+    assert [row.logprobs[0] for row in sampled] == pytest.approx(first, abs=3e-6)
 
 
 def test_rows_that_end_early_do_not_disturb_the_others(model, prompts):
