@@ -285,5 +285,5 @@ def test_a_memory_that_makes_no_sense_is_named(gpu, gib, words):
 
 @pytest.mark.parametrize("name", SIZES)
 def test_a_batch_below_one_is_named(name):
-    with pytest.raises(RedteamError, match=f"{name} is 0; give at least 1"):
+    with pytest.raises(RedteamError, match=f"{name} is 0; give a whole number >= 1"):
         dataclasses.replace(BATCH, **{name: 0})

@@ -83,7 +83,7 @@ def test_groups_of_one_are_refused_before_anything_is_written(make, tmp_path, ca
 def test_games_that_do_not_divide_into_groups_are_refused(games, size, named):
     with pytest.raises(RedteamError, match=rf"games is {games}, no multiple.*{size}; {named}"):
         RunConfig(games=games, group_size=size)
-    with pytest.raises(RedteamError, match="group_size is 0; give at least 1"):
+    with pytest.raises(RedteamError, match="group_size is 0; give a whole number >= 1"):
         RunConfig(group_size=0)
 
 

@@ -90,5 +90,5 @@ def test_the_judge_is_timed_on_texts_that_it_reads_differently():
 
 @pytest.mark.parametrize("option", ["steps", "games", "evaluation_games", "dialogues", "threads"])
 def test_a_number_below_one_is_refused_by_name(option):
-    with pytest.raises(RedteamError, match=rf"{option} is 0; give at least 1"):
+    with pytest.raises(RedteamError, match=rf"{option} is 0; give a whole number >= 1"):
         SpeedConfig(**{option: 0})

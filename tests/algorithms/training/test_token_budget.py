@@ -92,7 +92,7 @@ def test_the_games_of_a_league_count_too(run):
 
 
 def test_a_negative_number_of_tokens_is_refused(run):
-    with pytest.raises(RedteamError, match=r"max_tokens is -1; give 0 or more"):
+    with pytest.raises(RedteamError, match=r"max_tokens is -1; give a whole number >= 0"):
         run(max_tokens=-1)
 
 
