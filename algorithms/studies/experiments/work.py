@@ -1,7 +1,7 @@
 """Doing one task: train, measure, play the arms against each other, attack a frozen defender."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,27 @@ def do(experiment: Experiment, root: Path, task: Task) -> str:
         raise RedteamError(f"{task.title}: {error}") from error
 
 
+def crossing(
+    players: Sequence[Player], seeds: Sequence[int], seed: int
+) -> tuple[list[Player], list[Player], dict[str, int]]:
+    """Return who meets whom in the cross-play of one training seed.
+
+    Args:
+        players: All arms with that seed, the base among them.
+        seeds: The part's training seeds.
+        seed: That one.
+
+    Returns:
+        The attackers, the defenders, and for every arm that trains both roles the seed of a
+        stranger: the same arm trained with the next seed. With one seed there are no strangers.
+    """
+    attackers = [x for x in players if x.trained != ("defender",)]
+    defenders = [x for x in players if x.trained != ("attacker",)]
+    other = seeds[(seeds.index(seed) + 1) % len(seeds)]
+    both = [x.arm for x in players if {"attacker", "defender"} <= set(x.trained)]
+    return attackers, defenders, dict.fromkeys(both, other) if other != seed else {}
+
+
 class _Worker:
     def __init__(self, experiment: Experiment, layout: Layout, task: Task) -> None:
         self._experiment = experiment
@@ -125,15 +146,10 @@ class _Worker:
 
     def _cross(self) -> None:
         part = self._part()
-        seeds = list(part.seeds)
-        other = seeds[(seeds.index(self._task.seed) + 1) % len(seeds)]
         arms = [*part.arms, *([part.tuned.name] if part.tuned else [])]
         players = [self._player(part.name, arm, self._task.seed) for arm in arms]
-        strangers = {
-            x.arm: self._player(part.name, x.arm, other)
-            for x in players
-            if {"attacker", "defender"} <= set(x.trained) and other != self._task.seed
-        }
+        attackers, defenders, other = crossing(players, part.seeds, self._task.seed)
+        strangers = {arm: self._player(part.name, arm, seed) for arm, seed in other.items()}
         meter = self._meter()
         rows = []
         count = self._measuring.checkpoints
@@ -142,8 +158,6 @@ class _Worker:
         for step in places:
             for player in (*players, *strangers.values()):
                 player.restore(step)
-            attackers = [x for x in players if x.trained != ("defender",)]
-            defenders = [x for x in players if x.trained != ("attacker",)]
             rows += meter.crossed(attackers, defenders, strangers)
         write_table(self._output, rows)
 

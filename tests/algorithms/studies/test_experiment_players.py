@@ -165,12 +165,13 @@ def world():
     return world_named("apothecary")
 
 
-def test_scores_do_not_depend_on_what_is_scored_together(config, base, monkeypatch):
+def test_scores_do_not_depend_on_what_is_scored_together(config, base):
     game = build_game(config.game)
     rows = states(game, make_suite(world(), "k3", "heldout", 10).texts)
     whole = base.refusal_scores(game, rows)
-    monkeypatch.setattr("algorithms.studies.experiments.players._ROWS", 3)
     assert base.refusal_scores(game, rows[::-1]) == pytest.approx(whole[::-1], abs=1e-5)
+    for row, score in zip(rows, whole, strict=True):
+        assert base.refusal_scores(game, [row]) == pytest.approx([score], abs=1e-5)
 
 
 @pytest.mark.parametrize("p", [0.5, 0.9, 1e-6, 1 - 1e-9])

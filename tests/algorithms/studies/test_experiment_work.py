@@ -1,20 +1,21 @@
 """What single tasks do: who meets whom, which options are chosen, and what a failure says."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
 from experiment_doubles import suite_rows, tiny_experiment
 
 from agents.lora.config import WEIGHTS
-from algorithms.studies.experiments import work
 from algorithms.studies.experiments.players import Player
-from algorithms.studies.experiments.tasks import CHOOSE, CROSS, TRAIN, Layout, tasks
-from algorithms.studies.experiments.work import do, tuning_score
-from algorithms.studies.games_table import read_tables, write_table
-from algorithms.training.trainer import Outcome
+from algorithms.studies.experiments.tasks import CHOOSE, MEASURE, TRAIN, Layout, tasks
+from algorithms.studies.experiments.work import crossing, do, tuning_score
+from algorithms.studies.games_table import write_table
+from redteam_env import register
 from redteam_env.evaluation.detection import roc
 from redteam_env.game import RedteamError
+from redteam_env.worlds.apothecary import ApothecaryJudge
 
 
 def task_of(made, part, kind, **wanted):
@@ -22,77 +23,29 @@ def task_of(made, part, kind, **wanted):
     return next(x for x in found if all(getattr(x, k) == v for k, v in wanted.items()))
 
 
-class Meeting:
-    """Stands for the meter: notes who meets whom, and at which checkpoint."""
-
-    def __init__(self):
-        self.seen = []
-
-    def crossed(self, attackers, defenders, others):
-        names = [[(x.arm, x.seed) for x in group] for group in (attackers, defenders)]
-        strangers = sorted((x.arm, x.seed) for x in others.values())
-        steps = {x.step for x in (*attackers, *defenders, *others.values()) if x.run}
-        self.seen.append((*names, strangers, steps))
-        return []
+def players(seed):
+    """The base and an arm of every arrangement, none of which has a policy."""
+    yield Player("base", -1, (), None, None, {})
+    for name, weights in WEIGHTS.items():
+        trained = tuple(role for role, own in weights.items() if own != "base")
+        yield Player(name, seed, trained, Path(name), None, {})
 
 
-@pytest.fixture
-def meeting(monkeypatch, tmp_path):
-    """Play the task ``cross`` of a part without policies; returns who met."""
-
-    def played(made, seed):
-        part = made.part("arms")
-
-        def player(self, name, arm, of):
-            kind = part.arms[arm].get("arrangement")
-            roles = [x for x, weights in WEIGHTS.get(kind, {}).items() if weights != "base"]
-            run = Path(arm) if roles else None
-            return Player(arm, of if roles else -1, tuple(roles), run, None, {})
-
-        def restore(self, step):
-            self.step = step if self.run else 0
-
-        found = Meeting()
-        monkeypatch.setattr(work._Worker, "_player", player)
-        monkeypatch.setattr(work._Worker, "_meter", lambda self: found)
-        monkeypatch.setattr(Player, "restore", restore)
-        task = task_of(made, "arms", CROSS, seed=seed)
-        assert do(made, tmp_path, task) == "done"
-        assert len(read_tables([tmp_path / task.output])) == 0
-        return found.seen
-
-    return played
-
-
-def every_arrangement(data):
-    part = data["parts"]["arms"]
-    part.update(seeds=[3, 5, 9], gradients=[])
-    part["arms"] = {"base": {}, **{name: {"arrangement": name} for name in WEIGHTS}}
-
-
-def test_all_attackers_meet_all_defenders_and_each_arm_one_stranger(meeting):
-    seen = meeting(tiny_experiment(every_arrangement), 5)
-    assert [steps for *_, steps in seen] == [{1}, {2}]
+def test_all_attackers_meet_all_defenders_and_each_arm_that_is_both_one_stranger():
+    attackers, defenders, strangers = crossing(list(players(5)), [3, 5, 9], 5)
     both = {"bipolicy", "shared", "shared_full", "independent"}
-    for attackers, defenders, strangers, _ in seen:
-        assert set(attackers) == {("base", -1), *((x, 5) for x in both | {"attacker_only"})}
-        assert set(defenders) == {("base", -1), *((x, 5) for x in both | {"defender_only"})}
-        assert set(strangers) == {(x, 9) for x in both}
+    assert {x.arm for x in attackers} == {"base", "attacker_only", *both}
+    assert {x.arm for x in defenders} == {"base", "defender_only", *both}
+    assert strangers == dict.fromkeys(both, 9)
 
 
-def test_the_last_seeds_stranger_is_of_the_first_seed(meeting):
-    _, _, strangers, _ = meeting(tiny_experiment(every_arrangement), 9)[0]
-    assert {seed for _, seed in strangers} == {3}
+def test_the_last_seeds_stranger_is_of_the_first_seed():
+    assert set(crossing(list(players(9)), [3, 5, 9], 9)[2].values()) == {3}
 
 
-def test_with_one_seed_nobody_is_a_stranger(meeting):
+def test_with_one_seed_there_are_no_strangers():
     """Else an arm would meet its own defender a second time, and count as a stranger to itself."""
-
-    def change(data):
-        data["parts"]["arms"]["seeds"] = [7]
-
-    _, _, strangers, _ = meeting(tiny_experiment(change), 7)[0]
-    assert strangers == []
+    assert crossing(list(players(7)), [7], 7)[2] == {}
 
 
 def test_a_tuning_score_is_the_mean_area_of_the_primary_suites(tmp_path):
@@ -125,23 +78,24 @@ def test_the_candidate_with_the_highest_score_is_chosen_the_first_of_equals(
     assert found["auc"][chosen] == max(found["auc"].values())
 
 
-def test_training_that_was_stopped_leaves_no_record(monkeypatch, tmp_path):
-    def stopped(config):
-        return Outcome(directory=Path(config.run.out), steps=1, played=1, finished=False, void=0)
+class Pressed(ApothecaryJudge):
+    """Presses Ctrl-C while it judges."""
 
-    monkeypatch.setattr(work, "train", stopped)
-    made = tiny_experiment()
+    def judge(self, dialogues):
+        signal.raise_signal(signal.SIGINT)
+        return super().judge(dialogues)
+
+
+def test_training_that_was_stopped_leaves_no_record(tmp_path):
+    register("judges", "pressed", Pressed)
+    made = tiny_experiment(lambda data: data["training"].update(judge="pressed"))
     task = task_of(made, "arms", TRAIN)
     assert do(made, tmp_path, task) == "interrupted"
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / task.output).exists()
 
 
-def test_an_error_says_in_which_task_it_happened(monkeypatch, tmp_path):
-    def failing(config):
-        raise RedteamError("The gradient is nan.")
-
-    monkeypatch.setattr(work, "train", failing)
+def test_an_error_says_in_which_task_it_happened(tmp_path):
     made = tiny_experiment()
-    task = task_of(made, "arms", TRAIN, arm="bipolicy", seed=1)
-    with pytest.raises(RedteamError, match=r"^arms: train bipolicy seed 1: The gradient is nan\.$"):
+    task = task_of(made, "arms", MEASURE, arm="bipolicy", seed=1)
+    with pytest.raises(RedteamError, match=r"^arms: measure bipolicy seed 1: .*step-000001"):
         do(made, tmp_path, task)
