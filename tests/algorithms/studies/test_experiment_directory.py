@@ -86,7 +86,7 @@ def test_many_differences_are_counted(tmp_path):
     ("name", "content", "message"),
     [
         ("notes.txt", "mine", "not empty and holds no experiment"),
-        ("experiment.json", "{", "is damaged"),
+        ("experiment.json", "{", "cannot be read"),
         ("experiment.json", "[]", "another manifest"),
         ("experiment.json", "{}", "another manifest"),
     ],

@@ -172,9 +172,13 @@ def test_ctrl_c_at_any_time_saves_says_how_to_go_on_and_changes_nothing(
 
 def test_it_takes_the_next_free_directory(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "_work", lambda options, out, configs: None)
+
+    def left(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ApothecaryJudge, "judge", left)
     for name in ("runs/quickstart", "runs/quickstart-2"):
-        assert main(["quickstart"]) == 130
+        assert main(["quickstart", "--games", "8"]) == 130
         assert capsys.readouterr().err.endswith(f"--out {name}\n")
 
 
