@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -88,14 +89,25 @@ def tiny_config(tiny_options, tmp_path) -> Callable[..., TrainConfig]:
 
 
 @pytest.fixture(scope="session")
-def two_steps(tiny_options, tmp_path_factory) -> Path:
+def finished(tiny_options, tmp_path_factory) -> Callable[..., Path]:
+    """Return a maker of finished tiny runs, each trained once; not to be changed."""
+
+    @cache
+    def trained(**options) -> Path:
+        out = tmp_path_factory.mktemp("runs") / "run"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(registry, "_local", dict(registry._local))
+            plug_in()
+            train(TrainConfig.from_flat({**tiny_options, "out": str(out), **options}))
+        return out
+
+    return trained
+
+
+@pytest.fixture(scope="session")
+def two_steps(finished) -> Path:
     """A finished tiny run; not to be changed."""
-    out = tmp_path_factory.mktemp("runs") / "two"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "_local", dict(registry._local))
-        plug_in()
-        train(build({**tiny_options, "out": str(out)}))
-    return out
+    return finished()
 
 
 @pytest.fixture

@@ -18,10 +18,9 @@ from redteam_env.evaluation import AgentPool
 from redteam_env.game import Episode, RedteamError
 from redteam_env.protocols import Match
 
-LEAGUES = {
-    "fictitious": {"snapshot_every": 1, "history": 2},
-    "psro": {"round_steps": 2, "payoff_games": 4},
-}
+FIVE_STEPS = {"steps": 5, "checkpoint_every": 2, "rewrite_fraction": 0.75}
+FICTITIOUS = {"opponents": "fictitious", "snapshot_every": 1, "history": 2, **FIVE_STEPS}
+PSRO = {"opponents": "psro", "round_steps": 2, "payoff_games": 4, **FIVE_STEPS}
 CUT = [
     ("alternating", {"arrangement": "shared", "block": 3}),
     ("fictitious", {"snapshot_every": 1, "history": 2}),
@@ -39,7 +38,7 @@ FOLDERS = ("checkpoints", "episodes", "opponents")
 @pytest.fixture
 def options(tiny_options, tmp_path):
     def make(opponents, name="run", **more):
-        own = {**tiny_options, "steps": 5, "checkpoint_every": 2, "rewrite_fraction": 0.75}
+        own = {**tiny_options, **FIVE_STEPS}
         return TrainConfig.from_flat(
             {**own, "opponents": opponents, "out": str(tmp_path / name), **more}
         )
@@ -101,9 +100,9 @@ def test_the_default_is_self_play_which_leaves_no_league_behind(options, tiny_co
     assert not list(two_steps.rglob("league.json"))
 
 
-@pytest.mark.parametrize("opponents", ["fictitious", "psro"])
-def test_games_name_the_versions_that_played_them(options, opponents):
-    run = train(options(opponents, **LEAGUES[opponents])).directory
+@pytest.mark.parametrize("league", [FICTITIOUS, PSRO], ids=lambda x: x["opponents"])
+def test_games_name_the_versions_that_played_them(finished, league):
+    run = finished(**league)
     met = set()
     for episode in episodes(run):
         step = episode.path[2]
@@ -174,8 +173,8 @@ def test_whole_models_have_a_past_too(options, arrangement):
     assert any(not torch.equal(first[key], last[key]) for key in first)
 
 
-def test_the_payoff_matrix_is_in_the_checkpoint_as_json(options):
-    run = train(options("psro", **LEAGUES["psro"])).directory
+def test_the_payoff_matrix_is_in_the_checkpoint_as_json(finished):
+    run = finished(**PSRO)
     record = json.loads((run / "checkpoints" / "step-000005" / "league.json").read_text())
     table = record["state"]
     assert table["attackers"] == ["attacker@0", "attacker@2", "attacker@4"]
@@ -269,18 +268,13 @@ def test_a_policy_without_a_past_is_refused_by_name(options, doubles):
         train(options("psro", round_steps=1), policy=players())
 
 
-@pytest.mark.parametrize("arrangement", ["bipolicy", "shared"])
-def test_the_mixture_that_psro_ended_with_plays_by_name(options, tmp_path, capsys, arrangement):
-    train(options("psro", arrangement=arrangement, round_steps=2, payoff_games=4))
-    mixture = f"mixture:{tmp_path / 'run'}"
-    found = ["--attackers", mixture, "--defenders", str(tmp_path / "run"), mixture]
+@pytest.mark.parametrize("arrangement", [{}, {"arrangement": "shared"}])
+def test_the_mixture_that_psro_ended_with_plays_by_name(finished, two_steps, capsys, arrangement):
+    run = finished(**PSRO, **arrangement)
+    mixture = f"mixture:{run}"
+    found = ["--attackers", mixture, "--defenders", str(run), mixture]
     assert main(["crossplay", *found, "--games", "8", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert mixture in json.dumps(report["result"])
     with pytest.raises(RedteamError, match="has no mixture"):
-        AgentPool().agent(f"mixture:{selfish(options, tmp_path)}", "attacker")
-
-
-def selfish(options, tmp_path):
-    train(options(SELF_PLAY, name="selfish", steps=1))
-    return tmp_path / "selfish"
+        AgentPool().agent(f"mixture:{two_steps}", "attacker")

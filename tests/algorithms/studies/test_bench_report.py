@@ -2,19 +2,21 @@
 
 import json
 import re
+import shutil
 from html import unescape
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from bench_doubles import CONFIG, reported, scripted_bench, with_options
+from bench_doubles import CONFIG, reported, with_options
 from markdown_it import MarkdownIt
 
 from algorithms.studies.bench.leaderboard import rank
 from algorithms.studies.bench.page import TITLES, markdown
 from algorithms.studies.bench.plots import plot
 from algorithms.studies.bench.report import verify, write_report
+from algorithms.studies.bench.tasks import able, tasks
 from redteam_env import RedteamError
 from redteam_env.cli.main import main
 
@@ -245,8 +247,9 @@ def test_a_run_off_the_budget_is_found_though_its_record_agrees_with_itself(copy
     assert any("has 128 games in 2 steps, not 64 in 1" in x for x in found), found
 
 
-def test_games_that_are_void_count_nowhere_and_are_no_difference(tmp_path):
-    every = scripted_bench(tmp_path / "bench", CONFIG)
+def test_games_that_are_void_count_nowhere_and_are_no_difference(made, tmp_path):
+    shutil.copytree(made[1].parent / "bench", tmp_path / "bench")
+    every = tasks(CONFIG, able(CONFIG))
     file = tmp_path / "bench" / next(x.output for x in every if x.output.endswith("base-0.parquet"))
     table = pq.read_table(file)
     void = [k for k, kind in enumerate(table["kind"].to_pylist()) if kind == "suite"][:2]
@@ -267,7 +270,9 @@ def test_games_that_are_void_count_nowhere_and_are_no_difference(tmp_path):
     ],
 )
 def test_the_page_says_which_scores_are_comparable(tmp_path, tokens, steps, says):
-    config = with_options(budget=256, token_budget=tokens)
+    config = with_options(
+        budget=256, token_budget=tokens, arrangements="bipolicy", suites="apothecary_raw"
+    )
     figures, target = reported(tmp_path, config)
     assert cell(figures, "grpo")["cost"]["games"]["by_seed"] == [64 * steps] * 2
     assert says in (target / "leaderboard.md").read_text()
@@ -328,8 +333,8 @@ def test_a_manifest_edited_by_hand_is_refused(copy):
 
 
 def test_a_report_is_never_written_over_something_else(made, tmp_path):
-    every = scripted_bench(tmp_path / "bench", CONFIG)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes").touch()
+    every = tasks(CONFIG, able(CONFIG))
     with pytest.raises(RedteamError, match="--to"):
-        write_report(tmp_path / "bench", every, tmp_path / "mine", command="")
+        write_report(made[1].parent / "bench", every, tmp_path / "mine", command="")
