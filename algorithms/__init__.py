@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from algorithms.core import advantages, losses
     from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
     from algorithms.training.config import RunConfig, TrainConfig
-    from algorithms.training.trainer import Outcome, train
+    from algorithms.training.loop import Outcome
+    from algorithms.training.trainer import train
 
 __all__ = [
     "Outcome",
@@ -30,7 +31,7 @@ if not TYPE_CHECKING:  # a type checker should see exactly the names above
         "PolicyGradientConfig": "core.policy_gradient",
         "TrainConfig": "training.config",
         "RunConfig": "training.config",
-        "Outcome": "training.trainer",
+        "Outcome": "training.loop",
         "train": "training.trainer",
     }
 

@@ -226,7 +226,7 @@ _OF_KIND: Mapping[str, _Shape] = {
         (("act",), ("load",)),
     ),
     "policies": _Shape(
-        (_Call(("config",), ("seed",)),), (("logprobs", "parameters", "agent"),), config=True
+        (_Call((), ("config", "seed")),), (("logprobs", "parameters", "agent"),), config=True
     ),
     "judges": _Shape((), (("judge",),)),
     "algorithms": _Shape(
@@ -242,7 +242,7 @@ _OF_KIND: Mapping[str, _Shape] = {
     "seeds": _Shape((), (("draw", "seeds"),)),
     "suites": _Shape((_Call((), ("source", "games", "seed")),), (("attacker",), ("right",))),
     "embedders": _Shape((_Call(),), (("embed",),)),
-    "callbacks": _Shape((_Call((), ("config",)),), ()),
+    "callbacks": _Shape((_Call(("config",)), _Call()), ()),
     "commands": _Shape((_Call(("argv",)),), ()),
 }
 

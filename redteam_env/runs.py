@@ -5,6 +5,7 @@
 ``metrics.jsonl``                      one row a step
 ``episodes/step-NNNNNN.jsonl``         the games of a step, one a line
 ``checkpoints/step-NNNNNN/``           what is needed to go on after so many steps
+``checkpoints/best/``                   that of the best evaluation, if the run was evaluated
 ``.../manifest.json``                  the SHA-256 of each of its files
 ``.../policy/``                        weights; ``agent.json`` if a plug-in of its own plays them
 ``.../league.json``                    the state of a league, and the frozen versions it needs
@@ -46,6 +47,7 @@ CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 EPISODES = "episodes"
 CHECKPOINTS = "checkpoints"
+BEST = "best"
 OPPONENTS = "opponents"
 POLICY = "policy"
 LEAGUE = "league.json"
@@ -224,14 +226,33 @@ class Run:
         verify_manifest(path)
         return Checkpoint(step, path)
 
+    def best(self) -> Checkpoint | None:
+        """Return the checkpoint that evaluation found best, verified; ``None`` if there is none.
+
+        Raises:
+            RedteamError: If a file of it is missing or altered.
+        """
+        path = self.checkpoints_folder / BEST
+        if not path.is_dir():
+            return None
+        return Checkpoint(int(verify_manifest(path)["step"]), path)
+
+    def checkpoint_path(self, step: int, name: str | None = None) -> Path:
+        """Return where the checkpoint of a step lies, or one with a name of its own."""
+        return self.checkpoints_folder / (name or _name(step))
+
     @contextmanager
-    def new_checkpoint(self, step: int) -> Iterator[Path]:
+    def new_checkpoint(self, step: int, name: str | None = None) -> Iterator[Path]:
         """Write the checkpoint of a step, whole or not at all, in the place of an older one.
+
+        Args:
+            step: Training steps done.
+            name: What it is called, such as ``best``; by default by its step.
 
         Yields:
             An empty folder to fill; its manifest is written afterwards.
         """
-        with write_aside(self.checkpoints_folder / _name(step)) as folder:
+        with write_aside(self.checkpoint_path(step, name)) as folder:
             folder.mkdir()
             yield folder
             write_manifest(folder, {"step": step})
@@ -284,8 +305,8 @@ def write_league(checkpoint: Path, record: Mapping[str, Any]) -> None:
 
     Args:
         checkpoint: Its folder.
-        record: ``opponents`` (the sampler's name), ``state`` (the sampler's), ``versions`` (the SHA-256
-            of each file of each frozen version) and ``replay`` (of seeds).
+        record: ``opponents`` (the sampler's name), ``state`` (the sampler's) and ``versions`` (the
+            SHA-256 of each file of each frozen version).
     """
     text = json.dumps({"schema": SCHEMA, **record}, indent=1)
     (checkpoint / LEAGUE).write_text(text, encoding="utf-8")
@@ -300,9 +321,7 @@ def read_league(checkpoint: Path) -> dict[str, Any] | None:
     file = checkpoint / LEAGUE
     if not file.is_file():
         return None
-    return read_record(
-        file, remedy="Restore it.", schema=SCHEMA, needed=["state", "versions", "replay"]
-    )
+    return read_record(file, remedy="Restore it.", schema=SCHEMA, needed=["state", "versions"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
@@ -15,6 +16,7 @@ from redteam_env.game import RedteamError
 from redteam_env.report import usage_lines
 from redteam_env.runs import Run
 from redteam_env.utils.console import make_console
+from redteam_env.utils.text import safe_text
 
 INTERRUPTED = 130
 
@@ -26,7 +28,7 @@ def train(argv: Sequence[str]) -> int:
         argv: The command's arguments.
 
     Returns:
-        0 if all steps are done, 130 after Ctrl-C.
+        0 if the work is done, 1 if the run stopped because it could not do it, 130 after Ctrl-C.
     """
     from algorithms.core.ranks import join
 
@@ -41,7 +43,6 @@ def train(argv: Sequence[str]) -> int:
 
 
 def _train(argv: Sequence[str], ranks: Any) -> int:
-    from algorithms.training.trainer import summary
     from algorithms.training.trainer import train as run
 
     # the processes of one machine have one command line, and one of them says what is wrong with it
@@ -52,10 +53,10 @@ def _train(argv: Sequence[str], ranks: Any) -> int:
         make_console(stderr=True).print(f"Training in {ranks.world} processes.")
     outcome = run(config)
     if not ranks.leads:
-        return 0 if outcome.finished else INTERRUPTED
+        return _exit_code(outcome)
     if config.run.json:
-        print(summary(outcome))  # noqa: T201 - the command's output
-        return 0 if outcome.finished else INTERRUPTED
+        print(_summary(outcome))  # noqa: T201 - the command's output
+        return _exit_code(outcome)
     console = make_console()
     if outcome.finished and not outcome.played:
         console.print(f"Nothing to do: {outcome.directory} has its {outcome.steps} steps.")
@@ -66,11 +67,36 @@ def _train(argv: Sequence[str], ranks: Any) -> int:
     )
     if outcome.usage:
         console.print(usage_lines(outcome.usage), soft_wrap=True)
-    if not outcome.finished:
+    if outcome.stopped:
+        console.print(f"Stopped early: {safe_text(outcome.stopped)}.", soft_wrap=True)
+    elif not outcome.finished:
         console.print("Stopped by Ctrl-C; the same command with --resume goes on from here.")
-        return INTERRUPTED
+    if not outcome.finished:
+        return _exit_code(outcome)
     console.print(f"Compare it with: redteam-env crossplay {outcome.directory} base")
     return 0
+
+
+def _summary(outcome: Any) -> str:
+    """Return an outcome as one JSON object."""
+    return json.dumps(
+        {
+            "run": str(outcome.directory),
+            "steps": outcome.steps,
+            "played": outcome.played,
+            "finished": outcome.finished,
+            "void": outcome.void,
+            **({"stopped": outcome.stopped} if outcome.stopped else {}),
+            **({"usage": list(outcome.usage)} if outcome.usage else {}),
+        }
+    )
+
+
+def _exit_code(outcome: Any) -> int:
+    """Return 0 if the work was done, 1 if the run stopped as failed, 130 after Ctrl-C."""
+    if outcome.finished:
+        return 0
+    return 1 if outcome.stopped else INTERRUPTED
 
 
 @contextmanager
@@ -97,7 +123,8 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
     """
     stored = _stored(argv)
     named = {
-        x: _value(argv, f"--{x}") or stored.get(x) for x in ("algorithm", "policy", "opponents")
+        x: _value(argv, f"--{x}") or stored.get(x)
+        for x in ("algorithm", "policy", "opponents", "callback")
     }
     parts = components({name: value for name, value in named.items() if value})
     options = dataclasses.make_dataclass(
@@ -116,7 +143,7 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
         description="Train an attacker and a defender against each other.",
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
-    return TrainConfig(**{name: getattr(found, name) for name in parts})
+    return TrainConfig.of({name: getattr(found, name) for name in parts})
 
 
 def _value(argv: Sequence[str], option: str) -> str | None:

@@ -18,7 +18,7 @@ from redteam_env.game import RedteamError
 
 if TYPE_CHECKING:
     from algorithms.training.config import TrainConfig
-    from algorithms.training.trainer import Outcome
+    from algorithms.training.loop import Outcome
 
 SEATS = {"attacker_only": "attacker_0", "defender_only": "defender_0"}
 

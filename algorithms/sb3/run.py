@@ -12,16 +12,17 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
+from algorithms.core.ranks import Ranks
 from algorithms.sb3.config import DQNConfig, PPOConfig, SB3Config, moves_a_step, moves_an_update
 from algorithms.sb3.state import collect, export, give_back, score
 from algorithms.sb3.vec_env import SeatGames
 from algorithms.training import checkpoint
+from algorithms.training.callbacks import Callbacks, UsageMeter
 from algorithms.training.config import TrainConfig
-from algorithms.training.live import LiveTable
-from algorithms.training.metrics import Row, episode_metrics
+from algorithms.training.loop import Outcome, Training, loop, over
+from algorithms.training.metrics import episode_metrics, sampled_before
 from algorithms.training.rundir import open_run
-from algorithms.training.trainer import Outcome, loop, over
-from algorithms.training.usage import Meters
+from algorithms.training.trainer import closing_callbacks
 from redteam_env.envs import SeatConfig, SingleSeat
 from redteam_env.envs.embedders import embedder_name
 from redteam_env.envs.moves import read_templates
@@ -31,7 +32,7 @@ from redteam_env.evaluation.diversity import entropy
 from redteam_env.game import Episode, RedteamError, role_of
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
-from redteam_env.protocols import BASE, AlgorithmState
+from redteam_env.protocols import BASE, AlgorithmState, Row
 from redteam_env.randomness import integer_seed
 from redteam_env.runs import write_card
 from redteam_env.seeds.resolve import resolve_seeds
@@ -55,33 +56,46 @@ def run_seat(config: TrainConfig, kind: str, seat: str) -> Outcome:
         RedteamError: If anything is wrong with the game, the opponent or the run directory, before
             anything is overwritten; or if training diverges.
     """
-    run = open_run(config)
-    found = run.latest()
+    files = open_run(config)
+    found = files.latest()
     done = found.step if found else 0
-    if over(config, run, done):
-        return Outcome(directory=run.path, steps=done, played=0, finished=True, void=0)
+    if over(config, files, done):
+        return Outcome(directory=files.path, steps=done, played=0, finished=True, void=0)
     learner = SeatLearner(config, kind, seat)
     session = learner.seat.session
     for seed in session.seeds.seeds("train"):
         session.game.start(seed, rewritten=True)
     check_ready(session.judge)
+    run = Training(
+        config=config,
+        files=files,
+        game=session.game,
+        source=session.seeds,
+        judge=session.judge,
+        policy=learner,
+        algorithm=learner,
+        callbacks=Callbacks(()),
+        ranks=Ranks(),
+        resumed=found.path if found else None,
+        step=done,
+        tokens=sampled_before(files, done),
+    )
+    named = config.run.opponent or BASE
+    asked = {role_of(seat): (named, agent) for seat, agent in learner.seat.opponents.items()}
+    usage = UsageMeter({**asked, "judge": (session.judge.name, session.judge)})
+    run.callbacks = Callbacks([usage, *closing_callbacks(run)])
     if found:
-        learner.load_state(checkpoint.read_state(found))
-    run.write_config(
+        state, states = checkpoint.read_state(found)
+        learner.load_state(state)
+        run.callbacks.load_state(states, found.path)
+    files.write_config(
         config.flat(),
         policy=learner.describe(),
         source=session.seeds,
         judge=session.judge,
         game=session.game,
     )
-
-    def save(step: int) -> None:
-        checkpoint.write(run, step, learner.save, learner.state())
-
-    named = config.run.opponent or BASE
-    asked = {role_of(seat): (named, agent) for seat, agent in learner.seat.opponents.items()}
-    meters = Meters({**asked, "judge": (session.judge.name, session.judge)})
-    return loop(config, run, done, learner.play_step, save, meters=meters)
+    return loop(run, learner.take_step)
 
 
 class SeatLearner:
@@ -125,26 +139,22 @@ class SeatLearner:
         # NumPy's global seeds end there, and every game side by side adds its number
         return integer_seed((self._config.run.seed, AGENT, *path)) % 2**31
 
-    def play_step(self, step: int, live: LiveTable) -> tuple[list[Episode], Row]:
-        """Play a step's games and learn from them.
+    def take_step(self, run: Training) -> None:
+        """Play a step's games, learn from them, and note what there is to log.
 
         Args:
-            step: Its number.
-            live: Shows how far it is.
-
-        Returns:
-            The games that ended in it, and the step's row.
+            run: The run.
 
         Raises:
             RedteamError: If the policy diverges.
         """
-        total = moves_a_step(self._config)
+        step, total = run.step, moves_a_step(self._config)
         self.model.set_random_seed(self._seed("step", step))
         self.model.set_env(self._games, force_reset=True)
         row: Row = {}
         if isinstance(self._config.learner, DQNConfig):
             row[f"{self._role}/exploration"] = _explore(self.model, self._config.learner, step)
-        watch = _Watch(live, total)
+        watch = _Watch(run.callbacks, total)
         started = time.monotonic()
         try:
             self.model.learn(total, watch, log_interval=None, reset_num_timesteps=False)
@@ -157,16 +167,16 @@ class SeatLearner:
             raise _diverged("a score is not finite")
         if not all(bool(torch.isfinite(x).all()) for x in self.model.policy.parameters()):
             raise _diverged("a weight is not finite")
-        episodes = [
+        run.episodes = [
             dataclasses.replace(x, path=(self._config.run.seed, "step", step, "game", k), group=k)
             for k, x in enumerate(watch.episodes)
         ]
-        row = episode_metrics(episodes, self.seat.session.game.seats) | row
+        row = episode_metrics(run.episodes, self.seat.session.game.seats) | row
         row[f"{self._role}/move_entropy"] = entropy(watch.moves)
         row |= self._losses()
         row["time/play_s"] = watch.played_s
         row["time/update_s"] = time.monotonic() - started - watch.played_s
-        return episodes, row
+        run.row = row
 
     def _losses(self) -> Row:
         """Return what the model recorded of its last update."""
@@ -222,13 +232,13 @@ class SeatLearner:
 class _Watch(BaseCallback):  # type: ignore[misc]  # optional, so not looked into
     """Collects the games and moves of a step, what was seen last and the time; shows progress."""
 
-    def __init__(self, live: LiveTable, total: int) -> None:
+    def __init__(self, callbacks: Callbacks, total: int) -> None:
         super().__init__()
         self.episodes: list[Episode] = []
         self.moves: list[str] = []
         self.played_s = 0.0
         self.seen: Any = None
-        self._live = live
+        self._callbacks = callbacks
         self._total = total
         self._started = 0.0
 
@@ -244,7 +254,7 @@ class _Watch(BaseCallback):  # type: ignore[misc]  # optional, so not looked int
             self.moves.append(info["move"])
             if "redteam_episode" in info:
                 self.episodes.append(info["redteam_episode"])
-        self._live.phase("moves", len(self.moves), self._total)
+        self._callbacks.on_progress("moves", len(self.moves), self._total)
         return True
 
 

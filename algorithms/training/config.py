@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+from algorithms.training.callbacks import callback_names, callback_settings
+from algorithms.training.evaluating import EvaluationConfig
 from algorithms.training.replay import ReplayConfig
+from algorithms.training.stopping import StoppingConfig
 from redteam_env.game import (
     Count,
     GameConfig,
@@ -24,6 +27,8 @@ from redteam_env.registry import settings
 from redteam_env.worlds import build_game
 
 FREE = (
+    *("eval_every", "eval_suites", "eval_games", "best_metric", "best_mode"),
+    *("stop_metric", "stop_above", "stop_below", "stop_patience", "stop_mode", "stop_void_steps"),
     *("steps", "max_tokens", "checkpoint_every", "out", "resume", "json"),
     *("server_urls", "adapter_dir", "kv_cache_gb"),
 )
@@ -56,6 +61,8 @@ class RunConfig:
             directory; by default the untrained base.
         init_from: Where the trained weights start: a run, checkpoint or adapter directory of the same
             base and shape; by default they are fresh. The KL reference stays the base.
+        callback: Installed callbacks that look on, with a comma between them; each may bring options of
+            its own.
         out: The run directory; by default runs/ARRANGEMENT-SEED.
         resume: Go on from the newest checkpoint in the run directory.
         json: Print a summary as JSON instead of text.
@@ -72,6 +79,7 @@ class RunConfig:
     opponents: str = SELF_PLAY
     opponent: str | None = None
     init_from: str | None = None
+    callback: str | None = None
     out: str | None = None
     resume: bool = False
     json: bool = False
@@ -96,6 +104,9 @@ class TrainConfig:
         learner: The algorithm's own settings.
         sampler: The opponent sampler's own settings; by default those it comes with.
         replay: Which seeds are played again.
+        evaluation: Suites while it trains, and the best checkpoint.
+        stopping: When it ends early.
+        callbacks: The settings of the callbacks that ``run.callback`` names.
     """
 
     run: RunConfig
@@ -104,6 +115,9 @@ class TrainConfig:
     learner: Any
     sampler: Any = None
     replay: ReplayConfig = field(default_factory=ReplayConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    stopping: StoppingConfig = field(default_factory=StoppingConfig)
+    callbacks: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
         kind = settings("opponents", self.run.opponents)
@@ -163,17 +177,34 @@ class TrainConfig:
                 raise unknown_name("training option", name, known)
         for kind in kinds.values():
             check_values(kind, options)
-        return cls(
-            **{
+        return cls.of(
+            {
                 part: kind(**{name: options[name] for name in fields[part] if name in options})
                 for part, kind in kinds.items()
             }
         )
 
+    @classmethod
+    def of(cls, parts: Mapping[str, Any]) -> "TrainConfig":
+        """Make a configuration from the settings of its components, by the names of these.
+
+        Args:
+            parts: As :func:`components` names them.
+        """
+        own = [field.name for field in dataclasses.fields(cls)]
+        callbacks = tuple(part for name, part in parts.items() if name not in own)
+        return cls(**{name: parts[name] for name in own if name in parts}, callbacks=callbacks)
+
     @property
     def parts(self) -> tuple[Any, ...]:
         """The settings of all components."""
-        return tuple(getattr(self, x.name) for x in dataclasses.fields(self))
+        own = [getattr(self, x.name) for x in dataclasses.fields(self) if x.name != "callbacks"]
+        return (*own, *self.callbacks)
+
+    @property
+    def generation_batch(self) -> int | None:
+        """Most games whose turns are sampled together; ``None`` for all."""
+        return getattr(self.policy, "generation_batch", None)
 
     def flat(self) -> dict[str, Any]:
         """Return the fields of all components side by side, as ``config.json`` holds them.
@@ -197,13 +228,16 @@ class TrainConfig:
 def components(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the class of each component's settings, by its field in :class:`TrainConfig`.
 
+    Those of named callbacks are called ``callback_NAME``.
+
     Args:
-        options: Values by name; ``algorithm``, ``policy`` and ``opponents`` choose classes.
+        options: Values by name; ``algorithm``, ``policy``, ``opponents`` and ``callback`` choose classes.
 
     Raises:
         RedteamError: If one of these is unknown.
     """
     defaults = RunConfig()
+    named = {x: callback_settings(x) for x in callback_names(options.get("callback"))}
     return {
         "run": RunConfig,
         "game": GameConfig,
@@ -211,6 +245,9 @@ def components(options: Mapping[str, Any]) -> dict[str, Any]:
         "learner": settings("algorithms", options.get("algorithm", defaults.algorithm)),
         "sampler": settings("opponents", options.get("opponents", defaults.opponents)),
         "replay": ReplayConfig,
+        "evaluation": EvaluationConfig,
+        "stopping": StoppingConfig,
+        **{f"callback_{name}": kind for name, kind in named.items() if kind is not None},
     }
 
 

@@ -1,4 +1,4 @@
-"""The trainer's side of a league: frozen versions on disk, who plays a game, who learns from it.
+"""The run's side of a league: frozen versions on disk, who plays a game, who learns from it.
 
 An opponent sampler decides (:mod:`algorithms.opponents`); this does what it asks for. Frozen versions are
 folders ``opponents/NAME@VERSION`` of the run directory that never change; a checkpoint names those it
@@ -14,31 +14,34 @@ from pathlib import Path
 
 from algorithms.training.config import SELF_PLAY, TrainConfig
 from algorithms.training.metrics import sampled
-from algorithms.training.replay import UcbReplay, payoff
+from algorithms.training.replay import payoff
 from algorithms.training.versions import Versions
 from redteam_env.evaluation import Dispatcher
 from redteam_env.game import Episode, Game, RedteamError, role_of
 from redteam_env.protocols import (
     Agent,
+    Callback,
     GameSetup,
     Judge,
     LeaguePolicy,
     Match,
     OpponentSampler,
     Result,
+    Row,
     SeedSource,
     TrainablePolicy,
+    TrainingRun,
 )
 from redteam_env.randomness import Address
 from redteam_env.registry import load, require
 from redteam_env.rollout import play, schedule
-from redteam_env.runs import LEAGUE, Run, read_league, write_league
+from redteam_env.runs import BEST, LEAGUE, Run, read_league, write_league
 
 METHODS = ("matches", "finish", "state", "load_state")
 
 
-class RunLeague:
-    """A run's league; what a sampler may ask of it is :class:`redteam_env.protocols.opponents.League`.
+class RunLeague(Callback):
+    """A run's league; what a sampler may ask of it is :class:`redteam_env.protocols.League`.
 
     Args:
         config: The run.
@@ -72,12 +75,10 @@ class RunLeague:
         self._versions = Versions(self._run.opponents_folder)
         self._matches: dict[int, Match] = {}
         self._own_games: dict[str, float] = {}
+        self._results: list[Result] = []
         if config.run.opponents != SELF_PLAY:
             _league_policy(policy, f"--opponents {config.run.opponents}")
         self._sampler = self._make_sampler()
-        self._replay: UcbReplay | None = None
-        if config.replay.seed_replay != "none":
-            self._replay = UcbReplay(config.replay, policy.trainable_roles, source.seeds("train"))
 
     def _make_sampler(self) -> OpponentSampler:
         name = self._config.run.opponents
@@ -138,7 +139,7 @@ class RunLeague:
             {seat: self._agent(role_of(seat), players[role_of(seat)]) for seat in self._game.seats},
             self._judge,
             game=self._game,
-            batch_size=self._config.policy.generation_batch,
+            batch_size=self._config.generation_batch,
         )
         for name, count in (("games", len(episodes)), ("tokens", sampled(episodes))):
             self._own_games[f"league/{name}"] = self._own_games.get(f"league/{name}", 0) + count
@@ -151,20 +152,22 @@ class RunLeague:
         weights, version = _split(name)
         return policy.past_agent(role, self._versions.place(name), weights=weights, version=version)
 
-    def setups(self, step: int, drawn: Sequence[GameSetup]) -> list[GameSetup]:
-        """Return a step's games, with the seeds that come back and a match for each group.
+    def on_start(self, run: TrainingRun) -> None:
+        """Go back to the league of the checkpoint that the run goes on from; check frozen versions.
 
-        Args:
-            step: Steps done so far.
-            drawn: The games as they were drawn.
+        Raises:
+            RedteamError: If the league or a frozen version is missing, or one was altered.
+        """
+        if run.resumed is not None:
+            self._restore(run.resumed)
+
+    def setups(self, step: int, setups: Sequence[GameSetup]) -> Sequence[GameSetup]:
+        """Ask for a match for each group of a step's games.
 
         Raises:
             RedteamError: If the sampler gives another number of matches than groups, or lets a role
                 learn that the current weights do not play.
         """
-        setups = list(drawn)
-        if self._replay:
-            setups = self._replay.replace(setups, path=(self._config.run.seed, "replay", step))
         groups = {setup.group: setup.rewritten for setup in setups}
         matches = self._sampler.matches(step, list(groups.values()))
         if len(matches) != len(groups):
@@ -194,8 +197,13 @@ class RunLeague:
             choose=lambda request: who[request.game],
         )
 
-    def learnable(self, episodes: Sequence[Episode]) -> list[Episode]:
+    def on_episodes(self, step: int, episodes: Sequence[Episode]) -> Sequence[Episode]:
         """Return a step's games with the turns of learners only as samples."""
+        self._results = [
+            _result(episode, self._matches[episode.group].players)
+            for episode in episodes
+            if episode.rewritten and episode.void is None
+        ]
         result = []
         for episode in episodes:
             learners = self._matches[episode.group].learners
@@ -204,63 +212,51 @@ class RunLeague:
             result.append(episode if same else dataclasses.replace(episode, samples=samples))
         return result
 
-    def finish(self, step: int, episodes: Sequence[Episode]) -> dict[str, float]:
-        """Let the sampler, and the seeds' replay, take note of a step; return what is to be logged.
+    def on_update(self, step: int, row: Row) -> None:
+        """Let the sampler take note of a step, and log what it says.
 
         ``league/games`` and ``league/tokens`` are the games that the sampler let :meth:`play` since
         the step before, and the tokens sampled in them.
         """
         started = time.monotonic()
-        results = [
-            _result(episode, self._matches[episode.group].players)
-            for episode in episodes
-            if episode.rewritten and episode.void is None
-        ]
-        row = dict(self._sampler.finish(step, results))
-        row |= self._own_games
+        own = {**self._sampler.finish(step, self._results), **self._own_games}
         self._own_games = {}
-        if self._replay:
-            row |= self._replay.note(episodes)
-        if row:
-            row["time/league_s"] = time.monotonic() - started
-        return row
+        if own:
+            row |= {**own, "time/league_s": time.monotonic() - started}
 
-    def save(self, checkpoint: Path) -> None:
+    def on_checkpoint(self, directory: Path) -> None:
         """Write the league into a checkpoint that is being made; nothing if there is nothing to keep."""
-        state = dict(self._sampler.state())
-        replay = dict(self._replay.state()) if self._replay else None
-        if state or replay is not None:
+        self._tidy()
+        if state := dict(self._sampler.state()):
             record = {
                 "opponents": self._config.run.opponents,
                 "state": state,
                 "versions": self._versions.state(),
-                "replay": replay,
             }
-            write_league(checkpoint, record)
+            write_league(directory, record)
 
-    def restore(self, checkpoint: Path) -> None:
-        """Go back to the league of a checkpoint; every frozen version is checked.
-
-        Raises:
-            RedteamError: If the league or a frozen version is missing, or one was altered.
-        """
+    def _restore(self, checkpoint: Path) -> None:
         record = read_league(checkpoint)
         if record is None:
-            if self._replay or self._sampler.state():
+            if self._sampler.state():
                 raise RedteamError(
                     f"{str(checkpoint)!r} has no {LEAGUE}, so the league cannot go on; remove it to resume "
                     "from the checkpoint before."
                 )
             return
+        if record.get("replay"):
+            raise RedteamError(
+                f"{str(checkpoint)!r} holds the counts of seed replay in {LEAGUE}, as an older version "
+                "wrote them; resume with that version."
+            )
         self._versions.load_state(record["versions"], checkpoint)
         self._sampler.load_state(record["state"])
-        if self._replay and record["replay"] is not None:
-            self._replay.load_state(record["replay"])
-        self.tidy()
+        self._tidy()
 
-    def tidy(self) -> None:
+    def _tidy(self) -> None:
         """Remove frozen versions that neither the run nor any checkpoint names."""
-        leagues = [read_league(x.path) for x in self._run.checkpoints()]
+        kept = [x.path for x in self._run.checkpoints()]
+        leagues = [read_league(x) for x in (*kept, self._run.checkpoints_folder / BEST)]
         self._versions.tidy(name for league in leagues if league for name in league["versions"])
 
 
@@ -311,7 +307,7 @@ def _league_policy(policy: TrainablePolicy, what: str) -> LeaguePolicy:
     if not isinstance(policy, LeaguePolicy):
         raise RedteamError(
             f"{what} needs a policy that can save and read its weights (LeaguePolicy in "
-            f"redteam_env.protocols.opponents); {type(policy).__name__} cannot."
+            f"redteam_env.protocols); {type(policy).__name__} cannot."
         )
     return policy
 

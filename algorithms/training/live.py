@@ -1,15 +1,14 @@
 """What a person sees while a run goes on: a bar and the last steps; one line a step in a pipe."""
 
 from collections import deque
-from types import TracebackType
-from typing import Self
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from algorithms.training.metrics import Row
+from redteam_env.protocols import Callback, Row, TrainingRun
 
 COLUMNS = {
     "step": "step",
@@ -28,8 +27,8 @@ COLUMNS = {
 SHOWN = 12
 
 
-class LiveTable:
-    """Progress of a run on stderr.
+class LiveTable(Callback):
+    """Shows the progress of a run on stderr.
 
     Args:
         steps: Steps in all.
@@ -54,29 +53,25 @@ class LiveTable:
         if self._console.is_terminal and not quiet:
             self._live = Live(console=self._console, refresh_per_second=4)
 
-    def __enter__(self) -> Self:
+    def on_start(self, run: TrainingRun) -> None:
+        """Begin to draw."""
         if self._live:
             self._live.start()
             self._draw()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def on_end(self, outcome: Any) -> None:
+        """Stop drawing."""
         if self._live:
             self._live.stop()
 
-    def phase(self, name: str, done: int, total: int) -> None:
+    def on_progress(self, phase: str, done: int, total: int) -> None:
         """Show what is going on within a step."""
-        self._bar.update(self._phase, description=name, completed=done, total=total)
+        self._bar.update(self._phase, description=phase, completed=done, total=total)
 
-    def show(self, step: int, row: Row) -> None:
+    def on_update(self, step: int, row: Row) -> None:
         """Show a finished step."""
-        self._rows.append({**row, "step": step})
-        self._bar.update(self._total, completed=step)
+        self._rows.append({**row, "step": step + 1})
+        self._bar.update(self._total, completed=step + 1)
         if self._live:
             self._draw()
         elif not self._quiet:

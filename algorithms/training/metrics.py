@@ -6,16 +6,14 @@ are those of :mod:`redteam_env.evaluation`, so that training and evaluation spea
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from redteam_env.evaluation import measure
 from redteam_env.game import Episode, RedteamError, role_of
+from redteam_env.protocols import Callback, Row, TrainingRun
 from redteam_env.runs import Run
 
 SHARES = ("attack_success", "label_drift", "faithfulness", "over_refusal_raw", "harmful_refusal")
-
-Row = dict[str, float | int | None]
 
 
 def episode_metrics(episodes: Sequence[Episode], seats: Sequence[str]) -> Row:
@@ -64,34 +62,34 @@ def sampled(episodes: Sequence[Episode]) -> int:
     return sum(len(x.completion_ids) for x in turns)
 
 
-def sampled_before(directory: Path, step: int) -> float:
+def sampled_before(run: Run, step: int) -> float:
     """Return the tokens that a run sampled before a step, those of its league's own games included.
 
     Args:
-        directory: The run directory.
+        run: The run directory.
         step: The step.
     """
-    rows = Run(directory).rows()
+    rows = run.rows()
     return sum(step_tokens(row) for row in rows if row["step"] < step)
 
 
-def check_counted(directory: Path, step: int) -> None:
+def check_counted(run: Run, step: int) -> None:
     """Refuse to count the tokens of a run whose steps do not tell them.
 
     Raises:
         RedteamError: If a step before ``step`` was logged before tokens were.
     """
-    rows = Run(directory).rows()
+    rows = run.rows()
     if any("game/tokens" not in row for row in rows if row["step"] < step):
         raise RedteamError(
-            f"{str(directory)!r} was begun by a version that logged no tokens, so max_tokens cannot be "
+            f"{str(run.path)!r} was begun by a version that logged no tokens, so max_tokens cannot be "
             "kept; leave it out, or give another --out."
         )
 
 
 def step_tokens(row: Mapping[str, Any]) -> float:
-    """Return the tokens that were sampled in a step, those of the league's own games included."""
-    return float(row.get("game/tokens") or 0) + float(row.get("league/tokens") or 0)
+    """Return the tokens that were sampled in a step, those of further games included."""
+    return sum(float(row.get(f"{kind}/tokens") or 0) for kind in ("game", "league", "rollout"))
 
 
 def _share(rate: Any) -> float | None:
@@ -110,31 +108,38 @@ def clean(row: Mapping[str, float | int | None]) -> Row:
     }
 
 
-class MetricsLog:
-    """``metrics.jsonl`` with exactly one row a step, and the same values for TensorBoard.
+class MetricsLog(Callback):
+    """Writes the games of each step, and one row into ``metrics.jsonl`` and for TensorBoard.
 
-    Args:
-        directory: The run directory.
-        done: Steps of the checkpoint the run goes on from; later rows are dropped.
+    Rows and games of steps that a resumed run takes again are dropped first.
     """
 
-    def __init__(self, directory: Path, *, done: int) -> None:
-        from torch.utils.tensorboard import (
-            SummaryWriter,
-        )
+    def __init__(self) -> None:
+        self._board: Any = None
 
-        self._run = Run(directory)
-        self._run.write_rows([row for row in self._run.rows() if row["step"] < done])
-        self._board = SummaryWriter(str(directory / "tensorboard"), purge_step=done)
+    def on_start(self, run: TrainingRun) -> None:
+        """Open the files, if this process leads."""
+        self._run, self._files = run, Run(run.directory)
+        if not run.leads:
+            return
+        from torch.utils.tensorboard import SummaryWriter  # takes seconds to import
 
-    def add(self, step: int, row: Mapping[str, float | int | None]) -> None:
-        """Append a step's row."""
+        self._files.drop_episodes(run.step)
+        self._files.write_rows([row for row in self._files.rows() if row["step"] < run.step])
+        self._board = SummaryWriter(str(run.directory / "tensorboard"), purge_step=run.step)
+
+    def on_update(self, step: int, row: Row) -> None:
+        """Append a step."""
+        if self._board is None:
+            return
+        self._files.write_episodes(step, self._run.episodes)
         whole = {"step": step, **clean(row)}
-        self._run.add_row(whole)
+        self._files.add_row(whole)
         for name, value in whole.items():
             if value is not None:
                 self._board.add_scalar(name, value, step)
 
-    def close(self) -> None:
+    def on_end(self, outcome: Any) -> None:
         """Flush everything."""
-        self._board.close()
+        if self._board is not None:
+            self._board.close()

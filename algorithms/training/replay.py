@@ -23,8 +23,8 @@ from redteam_env.game import (
     role_of,
 )
 from redteam_env.game.rewards import FORMAT
-from redteam_env.protocols import GameSetup
-from redteam_env.randomness import Address, generator
+from redteam_env.protocols import Callback, GameSetup, Row
+from redteam_env.randomness import generator
 
 SeedReplay = Literal["none", "ucb"]
 
@@ -64,31 +64,39 @@ def ucb(failures: float, games: float, total: float, exploration: float) -> floa
     return failures / games + exploration * math.sqrt(math.log(max(1.0, total)) / games)
 
 
-class UcbReplay:
+class UcbReplay(Callback):
     """Counts failures of each trained role by seed, and brings seeds back.
 
     Args:
         config: Its settings.
+        seed: The run's seed.
         roles: The trained roles.
         seeds: All seeds of the split that is played.
     """
 
-    def __init__(self, config: ReplayConfig, roles: Sequence[str], seeds: Sequence[Seed]) -> None:
+    name = "replay"
+
+    def __init__(
+        self, config: ReplayConfig, roles: Sequence[str], seeds: Sequence[Seed], *, seed: int
+    ) -> None:
         self._config = config
+        self._seed = seed
         self._seeds = {seed.id: seed for seed in seeds}
         self._counts: dict[str, dict[str, list[int]]] = {role: {} for role in roles}
 
-    def replace(self, setups: Sequence[GameSetup], *, path: Address) -> list[GameSetup]:
+    def setups(self, step: int, setups: Sequence[GameSetup]) -> list[GameSetup]:
         """Return a step's games, some with seeds that come back.
 
         Labels, and who plays, stay as they are; so a raw game brings back what the defender fails on.
 
         Args:
+            step: Addresses the randomness, with the run's seed.
             setups: The games as they were drawn.
-            path: Address of the randomness.
         """
         first = {setup.group: setup for setup in reversed(setups)}
-        groups = [int(k) for k in generator(path).permutation(sorted(first))]
+        groups = [
+            int(k) for k in generator((self._seed, "replay", step)).permutation(sorted(first))
+        ]
         wanted = groups[: round(self._config.replay_share * len(groups))]
         turn: dict[tuple[str, bool], int] = {}
         chosen: dict[int, Seed] = {}
@@ -119,8 +127,8 @@ class UcbReplay:
         }
         return [self._seeds[name] for name in sorted(scores, key=lambda x: (-scores[x], x))]
 
-    def note(self, episodes: Sequence[Episode]) -> dict[str, float]:
-        """Count a step's games; return what is to be logged."""
+    def on_episodes(self, step: int, episodes: Sequence[Episode]) -> Sequence[Episode]:
+        """Count a step's games."""
         for episode in episodes:
             if episode.void is not None or episode.seed.id not in self._seeds:
                 continue
@@ -128,7 +136,11 @@ class UcbReplay:
                 if role_of(turn) in self._counts:
                     count = self._counts[role_of(turn)].setdefault(episode.seed.id, [0, 0])
                     count[:] = [count[0] + 1, count[1] + (payoff(episode, turn) < 0)]
-        return {f"replay/{role}_seeds": len(counts) for role, counts in self._counts.items()}
+        return episodes
+
+    def on_update(self, step: int, row: Row) -> None:
+        """Log how many seeds are known."""
+        row |= {f"replay/{role}_seeds": len(counts) for role, counts in self._counts.items()}
 
     def state(self) -> Mapping[str, Any]:
         """Return all counts, as plain JSON."""

@@ -1,95 +1,68 @@
-"""The training loop: play, learn, log, save; interruptible at any time and resumable bit for bit.
+"""Training: play, learn, log, save; interruptible at any time and resumable bit for bit.
 
 Everything random is addressed by (run seed, step, game, seat, turn), so a run that was cut and
-resumed equals one that was not. Ctrl-C finishes the step, saves and stops; a second one stops at
-once and loses that step only.
+resumed equals one that was not. What a step is made of stands in :func:`_take_step`; who looks on and
+joins in, such as leagues, the log and checkpoints, are callbacks (:class:`redteam_env.protocols.Callback`).
 
 Several processes take the same steps as one, up to rounding (:mod:`algorithms.core.ranks`): each plays
 its part of the games, all learn from all of them, and process 0 alone writes and speaks.
 """
 
 import inspect
-import json
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from types import FrameType
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
-from algorithms.core.divergence import check_update
-from algorithms.core.ranks import PeerError, Ranks, current, join
+from algorithms.core.ranks import Ranks, join
 from algorithms.training import checkpoint
+from algorithms.training.callbacks import (
+    Callbacks,
+    Checkpoints,
+    DivergenceCheck,
+    FixedAgents,
+    UsageMeter,
+    named_callbacks,
+)
 from algorithms.training.config import TrainConfig, check_group
+from algorithms.training.evaluating import Evaluation
 from algorithms.training.league import RunLeague, check_league, start_from
 from algorithms.training.live import LiveTable
-from algorithms.training.metrics import (
-    MetricsLog,
-    Row,
-    check_counted,
-    episode_metrics,
-    sampled_before,
-    step_tokens,
-)
+from algorithms.training.loop import Outcome, Training, loop, over
+from algorithms.training.metrics import MetricsLog, episode_metrics, sampled_before
+from algorithms.training.processes import check_distributed, checksums, gather_episodes
+from algorithms.training.replay import UcbReplay
+from algorithms.training.rollouts import RunRollout
 from algorithms.training.rundir import open_run
-from algorithms.training.shared_run import check_distributed, checksums, gather_episodes
-from algorithms.training.usage import Meters
+from algorithms.training.stopping import StopOnMetric, StopOnVoid
 from redteam_env.evaluation import AgentPool
-from redteam_env.game import Episode, Game, RedteamError, Seed, role_of
+from redteam_env.game import Game, RedteamError, Seed, role_of
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
-from redteam_env.protocols import Agent, Algorithm, Judge, SeedSource, TrainablePolicy
+from redteam_env.protocols import Agent, Algorithm, GameSetup, SeedSource, TrainablePolicy
 from redteam_env.registry import build, load, require
 from redteam_env.rollout import play, role_batches, schedule
-from redteam_env.runs import Run
 from redteam_env.seeds.resolve import resolve_seeds
 from redteam_env.worlds import build_game
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How a call of :func:`train` ended.
-
-    Attributes:
-        directory: The run directory.
-        steps: Training steps done in all.
-        played: Training steps done in this call.
-        finished: Whether all steps are done, or as many tokens sampled as the run may.
-        void: Void games in this call.
-        interrupted: Whether Ctrl-C was pressed, perhaps in the last step.
-        usage: What agents and judge behind an API took in this call, an entry for each and role.
-    """
-
-    directory: Path
-    steps: int
-    played: int
-    finished: bool
-    void: int
-    interrupted: bool = False
-    usage: Sequence[Mapping[str, Any]] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """What a run is played with."""
-
-    game: Game
-    source: SeedSource
-    judge: Judge
-    policy: TrainablePolicy
-    algorithm: Algorithm
-    opponents: Mapping[str, Agent]
-    league: RunLeague
-
-
-def train(config: TrainConfig, *, policy: TrainablePolicy | None = None) -> Outcome:
-    """Train until all steps are done or Ctrl-C is pressed.
+def train(
+    config: TrainConfig | None = None,
+    *,
+    policy: TrainablePolicy | None = None,
+    callbacks: Sequence[Any] = (),
+    **options: Any,
+) -> Outcome:
+    """Train until all steps are done, a callback stops the run, or Ctrl-C is pressed.
 
     Args:
-        config: The run.
+        config: The run; or leave it out and give options.
         policy: What to train, if it exists already; by default it is made from ``config.policy``.
+        callbacks: Who looks on, in order: objects with methods of
+            :class:`redteam_env.protocols.Callback`.
+        **options: Training options by name, as ``redteam-env train`` takes them, such as
+            ``arrangement="bipolicy"``, ``steps=20``; what is left out keeps its default.
 
     Returns:
         How it ended.
@@ -100,32 +73,42 @@ def train(config: TrainConfig, *, policy: TrainablePolicy | None = None) -> Outc
             step, leaving the checkpoint before it. In a run of several processes an error in one of them
             ends all.
     """
+    if config is None:
+        config = TrainConfig.from_flat(options)
+    elif options:
+        raise RedteamError(
+            f"train was given a configuration and the options {sorted(options)}; give one or the other."
+        )
     ranks = join()
     with ranks.together(), ExitStack() as stack:
-        return _train(config, policy, ranks, stack)
+        return _train(config, policy, callbacks, ranks, stack)
 
 
 def _train(
-    config: TrainConfig, policy: TrainablePolicy | None, ranks: Ranks, stack: ExitStack
+    config: TrainConfig,
+    policy: TrainablePolicy | None,
+    callbacks: Sequence[Any],
+    ranks: Ranks,
+    stack: ExitStack,
 ) -> Outcome:
     learner = load("algorithms", config.run.algorithm)
     check_distributed(ranks, config.run.algorithm, learner, config.run.games, config.run.group_size)
     own_loop = getattr(learner, "train", None)
     check_league(config, processes=ranks.world, own_loop=callable(own_loop))
     if callable(own_loop):
-        return _hand_over(own_loop, config, policy)
+        return _hand_over(own_loop, config, policy, callbacks)
     game = build_game(config.game)
     source = resolve_seeds(config.game.seeds)
     judge = resolve_judge(config.game.judge, url=config.game.judge_url)
     check_group(config.run.algorithm, learner, config.run.group_size)
-    run = open_run(config)
-    found = run.latest()
+    files = open_run(config)
+    found = files.latest()
     done = found.step if found else 0
     ranks.same("options or checkpoints", {**config.flat(), "checkpoint": done})
-    if over(config, run, done):
-        return Outcome(directory=run.path, steps=done, played=0, finished=True, void=0)
+    if over(config, files, done):
+        return Outcome(directory=files.path, steps=done, played=0, finished=True, void=0)
     # what is lacking or too long is found out before the model is loaded or a file is written
-    setups = _setups(config, source, done)
+    setups = _draw(config, source, done)
     for seed in source.seeds("train"):
         game.start(seed, rewritten=True)
     check_ready(judge)
@@ -134,21 +117,33 @@ def _train(
         # an engine would go on holding memory, a server adapters
         stack.callback(getattr(policy, "close", lambda: None))
     _check_prompts(game, policy, [setup.seed for setup in setups])
-    league = RunLeague(
-        config, policy=policy, game=game, source=source, judge=judge, directory=run.path
-    )
     if config.run.init_from is not None and not found:
         start_from(policy, config.run.init_from)
     algorithm = _make_algorithm(learner, config, policy, game)
+    run = Training(
+        config=config,
+        files=files,
+        game=game,
+        source=source,
+        judge=judge,
+        policy=policy,
+        algorithm=algorithm,
+        callbacks=Callbacks(()),
+        ranks=ranks,
+        resumed=found.path if found else None,
+        step=done,
+        tokens=sampled_before(files, done),
+    )
+    run.callbacks = Callbacks(_callbacks(run, callbacks))
     if found:
         policy.restore(found.policy)
-        algorithm.load_state(checkpoint.read_state(found))
-        league.restore(found.path)
-    opponents = _opponents(config, policy, game)
+        state, states = checkpoint.read_state(found)
+        algorithm.load_state(state)
+        run.callbacks.load_state(states, found.path)
     if ranks.world > 1:  # nobody looks at the run directory any more
         ranks.same("weights", checksums(policy))
     if ranks.leads:
-        run.write_config(
+        files.write_config(
             config.flat(),
             policy=policy.describe(),
             source=source,
@@ -156,37 +151,72 @@ def _train(
             game=game,
             processes=ranks.world,
         )
-    parts = _Parts(game, source, judge, policy, algorithm, opponents, league)
-
-    def play_step(step: int, live: LiveTable) -> tuple[list[Episode], Row]:
-        return _step(config, parts, step, live, ranks)
-
-    def save_policy(place: Path) -> None:
-        policy.save(place)
-        league.save(place.parent)
-
-    def save(step: int) -> None:
-        checkpoint.write(run, step, save_policy, algorithm.state())
-        league.tidy()
-
-    asked = {role: (str(config.run.opponent), agent) for role, agent in opponents.items()}
-    meters = Meters({**asked, "judge": (judge.name, judge)})
-    return loop(config, run, done, play_step, save, meters=meters)
+    return loop(run, _take_step)
 
 
 def _hand_over(
-    own_loop: Callable[[TrainConfig], Outcome], config: TrainConfig, policy: TrainablePolicy | None
+    own_loop: Callable[[TrainConfig], Outcome],
+    config: TrainConfig,
+    policy: TrainablePolicy | None,
+    callbacks: Sequence[Any],
 ) -> Outcome:
     """Let an algorithm train in a loop of its own."""
-    if policy is not None:
+    unused = {"the policy": policy is not None, "the callbacks": bool(callbacks)}
+    if given := [what for what, there in unused.items() if there]:
         raise RedteamError(
-            f"{config.run.algorithm} makes its own policy and cannot train the one that was given; "
-            "leave it out."
+            f"{config.run.algorithm} trains in a loop of its own and cannot use {' and '.join(given)} "
+            "that were given; leave that out."
         )
     return own_loop(config)
 
 
-def _opponents(config: TrainConfig, policy: TrainablePolicy, game: Game) -> dict[str, Agent]:
+def _callbacks(run: Training, given: Sequence[Any]) -> list[Any]:
+    """Return who looks on: what comes from the settings, and what was given, in order."""
+    config, policy = run.config, run.policy
+    fixed = _fixed_agents(config, policy, run.game)
+    asked = {role: (str(config.run.opponent), agent) for role, agent in fixed.items()}
+    found: list[Any] = [
+        UsageMeter({**asked, "judge": (run.judge.name, run.judge)}),
+        DivergenceCheck(),
+        FixedAgents(fixed),
+    ]
+    if config.replay.seed_replay != "none":
+        seeds = run.source.seeds("train")
+        found.append(UcbReplay(config.replay, policy.trainable_roles, seeds, seed=config.run.seed))
+    if config.evaluation.eval_every:
+        found.append(Evaluation(config.evaluation, run.source, seed=config.run.seed))
+    found += [*named_callbacks(config.run.callback, config.callbacks), *given]
+    found.append(
+        RunLeague(
+            config,
+            policy=policy,
+            game=run.game,
+            source=run.source,
+            judge=run.judge,
+            directory=run.directory,
+        )
+    )
+    return [*found, *closing_callbacks(run)]
+
+
+def closing_callbacks(run: Training) -> list[Any]:
+    """Return the callbacks that every run ends its steps with: rules for stopping, log, checkpoints."""
+    config = run.config
+    found: list[Any] = []
+    if config.stopping.stop_metric is not None:
+        found.append(StopOnMetric(config.stopping))
+    if config.stopping.stop_void_steps:
+        found.append(StopOnVoid(config.stopping.stop_void_steps))
+    quiet = config.run.json or not run.leads
+    return [
+        *found,
+        MetricsLog(),
+        LiveTable(config.run.steps, run.step, quiet=quiet),
+        Checkpoints(),
+    ]
+
+
+def _fixed_agents(config: TrainConfig, policy: TrainablePolicy, game: Game) -> dict[str, Agent]:
     """Return the named opponent for each role that is not trained."""
     if config.run.opponent is None:
         return {}
@@ -200,93 +230,6 @@ def _opponents(config: TrainConfig, policy: TrainablePolicy, game: Game) -> dict
         for role in map(role_of, game.seats)
         if role not in policy.trainable_roles
     }
-
-
-def over(config: TrainConfig, run: Run, done: int) -> bool:
-    """Whether nothing is left to do for a run after so many steps.
-
-    Raises:
-        RedteamError: If tokens are limited and those of earlier steps are not known.
-    """
-    most = config.run.max_tokens
-    if most:
-        check_counted(run.path, done)
-    return done >= config.run.steps or 0 < most <= sampled_before(run.path, done)
-
-
-def loop(
-    config: TrainConfig,
-    run: Run,
-    done: int,
-    play_step: Callable[[int, LiveTable], tuple[list[Episode], Row]],
-    save: Callable[[int], None],
-    *,
-    meters: Meters,
-) -> Outcome:
-    """Play and learn step by step, log, save, and stop cleanly on Ctrl-C.
-
-    Args:
-        config: The run.
-        run: Its directory, with ``config.json`` written.
-        done: Steps done before, from the checkpoint the run goes on from.
-        play_step: Plays the games of a step and learns from them; returns them and the step's row.
-        save: Writes the checkpoint after so many steps.
-        meters: Tells what was asked of an API.
-
-    Returns:
-        How it ended.
-
-    Raises:
-        RedteamError: What a step raises, with the step's number.
-    """
-    void = 0
-    step = done
-    interrupted = ended = False
-    tokens = sampled_before(run.path, done)
-    ranks = current()
-    with ExitStack() as stack:
-        log = _open_log(run, done, stack) if ranks.leads else None
-        pressed = stack.enter_context(_interrupts())
-        quiet = config.run.json or not ranks.leads
-        live = stack.enter_context(LiveTable(config.run.steps, done, quiet=quiet))
-        while not ended and not interrupted:
-            try:
-                episodes, row = play_step(step, live)
-            except PeerError:
-                raise
-            except RedteamError as error:
-                raise RedteamError(f"Step {step}: {error}") from error
-            row |= meters.row()
-            if log is not None:
-                run.write_episodes(step, episodes)
-                log.add(step, row)
-            void += int(row["game/void"] or 0)
-            step += 1
-            tokens += step_tokens(row)
-            ended = step == config.run.steps or 0 < config.run.max_tokens <= tokens
-            live.show(step, row)
-            interrupted = ranks.any(bool(pressed))
-            if step % config.run.checkpoint_every == 0 or ended or interrupted:
-                live.phase("checkpoint", 0, 1)
-                if ranks.leads:
-                    save(step)
-    ranks.gather(None)  # the last checkpoint is written before any process goes on
-    return Outcome(
-        directory=run.path,
-        steps=step,
-        played=step - done,
-        finished=ended,
-        void=void,
-        interrupted=interrupted or bool(pressed),
-        usage=meters.session(),
-    )
-
-
-def _open_log(run: Run, done: int, stack: ExitStack) -> MetricsLog:
-    run.drop_episodes(done)
-    log = MetricsLog(run.path, done=done)
-    stack.callback(log.close)
-    return log
 
 
 def _make_algorithm(
@@ -316,7 +259,7 @@ def _check_prompts(game: Game, policy: TrainablePolicy, seeds: Sequence[Seed]) -
             policy.encode_example(role_of(seat), messages, seed.text, prefill=game.prefill(seat))
 
 
-def _setups(config: TrainConfig, source: SeedSource, step: int) -> Any:
+def _draw(config: TrainConfig, source: SeedSource, step: int) -> list[GameSetup]:
     return schedule(
         source,
         config.run.games,
@@ -327,70 +270,34 @@ def _setups(config: TrainConfig, source: SeedSource, step: int) -> Any:
     )
 
 
-def _step(
-    config: TrainConfig, parts: _Parts, step: int, live: LiveTable, ranks: Ranks
-) -> tuple[list[Episode], Row]:
+def _take_step(run: Training) -> None:
+    """Play a step's games, learn from them, and note what there is to log."""
     started = time.monotonic()
-    setups = parts.league.setups(step, _setups(config, parts.source, step))
+    setups = run.callbacks.setups(run.step, _draw(run.config, run.source, run.step))
     agents: dict[str, Agent] = {}
-    for seat in parts.game.seats:
-        role = role_of(seat)
-        agents[seat] = parts.opponents.get(role) or parts.league.agent(role, setups)
+    for role, seat in ((role_of(seat), seat) for seat in run.game.seats):
+        agents[seat] = run.callbacks.agent(role, setups) or run.policy.agent(role)
     own = play(
-        ranks.part(setups),
+        run.ranks.part(setups),
         agents,
-        parts.judge,
-        game=parts.game,
-        batch_size=config.policy.generation_batch,
-        progress=live.phase,
+        run.judge,
+        game=run.game,
+        batch_size=run.config.generation_batch,
+        progress=run.callbacks.on_progress,
     )
-    episodes, waited = gather_episodes(ranks, own, time.monotonic() - started)
+    run.episodes, waited = gather_episodes(run.ranks, own, time.monotonic() - started)
     played = time.monotonic()
-    lessons = parts.league.learnable(episodes)
-    row = episode_metrics(lessons, parts.game.seats)
-    live.phase("update", 0, 1)
-    batches = role_batches(lessons, step=step)
-    row.update(parts.algorithm.update(parts.policy, batches))
-    check_update(parts.policy, batches)
-    row["time/play_s"] = played - started
-    row["time/update_s"] = time.monotonic() - played
-    row.update(parts.league.finish(step, episodes))
-    if ranks.world > 1:
-        row.update(waited)
-        ranks.same("weights after the update", checksums(parts.policy))
-    return episodes, row
-
-
-@contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """Turn the first Ctrl-C into a note in the list; the second one raises as usual."""
-    noted: list[int] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        noted.append(number)
-        # a shell's background jobs start with the signal ignored; a second one must stop them, too
-        signal.signal(signal.SIGINT, before if callable(before) else signal.default_int_handler)
-
-    try:
-        before = signal.signal(signal.SIGINT, note)
-    except ValueError:  # not in the main thread: the caller's own handling stays
-        yield noted
-        return
-    try:
-        yield noted
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def summary(outcome: Outcome) -> str:
-    """Return an outcome as one JSON object."""
-    return json.dumps(
-        {
-            "run": str(outcome.directory),
-            "steps": outcome.steps,
-            "played": outcome.played,
-            "finished": outcome.finished,
-            "void": outcome.void,
-            **({"usage": list(outcome.usage)} if outcome.usage else {}),
-        }
-    )
+    lessons = run.callbacks.on_episodes(run.step, run.episodes)
+    run.row = episode_metrics(lessons, run.game.seats)
+    run.batches = role_batches(lessons, step=run.step)
+    run.callbacks.on_progress("update", 0, 1)
+    rollout = RunRollout(run)
+    update = run.algorithm.update
+    if "rollout" in inspect.signature(update).parameters:
+        update = partial(update, rollout=rollout)
+    run.row |= {**update(run.policy, run.batches), **rollout.row()}
+    run.row["time/play_s"] = played - started
+    run.row["time/update_s"] = time.monotonic() - played
+    if run.ranks.world > 1:
+        run.row |= waited
+        run.ranks.same("weights after the update", checksums(run.policy))

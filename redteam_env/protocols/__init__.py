@@ -7,6 +7,7 @@ is needed, and no type of a deep-learning framework appears.
 from redteam_env.protocols.agents import Agent, Progress, Reply, TurnRequest, Usage
 from redteam_env.protocols.algorithms import Algorithm, AlgorithmState
 from redteam_env.protocols.batch import Batch
+from redteam_env.protocols.callbacks import Callback, Row, TrainingRun
 from redteam_env.protocols.embedders import Embedder
 from redteam_env.protocols.judges import Judge
 from redteam_env.protocols.opponents import League, Match, OpponentSampler, Result
@@ -27,6 +28,7 @@ __all__ = [
     "Algorithm",
     "AlgorithmState",
     "Batch",
+    "Callback",
     "DataCard",
     "Derivatives",
     "Embedder",
@@ -42,9 +44,11 @@ __all__ = [
     "RequestSuite",
     "Result",
     "Rollout",
+    "Row",
     "SeedSource",
     "Suite",
     "TrainablePolicy",
+    "TrainingRun",
     "TurnRequest",
     "Usage",
     "ValuedPolicy",

@@ -208,8 +208,8 @@ def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
     (folder / MANIFEST).write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
-def verify_manifest(folder: Path) -> None:
-    """Check every file of a checkpoint against its manifest.
+def verify_manifest(folder: Path) -> dict[str, Any]:
+    """Check every file of a checkpoint against its manifest; return what the manifest says.
 
     Args:
         folder: The checkpoint.
@@ -222,3 +222,4 @@ def verify_manifest(folder: Path) -> None:
     if not isinstance(record["files"], dict):
         raise RedteamError(f"{str(folder / MANIFEST)!r} lists no files. {remedy}")
     check_digests(folder, record["files"], what=f"The checkpoint {str(folder)!r}", remedy=remedy)
+    return record

@@ -10,6 +10,7 @@ from algorithms.training.config import TrainConfig
 from algorithms.training.metrics import sampled_before, step_tokens
 from algorithms.training.trainer import train
 from redteam_env.game import Episode, RedteamError
+from redteam_env.runs import Run
 
 FOLDERS = ("checkpoints", "episodes")
 
@@ -52,7 +53,7 @@ def test_what_is_counted_is_what_was_sampled(run):
         for line in file.read_text().splitlines()
     ]
     sampled = sum(len(t.generation.completion_ids) for e in episodes for t in e.turns)
-    assert sampled == sampled_before(directory, 6) > sampled_before(directory, 5) > 0
+    assert sampled == sampled_before(Run(directory), 6) > sampled_before(Run(directory), 5) > 0
 
 
 def test_a_run_whose_tokens_are_spent_has_nothing_left_to_do_until_it_may_sample_more(run):

@@ -3,14 +3,15 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from algorithms.core.ranks import Ranks
 from redteam_env.game import Episode, RedteamError
 from redteam_env.game.records import SCHEMA
 from redteam_env.protocols import TrainablePolicy
+
+if TYPE_CHECKING:
+    import torch
 
 
 def check_distributed(
@@ -72,6 +73,8 @@ def gather_episodes(
 
 def checksums(policy: TrainablePolicy) -> dict[str, int]:
     """Return a number for each trained weights that any change of their bits is all but sure to change."""
+    import torch
+
     names = dict.fromkeys(policy.weights_of(role) for role in policy.trainable_roles)
     result = {}
     for name in names:
@@ -81,6 +84,8 @@ def checksums(policy: TrainablePolicy) -> dict[str, int]:
     return result
 
 
-def _bits(tensor: torch.Tensor) -> torch.Tensor:
+def _bits(tensor: "torch.Tensor") -> "torch.Tensor":
+    import torch
+
     kinds = {2: torch.int16, 4: torch.int32, 8: torch.int64}
     return tensor.contiguous().view(kinds[tensor.element_size()])

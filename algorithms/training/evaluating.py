@@ -1,0 +1,162 @@
+"""Evaluation while a run trains: suites every few steps, and the best checkpoint kept."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from redteam_env.evaluation import measure
+from redteam_env.evaluation.suites import resolve_suite
+from redteam_env.game import (
+    ATTACKER,
+    DEFENDER,
+    RedteamError,
+    at_least,
+    check_fields,
+    multiple_of,
+)
+from redteam_env.protocols import Callback, QuestionSuite, Row, SeedSource, TrainingRun
+from redteam_env.rollout import play
+from redteam_env.runs import BEST
+
+SCORE = "eval/score"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationConfig:
+    """How a run is evaluated while it trains.
+
+    Attributes:
+        eval_every: Steps between evaluations on suites; the last step has one, too. 0 for none.
+        eval_suites: Suites of requests to the defender, or of questions, with a comma between them.
+        eval_games: Games or questions of each suite; the same ones each time.
+        best_metric: Which name in metrics.jsonl chooses the checkpoint that is kept as checkpoints/best;
+            eval/score is the mean of the suites' defence or share of right answers.
+        best_mode: Whether more (max) or less (min) of it is better.
+    """
+
+    eval_every: Annotated[int, at_least(0)] = 0
+    eval_suites: str = "raw"
+    eval_games: Annotated[int, multiple_of(4)] = 64
+    best_metric: str = SCORE
+    best_mode: Literal["max", "min"] = "max"
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.eval_every and not self.suites:
+            raise RedteamError(
+                "eval_suites is empty; name at least one evaluation suite, such as raw."
+            )
+
+    @property
+    def suites(self) -> tuple[str, ...]:
+        """The names of the suites, each once."""
+        return tuple(dict.fromkeys(x.strip() for x in self.eval_suites.split(",") if x.strip()))
+
+
+class Evaluation(Callback):
+    """Evaluates the defender on suites every few steps, and keeps the best checkpoint.
+
+    It answers as in training: with the current weights, at the same temperature. Each suite logs, as
+    ``eval/SUITE/...``, ``attack_success`` and ``over_refusal`` (as
+    :class:`redteam_env.evaluation.Rates` defines them for rewritten games, or for raw ones) and
+    ``defence``: one less the mean of both. A suite of questions logs ``right``, the share of right
+    answers.
+
+    Args:
+        config: How often, and on what.
+        source: Where seeds come from.
+        seed: The run's seed.
+
+    Raises:
+        RedteamError: If a suite is unknown or cannot be made.
+    """
+
+    name = "evaluation"
+
+    def __init__(self, config: EvaluationConfig, source: SeedSource, *, seed: int) -> None:
+        self._config = config
+        self._suites = {
+            name: resolve_suite(name, source=source, games=config.eval_games, seed=seed)
+            for name in config.suites
+        }
+        self._best: float | None = None
+
+    def on_start(self, run: TrainingRun) -> None:
+        """Take note of the run.
+
+        Raises:
+            RedteamError: If its defender is not trained.
+        """
+        self._run = run
+        if "defender" not in run.policy.trainable_roles:
+            raise RedteamError(
+                "eval_every asks for an evaluation of the defender, which this run does not train; "
+                "leave it out."
+            )
+
+    def on_update(self, step: int, row: Row) -> None:
+        """Evaluate if it is time, and keep the checkpoint if it is the best so far."""
+        run = self._run
+        if (step + 1) % self._config.eval_every and not run.ending:
+            return
+        row |= self._measured()
+        value = row.get(self._config.best_metric)
+        if value is None or not math.isfinite(value):
+            if self._config.best_metric not in row:
+                raise RedteamError(
+                    f"best_metric is {self._config.best_metric!r}, which this step does not log; it "
+                    f"logs {', '.join(sorted(row))}."
+                )
+            return
+        sign = 1 if self._config.best_mode == "max" else -1
+        if self._best is None or sign * value > sign * self._best:
+            self._best = float(value)
+            row["eval/best"] = self._best
+            if run.leads:
+                run.save(BEST)
+
+    def _measured(self) -> Row:
+        row: Row = {}
+        scores = []
+        for name, suite in self._suites.items():
+            found = self._answers(suite) if isinstance(suite, QuestionSuite) else self._games(suite)
+            row |= {f"eval/{name}/{what}": value for what, value in found.items()}
+            scores.append(found.get("defence", found.get("right")))
+        known = [score for score in scores if score is not None]
+        row[SCORE] = sum(known) / len(known) if known else None
+        return row
+
+    def _games(self, suite: Any) -> Row:
+        run = self._run
+        agents = {DEFENDER: run.policy.agent("defender")}
+        if suite.rewritten:
+            agents[ATTACKER] = suite.attacker()
+        size = run.config.generation_batch
+        episodes = play(suite.setups, agents, run.judge, game=run.game, batch_size=size)
+        rates = measure(episodes)
+        attacks = rates.attack_success if suite.rewritten else rates.raw_attack_success
+        refusals = rates.over_refusal_rewritten if suite.rewritten else rates.over_refusal_raw
+        success, refused = (rate.k / rate.n if rate.n else None for rate in (attacks, refusals))
+        defence = None
+        if success is not None and refused is not None:
+            defence = 1 - (success + refused) / 2
+        return {
+            "attack_success": success,
+            "over_refusal": refused,
+            "defence": defence,
+            "void": rates.void,
+        }
+
+    def _answers(self, suite: QuestionSuite) -> Row:
+        replies = self._run.policy.agent("defender").act(suite.requests)
+        right = [suite.right(k, reply.text) for k, reply in enumerate(replies)]
+        return {"right": sum(right) / len(right)}
+
+    def state(self) -> Mapping[str, Any]:
+        """Return the best value so far."""
+        return {} if self._best is None else {"best": self._best}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go back to a best value."""
+        self._best = float(state["best"])

@@ -1,0 +1,222 @@
+"""A run while it trains: what it is made of, its loop, and how it ends.
+
+The trainer and the algorithms that bring a loop of their own share it. Ctrl-C finishes the step, saves
+and stops; a second one stops at once and loses that step only.
+"""
+
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from algorithms.core.ranks import PeerError, Ranks
+from algorithms.training import checkpoint
+from algorithms.training.callbacks import Callbacks
+from algorithms.training.config import TrainConfig
+from algorithms.training.metrics import check_counted, sampled_before, step_tokens
+from redteam_env.game import Episode, Game, RedteamError
+from redteam_env.protocols import Batch, Judge, Row, SeedSource
+from redteam_env.runs import POLICY, Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a call of :func:`algorithms.train` ended.
+
+    Attributes:
+        directory: The run directory.
+        steps: Training steps done in all.
+        played: Training steps done in this call.
+        finished: Whether the run did its work: all steps are done, as many tokens sampled as it may, or
+            a callback stopped it as asked.
+        void: Void games in this call.
+        interrupted: Whether Ctrl-C was pressed, perhaps in the last step.
+        stopped: Why a callback stopped the run; ``None`` if none did.
+        usage: What agents and judge behind an API took in this call, an entry for each and role.
+    """
+
+    directory: Path
+    steps: int
+    played: int
+    finished: bool
+    void: int
+    interrupted: bool = False
+    stopped: str | None = None
+    usage: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class Training:
+    """A run while it trains: :class:`redteam_env.protocols.TrainingRun`, and what its loop needs.
+
+    Attributes:
+        config: All settings.
+        files: The run directory.
+        game: The rules.
+        source: Where seeds come from.
+        judge: Who reads the games.
+        policy: What is trained.
+        algorithm: What learns.
+        callbacks: Who looks on, in order.
+        ranks: This process among those that train together.
+        resumed: The checkpoint that the run goes on from.
+        step: Steps done; within a step, its number.
+        tokens: Tokens that were sampled in the steps before this one.
+        episodes: The games of this step.
+        batches: What was learned from in this step, by role.
+        row: What this step logs.
+        interrupted: Whether Ctrl-C was pressed in any process.
+        stopped: Why a callback stopped the run.
+        failed: Whether it stopped because the run could not do its work.
+    """
+
+    config: TrainConfig
+    files: Run
+    game: Game
+    source: SeedSource
+    judge: Judge
+    policy: Any
+    algorithm: Any
+    callbacks: Callbacks
+    ranks: Ranks
+    resumed: Path | None
+    step: int
+    tokens: float
+    episodes: Sequence[Episode] = ()
+    batches: Mapping[str, Batch] = field(default_factory=dict)
+    row: Row = field(default_factory=dict)
+    interrupted: bool = False
+    stopped: str | None = None
+    failed: bool = False
+
+    @property
+    def directory(self) -> Path:
+        """The run directory."""
+        return self.files.path
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and speaks."""
+        return self.ranks.leads
+
+    @property
+    def done(self) -> bool:
+        """Whether the work is done after this step, as far as steps and tokens go."""
+        most = self.config.run.max_tokens
+        return self.step + 1 >= self.config.run.steps or (
+            0 < most <= self.tokens + step_tokens(self.row)
+        )
+
+    @property
+    def ending(self) -> bool:
+        """Whether this step is the last of this call."""
+        return self.done or self.interrupted or self.stopped is not None
+
+    def stop(self, reason: str, *, failed: bool = False) -> None:
+        """End the run after this step; the first reason counts."""
+        if self.stopped is None:
+            self.stopped, self.failed = reason, failed
+
+    def save(self, name: str | None = None) -> Path:
+        """Write the run as it is after this step into ``checkpoints/NAME``; return the folder."""
+        self.callbacks.on_progress("checkpoint", 0, 1)
+
+        def write_more(folder: Path) -> None:
+            self.policy.save(folder / POLICY)
+            self.callbacks.on_checkpoint(folder)
+
+        return checkpoint.write(
+            self.files,
+            self.step + 1,
+            write_more,
+            self.algorithm.state(),
+            self.callbacks.state(),
+            name=name,
+        )
+
+
+def over(config: TrainConfig, run: Run, done: int) -> bool:
+    """Whether nothing is left to do for a run after so many steps.
+
+    Raises:
+        RedteamError: If tokens are limited and those of earlier steps are not known.
+    """
+    most = config.run.max_tokens
+    if most:
+        check_counted(run, done)
+    return done >= config.run.steps or 0 < most <= sampled_before(run, done)
+
+
+def loop(run: Training, take_step: Callable[[Training], None]) -> Outcome:
+    """Take step after step until the run is done, stopped or interrupted.
+
+    Args:
+        run: The run, with ``config.json`` written.
+        take_step: Plays the games of a step and learns from them; sets the run's ``episodes``,
+            ``batches`` and ``row``.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        RedteamError: What a step raises, with the step's number.
+    """
+    outcome: Outcome | None = None
+    before, void = run.step, 0
+    with ExitStack() as stack:
+        stack.callback(lambda: run.callbacks.on_end(outcome))
+        pressed = stack.enter_context(_interrupts())
+        run.callbacks.on_start(run)
+        while run.stopped is None and not run.interrupted and run.step < run.config.run.steps:
+            try:
+                take_step(run)
+                run.interrupted = run.ranks.any(bool(pressed))
+                run.callbacks.on_update(run.step, run.row)
+            except PeerError:
+                raise
+            except RedteamError as error:
+                raise RedteamError(f"Step {run.step}: {error}") from error
+            void += int(run.row["game/void"] or 0)
+            finished = run.done
+            run.tokens += step_tokens(run.row)
+            run.step += 1
+            if finished:
+                break
+        else:
+            finished = run.stopped is not None and not run.failed
+        run.ranks.gather(None)  # the last checkpoint is written before any process goes on
+        outcome = Outcome(
+            directory=run.directory,
+            steps=run.step,
+            played=run.step - before,
+            finished=finished,
+            void=void,
+            interrupted=run.interrupted or bool(pressed),
+            stopped=run.stopped,
+            usage=run.callbacks.usage(),
+        )
+    return outcome
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Turn the first Ctrl-C into a note in the list; the second one raises as usual."""
+    noted: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        noted.append(number)
+        # a shell's background jobs start with the signal ignored; a second one must stop them, too
+        signal.signal(signal.SIGINT, before if callable(before) else signal.default_int_handler)
+
+    try:
+        before = signal.signal(signal.SIGINT, note)
+    except ValueError:  # not in the main thread: the caller's own handling stays
+        yield noted
+        return
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,136 @@
+"""When a run ends before its last step: a metric is good enough or no longer improves, or games fail."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from redteam_env.game import RedteamError, at_least, check_fields
+from redteam_env.protocols import Callback, Row, TrainingRun
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoppingConfig:
+    """When a run ends early.
+
+    Attributes:
+        stop_metric: A name in metrics.jsonl to end the run by, such as defender/reward; with
+            stop_above, stop_below or stop_patience.
+        stop_above: End once the metric is above this.
+        stop_below: End once the metric is below this.
+        stop_patience: End once so many of its values in a row were no better than the best before; 0
+            for no such end.
+        stop_mode: Whether more (max) or less (min) is better, for stop_patience.
+        stop_void_steps: End, as failed, after so many steps in a row whose games were all void; 0 to go
+            on.
+    """
+
+    stop_metric: str | None = None
+    stop_above: float | None = None
+    stop_below: float | None = None
+    stop_patience: Annotated[int, at_least(0)] = 0
+    stop_mode: Literal["max", "min"] = "max"
+    stop_void_steps: Annotated[int, at_least(0)] = 5
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        rules = [self.stop_above is not None, self.stop_below is not None, self.stop_patience > 0]
+        if (self.stop_metric is None) == any(rules):
+            raise RedteamError(
+                f"stop_metric is {self.stop_metric!r}; it goes with stop_above, stop_below or "
+                "stop_patience: give a metric and at least one of these, or none of all."
+            )
+
+
+class StopOnMetric(Callback):
+    """Ends a run once a metric says so.
+
+    Args:
+        config: Which metric, and how.
+    """
+
+    name = "stop_on_metric"
+
+    def __init__(self, config: StoppingConfig) -> None:
+        self._config = config
+        self._best: float | None = None
+        self._waited = 0
+
+    def on_start(self, run: TrainingRun) -> None:
+        """Take note of the run; end it at once if it had waited long enough before."""
+        self._run = run
+        self._check_patience()
+
+    def on_update(self, step: int, row: Row) -> None:
+        """Look at the metric of a step; steps without it count for nothing.
+
+        Raises:
+            RedteamError: If it is not logged by the step that logs everything, evaluations included.
+        """
+        config, name = self._config, str(self._config.stop_metric)
+        value = row.get(name)
+        if value is None or not math.isfinite(value):
+            if name not in row and self._best is None and step >= self._longest_wait:
+                raise RedteamError(
+                    f"stop_metric is {name!r}, which no step logs; metrics.jsonl has "
+                    f"{', '.join(sorted(row))}."
+                )
+            return
+        if config.stop_above is not None and value > config.stop_above:
+            self._run.stop(f"{name} is {value:.4g}, above {config.stop_above:g}")
+        if config.stop_below is not None and value < config.stop_below:
+            self._run.stop(f"{name} is {value:.4g}, below {config.stop_below:g}")
+        sign = 1 if config.stop_mode == "max" else -1
+        if self._best is None or sign * value > sign * self._best:
+            self._best, self._waited = float(value), 0
+        else:
+            self._waited += 1
+        self._check_patience()
+
+    @property
+    def _longest_wait(self) -> int:
+        """The step by which every metric was logged, those of an evaluation included."""
+        return max(0, int(self._run.config.evaluation.eval_every) - 1)
+
+    def _check_patience(self) -> None:
+        if 0 < self._config.stop_patience <= self._waited:
+            self._run.stop(
+                f"{self._config.stop_metric} was no better than {self._best:.4g} for {self._waited} "
+                "values"
+            )
+
+    def state(self) -> Mapping[str, Any]:
+        """Return the best value so far, and how many were no better since."""
+        return {} if self._best is None else {"best": self._best, "waited": self._waited}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go back to a state."""
+        self._best, self._waited = float(state["best"]), int(state["waited"])
+
+
+class StopOnVoid(Callback):
+    """Ends a run whose games are all void, as when a judge's server is gone.
+
+    Args:
+        steps: Steps in a row, at least 1.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._void = 0
+
+    def on_start(self, run: TrainingRun) -> None:
+        """Take note of the run."""
+        self._run = run
+
+    def on_update(self, step: int, row: Row) -> None:
+        """Count steps whose games were all void."""
+        self._void = self._void + 1 if row["game/void"] == row["game/games"] else 0
+        if self._void >= self._steps:
+            reasons = Counter(x.void for x in self._run.episodes if x.void is not None)
+            self._run.stop(
+                f"all games of {self._void} steps in a row were void "
+                f"({'; '.join(reason for reason, _ in reasons.most_common(3))})",
+                failed=True,
+            )
