@@ -12,6 +12,8 @@ from redteam_env.game import Episode, RedteamError
 from redteam_env.protocols import Agent, Callback, GameSetup, Row, TrainingRun, Usage
 from redteam_env.registry import load, settings
 
+HOOKS = tuple(name for name in vars(Callback) if not name.startswith("_"))
+
 
 class Callbacks:
     """Calls several callbacks in order; methods that one lacks are passed over.
@@ -27,7 +29,7 @@ class Callbacks:
         self._named: dict[str, Any] = {}
         for callback in callbacks:
             name = getattr(callback, "name", type(callback).__name__)
-            if inspect.isclass(callback) or not any(hasattr(callback, x) for x in vars(Callback)):
+            if inspect.isclass(callback) or not any(hasattr(callback, x) for x in HOOKS):
                 raise RedteamError(
                     f"The callback {callback!r} is no object with a method of "
                     "redteam_env.protocols.Callback; give an object of your class."

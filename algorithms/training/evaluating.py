@@ -55,7 +55,7 @@ class EvaluationConfig:
 
 
 class Evaluation(Callback):
-    """Evaluates the defender on suites every few steps, and keeps the best checkpoint.
+    """Evaluates the defender on suites every few steps.
 
     It answers as in training: with the current weights, at the same temperature. Each suite logs, as
     ``eval/SUITE/...``, ``attack_success`` and ``over_refusal`` (as
@@ -72,15 +72,12 @@ class Evaluation(Callback):
         RedteamError: If a suite is unknown or cannot be made.
     """
 
-    name = "evaluation"
-
     def __init__(self, config: EvaluationConfig, source: SeedSource, *, seed: int) -> None:
         self._config = config
         self._suites = {
             name: resolve_suite(name, source=source, games=config.eval_games, seed=seed)
             for name in config.suites
         }
-        self._best: float | None = None
 
     def on_start(self, run: TrainingRun) -> None:
         """Take note of the run.
@@ -96,25 +93,11 @@ class Evaluation(Callback):
             )
 
     def on_update(self, step: int, row: Row) -> None:
-        """Evaluate if it is time, and keep the checkpoint if it is the best so far."""
+        """Evaluate if it is time."""
         run = self._run
         if (step + 1) % self._config.eval_every and not run.ending:
             return
         row |= self._measured()
-        value = row.get(self._config.best_metric)
-        if value is None or not math.isfinite(value):
-            if self._config.best_metric not in row:
-                raise RedteamError(
-                    f"best_metric is {self._config.best_metric!r}, which this step does not log; it "
-                    f"logs {', '.join(sorted(row))}."
-                )
-            return
-        sign = 1 if self._config.best_mode == "max" else -1
-        if self._best is None or sign * value > sign * self._best:
-            self._best = float(value)
-            row["eval/best"] = self._best
-            if run.leads:
-                run.save(BEST)
 
     def _measured(self) -> Row:
         row: Row = {}
@@ -152,6 +135,48 @@ class Evaluation(Callback):
         replies = self._run.policy.agent("defender").act(suite.requests)
         right = [suite.right(k, reply.text) for k, reply in enumerate(replies)]
         return {"right": sum(right) / len(right)}
+
+
+class BestCheckpoint(Callback):
+    """Keeps the checkpoint of the best evaluation as ``checkpoints/best``.
+
+    Args:
+        config: When a run is evaluated, and what is best.
+    """
+
+    name = "best_checkpoint"
+
+    def __init__(self, config: EvaluationConfig) -> None:
+        self._config = config
+        self._best: float | None = None
+
+    def on_start(self, run: TrainingRun) -> None:
+        """Take note of the run."""
+        self._run = run
+
+    def on_update(self, step: int, row: Row) -> None:
+        """Keep the run as it is if it was evaluated and never better.
+
+        Raises:
+            RedteamError: If the step does not log what is to be best.
+        """
+        metric = self._config.best_metric
+        if SCORE not in row:
+            return
+        if metric not in row:
+            raise RedteamError(
+                f"best_metric is {metric!r}, which this step does not log; it logs "
+                f"{', '.join(sorted(row))}."
+            )
+        value = row[metric]
+        if value is None or not math.isfinite(value):
+            return
+        sign = 1 if self._config.best_mode == "max" else -1
+        if self._best is None or sign * value > sign * self._best:
+            self._best = float(value)
+            row["eval/best"] = self._best
+            if self._run.leads:
+                self._run.save(BEST)
 
     def state(self) -> Mapping[str, Any]:
         """Return the best value so far."""

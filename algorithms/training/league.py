@@ -276,6 +276,8 @@ def check_league(config: TrainConfig, *, processes: int, own_loop: bool) -> None
         "--opponents": run.opponents if run.opponents != SELF_PLAY else None,
         "--seed-replay": config.replay.seed_replay if config.replay.seed_replay != "none" else None,
         "--init-from": run.init_from,
+        "--eval-every": config.evaluation.eval_every or None,
+        "--callback": run.callback,
     }
     given = [f"{option} {value}" for option, value in asked.items() if value is not None]
     if own_loop and given:

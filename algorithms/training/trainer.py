@@ -26,7 +26,7 @@ from algorithms.training.callbacks import (
     named_callbacks,
 )
 from algorithms.training.config import TrainConfig, check_group
-from algorithms.training.evaluating import Evaluation
+from algorithms.training.evaluating import BestCheckpoint, Evaluation
 from algorithms.training.league import RunLeague, check_league, start_from
 from algorithms.training.live import LiveTable
 from algorithms.training.loop import Outcome, Training, loop, over
@@ -196,6 +196,8 @@ def _callbacks(run: Training, given: Sequence[Any]) -> list[Any]:
             directory=run.directory,
         )
     )
+    if config.evaluation.eval_every:
+        found.append(BestCheckpoint(config.evaluation))
     return [*found, *closing_callbacks(run)]
 
 

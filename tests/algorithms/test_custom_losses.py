@@ -36,16 +36,17 @@ class EntropyBonus(Reinforce):
         return super().loss(batch) - 100 * batch.entropy[batch.mask].sum()
 
 
-def test_an_entropy_bonus_keeps_a_policy_undecided(run):
-    sure = players()
-    for name in ("attacker", "defender"):
-        sure.tables[name].data += torch.tensor([[2.0, 0.0, 0.0]], dtype=torch.float64)
-    _, plain = run(Reinforce, players())
-    before = chance(sure, "defender", "a")
-    _, bonus = run(EntropyBonus, sure, steps=12)
-    assert before > 0.7
-    assert chance(bonus, "defender", "a") == pytest.approx(1 / 3, abs=0.15)
-    assert chance(plain, "defender", "a") > 0.35
+def test_an_entropy_bonus_makes_a_sure_policy_less_so(run):
+    chances = {}
+    for algorithm in (Reinforce, EntropyBonus):
+        sure = players()
+        for name in ("attacker", "defender"):
+            sure.tables[name].data += torch.tensor([[2.0, 0.0, 0.0]], dtype=torch.float64)
+        before = chance(sure, "defender", "a")
+        run(algorithm, sure, steps=8)
+        chances[algorithm] = chance(sure, "defender", "a")
+    assert chances[Reinforce] > before - 0.05
+    assert chances[EntropyBonus] < before - 0.2
 
 
 def test_an_entropy_bonus_changes_the_gradient_of_a_model(tiny_config):

@@ -17,7 +17,8 @@ def run(doubles, tmp_path):
     doubles("judges", "matrix", lambda: MatrixJudge(matrix=DOMINANCE))
 
     def start(**more):
-        given = options("reinforce", tmp_path / "run", **{"steps": 6, **more})
+        out = tmp_path / more.pop("out", "run")
+        given = options("reinforce", out, **{"steps": 6, **more})
         return train(policy=players(), **given)
 
     return start
@@ -91,7 +92,7 @@ def test_steps_whose_games_are_all_void_end_the_run_as_failed(arguments, doubles
             return Verdict(judge=self.name, error="the server is gone")
 
     doubles("judges", "gone", Gone)
-    words = arguments(judge="gone", steps=4, stop_void_steps=2, checkpoint_every=10)
+    words = arguments("--stop-void-steps", "2", judge="gone", steps=4, checkpoint_every=10)
     assert main(words) == 1
     told = json.loads(capsys.readouterr().out)
     assert (told["steps"], told["finished"]) == (2, False)
