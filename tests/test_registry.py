@@ -207,7 +207,7 @@ class Forwarding(Mute):
         ("embedders", "thing", "is no embedder"),
         ("commands", "nothing", r"is no command: it cannot be called as factory\(argv\)"),
         ("opponents", "nothing", "is no opponent: it has no dataclass Config"),
-        ("policies", "nothing", r"it cannot be called as factory\(config=..., seed=...\)"),
+        ("policies", "nothing", "it has no dataclass Config"),
         ("algorithms", "Bare", "is no algorithm: it has no dataclass Config"),
         ("algorithms", "Unsettled", "it has no dataclass Config"),
         ("algorithms", "Undecided", "its Config has no default for lr"),

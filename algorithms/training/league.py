@@ -30,7 +30,6 @@ from redteam_env.protocols import (
     Row,
     SeedSource,
     TrainablePolicy,
-    TrainingRun,
 )
 from redteam_env.randomness import Address
 from redteam_env.registry import load, require
@@ -50,10 +49,11 @@ class RunLeague(Callback):
         source: Where seeds come from.
         judge: Who reads the games.
         directory: The run directory.
+        resumed: The checkpoint that the run goes on from.
 
     Raises:
         RedteamError: If the sampler cannot be made, or the policy or the arrangement cannot have a
-            league.
+            league; if that of the checkpoint or a frozen version is missing, or one was altered.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class RunLeague(Callback):
         source: SeedSource,
         judge: Judge,
         directory: Path,
+        resumed: Path | None = None,
     ) -> None:
         self._config = config
         self._policy = policy
@@ -79,6 +80,8 @@ class RunLeague(Callback):
         if config.run.opponents != SELF_PLAY:
             _league_policy(policy, f"--opponents {config.run.opponents}")
         self._sampler = self._make_sampler()
+        if resumed is not None:
+            self._restore(resumed)
 
     def _make_sampler(self) -> OpponentSampler:
         name = self._config.run.opponents
@@ -151,15 +154,6 @@ class RunLeague(Callback):
         policy = _league_policy(self._policy, "a frozen version")
         weights, version = _split(name)
         return policy.past_agent(role, self._versions.place(name), weights=weights, version=version)
-
-    def on_start(self, run: TrainingRun) -> None:
-        """Go back to the league of the checkpoint that the run goes on from; check frozen versions.
-
-        Raises:
-            RedteamError: If the league or a frozen version is missing, or one was altered.
-        """
-        if run.resumed is not None:
-            self._restore(run.resumed)
 
     def setups(self, step: int, setups: Sequence[GameSetup]) -> Sequence[GameSetup]:
         """Ask for a match for each group of a step's games.

@@ -194,6 +194,7 @@ def _callbacks(run: Training, given: Sequence[Any]) -> list[Any]:
             source=run.source,
             judge=run.judge,
             directory=run.directory,
+            resumed=run.resumed,
         )
     )
     if config.evaluation.eval_every:

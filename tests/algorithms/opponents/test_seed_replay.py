@@ -52,7 +52,7 @@ def setups(n=8, group_size=1):
 
 def replay(share=1.0, roles=ROLES, exploration=0.0):
     config = ReplayConfig(seed_replay="ucb", replay_share=share, replay_exploration=exploration)
-    return UcbReplay(config, roles, SEEDS)
+    return UcbReplay(config, roles, SEEDS, seed=0)
 
 
 def test_the_score_is_that_of_ucb1():
@@ -65,15 +65,15 @@ def test_payoffs_leave_the_format_component_out():
 
 
 def test_before_anything_was_played_nothing_is_replaced():
-    assert replay().replace(setups(), path=(0,)) == setups()
+    assert replay().setups(1, setups()) == setups()
 
 
 @pytest.mark.parametrize("group_size", [1, 3])
 def test_only_seeds_change_and_labels_stay(group_size):
     own = replay(share=0.5)
-    own.note([episode(seed.id, -1.0, -1.0) for seed in SEEDS])
+    own.on_episodes(0, [episode(seed.id, -1.0, -1.0) for seed in SEEDS])
     before = setups(group_size=group_size)
-    after = own.replace(before, path=(0, "replay", 1))
+    after = own.setups(1, before)
     assert after != before
     for old, new in zip(before, after, strict=True):
         assert (old.path, old.group, old.rewritten) == (new.path, new.group, new.rewritten)
@@ -88,8 +88,8 @@ def test_the_seeds_a_role_fails_on_come_back_first():
     own = replay(roles=("defender",))
     won = [episode(f"{label}{k}", -1.0, 1.0) for label in ("bad", "good") for k in range(1, 6)]
     lost = [episode("bad0", 1.0, -1.0), episode("good0", 1.0, -1.0)]
-    own.note([*won, *lost])
-    after = own.replace(setups(2), path=(0,))
+    own.on_episodes(0, [*won, *lost])
+    after = own.setups(1, setups(2))
     assert {x.seed.id for x in after} == {"bad0", "good0"}
 
 
@@ -97,25 +97,27 @@ def test_seeds_that_are_little_known_come_back_with_exploration():
     often = [episode("bad0", 1.0, -1.0)] * 30 + [episode("bad1", -1.0, 1.0)]
     for exploration, first in ((0.0, "bad0"), (5.0, "bad1")):
         own = replay(roles=("defender",), exploration=exploration)
-        own.note(often)
-        assert own.replace(setups(1), path=(0,))[0].seed.id == first
+        own.on_episodes(0, often)
+        assert own.setups(1, setups(1))[0].seed.id == first
 
 
 def test_raw_games_count_for_the_defender_only_and_void_ones_for_nobody():
     own = replay()
-    own.note([episode("bad0", 0.0, -1.0, rewritten=False), episode("bad1", -1.0, -1.0, void="x")])
+    own.on_episodes(
+        0, [episode("bad0", 0.0, -1.0, rewritten=False), episode("bad1", -1.0, -1.0, void="x")]
+    )
     assert own.state() == {"counts": {"attacker": {}, "defender": {"bad0": [1, 1]}}}
 
 
 def test_counts_come_back_from_json_and_seeds_that_are_gone_are_named():
     own = replay()
-    own.note([episode(seed.id, -1.0, 1.0) for seed in SEEDS])
+    own.on_episodes(0, [episode(seed.id, -1.0, 1.0) for seed in SEEDS])
     state = json.loads(json.dumps(own.state()))
     other = replay()
     other.load_state(state)
-    assert other.replace(setups(), path=(1,)) == own.replace(setups(), path=(1,))
+    assert other.setups(1, setups()) == own.setups(1, setups())
     with pytest.raises(RedteamError, match="bad0"):
-        UcbReplay(ReplayConfig(), ROLES, SEEDS[1:]).load_state(state)
+        UcbReplay(ReplayConfig(), ROLES, SEEDS[1:], seed=0).load_state(state)
 
 
 @pytest.mark.parametrize(
