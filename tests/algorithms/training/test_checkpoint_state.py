@@ -52,5 +52,5 @@ def test_a_checkpoint_with_a_name_is_no_step_to_go_on_from(tmp_path):
     assert place == tmp_path / "checkpoints/best"
     assert (run.best().step, run.latest().step) == (2, 1)
     (place / POLICY / "weights.txt").write_text("x")
-    with pytest.raises(RedteamError, match="weights.txt"):
+    with pytest.raises(RedteamError, match="weights"):
         run.best()
