@@ -2,12 +2,12 @@
 
 import json
 import shutil
+from importlib.metadata import version
 
 import pytest
 from experiment_doubles import tiny_data, tiny_experiment, toml
 
 from algorithms.cli import experiment as command
-from algorithms.studies.experiments import runner
 from algorithms.studies.experiments.reading import experiment_from
 from algorithms.studies.experiments.runner import open_directory
 from redteam_env.cli.main import main
@@ -56,10 +56,11 @@ def test_another_configuration_is_refused_with_the_difference(tmp_path, place, v
         open_directory(changed(place, value), tmp_path / "tiny")
 
 
-def test_another_version_of_a_package_is_refused_with_both(tmp_path, monkeypatch):
+def test_another_version_of_a_package_is_refused_with_both(tmp_path):
     open_directory(TINY, tmp_path / "tiny")
-    monkeypatch.setattr(runner, "versions", lambda names: dict.fromkeys(names, "9.9"))
-    with pytest.raises(RedteamError, match=r"versions\.numpy: '\d.*' there, '9\.9' now"):
+    file = tmp_path / "tiny" / "experiment.json"
+    file.write_text(file.read_text().replace(f'"numpy": "{version("numpy")}"', '"numpy": "9.9"'))
+    with pytest.raises(RedteamError, match=r"versions\.numpy: '9\.9' there, '\d.*' now"):
         open_directory(TINY, tmp_path / "tiny")
 
 
