@@ -12,6 +12,14 @@ from redteam_env import registry
 
 MOST_WORKERS = 8
 """More processes need more memory than the suite is worth: each has torch and a model of its own."""
+LONGEST = (
+    "test_examples.py",
+    "test_plugins.py",
+    "test_league_runs.py",
+    "test_algorithms_run.py",
+    "test_quickstart.py",
+)
+"""Files of half a minute each; they begin first, so that no process is left alone with one."""
 
 os.environ.setdefault(
     "OMP_NUM_THREADS", "1"
@@ -35,6 +43,11 @@ def pytest_xdist_auto_num_workers(config):
         return 0
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(there or 1, MOST_WORKERS) if there != 1 else 0
+
+
+def pytest_collection_modifyitems(items):
+    """Put the files that take longest first."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(autouse=True)
