@@ -95,7 +95,7 @@ def test_every_defender_of_the_other_part_and_the_base_is_attacked_and_nothing_e
 def test_a_tuned_arm_has_the_chosen_options(tmp_path):
     layout = Layout(tmp_path)
     task = next(x for x in tasks(TINY, TINY.part("rates")) if (x.kind, x.arm) == (TRAIN, "tuned"))
-    with pytest.raises(RedteamError, match=r"tuned-0\.json.*run the part again"):
+    with pytest.raises(RedteamError, match=r"tuned-0\.json.*Run the part again"):
         arm_options(TINY, layout, "rates", "tuned")
     file = tmp_path / Layout.record("rates", CHOOSE, "tuned", 0, "json")
     file.parent.mkdir(parents=True)
