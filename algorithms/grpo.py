@@ -1,10 +1,11 @@
 """Group relative policy optimisation, GRPO (DeepSeekMath, arXiv 2402.03300, equations 3 and 4).
 
 ``A_i = (R_i - mean of the group) / deviation of the group``, the same for all tokens of a completion;
-PPO's clipped surrogate less ``kl`` times the k3 estimate, a mean over the tokens of a completion, then
-over completions. The deviation is the population's and at least 1e-4, so a group that was paid alike
-teaches nothing. Ours beside the paper: a group's baseline is separate for each role, and importance
-weights, where they are on, do not touch the KL term.
+PPO's clipped surrogate less ``kl`` times the k3 estimate, a mean over the tokens of a completion, then over
+completions. The deviation is at least 1e-4, so a group that was paid alike teaches nothing. It is the
+population's by default; TRL divides by the sample's (n - 1), so that its advantages are sqrt((n - 1) / n)
+times ours, 0.866 times in groups of four: ``deviation = sample`` is TRL's. Ours beside the paper: a group's
+baseline is separate for each role, and importance weights, where they are on, do not touch the KL term.
 
 The attacker's games of a group have one prompt, as in the paper. The defender's have one only if they
 are raw: otherwise each answers its own attacker's rewrite, and the baseline is that of the seed.
@@ -12,7 +13,7 @@ are raw: otherwise each answers its own attacker's rewrite, and the baseline is 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from algorithms.core.advantages import (
     MIN_SCALE,
@@ -38,10 +39,13 @@ class GRPOConfig(PolicyGradientConfig):
     Attributes:
         kl: Coefficient of the KL term in the loss; DeepSeekMath's.
         clip: Width of the clipped probability ratio.
+        deviation: What a group's rewards are divided by: the population's standard deviation, or the
+            sample's (n - 1), as in TRL.
     """
 
     kl: Annotated[float, at_least(0)] = 0.04
     clip: Annotated[float, above(0)] = 0.2
+    deviation: Literal["population", "sample"] = "population"
 
 
 class GRPO(PolicyGradient):
@@ -56,7 +60,8 @@ class GRPO(PolicyGradient):
         for role, own in batches.items():
             paid = game_returns(own.rewards, own.kl, own.mask, own.games, beta=0.0)
             groups = own.groups[own.first]
-            means, deviations = group_means(paid, groups), group_deviations(paid, groups)
+            means = group_means(paid, groups)
+            deviations = group_deviations(paid, groups, kind=self.config.deviation)
             self.note(role, baseline=float(means.mean()), return_scale=float(deviations.mean()))
             scaled = (paid - means) / deviations.clip(min=MIN_SCALE)
             result[role] = spread(scaled[own.games], own.mask)

@@ -4,7 +4,9 @@ REINFORCE with a running mean of each role's rewards as baseline, game by game:
 ``A = R - b``, then ``b <- decay * b + (1 - decay) * R``. The paper prints the two the other way round;
 its code, and we, subtract the mean before it is moved, so that a game is not compared with itself.
 SPIRAL has no KL penalty, so ``kl`` is 0 by default; above 0 it is charged token by token, as in
-``reinforce``. With several turns in a game each is paid the game's reward.
+``reinforce``. With several turns in a game each is paid the game's reward. One training step is one
+optimiser step; with several minibatches or epochs, those after the first learn from samples of older
+weights, and no ratio corrects for it.
 """
 
 from collections.abc import Mapping
@@ -36,10 +38,12 @@ class RAEConfig(PolicyGradientConfig):
 
     Attributes:
         kl: Coefficient of the KL penalty, reward per nat; SPIRAL has none.
+        minibatch: Samples in one optimiser step; 0 for all of a training step.
         ema_decay: Share of the running mean that a game leaves in place, in [0, 1).
     """
 
     kl: Annotated[float, at_least(0)] = 0.0
+    minibatch: Annotated[int, at_least(0)] = 0
     ema_decay: Annotated[float, between(0, 1, below=True)] = 0.95
 
 

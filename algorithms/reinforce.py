@@ -2,17 +2,19 @@
 
 The advantage of a token is its reward-to-go itself: the game's clipped reward less the KL penalty on
 this and all later tokens (as in ``reinforce_pp``). No baseline, no scale, no clipped ratio: the plain
-estimator that the others are compared with. As the paper has it, one batch is for one step; with
-several minibatches or epochs a step, those after the first are slightly off-policy, uncorrected.
+estimator that the others are compared with. As the paper has it, one batch is for one optimiser step;
+with several minibatches or epochs, those after the first learn from samples of older weights, and no
+ratio corrects for it.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from algorithms.core.advantages import Array, reward_to_go, token_rewards
 from algorithms.core.losses import score_function
 from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
+from redteam_env.game import at_least
 from redteam_env.protocols import Batch
 
 if TYPE_CHECKING:
@@ -21,7 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReinforceConfig(PolicyGradientConfig):
-    """Settings of REINFORCE: those that all policy-gradient algorithms share."""
+    """Settings of REINFORCE.
+
+    Attributes:
+        minibatch: Samples in one optimiser step; 0 for all of a training step.
+    """
+
+    minibatch: Annotated[int, at_least(0)] = 0
 
 
 class Reinforce(PolicyGradient):

@@ -7,18 +7,21 @@ log-probabilities are summed.
 
 Groups are compared role by role. The attacker's games of a group have one prompt, as in the paper. The
 defender's have one only if they are raw: otherwise each answers its own attacker's rewrite, and the
-baseline is that of the seed, not of the prompt (still independent of the answer it judges).
+baseline is that of the seed, not of the prompt (still independent of the answer it judges). One training
+step is one optimiser step; with several minibatches or epochs, those after the first learn from samples
+of older weights, and no ratio corrects for it.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
 from algorithms.core.advantages import Array, game_returns, means_of_others, spread
 from algorithms.core.losses import score_function
 from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
+from redteam_env.game import at_least
 from redteam_env.protocols import Batch
 
 if TYPE_CHECKING:
@@ -27,7 +30,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RLOOConfig(PolicyGradientConfig):
-    """Settings of RLOO: those that all policy-gradient algorithms share."""
+    """Settings of RLOO.
+
+    Attributes:
+        minibatch: Samples in one optimiser step; 0 for all of a training step.
+    """
+
+    minibatch: Annotated[int, at_least(0)] = 0
 
 
 class RLOO(PolicyGradient):

@@ -10,7 +10,7 @@ from tiny_models import save_tiny
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 TRAINING = ("train_bipolicy", "train_shared", "custom_algorithm")
 LONG = ("benchmark_my_algorithm",)
-SHORT = {"league_psro": ("run", 1), "sb3_tactics": (2,)}
+SHORT = {"league_psro": ("run", 1), "sb3_tactics": (2,), "train_from_scratch": (2,)}
 OUTPUT = {
     "aec_loop": "verdict:",
     "benchmark_my_algorithm": "best_only, bipolicy",
@@ -22,6 +22,7 @@ OUTPUT = {
     "league_psro": "met by attackers",
     "sb3_tactics": "difference:",
     "tactics_equilibria": "always-refuse",
+    "train_from_scratch": "step 1: ",
     "train_bipolicy": "2 steps, 0 void games",
     "train_shared": "\n1 ",
 }

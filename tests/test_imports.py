@@ -197,7 +197,10 @@ def test_an_algorithm_can_be_copied_out():
 @pytest.mark.parametrize(
     "code",
     [
-        "from algorithms import TrainConfig",
+        "from algorithms import TrainConfig, PolicyGradient, losses",
+        "from algorithms import train",
+        "from redteam_env.registry import settings; settings('algorithms', 'reinforce_pp')",
+        "from redteam_env.cli.main import main\ntry:\n    main(['train', '--help'])\nexcept SystemExit: pass",
         "from agents import PolicyConfig",
         "from redteam_env.registry import settings; settings('policies', 'lora')",
     ],

@@ -149,9 +149,22 @@ def group_means(values: Array, groups: Array) -> Array:
     return (np.bincount(place, weights=values) / size)[place]
 
 
-def group_deviations(values: Array, groups: Array) -> Array:
-    """Return for each game the standard deviation over its group, as :func:`group_means` does."""
-    return np.sqrt(group_means((values - group_means(values, groups)) ** 2, groups))
+def group_deviations(
+    values: Array, groups: Array, *, kind: Literal["population", "sample"] = "population"
+) -> Array:
+    """Return for each game the standard deviation over its group, as :func:`group_means` does.
+
+    Args:
+        values: A number for each game, shape (games,).
+        groups: Its group, any integers, same shape.
+        kind: Whether squares are divided by the size of the group, or by one less (0 for a game that
+            stands alone).
+    """
+    squares = group_means((values - group_means(values, groups)) ** 2, groups)
+    if kind == "sample":
+        place, size = _places(groups)
+        squares = squares * (size / np.maximum(size - 1, 1))[place]
+    return np.sqrt(squares)
 
 
 def means_of_others(values: Array, groups: Array) -> Array:

@@ -65,7 +65,7 @@ class PolicyGradientConfig:
         defender_kl: The defender's, if it differs.
         reward_clip: Rewards are clipped to this, up and down.
         epochs: Passes over a step's samples.
-        minibatch: Samples in one optimiser step.
+        minibatch: Samples in one optimiser step; 0 for all of a training step.
         micro_batch: Most samples in one forward pass; changes memory, not the gradient.
         micro_tokens: Most tokens in one forward pass, padding included (but at least one sample);
             changes memory, not the gradient.
@@ -87,7 +87,7 @@ class PolicyGradientConfig:
     defender_kl: Annotated[float | None, at_least(0)] = None
     reward_clip: Annotated[float, above(0)] = 10.0
     epochs: Count = 1
-    minibatch: Count = 32
+    minibatch: Annotated[int, at_least(0)] = 32
     micro_batch: Count = 64
     micro_tokens: Count = 2048
     max_grad_norm: Annotated[float, above(0)] = 1.0

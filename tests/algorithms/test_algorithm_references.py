@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import algorithm_references as ref
+import numpy as np
 import pytest
 import torch
 from table_game import ValuedTablePlayers
@@ -242,3 +243,27 @@ def test_importance_weights_do_nothing_where_sampler_and_trainer_agree():
         found.append([gradient(algorithm, role) for role in GAMES])
     for one, two in zip(*found, strict=True):
         assert one == close(two, 1e-12)
+
+
+def test_grpo_with_the_samples_deviation_has_advantages_as_trl_has_them():
+    advantages = {}
+    for kind in ("population", "sample"):
+        algorithm, _ = made("grpo", deviation=kind)
+        four = Batch.of(
+            "attacker", [generation((0,), (0.0,))] * 4, [1.0, 0.0, 0.0, 2.0], groups=[0] * 4
+        )
+        zeros = np.zeros(four.mask.shape)
+        four = four.with_(old=zeros, reference=zeros)
+        advantages[kind] = algorithm.advantages({"attacker": four})["attacker"][:, 0]
+    trl = torch.tensor([1.0, 0.0, 0.0, 2.0])
+    trl = (trl - trl.mean()) / trl.std()
+    assert advantages["sample"] == pytest.approx(trl.tolist(), rel=1e-6)
+    assert advantages["population"] == pytest.approx((trl * (4 / 3) ** 0.5).tolist(), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["reinforce", "rae", "rloo"])
+def test_an_algorithm_without_a_ratio_takes_one_optimiser_step_by_default(name):
+    algorithm, policy = made(name)
+    algorithm.update(policy, {role: batch(role) for role in GAMES})
+    steps = {x: float(t) for x, t in algorithm.state().tensors.items() if x.endswith("/step")}
+    assert set(steps.values()) == {1.0}

@@ -24,6 +24,9 @@ GROUPS = np.array([5, 9, 5, 9, 2])
 def test_group_baselines_by_hand():
     assert group_means(VALUES, GROUPS) == pytest.approx([-0.5, 2, -0.5, 2, 7])
     assert group_deviations(VALUES, GROUPS) == pytest.approx([1.5, 2, 1.5, 2, 0])
+    root = 2**0.5
+    sample = group_deviations(VALUES, GROUPS, kind="sample")
+    assert sample == pytest.approx([1.5 * root, 2 * root, 1.5 * root, 2 * root, 0])
     assert means_of_others(VALUES, GROUPS) == pytest.approx([-2, 0, 1, 4, 7])
 
 
