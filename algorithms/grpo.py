@@ -2,10 +2,11 @@
 
 ``A_i = (R_i - mean of the group) / deviation of the group``, the same for all tokens of a completion;
 PPO's clipped surrogate less ``kl`` times the k3 estimate, a mean over the tokens of a completion, then over
-completions. The deviation is at least 1e-4, so a group that was paid alike teaches nothing. It is the
-population's by default; TRL divides by the sample's (n - 1), so that its advantages are sqrt((n - 1) / n)
-times ours, 0.866 times in groups of four: ``deviation = sample`` is TRL's. Ours beside the paper: a group's
-baseline is separate for each role, and importance weights, where they are on, do not touch the KL term.
+completions. The deviation is at least ``scale_floor``, so a group that was paid alike teaches nothing. It
+is the population's by default; TRL divides by the sample's (n - 1), so that its advantages are
+sqrt((n - 1) / n) times ours, 0.866 times in groups of four: ``deviation = sample`` is TRL's. Ours beside
+the paper: a group's baseline is separate for each role, and importance weights, where they are on, do not
+touch the KL term.
 
 The attacker's games of a group have one prompt, as in the paper. The defender's have one only if they
 are raw: otherwise each answers its own attacker's rewrite, and the baseline is that of the seed.
@@ -16,7 +17,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from algorithms.core.advantages import (
-    MIN_SCALE,
     Array,
     game_returns,
     group_deviations,
@@ -24,7 +24,7 @@ from algorithms.core.advantages import (
     spread,
 )
 from algorithms.core.losses import clipped_surrogate, k3_penalty
-from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
+from algorithms.core.policy_gradient import PolicyGradient, StandardisedConfig
 from redteam_env.game import above, at_least
 from redteam_env.protocols import Batch
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GRPOConfig(PolicyGradientConfig):
+class GRPOConfig(StandardisedConfig):
     """Settings of GRPO.
 
     Attributes:
@@ -63,7 +63,7 @@ class GRPO(PolicyGradient):
             means = group_means(paid, groups)
             deviations = group_deviations(paid, groups, kind=self.config.deviation)
             self.note(role, baseline=float(means.mean()), return_scale=float(deviations.mean()))
-            scaled = (paid - means) / deviations.clip(min=MIN_SCALE)
+            scaled = (paid - means) / deviations.clip(min=self.config.scale_floor)
             result[role] = spread(scaled[own.games], own.mask)
         return result
 

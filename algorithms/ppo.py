@@ -22,13 +22,13 @@ import torch
 from algorithms.core.advantages import Array, baselines, gae, standardise, token_rewards
 from algorithms.core.losses import clipped_surrogate, squared_error
 from algorithms.core.passes import length
-from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
+from algorithms.core.policy_gradient import PolicyGradient, StandardisedConfig
 from redteam_env.game import Count, Game, Generation, RedteamError, Share, above
 from redteam_env.protocols import Batch, TrainablePolicy, ValuedPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PPOConfig(PolicyGradientConfig):
+class PPOConfig(StandardisedConfig):
     """Settings of PPO.
 
     Attributes:
@@ -85,7 +85,13 @@ class PPO(PolicyGradient):
         masks = {role: own.mask for role, own in batches.items()}
         result = {}
         for role, (base, scale) in baselines(raw, masks, "role", {}).items():
-            result[role] = standardise(raw[role], masks[role], baseline=base, scale=scale)
+            result[role] = standardise(
+                raw[role],
+                masks[role],
+                baseline=base,
+                scale=scale,
+                floor=self.config.scale_floor,
+            )
         return result
 
     def loss(self, batch: Batch) -> torch.Tensor:

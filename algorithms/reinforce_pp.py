@@ -19,7 +19,7 @@ from algorithms.core.advantages import (
     token_rewards,
 )
 from algorithms.core.losses import clipped_surrogate
-from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
+from algorithms.core.policy_gradient import PolicyGradient, StandardisedConfig
 from redteam_env.game import above
 from redteam_env.protocols import Batch
 
@@ -30,7 +30,7 @@ EMA_DECAY = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReinforcePPConfig(PolicyGradientConfig):
+class ReinforcePPConfig(StandardisedConfig):
     """Settings of REINFORCE++.
 
     Attributes:
@@ -61,7 +61,13 @@ class ReinforcePP(PolicyGradient):
         result = {}
         for role, values in returns.items():
             base, scale = chosen[role]
-            result[role] = standardise(values, masks[role], baseline=base, scale=scale)
+            result[role] = standardise(
+                values,
+                masks[role],
+                baseline=base,
+                scale=scale,
+                floor=self.config.scale_floor,
+            )
             self.note(role, baseline=base, return_scale=scale)
             mean = float(values[masks[role]].mean())
             self.ema[role] = EMA_DECAY * self.ema.get(role, 0.0) + (1 - EMA_DECAY) * mean

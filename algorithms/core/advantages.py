@@ -11,7 +11,8 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 Baseline = Literal["role", "batch", "ema", "none"]
-MIN_SCALE = 1e-4
+SCALE_FLOOR = 1e-4
+"""The least that returns are divided by, where nothing else is asked for."""
 
 
 def token_rewards(
@@ -43,16 +44,18 @@ def reward_to_go(rewards: Array, mask: Array) -> Array:
     return np.where(mask, totals, 0.0)
 
 
-def standardise(values: Array, mask: Array, *, baseline: float, scale: float) -> Array:
+def standardise(
+    values: Array, mask: Array, *, baseline: float, scale: float, floor: float = SCALE_FLOOR
+) -> Array:
     """Subtract a baseline and divide by a scale, on the mask.
 
-    The scale is at least 1e-4: where all games paid the same, the returns differ by rounding in the
-    KL term only, and dividing by that would turn noise into advantages of size 1.
+    The scale has a floor: where all games paid the same, the returns differ by the KL term only, and
+    dividing by that would turn noise into advantages of size 1.
 
     Returns:
-        ``(values - baseline) / max(scale, 1e-4)``; 0 off the mask.
+        ``(values - baseline) / max(scale, floor)``; 0 off the mask.
     """
-    return np.where(mask, (values - baseline) / max(scale, MIN_SCALE), 0.0)
+    return np.where(mask, (values - baseline) / max(scale, floor), 0.0)
 
 
 def baselines(

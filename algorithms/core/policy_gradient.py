@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
-from algorithms.core.advantages import Array
+from algorithms.core.advantages import SCALE_FLOOR, Array
 from algorithms.core.divergence import CURE
 from algorithms.core.losses import negative_log_likelihood
 from algorithms.core.passes import Log, chunks, length
@@ -104,6 +104,19 @@ class PolicyGradientConfig:
         """Return a role's learning rate or KL coefficient."""
         own = getattr(self, f"{role}_{what}", None)
         return float(getattr(self, what) if own is None else own)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandardisedConfig(PolicyGradientConfig):
+    """Settings of algorithms that divide advantages by the scale of what was paid.
+
+    Attributes:
+        scale_floor: The least that advantages are divided by. Once nearly all games pay the same, the
+            KL term's noise sets the scale and becomes advantages of size 1; a floor in the order of a
+            reward, such as 0.5, keeps them small.
+    """
+
+    scale_floor: Annotated[float, above(0)] = SCALE_FLOOR
 
 
 class PolicyGradient(ABC):

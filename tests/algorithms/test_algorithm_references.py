@@ -267,3 +267,30 @@ def test_an_algorithm_without_a_ratio_takes_one_optimiser_step_by_default(name):
     algorithm.update(policy, {role: batch(role) for role in GAMES})
     steps = {x: float(t) for x, t in algorithm.state().tensors.items() if x.endswith("/step")}
     assert set(steps.values()) == {1.0}
+
+
+STANDARDISED = ("reinforce_pp", "ppo", "grpo")
+
+
+def sizes(name, batches, **more):
+    """The mean size of each role's advantages."""
+    algorithm, policy = made(name, **more)
+    metrics = algorithm.update(policy, batches)
+    return np.array([metrics[f"{role}/advantage_abs"] for role in batches])
+
+
+@pytest.mark.parametrize("name", STANDARDISED)
+def test_advantages_are_divided_by_the_floor_where_the_scale_is_below_it(name):
+    batches = {role: batch(role) for role in GAMES}
+    plain = sizes(name, batches)
+    assert sizes(name, batches, scale_floor=1e-6) == pytest.approx(plain)
+    low, high = (sizes(name, batches, scale_floor=floor) for floor in (50.0, 100.0))
+    assert low == pytest.approx(2 * high)
+    assert (low < plain / 10).all()
+
+
+def test_with_a_floor_the_noise_of_the_penalty_is_no_advantage_of_full_size():
+    equal = {role: batch(role).with_(rewards=np.full(len(GAMES[role]), -1.0)) for role in GAMES}
+    noise = {"attacker_kl": 0.01, "defender_kl": 0.01}
+    assert (sizes("reinforce_pp", equal, **noise) > 0.5).all()
+    assert (sizes("reinforce_pp", equal, **noise, scale_floor=0.5) < 0.05).all()

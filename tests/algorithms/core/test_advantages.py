@@ -65,6 +65,13 @@ def test_equal_returns_give_no_advantage_instead_of_noise():
     assert np.abs(got).max() < 1e-4
 
 
+@pytest.mark.parametrize(("scale", "divisor"), [(0.1, 0.5), (0.5, 0.5), (2.0, 2.0)])
+def test_a_scale_below_the_floor_is_replaced_by_it(scale, divisor):
+    values, mask = pad([np.array([1.0, 3.0]), np.array([2.0])])
+    got = standardise(values, mask, baseline=1.0, scale=scale, floor=0.5)
+    assert got == pytest.approx(np.array([[0.0, 2 / divisor], [1 / divisor, 0.0]]))
+
+
 samples = st.lists(
     st.tuples(
         st.lists(st.tuples(st.floats(-5, 0), st.floats(-5, 0)), min_size=1, max_size=4),
