@@ -69,7 +69,7 @@ class GRPO(PolicyGradient):
 
     def loss(self, batch: Batch) -> "torch.Tensor":
         """The clipped surrogate and the KL term, a mean over each completion's tokens."""
-        lengths = batch.mask.sum(dim=1, keepdim=True)
+        lengths = _lengths(batch)
         surrogate = clipped_surrogate(
             batch.logprobs,
             batch.old,
@@ -80,6 +80,16 @@ class GRPO(PolicyGradient):
         beta: float = self.config.of_role("kl", batch.role)
         return surrogate + beta * k3_penalty(batch.logprobs, batch.reference, batch.mask / lengths)
 
+    def entropy(self, batch: Batch) -> "torch.Tensor":
+        """The mean over each completion's tokens."""
+        total: torch.Tensor = (batch.entropy * batch.mask / _lengths(batch)).sum()
+        return total
+
     def denominator(self, batch: Batch) -> float:
         """Return the number of completions."""
         return len(batch)
+
+
+def _lengths(batch: Batch) -> "torch.Tensor":
+    lengths: torch.Tensor = batch.mask.sum(dim=1, keepdim=True)
+    return lengths

@@ -54,8 +54,13 @@ class OnlineDPOConfig(PolicyGradientConfig):
 
     def __post_init__(self) -> None:
         PolicyGradientConfig.__post_init__(self)
-        if self.importance_cap is not None:
-            raise RedteamError("importance_cap has no meaning for online_dpo; leave it out.")
+        bonuses = [f"{role}entropy_bonus" for role in ("", "attacker_", "defender_")]
+        for name in ("importance_cap", *bonuses):
+            if getattr(self, name):
+                raise RedteamError(
+                    f"{name} is {getattr(self, name)}, but online_dpo's loss is of pairs of games, not "
+                    "of tokens; leave it out."
+                )
 
 
 class OnlineDPO(PolicyGradient):

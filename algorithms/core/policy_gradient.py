@@ -63,6 +63,10 @@ class PolicyGradientConfig:
         kl: Coefficient of the KL penalty, reward per nat.
         attacker_kl: The attacker's, if it differs.
         defender_kl: The defender's, if it differs.
+        entropy_bonus: Reward per nat of entropy of each token's distribution, in the loss; keeps a
+            policy from settling on what pays now (A3C, arXiv 1602.01783, sec. 4; 0.01 there).
+        attacker_entropy_bonus: The attacker's, if it differs.
+        defender_entropy_bonus: The defender's, if it differs.
         reward_clip: Rewards are clipped to this, up and down.
         epochs: Passes over a step's samples.
         minibatch: Samples in one optimiser step; 0 for all of a training step.
@@ -85,6 +89,9 @@ class PolicyGradientConfig:
     kl: Annotated[float, at_least(0)] = 0.01
     attacker_kl: Annotated[float | None, at_least(0)] = None
     defender_kl: Annotated[float | None, at_least(0)] = None
+    entropy_bonus: Annotated[float, at_least(0)] = 0.0
+    attacker_entropy_bonus: Annotated[float | None, at_least(0)] = None
+    defender_entropy_bonus: Annotated[float | None, at_least(0)] = None
     reward_clip: Annotated[float, above(0)] = 10.0
     epochs: Count = 1
     minibatch: Annotated[int, at_least(0)] = 32
@@ -100,8 +107,8 @@ class PolicyGradientConfig:
     def __post_init__(self) -> None:
         check_fields(self)
 
-    def of_role(self, what: Literal["lr", "kl"], role: str) -> float:
-        """Return a role's learning rate or KL coefficient."""
+    def of_role(self, what: Literal["lr", "kl", "entropy_bonus"], role: str) -> float:
+        """Return a role's learning rate, KL coefficient or entropy bonus."""
         own = getattr(self, f"{role}_{what}", None)
         return float(getattr(self, what) if own is None else own)
 
@@ -123,7 +130,8 @@ class PolicyGradient(ABC):
     """What policy-gradient algorithms share.
 
     A subclass sets ``Config``, writes :meth:`advantages` and :meth:`loss`, and may override
-    :meth:`denominator`, :meth:`trained`, :meth:`prepare`, :meth:`accumulate` and :meth:`finish`.
+    :meth:`denominator`, :meth:`entropy`, :meth:`trained`, :meth:`prepare`, :meth:`accumulate` and
+    :meth:`finish`.
     ``self.ema`` is a number by role that is saved and restored; ``self.note(role, name=value)`` logs;
     ``self.rollout`` plays further games during an update (:class:`redteam_env.protocols.Rollout`).
 
@@ -132,8 +140,8 @@ class PolicyGradient(ABC):
         least_group: Fewest games that must share a seed.
         whole_groups: Whether a group's samples of one role always share an optimiser step.
         distributed: That several processes may train together.
-        forward: What passes with gradients ask of :meth:`TrainablePolicy.logprobs`, by keyword, such
-            as ``{"with_entropy": True}`` for a loss with an entropy bonus.
+        forward: What the loss asks of :meth:`TrainablePolicy.logprobs`, by keyword, such as
+            ``{"with_distribution": True}`` for an exact KL. The entropy bonus asks by itself.
 
     Args:
         config: Settings.
@@ -179,6 +187,20 @@ class PolicyGradient(ABC):
         That of a minibatch is the sum over its roles.
         """
         return float(batch.mask.sum())
+
+    def entropy(self, batch: Batch) -> "torch.Tensor":
+        """Return the entropy in one pass, summed over tokens as :meth:`loss` sums its own."""
+        total: torch.Tensor = (batch.entropy * batch.mask).sum()
+        return total
+
+    def objective(self, batch: Batch) -> "torch.Tensor":
+        """Return what one pass's gradient is taken of: the loss less the role's entropy bonus."""
+        bonus = self._entropy_bonus(batch.role)
+        return self.loss(batch) - bonus * self.entropy(batch) if bonus else self.loss(batch)
+
+    def _entropy_bonus(self, role: str) -> float:
+        bonus: float = self.config.of_role("entropy_bonus", role)
+        return bonus
 
     def trained(self, policy: TrainablePolicy) -> dict[str, Sequence[Any]]:
         """Return the tensors that have an optimiser, by name: the weights of all trained roles."""
@@ -388,10 +410,13 @@ class PolicyGradient(ABC):
         ]
 
     def accumulate(self, policy: TrainablePolicy, minibatch: Mapping[str, Batch], log: Log) -> None:
-        """Add the gradient of one optimiser step's samples, of this process's share of them."""
+        """Add the gradient of one optimiser step's samples, of this process's share of them.
+
+        One of an algorithm's own takes :meth:`objective`, not the loss alone.
+        """
         whole = sum(self.denominator(batch) for batch in minibatch.values())
         for batch in self.passes(policy, minibatch):
-            loss = self.loss(batch)
+            loss = self.objective(batch)
             (loss / whole).backward()  # type: ignore[no-untyped-call]
             log.tokens(
                 batch,
@@ -408,10 +433,12 @@ class PolicyGradient(ABC):
         places = [(role, k) for role, batch in minibatch.items() for k in range(len(batch))]
         share = self.ranks.share([length(minibatch[role].generations[k]) for role, k in places])
         for role in sorted(minibatch):
+            bonus = {"with_entropy": True} if self._entropy_bonus(role) else {}
             rows = [k for r, k in (places[n] for n in share) if r == role]
             for chunk in self._chunks([minibatch[role].generations[k] for k in rows]):
                 batch = minibatch[role].take([rows[k] for k in chunk])
-                yield batch.in_pass(policy.logprobs(role, batch.generations, **self.forward))
+                found = policy.logprobs(role, batch.generations, **{**self.forward, **bonus})
+                yield batch.in_pass(found)
 
     def _accumulate_examples(
         self, policy: TrainablePolicy, name: str, rng: np.random.Generator, log: Log

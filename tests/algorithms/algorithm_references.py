@@ -147,6 +147,16 @@ def score_loss(step, advantages, table, *, per):
     return total / size(step, per)
 
 
+def entropy(step, table, *, per):
+    """The entropy of each token's distribution, averaged as :func:`clipped_loss` averages."""
+    total = 0.0
+    for turn in step.turns:
+        rows = [log_softmax(table[t]) for t in range(len(turn.ids))]
+        row = -sum(math.exp(x) * x for scores in rows for x in scores)
+        total += row / len(turn.ids) if per == "mean" else row
+    return total / size(step, per)
+
+
 def clipped_loss(step, advantages, table, *, per, k3=0.0):
     """PPO's loss and the k3 penalty, over all tokens, over samples, or of means over tokens."""
     total = 0.0

@@ -6,6 +6,7 @@ import algorithm_references as ref
 import numpy as np
 import pytest
 import torch
+from reinforce_reference import add
 from table_game import ValuedTablePlayers
 from table_policy import generation
 from test_reinforce_pp_reference import BASE, START
@@ -158,6 +159,29 @@ def test_loss_and_gradient_equal_the_reference(name, cap):
         loss = expected(name, step, role)
         assert metrics[f"{role}/loss"] == pytest.approx(loss(START[role]))
         assert gradient(algorithm, role) == close(ref.slopes(loss, START[role]))
+
+
+AVERAGES = {"rloo": "sample", "grpo": "mean", "dr_grpo": "sample"}
+
+
+@pytest.mark.parametrize("name", [*PLAIN, "reinforce_pp"])
+def test_an_entropy_bonus_is_averaged_as_the_loss_is_and_each_roles_own(name):
+    bonuses = {"attacker": 0.3, "defender": 0.8}
+    found = []
+    for more in ({}, {"entropy_bonus": 0.3, "defender_entropy_bonus": 0.8}):
+        algorithm, policy = made(name, **more)
+        metrics = algorithm.update(policy, {role: batch(role) for role in GAMES})
+        found.append({role: (metrics[f"{role}/loss"], gradient(algorithm, role)) for role in GAMES})
+    for role, bonus in bonuses.items():
+        step = ref.Step(turns(role), START[role], BASE, KL[role])
+        share = bonus / (LENGTH if name == "dr_grpo" else 1.0)
+
+        def term(table, step=step, share=share):
+            return -share * ref.entropy(step, table, per=AVERAGES.get(name, "token"))
+
+        (plain, slopes), (loss, both) = (one[role] for one in found)
+        assert loss - plain == pytest.approx(term(START[role]))
+        assert both == close(add(slopes, ref.slopes(term, START[role])))
 
 
 @pytest.mark.parametrize("name", ["rloo", "grpo", "online_dpo"])

@@ -75,3 +75,13 @@ def test_both_sides_of_a_matrix_game_find_its_equilibrium(play, algorithm):
     assert chance(policy, "attacker", "a") > 0.8
     assert chance(policy, "defender", "a") > 0.8
     assert rows[-1]["game/attack_success"] < 0.3
+
+
+@pytest.mark.parametrize("algorithm", [name for name in BUILT_IN if name != "online_dpo"])
+def test_an_entropy_bonus_keeps_its_role_undecided(play, algorithm):
+    policy = players()
+    game = {"rewards": "self_redteam", "benign_fraction": 0.0}
+    rows = play(algorithm, DOMINANCE, policy, attacker_entropy_bonus=20.0, **game)
+    assert chance(policy, "attacker", "a") < 0.6
+    assert rows[-1]["attacker/entropy"] > 0.9
+    assert chance(policy, "defender", "a") > 0.8

@@ -178,7 +178,8 @@ def test_a_setting_out_of_range_is_refused_by_name(algorithm, given):
     [
         ({"pair_loss": "kto"}, r"'kto'.*dpo, ipo"),
         ({"preference": "coin"}, r"'coin'.*judge, order|'coin'.*order, judge"),
-        ({"importance_cap": 2.0}, "importance_cap has no meaning for online_dpo"),
+        ({"importance_cap": 2.0}, "importance_cap is 2.0, but online_dpo's loss is of pairs"),
+        ({"defender_entropy_bonus": 0.1}, "defender_entropy_bonus is 0.1, but online_dpo"),
     ],
 )
 def test_settings_that_online_dpo_does_not_have_are_refused(given, named):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from table_game import MatrixJudge, players
+from policy_updates import play, snapshot, update
+from table_game import MatrixJudge, ValuedTablePlayers, players
 from test_algorithms_learn import DOMINANCE, chance, options
 from training_doubles import metrics
 
@@ -61,6 +62,32 @@ def test_an_entropy_bonus_changes_the_gradient_of_a_model(tiny_config):
     bonus = torch.autograd.grad(loss, parameters, allow_unused=True)
     apart = [float((a - b).abs().max()) for a, b in zip(plain, bonus, strict=True) if a is not None]
     assert max(apart) > 1e-3
+
+
+class Asked(ValuedTablePlayers):
+    """Notes whether gradients of the entropy were asked for."""
+
+    def logprobs(self, role, generations, *, with_entropy=False, **more):
+        self.wanted = {*getattr(self, "wanted", ()), (role, with_entropy)}
+        return super().logprobs(role, generations, with_entropy=with_entropy, **more)
+
+
+@pytest.mark.parametrize("bonus", [0.0, 0.1])
+def test_gradients_of_the_entropy_are_asked_for_where_there_is_a_bonus(run, bonus):
+    tables = {name: [[0.0] * 3] for name in ("base", "attacker", "defender")}
+    policy = Asked({"attacker": "attacker", "defender": "defender"}, tables)
+    run(Reinforce, policy, defender_entropy_bonus=bonus)
+    asked = {turn for turn in policy.wanted if turn[1]}
+    assert asked == ({("defender", True)} if bonus else set())
+
+
+def test_the_setting_changes_what_a_model_learns(tiny_config):
+    policies = []
+    for bonus in (0.0, 1.0):
+        policies.append(_model(tiny_config))
+        update(policies[-1], "attacker", entropy_bonus=bonus)
+    plain, bonus = (snapshot(policy, "attacker") for policy in policies)
+    assert any(not torch.equal(a, b) for a, b in zip(plain, bonus, strict=True))
 
 
 class TwoLosses(PolicyGradient):
@@ -169,6 +196,4 @@ def _model(tiny_config):
 
 
 def _generations(policy):
-    from policy_updates import play
-
     return play(policy, "attacker").generations
