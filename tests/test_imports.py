@@ -35,7 +35,7 @@ FLOORS = {
         ("worlds_command",),
     ),
     "algorithms": (
-        ("core", "opponents"),
+        ("callbacks", "core", "opponents"),
         (
             *("dr_grpo", "grpo", "online_dpo", "ppo", "rae", "reinforce", "reinforce_pp", "rloo"),
             "training",
@@ -47,10 +47,11 @@ FLOORS = {
 }
 # what a room may import of other packages of ours, beside redteam_env as a whole
 ALLOWED = {
+    "algorithms.callbacks": ("game", "protocols"),
     "algorithms.core": ("game", "protocols", "randomness"),
     "algorithms.opponents": ("equilibria", "evaluation", "game", "protocols", "randomness"),
 }
-HANDLED = ("core", "opponents", "sb3", "studies", "speed", "cli", "training")
+HANDLED = ("callbacks", "core", "opponents", "sb3", "studies", "speed", "cli", "training")
 """The folders of algorithms; every other module at its root is an algorithm."""
 
 

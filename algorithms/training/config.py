@@ -61,7 +61,8 @@ class RunConfig:
             directory; by default the untrained base.
         init_from: Where the trained weights start: a run, checkpoint or adapter directory of the same
             base and shape; by default they are fresh. The KL reference stays the base.
-        callback: Installed callbacks that look on, with a comma between them; each may bring options of
+        callback: Callbacks that look on, with a comma between them: novelty (pays the attacker for
+            faithful rewrites unlike earlier ones), or installed plug-ins; each may bring options of
             its own.
         out: The run directory; by default runs/ARRANGEMENT-SEED.
         resume: Go on from the newest checkpoint in the run directory.

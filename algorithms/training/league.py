@@ -30,6 +30,7 @@ from redteam_env.protocols import (
     Row,
     SeedSource,
     TrainablePolicy,
+    TrainingRun,
 )
 from redteam_env.randomness import Address
 from redteam_env.registry import load, require
@@ -155,6 +156,10 @@ class RunLeague(Callback):
         weights, version = _split(name)
         return policy.past_agent(role, self._versions.place(name), weights=weights, version=version)
 
+    def on_start(self, run: TrainingRun) -> None:
+        """Take note of the run."""
+        self._training = run
+
     def setups(self, step: int, setups: Sequence[GameSetup]) -> Sequence[GameSetup]:
         """Ask for a match for each group of a step's games.
 
@@ -192,10 +197,13 @@ class RunLeague(Callback):
         )
 
     def on_episodes(self, step: int, episodes: Sequence[Episode]) -> Sequence[Episode]:
-        """Return a step's games with the turns of learners only as samples."""
+        """Return a step's games with the turns of learners only as samples.
+
+        What the sampler is told is what the games paid, whatever callbacks made of them.
+        """
         self._results = [
             _result(episode, self._matches[episode.group].players)
-            for episode in episodes
+            for episode in self._training.episodes
             if episode.rewritten and episode.void is None
         ]
         result = []

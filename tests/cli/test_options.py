@@ -15,7 +15,12 @@ COLUMNS = "129"
 """The widest terminal on which tyro never puts two boxes beside each other."""
 FURTHER = {"bench": ["verify"], "experiment": ["report", "verify"]}
 """Subcommands that are no choice in their command's usage."""
-PLUGGED = {"algorithm": "algorithms", "opponents": "opponents", "policy": "policies"}
+PLUGGED = {
+    "algorithm": "algorithms",
+    "callback": "callbacks",
+    "opponents": "opponents",
+    "policy": "policies",
+}
 """Options of ``train`` that name a plug-in with options of its own."""
 
 

@@ -47,6 +47,7 @@ ALIKE = {
         "attacker_lr": 0.2,
         "importance_cap": 2.0,
     },
+    "novelty": {"callback": "novelty"},
     "one sample in an optimiser step": {"minibatch": 1, "epochs": 1},
 }
 FAULTS = {  # options, and what rank 0 and rank 1 say
