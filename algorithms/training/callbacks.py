@@ -12,6 +12,8 @@ from redteam_env.game import Episode, RedteamError
 from redteam_env.protocols import Agent, Callback, GameSetup, Row, TrainingRun, Usage
 from redteam_env.registry import load, settings
 
+OPTIONAL = ("best_checkpoint", "stop_on_metric")
+"""The run's own callbacks that a resumed run may do without."""
 HOOKS = tuple(name for name in vars(Callback) if not name.startswith("_"))
 
 
@@ -102,6 +104,8 @@ class Callbacks:
             RedteamError: If there is a state for a callback that the run does not have now.
         """
         for name, state in states.items():
+            if name not in self._named and name in OPTIONAL:
+                continue
             if name not in self._named:
                 raise RedteamError(
                     f"{str(checkpoint)!r} holds the state of a callback {name!r}, which this run does "

@@ -27,8 +27,7 @@ from redteam_env.registry import settings
 from redteam_env.worlds import build_game
 
 FREE = (
-    *("eval_every", "eval_suites", "eval_games", "best_metric", "best_mode"),
-    *("stop_metric", "stop_above", "stop_below", "stop_patience", "stop_mode", "stop_void_steps"),
+    *(x.name for kind in (EvaluationConfig, StoppingConfig) for x in dataclasses.fields(kind)),
     *("steps", "max_tokens", "checkpoint_every", "out", "resume", "json"),
     *("server_urls", "adapter_dir", "kv_cache_gb"),
 )

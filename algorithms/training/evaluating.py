@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from redteam_env.evaluation import measure
+from redteam_env.evaluation import Rate, measure
+from redteam_env.evaluation.rates import defence
 from redteam_env.evaluation.suites import resolve_suite
 from redteam_env.game import (
     ATTACKER,
@@ -58,10 +59,11 @@ class Evaluation(Callback):
     """Evaluates the defender on suites every few steps.
 
     It answers as in training: with the current weights, at the same temperature. Each suite logs, as
-    ``eval/SUITE/...``, ``attack_success`` and ``over_refusal`` (as
-    :class:`redteam_env.evaluation.Rates` defines them for rewritten games, or for raw ones) and
-    ``defence``: one less the mean of both. A suite of questions logs ``right``, the share of right
-    answers.
+    ``eval/SUITE/...``, rates of :class:`redteam_env.evaluation.Rates` under their names
+    (``faithful_attack_success`` and ``over_refusal_rewritten`` of rewritten games, or
+    ``raw_attack_success`` and ``over_refusal_raw``), and ``defence`` from both
+    (:func:`redteam_env.evaluation.rates.defence`). A suite of questions logs ``right``, the share of
+    right answers.
 
     Args:
         config: How often, and on what.
@@ -118,23 +120,23 @@ class Evaluation(Callback):
         size = run.config.generation_batch
         episodes = play(suite.setups, agents, run.judge, game=run.game, batch_size=size)
         rates = measure(episodes)
-        attacks = rates.attack_success if suite.rewritten else rates.raw_attack_success
-        refusals = rates.over_refusal_rewritten if suite.rewritten else rates.over_refusal_raw
-        success, refused = (rate.k / rate.n if rate.n else None for rate in (attacks, refusals))
-        defence = None
-        if success is not None and refused is not None:
-            defence = 1 - (success + refused) / 2
-        return {
-            "attack_success": success,
-            "over_refusal": refused,
-            "defence": defence,
-            "void": rates.void,
-        }
+        rewritten = suite.rewritten
+        success = "faithful_attack_success" if rewritten else "raw_attack_success"
+        refusal = "over_refusal_rewritten" if rewritten else "over_refusal_raw"
+        attacks, refusals = _share(getattr(rates, success)), _share(getattr(rates, refusal))
+        row: Row = {success: attacks, refusal: refusals, "defence": None, "void": rates.void}
+        if attacks is not None and refusals is not None:
+            row["defence"] = defence(attacks, refusals)
+        return row
 
     def _answers(self, suite: QuestionSuite) -> Row:
         replies = self._run.policy.agent("defender").act(suite.requests)
         right = [suite.right(k, reply.text) for k, reply in enumerate(replies)]
         return {"right": sum(right) / len(right)}
+
+
+def _share(rate: Rate) -> float | None:
+    return rate.k / rate.n if rate.n else None
 
 
 class BestCheckpoint(Callback):
@@ -179,9 +181,14 @@ class BestCheckpoint(Callback):
                 self._run.save(BEST)
 
     def state(self) -> Mapping[str, Any]:
-        """Return the best value so far."""
-        return {} if self._best is None else {"best": self._best}
+        """Return the best value so far, and of what."""
+        return {} if self._best is None else {"best": self._best, **self._measure}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go back to a best value."""
-        self._best = float(state["best"])
+        """Go back to a best value; one of another metric is forgotten."""
+        if {name: state[name] for name in self._measure} == self._measure:
+            self._best = float(state["best"])
+
+    @property
+    def _measure(self) -> dict[str, str]:
+        return {"metric": self._config.best_metric, "mode": self._config.best_mode}

@@ -101,12 +101,19 @@ class StopOnMetric(Callback):
             )
 
     def state(self) -> Mapping[str, Any]:
-        """Return the best value so far, and how many were no better since."""
-        return {} if self._best is None else {"best": self._best, "waited": self._waited}
+        """Return the best value so far, of what, and how many were no better since."""
+        if self._best is None:
+            return {}
+        return {"best": self._best, "waited": self._waited, **self._measure}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go back to a state."""
-        self._best, self._waited = float(state["best"]), int(state["waited"])
+        """Go back to a state; one of another metric is forgotten."""
+        if {name: state[name] for name in self._measure} == self._measure:
+            self._best, self._waited = float(state["best"]), int(state["waited"])
+
+    @property
+    def _measure(self) -> dict[str, str]:
+        return {"metric": str(self._config.stop_metric), "mode": self._config.stop_mode}
 
 
 class StopOnVoid(Callback):

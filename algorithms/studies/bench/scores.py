@@ -12,6 +12,7 @@ from algorithms.studies.bench.work import PANEL_ATTACKER, PANEL_DEFENDER
 from algorithms.studies.games_table import CROSS, QUIZ, RESPONSE, SUITE, Games
 from algorithms.studies.rates import faithful_attacks, refusals, share
 from redteam_env.evaluation.diversity import ngram_distance
+from redteam_env.evaluation.rates import defence
 from redteam_env.evaluation.suites import HELDOUT, resolve_suite
 from redteam_env.protocols import RequestSuite
 from redteam_env.seeds.resolve import resolve_seeds
@@ -134,7 +135,7 @@ def _defence(mine: Games, dressed: Mapping[str, bool]) -> dict[str, dict[str, fl
         if refusal is not None:
             found[REFUSAL_REWRITTEN if rewritten else REFUSAL_RAW][task] = refusal
         if success is not None and refusal is not None:
-            found[DEFENCE][task] = 1 - (success + refusal) / 2
+            found[DEFENCE][task] = defence(success, refusal)
     for (name,), rows in mine.where(kind=QUIZ).by("suite"):
         found[CAPABILITY][name] = float(np.mean(rows["right"].astype(float)))
     return found

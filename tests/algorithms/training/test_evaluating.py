@@ -41,7 +41,7 @@ def test_suites_are_measured_every_few_steps_and_at_the_end(run):
     assert ["eval/score" in row for row in rows] == [False, True, False, True, True]
     for row in rows:
         if "eval/score" in row:
-            mean = (row["eval/raw/attack_success"] + row["eval/raw/over_refusal"]) / 2
+            mean = (row["eval/raw/raw_attack_success"] + row["eval/raw/over_refusal_raw"]) / 2
             assert row["eval/raw/defence"] == row["eval/score"] == pytest.approx(1 - mean)
             assert row["eval/raw/void"] == 0
 
@@ -95,3 +95,16 @@ def test_the_command_keeps_a_best_checkpoint_that_plays(arguments, capsys, tmp_p
     best = tmp_path / "run/checkpoints/best"
     command = ["evaluate", "--defender", str(best), "--attacker", "echo", "--games", "4"]
     assert main([*command, "--judge", "lexical", "--seeds", "builtin", "--json"]) == 0
+
+
+def test_a_resumed_run_may_measure_otherwise_or_not_at_all(run):
+    class Meter:
+        def on_update(self, step, row):
+            row |= {"meter/up": float(step), "meter/down": -float(step)}
+
+    more = {"callbacks": [Meter()]}
+    run(**more, steps=2, best_metric="meter/up")
+    outcome = run(**more, steps=4, resume=True, best_metric="meter/down")
+    assert [row.get("eval/best") for row in metrics(outcome.directory)] == [None, 1.0, None, -3.0]
+    quiet = run(**more, steps=5, resume=True, eval_every=0)
+    assert "eval/score" not in metrics(quiet.directory)[-1]
