@@ -107,6 +107,7 @@ class SeatLearner:
         seat: The seat that learns.
 
     Attributes:
+        trainable_roles: The role of the seat.
         seat: The environment without its wrappers.
         model: The model of Stable-Baselines3.
     """
@@ -114,6 +115,7 @@ class SeatLearner:
     def __init__(self, config: TrainConfig, kind: str, seat: str) -> None:
         self._config = config
         self._role = role_of(seat)
+        self.trainable_roles = (self._role,)
         self._embedder = embedder_name(config.learner.embedder)
         side_by_side = _side_by_side(config)
         seats = _seats(config, seat, side_by_side)

@@ -1,6 +1,7 @@
-"""What a person sees while a run goes on: a bar and the last steps; one line a step in a pipe."""
+"""What a person sees while a run goes on: a bar and the last steps (in a pipe one line a step), warnings."""
 
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console, Group
@@ -25,6 +26,8 @@ COLUMNS = {
     "game/void": "void",
 }
 SHOWN = 12
+LEAST_SIGNAL = 0.05
+PATIENCE = 10
 
 
 class LiveTable(Callback):
@@ -33,11 +36,12 @@ class LiveTable(Callback):
     Args:
         steps: Steps in all.
         done: Steps done before.
+        console: Where to draw.
         quiet: Show nothing.
     """
 
-    def __init__(self, steps: int, done: int, *, quiet: bool) -> None:
-        self._console = Console(stderr=True)
+    def __init__(self, steps: int, done: int, *, console: Console, quiet: bool) -> None:
+        self._console = console
         self._quiet = quiet
         self._rows: deque[Row] = deque(maxlen=SHOWN)
         self._bar = Progress(
@@ -84,6 +88,40 @@ class LiveTable(Callback):
         for row in self._rows:
             table.add_row(*[_cell(row.get(key)) for key in COLUMNS])
         self._live.update(Group(table, self._bar))
+
+
+class SignalWarning(Callback):
+    """Warns when nearly all games pay a role the same: once ``ROLE/signal`` stays low for ten steps.
+
+    It counts the steps of this call, and warns anew only after better ones.
+
+    Args:
+        roles: The roles that learn.
+        console: Where to say it: the live table's, so that the warning stands above it.
+    """
+
+    def __init__(self, roles: Sequence[str], console: Console) -> None:
+        self._roles = roles
+        self._console = console
+        self._low: Counter[str] = Counter()
+
+    def on_update(self, step: int, row: Row) -> None:
+        """Count the steps in a row with little signal; those without games count for nothing."""
+        for role in self._roles:
+            signal = row.get(f"{role}/signal")
+            if signal is None:
+                continue
+            self._low[role] = self._low[role] + 1 if signal < LEAST_SIGNAL else 0
+            if self._low[role] == PATIENCE:
+                self._console.print(
+                    f"Warning: in each of the last {PATIENCE} steps, more than "
+                    f"{1 - LEAST_SIGNAL:.0%} of the {role}'s games paid the same ({role}/signal is "
+                    f"{signal:.3g}): there is little to learn from. Give it an opponent it can win and "
+                    "lose against, other rewards, or more games a step.",
+                    soft_wrap=True,
+                    highlight=False,
+                    markup=False,
+                )
 
 
 def _cell(value: float | None) -> str:

@@ -5,6 +5,7 @@ are those of :mod:`redteam_env.evaluation`, so that training and evaluation spea
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,9 +27,11 @@ def episode_metrics(episodes: Sequence[Episode], seats: Sequence[str]) -> Row:
     Returns:
         ``game/...``: numbers of games, void games, forfeits, sampled tokens, and rates (``None``
         without games);
-        ``ROLE/...``: mean reward and components over the games the role may learn from, and over
-        all its turns that did not fail the length in tokens, shares of format violations, of turns cut at a limit,
-        and for the attacker of rewrites that refuse to attack.
+        ``ROLE/...``: over the games the role may learn from, mean reward and components, and
+        ``signal``, the share whose reward is not the most common one (at 0 all paid the same, and there
+        is nothing to learn); over all its turns that did not fail, the length in tokens, shares of
+        format violations, of turns cut at a limit, and for the attacker of rewrites that refuse to
+        attack.
     """
     rates = measure(episodes)
     row: Row = {"game/games": len(episodes), "game/void": rates.void}
@@ -44,7 +47,9 @@ def episode_metrics(episodes: Sequence[Episode], seats: Sequence[str]) -> Row:
         ]
         row[f"{role}/samples"] = len(paid)
         row[f"{role}/turns"] = len(turns)
-        row[f"{role}/reward"] = _mean([e.rewards[seat] for e in paid])
+        rewards = [e.rewards[seat] for e in paid]
+        row[f"{role}/reward"] = _mean(rewards)
+        row[f"{role}/signal"] = _signal(rewards)
         row[f"{role}/length"] = _mean(tokens)
         row[f"{role}/format_violations"] = _mean([not turn.well_formed for turn in turns])
         row[f"{role}/forfeits"] = _mean([turn.forfeit for turn in turns])
@@ -98,6 +103,12 @@ def _share(rate: Any) -> float | None:
 
 def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
+
+
+def _signal(rewards: Sequence[float]) -> float | None:
+    """Return the share of rewards that are not the most common one."""
+    counts = Counter(round(reward, 9) for reward in rewards)  # equal but for the order of a sum
+    return 1 - max(counts.values()) / len(rewards) if rewards else None
 
 
 def clean(row: Mapping[str, float | int | None]) -> Row:

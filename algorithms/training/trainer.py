@@ -15,6 +15,8 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
+from rich.console import Console
+
 from algorithms.core.ranks import Ranks, join
 from algorithms.training import checkpoint
 from algorithms.training.callbacks import (
@@ -28,7 +30,7 @@ from algorithms.training.callbacks import (
 from algorithms.training.config import TrainConfig, check_group
 from algorithms.training.evaluating import BestCheckpoint, Evaluation
 from algorithms.training.league import RunLeague, check_league, start_from
-from algorithms.training.live import LiveTable
+from algorithms.training.live import LiveTable, SignalWarning
 from algorithms.training.loop import Outcome, Training, loop, over
 from algorithms.training.metrics import MetricsLog, episode_metrics, sampled_before
 from algorithms.training.processes import check_distributed, checksums, gather_episodes
@@ -210,11 +212,13 @@ def closing_callbacks(run: Training) -> list[Any]:
         found.append(StopOnMetric(config.stopping))
     if config.stopping.stop_void_steps:
         found.append(StopOnVoid(config.stopping.stop_void_steps))
-    quiet = config.run.json or not run.leads
+    quiet, console = config.run.json or not run.leads, Console(stderr=True)
+    if not quiet:
+        found.append(SignalWarning(run.policy.trainable_roles, console))
     return [
         *found,
         MetricsLog(),
-        LiveTable(config.run.steps, run.step, quiet=quiet),
+        LiveTable(config.run.steps, run.step, console=console, quiet=quiet),
         Checkpoints(),
     ]
 

@@ -5,6 +5,7 @@ import json
 import math
 import pickletools
 import zipfile
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -178,6 +179,26 @@ def test_refusing_to_attack_is_measured_on_rewritten_games_only(attacker, rate):
     assert row["attacker/turns"] == 4
     raw_only = episode_metrics([e for e in played if not e.rewritten], Game().seats)
     assert raw_only["attacker/refusal_to_attack"] is None
+
+
+@pytest.mark.parametrize(
+    ("rewards", "signal"),
+    [((1, 1, 1, 1), 0), ((0.3, 0.1 + 0.2, 0.3, -1), 0.25), ((1, 2, 3, 4), 0.75), ((), None)],
+)
+def test_the_signal_is_the_share_of_games_that_do_not_pay_the_most_common_reward(rewards, signal):
+    setups = schedule(words_source(), 4, path=(0,), rewrite_fraction=1.0)
+    agents = {
+        "attacker_0": resolve_agent("echo", "attacker"),
+        "defender_0": resolve_agent("comply", "defender"),
+    }
+    played = play(setups, agents, WordJudge())[: len(rewards)]
+    paid = [
+        replace(e, samples=("defender_0",), rewards={**e.rewards, "defender_0": reward})
+        for e, reward in zip(played, rewards, strict=True)
+    ]
+    row = episode_metrics(paid, Game().seats)
+    assert row["defender/signal"] == signal
+    assert row["attacker/signal"] is None
 
 
 def test_broken_thinking_shows_as_format_violations_and_forfeits(tiny_config, tmp_path):
