@@ -40,6 +40,8 @@ from redteam_env.utils.files import (
     write_aside,
     write_manifest,
     write_text,
+    written_folder,
+    written_names,
 )
 from redteam_env.utils.packages import versions
 
@@ -199,13 +201,11 @@ class Run:
 
     def checkpoints(self) -> list[Checkpoint]:
         """Return all checkpoints, the oldest first; none is verified."""
-        folder = self.checkpoints_folder
-        found = []
-        for path in folder.iterdir() if folder.is_dir() else ():
-            match = _STEP.fullmatch(path.name)
-            if match and path.is_dir():
-                found.append(Checkpoint(int(match[1]), path))
-        return sorted(found, key=lambda x: x.step)
+        steps = {
+            int(x[1]) for x in map(_STEP.fullmatch, written_names(self.checkpoints_folder)) if x
+        }
+        found = [Checkpoint(step, self.checkpoint_path(step)) for step in sorted(steps)]
+        return [checkpoint for checkpoint in found if checkpoint.path.is_dir()]
 
     def latest(self) -> Checkpoint | None:
         """Return the newest checkpoint after verifying it; ``None`` if there is none.
@@ -222,7 +222,7 @@ class Run:
         Raises:
             RedteamError: If there is none, or a file of it is missing or altered.
         """
-        path = self.checkpoints_folder / _name(step)
+        path = self.checkpoint_path(step)
         verify_manifest(path)
         return Checkpoint(step, path)
 
@@ -232,14 +232,17 @@ class Run:
         Raises:
             RedteamError: If a file of it is missing or altered.
         """
-        path = self.checkpoints_folder / BEST
+        path = self.checkpoint_path(BEST)
         if not path.is_dir():
             return None
         return Checkpoint(int(verify_manifest(path)["step"]), path)
 
-    def checkpoint_path(self, step: int, name: str | None = None) -> Path:
-        """Return where the checkpoint of a step lies, or one with a name of its own."""
-        return self.checkpoints_folder / (name or _name(step))
+    def checkpoint_path(self, which: int | str) -> Path:
+        """Return where the checkpoint of a step lies, or one with a name of its own, such as ``best``."""
+        return written_folder(self._place(which))
+
+    def _place(self, which: int | str) -> Path:
+        return self.checkpoints_folder / (which if isinstance(which, str) else _name(which))
 
     @contextmanager
     def new_checkpoint(self, step: int, name: str | None = None) -> Iterator[Path]:
@@ -252,7 +255,7 @@ class Run:
         Yields:
             An empty folder to fill; its manifest is written afterwards.
         """
-        with write_aside(self.checkpoint_path(step, name)) as folder:
+        with write_aside(self._place(name or step)) as folder:
             folder.mkdir()
             yield folder
             write_manifest(folder, {"step": step})

@@ -104,6 +104,25 @@ def test_partial_folders_and_strangers_are_no_checkpoints(run):
     assert run.latest().step == 1
 
 
+def test_a_checkpoint_that_a_killed_process_was_replacing_is_found(run):
+    write(run, 1)
+    for which in (2, "best"):
+        with run.new_checkpoint(2, None if which == 2 else which) as folder:
+            folder.joinpath("weights").write_text("old")
+        path = run.checkpoint_path(which)
+        path.rename(path.with_name(f".{path.name}.old"))
+    assert [x.step for x in run.checkpoints()] == [1, 2]
+    for found in (run.latest(), run.at(2), run.best()):
+        assert (found.path / "weights").read_text() == "old"
+    assert (newest(run.path) / "weights").read_text() == "old"
+    write(run, 2)
+    assert sorted(x.name for x in run.checkpoints_folder.iterdir()) == [
+        ".best.old",
+        "step-000001",
+        "step-000002",
+    ]
+
+
 def test_a_checkpoint_is_written_over_one_of_the_same_step(run):
     (write(run) / "stale").write_text("old")
     assert not (write(run) / "stale").exists()

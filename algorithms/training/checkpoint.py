@@ -44,7 +44,7 @@ def write(
         if callbacks:
             values["callbacks"] = dict(callbacks)
         (folder / STATE).write_text(json.dumps(values, indent=1), encoding="utf-8")
-    return run.checkpoint_path(step, name)
+    return run.checkpoint_path(name or step)
 
 
 def read_state(checkpoint: Checkpoint) -> tuple[AlgorithmState, Mapping[str, Any]]:

@@ -258,7 +258,7 @@ class RunLeague(Callback):
     def _tidy(self) -> None:
         """Remove frozen versions that neither the run nor any checkpoint names."""
         kept = [x.path for x in self._run.checkpoints()]
-        leagues = [read_league(x) for x in (*kept, self._run.checkpoints_folder / BEST)]
+        leagues = [read_league(x) for x in (*kept, self._run.checkpoint_path(BEST))]
         self._versions.tidy(name for league in leagues if league for name in league["versions"])
 
 

@@ -23,6 +23,7 @@ MANIFEST = "manifest.json"
 JSON_ERRORS = (ValueError, RecursionError)
 """What parsing JSON raises: bad syntax, integers too long for Python, objects too deep for it."""
 _SCHEMA = 1
+_OLD = ".old"
 
 
 def write_text(file: Path, text: str) -> None:
@@ -36,7 +37,9 @@ def write_aside(place: Path, *, shared: bool = False) -> Iterator[Path]:
     """Write a file or a folder, whole or not at all.
 
     The caller makes it under the hidden name that this yields, ``.NAME.partial`` beside the place.
-    Afterwards it is forced onto the disk and renamed; after an error it is removed.
+    Afterwards it is forced onto the disk and renamed; after an error it is removed. A folder that is
+    there now is called ``.NAME.old`` for the moment between two renamings, and comes back if the second
+    one fails. :func:`written_folder` finds it there if the process was killed in between.
 
     Args:
         place: Where it is to be. The folder above is made; what is there now is replaced.
@@ -53,30 +56,71 @@ def write_aside(place: Path, *, shared: bool = False) -> Iterator[Path]:
     unique = f".{secrets.token_hex(8)}" if shared else ""
     partial = place.with_name(f".{place.name}{unique}.partial")
     place.parent.mkdir(parents=True, exist_ok=True)
-    _remove(partial)  # of a process that was killed
+    _put_back(place)  # both of a process that was killed
+    _remove(partial)
     try:
         yield partial
         _sync_tree(partial)
-        if place.is_dir():
-            _clear(place, partial, empty=shared)
-        partial.replace(place)
-        _sync(place.parent)
+        if shared and place.is_dir():
+            _clear_empty(place, partial)
+        _rename(partial, place, replace=not shared)
     finally:
         _remove(partial)
 
 
-def _clear(place: Path, partial: Path, *, empty: bool) -> None:
-    """Make room for a new folder; an empty one hands its permissions on."""
-    if not empty:
-        shutil.rmtree(place)
-        return
+def written_folder(place: Path) -> Path:
+    """Return where the folder is that :func:`write_aside` wrote.
+
+    Args:
+        place: Where it was to be.
+
+    Returns:
+        The place itself, or the old folder beside it if a process was killed while it replaced that.
+    """
+    old = _old(place)
+    return old if not place.exists() and old.is_dir() else place
+
+
+def written_names(folder: Path) -> set[str]:
+    """Return the names in a folder, those that :func:`written_folder` finds beside them included."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    old = (x for x in names if x.startswith(".") and x.endswith(_OLD))
+    return {*names, *(x.removeprefix(".").removesuffix(_OLD) for x in old)}
+
+
+def _old(place: Path) -> Path:
+    return place.with_name(f".{place.name}{_OLD}")
+
+
+def _rename(partial: Path, place: Path, *, replace: bool) -> None:
+    """Rename what was written; a folder in its place is kept until the new one is there."""
+    try:
+        if replace and place.is_dir():
+            place.replace(_old(place))
+        partial.replace(place)
+        _sync(place.parent)
+    finally:
+        _put_back(place)
+
+
+def _put_back(place: Path) -> None:
+    """Undo half a replacement; after a whole one, remove the old folder."""
+    old = _old(place)
+    if old.is_dir() and place.exists():
+        _remove(old)
+    elif old.is_dir():
+        old.replace(place)
+
+
+def _clear_empty(place: Path, partial: Path) -> None:
+    """Make room for a new folder if the one there is empty, and take its permissions over."""
     shutil.copymode(place, partial)
     with suppress(OSError):  # not empty: renaming fails
         place.rmdir()
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

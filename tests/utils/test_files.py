@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,8 @@ from redteam_env.utils.files import (
     write_aside,
     write_manifest,
     write_text,
+    written_folder,
+    written_names,
 )
 
 
@@ -100,6 +103,101 @@ def test_a_killed_writer_changes_nothing_and_the_next_one_cleans_up(tmp_path, ki
         fill(partial, kind)
     assert content(place) == "new"
     assert [x.name for x in tmp_path.iterdir()] == ["place"]
+
+
+def replace_folder(place, text="new"):
+    with write_aside(place) as partial:
+        fill(partial, "folder", text)
+
+
+def at_renaming(monkeypatch, number, happen):
+    """Let something happen in place of a renaming, counted from 1."""
+    count = 0
+    rename = Path.replace
+
+    def counted(path, target):
+        nonlocal count
+        count += 1
+        return happen() if count == number else rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", counted)
+
+
+def fail():
+    raise PermissionError("locked")
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_failed_renaming_leaves_the_old_folder(tmp_path, monkeypatch, number):
+    place = tmp_path / "place"
+    fill(place, "folder", "old")
+    at_renaming(monkeypatch, number, fail)
+    with pytest.raises(PermissionError, match="locked"):
+        replace_folder(place)
+    assert content(place) == "old"
+    assert [x.name for x in tmp_path.iterdir()] == ["place"]
+
+
+def test_an_interrupt_between_the_renamings_leaves_the_old_folder(tmp_path, monkeypatch):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    place = tmp_path / "place"
+    fill(place, "folder", "old")
+    at_renaming(monkeypatch, 2, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        replace_folder(place)
+    assert content(place) == "old"
+
+
+def test_if_the_old_folder_cannot_be_put_back_it_is_still_found(tmp_path, monkeypatch):
+    place = tmp_path / "place"
+    fill(place, "folder", "old")
+    rename = Path.replace
+    locked = [place]
+    monkeypatch.setattr(Path, "replace", lambda x, to: fail() if to in locked else rename(x, to))
+    with pytest.raises(PermissionError, match="locked"):
+        replace_folder(place)
+    assert content(place) is None
+    assert content(written_folder(place)) == "old"
+    locked.clear()
+    replace_folder(place)
+    assert content(place) == "new"
+    assert [x.name for x in tmp_path.iterdir()] == ["place"]
+
+
+@pytest.mark.parametrize(("number", "kept"), [(1, "old"), (2, "old"), (3, "new")])
+def test_a_writer_killed_while_it_replaces_a_folder_loses_nothing(tmp_path, number, kept):
+    place = tmp_path / "place"
+    fill(place, "folder", "old")
+
+    def die():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def write():
+        with pytest.MonkeyPatch.context() as patch:
+            at_renaming(patch, number, die)
+            if number == 3:  # both renamings are done, the old folder is still there
+                patch.setattr("shutil.rmtree", lambda *_, **__: die())
+            replace_folder(place)
+
+    process = multiprocessing.get_context("fork").Process(target=write)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert content(written_folder(place)) == kept
+    assert "place" in written_names(tmp_path)
+    with pytest.raises(OSError, match="full"), write_aside(place):
+        raise OSError("full")
+    assert content(place) == kept
+    assert [x.name for x in tmp_path.iterdir()] == ["place"]
+    replace_folder(place, "newest")
+    assert content(place) == "newest"
+
+
+def test_nothing_is_found_where_nothing_was_written(tmp_path):
+    assert written_folder(tmp_path / "place") == tmp_path / "place"
+    assert written_names(tmp_path / "place") == set()
 
 
 @kinds()
