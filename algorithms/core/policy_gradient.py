@@ -77,10 +77,12 @@ class PolicyGradientConfig:
         warmup_steps: Steps over which the learning rate rises linearly.
         importance_cap: Weigh each token by trainer's over sampler's probability, at most this (2.0
             is usual); by default off.
-        sft_file: JSON-lines file of supervised examples for the defender, each with prompt and
-            response.
-        sft_coefficient: Weight of the supervised loss, per token, beside the game's.
-        sft_batch: Supervised examples in one optimiser step.
+        sft_file: JSON-lines file of supervised examples, each with prompt and response, and for the
+            attacker's with role = attacker: its prompt is a seed, harmful unless harmful = false.
+        sft_coefficient: Weight of the supervised loss, per token of a role, beside the game's.
+        sft_batch: Supervised examples of each role in one optimiser step.
+        sft_steps: First training steps that learn from supervised examples alone, a warm start; games
+            are played and logged, and weights without examples stay as they are.
     """
 
     lr: Annotated[float, at_least(0)] = 5e-5
@@ -103,9 +105,14 @@ class PolicyGradientConfig:
     sft_file: str | None = None
     sft_coefficient: Annotated[float, above(0)] = 1.0
     sft_batch: Count = 8
+    sft_steps: Annotated[int, at_least(0)] = 0
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.sft_steps and self.sft_file is None:
+            raise RedteamError(
+                f"sft_steps is {self.sft_steps}, but there is no sft_file to learn from; give one."
+            )
 
     def of_role(self, what: Literal["lr", "kl", "entropy_bonus"], role: str) -> float:
         """Return a role's learning rate, KL coefficient or entropy bonus."""
@@ -171,7 +178,12 @@ class PolicyGradient(ABC):
             {name: list(tensors) for name, tensors in self.trained(policy).items()},
             max_grad_norm=config.max_grad_norm,
         )
-        self._examples = read_examples(config.sft_file, policy, game) if config.sft_file else []
+        self._examples = read_examples(config.sft_file, policy, game) if config.sft_file else {}
+        if config.sft_steps and not self._examples.keys() & set(policy.trainable_roles):
+            raise RedteamError(
+                f"sft_steps is {config.sft_steps}, but {config.sft_file!r} has examples for the "
+                f"{' and '.join(self._examples)} only, which is not trained; add lines, or leave it out."
+            )
 
     @abstractmethod
     def advantages(self, batches: Mapping[str, Batch]) -> Mapping[str, Array]:
@@ -366,6 +378,10 @@ class PolicyGradient(ABC):
         batches: Mapping[str, Batch],
         metrics: dict[str, float],
     ) -> None:
+        examples = {r: x for r, x in self._examples.items() if policy.weights_of(r) == name}
+        supervised = self._updates < self.config.sft_steps
+        if supervised and not examples:
+            return
         rates = {role: self.config.of_role("lr", role) for role in batches}
         warmup = min(1.0, (self._updates + 1) / max(1, self.config.warmup_steps))
         log = Log()
@@ -376,8 +392,10 @@ class PolicyGradient(ABC):
             rng = self.generator(name, "epoch", epoch)
             minibatches = [part for pool in pools for part in self._minibatches(pool, rng)]
             for k in range(len(minibatches)) if together else rng.permutation(len(minibatches)):
-                self.accumulate(policy, minibatches[k], log)
-                self._accumulate_examples(policy, name, rng, log)
+                if not supervised:
+                    self.accumulate(policy, minibatches[k], log)
+                for role in sorted(examples):
+                    self._accumulate_examples(policy, role, examples[role], rng, log)
                 lr = warmup * rates[next(iter(minibatches[k]))]
                 log.add(f"{name}/grad_norm", self._optimisers.step(name, lr))
         metrics.update(log.means())
@@ -441,21 +459,24 @@ class PolicyGradient(ABC):
                 yield batch.in_pass(found)
 
     def _accumulate_examples(
-        self, policy: TrainablePolicy, name: str, rng: np.random.Generator, log: Log
+        self,
+        policy: TrainablePolicy,
+        role: str,
+        examples: Sequence[Generation],
+        rng: np.random.Generator,
+        log: Log,
     ) -> None:
-        if not self._examples or policy.weights_of("defender") != name:
-            return
-        size = min(self.config.sft_batch, len(self._examples))
-        chosen = [self._examples[k] for k in rng.choice(len(self._examples), size, replace=False)]
+        size = min(self.config.sft_batch, len(examples))
+        chosen = [examples[k] for k in rng.choice(len(examples), size, replace=False)]
         tokens = sum(len(example.completion_ids) for example in chosen)
         own = [chosen[k] for k in self.ranks.share([length(example) for example in chosen])]
         total = 0.0
         for chunk in self._chunks(own):
-            found = policy.logprobs("defender", [own[k] for k in chunk])
+            found = policy.logprobs(role, [own[k] for k in chunk])
             loss = negative_log_likelihood(found.logprobs, found.mask) / tokens
             (self.config.sft_coefficient * loss).backward()
             total += float(loss.detach())
-        log.add("defender/sft_loss", total * self.ranks.world)
+        log.add(f"{role}/sft_loss", total * self.ranks.world)
 
 
 def _check_finite(batch: Batch, *columns: Array) -> None:

@@ -1,46 +1,57 @@
-"""Supervised examples for the defender, read from a JSON-lines file and checked before training."""
+"""Supervised examples for both roles, read from a JSON-lines file and checked before training.
+
+Beside the games they keep a defender able, or show an attacker what it would not find by itself: MAGIC
+(arXiv 2602.01539) starts its attacker from rewrites written for it.
+"""
 
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 
-from redteam_env.game import DEFENDER, Game, Generation, RedteamError, role_of
+from redteam_env.game import ATTACKER, DEFENDER, Game, Generation, RedteamError, Seed, role_of
 from redteam_env.protocols import TrainablePolicy
 
+_SEATS = {role_of(seat): seat for seat in (DEFENDER, ATTACKER)}
 
-def read_examples(file: str, policy: TrainablePolicy, game: Game) -> list[Generation]:
-    """Read examples and tokenise them as the defender is prompted in the game.
+
+def read_examples(file: str, policy: TrainablePolicy, game: Game) -> dict[str, list[Generation]]:
+    """Read examples and tokenise them as their roles are prompted in the game.
 
     Args:
-        file: JSON lines, each an object with the texts ``prompt`` and ``response``.
+        file: JSON lines, each an object with the texts ``prompt`` and ``response``, and perhaps
+            ``role``, ``defender`` by default. An attacker's ``prompt`` is a seed, with its label
+            ``harmful``, true by default, and its ``response`` the rewrite.
         policy: Whose tokenizer is used.
-        game: Whose instruction and prefill are used.
+        game: Whose instructions and prefill are used.
 
     Returns:
-        One generation for each line.
+        For each role with a line, one generation for each of its lines.
 
     Raises:
-        RedteamError: If the file cannot be read, is empty, or a line lacks a text; it names the line.
+        RedteamError: If the file cannot be read, is empty, or a line is wrong; it names the line.
     """
-    role = role_of(DEFENDER)
     try:
         lines = Path(file).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise RedteamError(f"The file of supervised examples {file!r}: {error}.") from error
-    rules = game.prompts.rules(role, harmful=False, must_think=game.must_think(DEFENDER))
-    examples = []
+    game = replace(game, max_seed_chars=sys.maxsize)  # a defender's prompt may be a long rewrite
+    examples: dict[str, list[Generation]] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        prompt, response = _example(file, number, line)
-        messages = [{"role": "system", "content": rules}, {"role": "user", "content": prompt}]
-        prefill = game.prefill(DEFENDER)
-        examples.append(policy.encode_example(role, messages, response, prefill=prefill))
+        role, seed, response = _example(file, number, line)
+        seat = _SEATS[role]
+        messages = game.messages(game.start(seed, rewritten=seat == ATTACKER), seat)
+        example = policy.encode_example(role, messages, response, prefill=game.prefill(seat))
+        examples.setdefault(role, []).append(example)
     if not examples:
         raise RedteamError(f"The file of supervised examples {file!r} is empty.")
     return examples
 
 
-def _example(file: str, number: int, line: str) -> tuple[str, str]:
+def _example(file: str, number: int, line: str) -> tuple[str, Seed, str]:
+    place = f"Line {number} of {file!r}"
     try:
         data = json.loads(line)
     except (ValueError, RecursionError):
@@ -48,7 +59,13 @@ def _example(file: str, number: int, line: str) -> tuple[str, str]:
     texts = [data.get(key) for key in ("prompt", "response")] if isinstance(data, dict) else []
     if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
         raise RedteamError(
-            f"Line {number} of {file!r} is no example; it needs to be a JSON object with the "
-            "non-empty texts prompt and response."
+            f"{place} is no example; it needs to be a JSON object with the non-empty texts prompt "
+            "and response."
         )
-    return str(texts[0]), str(texts[1])
+    role, harmful = data.get("role", role_of(DEFENDER)), data.get("harmful", True)
+    if role not in tuple(_SEATS):
+        raise RedteamError(f"{place} has the role {role!r}; give one of {', '.join(_SEATS)}.")
+    if not isinstance(harmful, bool):
+        raise RedteamError(f"{place} has harmful = {harmful!r}; give true or false.")
+    seed = Seed(id=f"line {number} of {file}", text=str(texts[0]), harmful=harmful)
+    return role, seed, str(texts[1])

@@ -79,7 +79,7 @@ FAULTS = {  # options, and what rank 0 and rank 1 say
     ),
 }
 OTHERS = {
-    "examples": {"arrangement": "shared", "sft_batch": 3},
+    "examples": {"arrangement": "shared", "sft_batch": 3, "sft_steps": 1},
     "interrupted": {"judge": "pressed", "steps": 4, "checkpoint_every": 3},
     "begun by two": {},
     "begun by one": {"steps": 4, "resume": True},
@@ -90,7 +90,11 @@ OTHERS = {
 def two(tmp_path_factory):
     """All jobs of this file, done by two processes that are started once."""
     root = tmp_path_factory.mktemp("two")
-    lines = [json.dumps({"prompt": f"question {k}", "response": "abc"[: k + 1]}) for k in range(3)]
+    lines = [
+        json.dumps({"role": role, "prompt": f"question {k}", "response": "abc"[: k + 1]})
+        for k in range(3)
+        for role in ("attacker", "defender")
+    ]
     (root / "examples.jsonl").write_text("\n".join(lines))
     faults = {name: options for name, (options, *_) in FAULTS.items()}
     jobs = {
