@@ -6,13 +6,15 @@ is asked for, and a broken plug-in is reported by name while all others go on wo
 
 :func:`load` imports a plug-in and checks what can be seen without calling it (how it is called, and what
 it offers if it is a class); :func:`build` calls it; :func:`require` checks the object it made.
+Tests that register plug-ins of their own do so inside :func:`isolated`.
 """
 
 import dataclasses
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
@@ -70,6 +72,27 @@ def register(kind: str, name: str, factory: Callable[..., Any]) -> None:
     if not callable(factory):
         raise RedteamError(f"The plug-in {name!r} is {factory!r}; register a callable.")
     _local[kind, name] = factory
+
+
+@contextmanager
+def isolated() -> Iterator[None]:
+    """Forget at the end of the block what was registered in it.
+
+    For tests of plug-ins: the registry is one for the whole process, so what one test registers
+    would be there for the next. Blocks may be nested.
+
+    Examples:
+        >>> with isolated():
+        ...     register("agents", "mine", lambda role: None)
+        >>> "mine" in names("agents")
+        False
+    """
+    before = dict(_local)
+    try:
+        yield
+    finally:
+        _local.clear()
+        _local.update(before)
 
 
 def singular(kind: str) -> str:

@@ -39,10 +39,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_xdist_auto_num_workers(config):
     """Give the suite a process a core; files named one by one run here, where starting is quicker."""
+    if (wanted := os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS", "")).isdecimal():
+        return int(wanted)  # xdist's own variable, which this hook would hide
     if config.option.capture == "no" or all(".py" in x for x in config.args):
         return 0
-    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(there or 1, MOST_WORKERS) if there != 1 else 0
+    there = cores()
+    return min(there, MOST_WORKERS) if there > 1 else 0
+
+
+def cores():
+    """Return how many cores this process may use: a container or taskset may grant fewer than exist."""
+    if hasattr(os, "process_cpu_count"):  # since Python 3.13
+        return os.process_cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def pytest_collection_modifyitems(items):
@@ -51,6 +60,23 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(autouse=True)
-def plugins_of_one_test(monkeypatch):
+def plugins_of_one_test():
     """Forget what a test registers: the registry is one for the whole process."""
-    monkeypatch.setattr(registry, "_local", dict(registry._local))
+    with registry.isolated():
+        yield
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Install a distribution of a module and entry points; returns a function that does it."""
+
+    def install(code, entries, *, name="dummy-plugins", module="dummy_plugins"):
+        (tmp_path / f"{module}.py").write_text(code)
+        info = tmp_path / f"{name.replace('-', '_')}-1.2.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
+        (info / "entry_points.txt").write_text(entries)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, module, raising=False)
+
+    return install

@@ -6,29 +6,6 @@ import redteam_env
 from redteam_env import RedteamError, registry
 from redteam_env.registry import build, require, resolve_agent
 
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch):
-    """Forget what a test registers."""
-    monkeypatch.setattr(registry, "_local", {})
-
-
-@pytest.fixture
-def installed(tmp_path, monkeypatch):
-    """Install a distribution of a module and entry points; returns a function that does it."""
-
-    def install(code, entries, *, name="dummy-plugins", module="dummy_plugins"):
-        (tmp_path / f"{module}.py").write_text(code)
-        info = tmp_path / f"{name.replace('-', '_')}-1.2.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
-        (info / "entry_points.txt").write_text(entries)
-        monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.delitem(sys.modules, module, raising=False)
-
-    return install
-
-
 GOOD = """
 class Shout:
     def act(self, requests):
@@ -248,3 +225,14 @@ def test_all_of_our_own_plugins_have_the_shape_of_their_kind():
     for plugin in registry.found():
         if plugin.distribution.startswith("redteam-env "):
             assert callable(registry.load(plugin.kind, plugin.name)), plugin
+
+
+def test_what_is_registered_inside_a_block_is_forgotten_after_it():
+    registry.register("agents", "outer", lambda role: None)
+    with pytest.raises(KeyboardInterrupt), registry.isolated():
+        registry.register("agents", "inner", lambda role: None)
+        registry.register("agents", "outer", print)
+        assert registry.load("agents", "inner")
+        raise KeyboardInterrupt
+    assert "inner" not in registry.names("agents")
+    assert registry.load("agents", "outer") is not print

@@ -95,8 +95,7 @@ def finished(tiny_options, tmp_path_factory) -> Callable[..., Path]:
     @cache
     def trained(**options) -> Path:
         out = tmp_path_factory.mktemp("runs") / "run"
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(registry, "_local", dict(registry._local))
+        with registry.isolated():
             plug_in()
             train(TrainConfig.from_flat({**tiny_options, "out": str(out), **options}))
         return out

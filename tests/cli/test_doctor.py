@@ -8,27 +8,21 @@ import pytest
 from redteam_env import registry
 from redteam_env.cli import doctor as module
 from redteam_env.cli.main import main
-from redteam_env.registry import Plugin
 from redteam_env.utils.packages import CACHE_VARIABLE
+
+OTHERS = """
+[redteam_env.agents]
+gone = no_such_module_here:x
+odd = redteam_env.judges.lexical:lexical
+"""
 
 
 @pytest.fixture(autouse=True)
-def few_plugins(monkeypatch, tmp_path):
-    """Loading our own plug-ins would import torch; two are enough."""
-    plugins = [
-        Plugin("judges", "lexical", "redteam_env.judges.lexical:lexical", "redteam-env 0"),
-        Plugin("agents", "gone", "no_such_module_here:x", "other-package 3"),
-        Plugin("agents", "odd", "redteam_env.judges.lexical:lexical", "other-package 3"),
-    ]
-    found = registry._entries
-
-    def entries(kind):
-        others = {x.name: x.target for x in plugins if x.kind == kind == "agents"}
-        extra = {k: metadata.EntryPoint(k, x, "redteam_env.agents") for k, x in others.items()}
-        return {**found(kind), **extra}
-
-    monkeypatch.setattr(registry, "_entries", entries)
-    monkeypatch.setattr(registry, "found", lambda: plugins)
+def few_plugins(monkeypatch, tmp_path, installed):
+    """Loading our own plug-ins would import torch; one of ours and two of a stranger are enough."""
+    installed("", OTHERS, name="stranger")
+    few = [x for x in registry.found() if x.name in ("lexical", "gone", "odd")]
+    monkeypatch.setattr(registry, "found", lambda: few)
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -53,7 +47,7 @@ def test_a_broken_plugin_is_reported_with_reason_and_stops_nothing(capsys):
     plugins = {x["name"]: x for x in report(capsys)["plugins"]}
     assert plugins["lexical"]["problem"] is None
     assert "no_such_module_here" in plugins["gone"]["problem"]
-    assert plugins["gone"]["distribution"] == "other-package 3"
+    assert plugins["gone"]["distribution"] == "stranger 1.2"
 
 
 def test_what_is_no_plugin_of_its_kind_is_reported_with_the_reason(capsys):
@@ -62,7 +56,7 @@ def test_what_is_no_plugin_of_its_kind_is_reported_with_the_reason(capsys):
     assert "cannot be called as factory(role=...)" in plugins["odd"]["problem"]
     assert main(["doctor"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "agents odd other-package 3 broken" in shown
+    assert "agents odd stranger 1.2 broken" in shown
     assert "broken: The plug-in 'odd'" in shown
 
 
@@ -142,7 +136,9 @@ def test_a_plugin_that_prints_while_loading_does_not_spoil_the_json(capsys, monk
         return load(kind, name)
 
     monkeypatch.setattr(registry, "load", noisy)
-    monkeypatch.setattr(module.registry, "found", lambda: [Plugin("judges", "lexical", "x", "y")])
+    monkeypatch.setattr(
+        module.registry, "found", lambda: [registry.Plugin("judges", "lexical", "x", "y")]
+    )
     data = module.examine()
     captured = capsys.readouterr()
     assert data["plugins"][0]["problem"] is None

@@ -1,11 +1,10 @@
 import os
 import subprocess
 import sys
-from importlib.metadata import EntryPoint, version
+from importlib.metadata import version
 
 import pytest
 
-from redteam_env import registry
 from redteam_env.cli.main import main
 from redteam_env.game import RedteamError
 
@@ -13,14 +12,8 @@ COMMAND = [sys.executable, "-m", "redteam_env.cli.main"]
 
 
 @pytest.fixture
-def broken_plugin(monkeypatch):
-    found = registry._entries
-
-    def entries(kind):
-        extra = EntryPoint("cracked", "no_such_module_here:run", "redteam_env.commands")
-        return {**found(kind), "cracked": extra} if kind == "commands" else found(kind)
-
-    monkeypatch.setattr(registry, "_entries", entries)
+def broken_plugin(installed):
+    installed("", "[redteam_env.commands]\ncracked = no_such_module_here:run\n")
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])

@@ -69,8 +69,7 @@ def test_raw_needs_held_out_seeds_of_both_labels(tmp_path):
         suite("raw", source=resolve_seeds(str(file)))
 
 
-def test_what_is_no_suite_is_refused(monkeypatch):
-    monkeypatch.setattr("redteam_env.registry._local", {})
+def test_what_is_no_suite_is_refused():
     register("suites", "odd", lambda source, games, seed: Reply(text="no suite"))
     with pytest.raises(RedteamError, match=r"'odd' is Reply.*redteam_env\.protocols\.suites"):
         suite("odd")

@@ -40,14 +40,14 @@ def test_options_for_a_judge_that_is_made_already_are_refused():
         resolve_judge(always(), url="http://127.0.0.1:1")
 
 
-def test_a_url_reaches_a_factory_that_takes_any_option(monkeypatch):
+def test_a_url_reaches_a_factory_that_takes_any_option():
     seen = {}
 
     def factory(**options):
         seen.update(options)
         return always()
 
-    monkeypatch.setitem(registry._local, ("judges", "mine"), factory)
+    registry.register("judges", "mine", factory)
     resolve_judge("mine", url="http://127.0.0.1:1", depth=2)
     assert seen == {"url": "http://127.0.0.1:1", "depth": 2}
 

@@ -102,23 +102,18 @@ def two(tmp_path_factory):
         for name, options in (ALIKE | faults | OTHERS).items()
     }
     jobs["examples"]["sft_file"] = str(root / "examples.jsonl")
-    with pytest.MonkeyPatch.context() as patch:
-        do = patched(patch)
-        do({**jobs["begun by one"], "steps": 2})
+    with registry.isolated():
+        rank_worker.plug_in()
+        rank_worker.job({**jobs["begun by one"], "steps": 2})
     results = launch_jobs(root / "jobs.json", jobs)
     return SimpleNamespace(root=root, jobs=jobs, results=results)
 
 
-def patched(patch):
-    patch.setattr(registry, "_local", dict(registry._local))
+@pytest.fixture
+def alone():
+    """Do jobs in this process."""
     rank_worker.plug_in()
     return lambda options: rank_worker.job(dict(options))
-
-
-@pytest.fixture
-def alone(monkeypatch):
-    """Do jobs in this process."""
-    return patched(monkeypatch)
 
 
 @pytest.mark.parametrize("name", [*ALIKE, "examples"])

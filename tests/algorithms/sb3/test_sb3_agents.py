@@ -31,8 +31,7 @@ CLASSES = {"sb3_ppo": "PPO", "sb3_a2c": "A2C", "sb3_dqn": "DQN"}
 
 @pytest.fixture(scope="module", autouse=True)
 def weak():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "_local", dict(registry._local))
+    with registry.isolated():
         registry.register("agents", "weak", WeakDefender)
         yield
 

@@ -96,14 +96,13 @@ def test_settings_reach_the_algorithms_that_know_them():
     assert not hasattr(second.learner, "clip")
 
 
-def test_a_cell_that_cannot_be_run_is_marked_with_the_reason(monkeypatch):
+def test_a_cell_that_cannot_be_run_is_marked_with_the_reason():
     class OneSeat:
         from algorithms.reinforce import Reinforce
 
         Config = Reinforce.Config
         arrangements = ("attacker_only",)
 
-    monkeypatch.setattr("redteam_env.registry._local", {})
     register("algorithms", "one_seat", OneSeat)
     config = with_options(algorithms="one_seat,grpo", arrangements="bipolicy,attacker_only")
     found = {cell.name: cell.reason for cell in cells(config)}
@@ -233,8 +232,7 @@ def test_whatever_decides_results_is_in_the_manifest_by_its_content(tmp_path, wh
         open_bench(file, manifest_of(config))
 
 
-def test_the_manifest_says_where_every_plug_in_comes_from(monkeypatch):
-    monkeypatch.setattr("redteam_env.registry._local", {})
+def test_the_manifest_says_where_every_plug_in_comes_from():
     options = {"settings": "round_steps=1", "panel_attackers": "base,random_tactic"}
     config = with_options(algorithms="grpo+psro", **options)
     found = manifest_of(config)["plugins"]
@@ -249,10 +247,9 @@ def test_the_manifest_says_where_every_plug_in_comes_from(monkeypatch):
     )
 
 
-def test_a_plug_in_of_this_process_is_known_by_its_source(monkeypatch):
+def test_a_plug_in_of_this_process_is_known_by_its_source():
     from algorithms.reinforce import Reinforce
 
-    monkeypatch.setattr("redteam_env.registry._local", {})
     register("algorithms", "mine", Reinforce)
     found = manifest_of(with_options(algorithms="mine"))["plugins"]["algorithms/mine"]
     assert re.fullmatch(r"registered in process, [0-9a-f]{16}", found)

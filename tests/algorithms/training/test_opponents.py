@@ -21,8 +21,7 @@ BOTH = sorted(set(WEIGHTS) - set(ONE_SIDED))
 def finished(tiny_options, tmp_path_factory):
     """A finished run of both roles that has moved away from the base; not to be changed."""
     out = tmp_path_factory.mktemp("runs") / "opponent"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "_local", dict(registry._local))
+    with registry.isolated():
         registry.register("judges", "words", WordJudge)
         registry.register("seeds", "words", words_source)
         options = {**tiny_options, "out": str(out), "lr": 5e-2, "seed": 5}
