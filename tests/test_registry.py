@@ -229,10 +229,21 @@ def test_all_of_our_own_plugins_have_the_shape_of_their_kind():
 
 def test_what_is_registered_inside_a_block_is_forgotten_after_it():
     registry.register("agents", "outer", lambda role: None)
-    with pytest.raises(KeyboardInterrupt), registry.isolated():
+    with registry.isolated():
         registry.register("agents", "inner", lambda role: None)
         registry.register("agents", "outer", print)
         assert registry.load("agents", "inner")
-        raise KeyboardInterrupt
     assert "inner" not in registry.names("agents")
     assert registry.load("agents", "outer") is not print
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_it_is_forgotten_after_an_error_as_well(error):
+    def fail():
+        with registry.isolated():
+            registry.register("agents", "inner", lambda role: None)
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert "inner" not in registry.names("agents")
