@@ -8,6 +8,9 @@ and the checkpoint before it stays the newest.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from algorithms.core.advantages import Array
 from redteam_env.game import RedteamError
 from redteam_env.protocols import Batch, TrainablePolicy
 
@@ -18,6 +21,32 @@ CURE = (
     "start another run with a lower learning rate, from an earlier checkpoint with --init-from "
     "(--resume takes the same step again)"
 )
+
+
+def check_finite(batch: Batch, *columns: Array) -> None:
+    """Check what is to be learned from, before an update.
+
+    Args:
+        batch: The samples.
+        columns: Further numbers of their tokens.
+
+    Raises:
+        RedteamError: If a reward or log-probability is not finite; the text names the game.
+    """
+    finite = np.isfinite(batch.rewards)
+    for column in (batch.sampled, *columns):
+        finite &= np.isfinite(column).all(axis=1)
+    if finite.all():
+        return
+    bad = int(np.argmin(finite))
+    game: object = int(batch.games[bad])
+    if batch.episodes:
+        game = batch.episodes[int(batch.episode_index[bad])].path
+    raise RedteamError(
+        f"Game {game} has a reward of {float(batch.rewards[bad])} or log-probabilities that are not "
+        "finite; nothing was trained on it. If it is the reward, look at the judge; if not, "
+        f"training diverged: {CURE}."
+    )
 
 
 def check_update(policy: TrainablePolicy, batches: Mapping[str, Batch]) -> None:

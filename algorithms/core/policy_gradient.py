@@ -30,16 +30,18 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 
 from algorithms.core.advantages import SCALE_FLOOR, Array
-from algorithms.core.divergence import CURE
+from algorithms.core.divergence import check_finite
 from algorithms.core.losses import negative_log_likelihood
 from algorithms.core.passes import Log, chunks, length
 from algorithms.core.ranks import current
+from algorithms.core.schedules import Schedule, check_schedule, rate_share
 from algorithms.core.supervised import read_examples
 from redteam_env.game import (
     Count,
     Game,
     Generation,
     RedteamError,
+    Share,
     above,
     at_least,
     check_fields,
@@ -75,6 +77,11 @@ class PolicyGradientConfig:
             changes memory, not the gradient.
         max_grad_norm: Gradients are scaled down to this norm.
         warmup_steps: Steps over which the learning rate rises linearly.
+        lr_schedule: What the learning rate does after that: constant, or fall to lr_floor along a line
+            (linear) or half a cosine wave (cosine, arXiv 1608.03983), so that late steps undo less.
+        lr_steps: Steps after which linear or cosine has reached lr_floor, usually the run's steps; it
+            stays there in a run that is longer or prolonged. 0 for constant.
+        lr_floor: Share of the learning rate that linear or cosine falls to.
         importance_cap: Weigh each token by trainer's over sampler's probability, at most this (2.0
             is usual); by default off.
         sft_file: JSON-lines file of supervised examples, each with prompt and response, and for the
@@ -101,6 +108,9 @@ class PolicyGradientConfig:
     micro_tokens: Count = 2048
     max_grad_norm: Annotated[float, above(0)] = 1.0
     warmup_steps: Annotated[int, at_least(0)] = 0
+    lr_schedule: Schedule = "constant"
+    lr_steps: Annotated[int, at_least(0)] = 0
+    lr_floor: Share = 0.0
     importance_cap: Annotated[float | None, above(0)] = None
     sft_file: str | None = None
     sft_coefficient: Annotated[float, above(0)] = 1.0
@@ -113,6 +123,7 @@ class PolicyGradientConfig:
             raise RedteamError(
                 f"sft_steps is {self.sft_steps}, but there is no sft_file to learn from; give one."
             )
+        check_schedule(self.lr_schedule, self.lr_steps, self.lr_floor, warmup=self.warmup_steps)
 
     def of_role(self, what: Literal["lr", "kl", "entropy_bonus"], role: str) -> float:
         """Return a role's learning rate, KL coefficient or entropy bonus."""
@@ -307,7 +318,7 @@ class PolicyGradient(ABC):
         cap = self.config.importance_cap
         recompute = cap is not None or not getattr(policy, "exact_sampler", True)
         old = self.own_logprobs(policy, batch) if recompute else batch.sampled
-        _check_finite(batch, reference, old)
+        check_finite(batch, reference, old)
         limit = self.config.reward_clip
         batch = batch.with_(
             old=old, reference=reference, rewards=np.clip(batch.rewards, -limit, limit)
@@ -383,7 +394,13 @@ class PolicyGradient(ABC):
         if supervised and not examples:
             return
         rates = {role: self.config.of_role("lr", role) for role in batches}
-        warmup = min(1.0, (self._updates + 1) / max(1, self.config.warmup_steps))
+        share = rate_share(
+            self._updates,
+            warmup=self.config.warmup_steps,
+            schedule=self.config.lr_schedule,
+            steps=self.config.lr_steps,
+            floor=self.config.lr_floor,
+        )
         log = Log()
         # one optimiser step has one learning rate: where the roles' differ, each step is one role's
         together = len(set(rates.values())) == 1
@@ -396,11 +413,11 @@ class PolicyGradient(ABC):
                     self.accumulate(policy, minibatches[k], log)
                 for role in sorted(examples):
                     self._accumulate_examples(policy, role, examples[role], rng, log)
-                lr = warmup * rates[next(iter(minibatches[k]))]
+                lr = share * rates[next(iter(minibatches[k]))]
                 log.add(f"{name}/grad_norm", self._optimisers.step(name, lr))
         metrics.update(log.means())
         for role, lr in rates.items():
-            metrics[f"{role}/lr"] = warmup * lr
+            metrics[f"{role}/lr"] = share * lr
 
     def _minibatches(
         self, batches: Mapping[str, Batch], rng: np.random.Generator
@@ -477,21 +494,3 @@ class PolicyGradient(ABC):
             (self.config.sft_coefficient * loss).backward()
             total += float(loss.detach())
         log.add(f"{role}/sft_loss", total * self.ranks.world)
-
-
-def _check_finite(batch: Batch, *columns: Array) -> None:
-    """Refuse rewards and log-probabilities that are no numbers, and name the game."""
-    finite = np.isfinite(batch.rewards)
-    for column in (batch.sampled, *columns):
-        finite &= np.isfinite(column).all(axis=1)
-    if finite.all():
-        return
-    bad = int(np.argmin(finite))
-    game: object = int(batch.games[bad])
-    if batch.episodes:
-        game = batch.episodes[int(batch.episode_index[bad])].path
-    raise RedteamError(
-        f"Game {game} has a reward of {float(batch.rewards[bad])} or log-probabilities that are not "
-        "finite; nothing was trained on it. If it is the reward, look at the judge; if not, "
-        f"training diverged: {CURE}."
-    )
