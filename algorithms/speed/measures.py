@@ -147,7 +147,9 @@ def train_some(options: SpeedConfig, arrangement: str) -> Trained:
         own = {"arrangement": arrangement, "games": options.games, "device": "cpu"}
         length = {"steps": steps, "checkpoint_every": steps, "out": str(out), "json": True}
         config = TrainConfig.from_flat({**SETTINGS, **own, **length})
-        load_s, policy = _timed(lambda: build("policies", "lora", config=config.policy, seed=0))
+        load_s, policy = _timed(
+            lambda: build("policies", config.run.policy, config=config.policy, seed=0)
+        )
         all_s, _ = _timed(lambda: train(config, policy=policy))
         rows = Run(out).rows()
     timed = rows[1:]  # the first step makes what later ones find made

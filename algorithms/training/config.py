@@ -33,7 +33,6 @@ FREE = (
 )
 """Options that a resumed run may change."""
 SELF_PLAY = "self_play"
-LORA = "lora"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +74,7 @@ class RunConfig:
     group_size: Count = 1
     seed: int = 0
     checkpoint_every: Count = 20
-    policy: str = LORA
+    policy: str = "lora"
     opponents: str = SELF_PLAY
     opponent: str | None = None
     init_from: str | None = None

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from algorithms.studies.quickstart import SETTINGS
 from algorithms.training.config import (
-    LORA,
+    SELF_PLAY,
+    RunConfig,
     TrainConfig,
     check_group,
     components,
@@ -23,8 +24,8 @@ from redteam_env.seeds.resolve import resolve_seeds
 from redteam_env.worlds import MODELS
 
 WORLD = "apothecary"
-BARE = "self_play"
-"""The opponents of an algorithm that is named without any."""
+RESPONSE = "attacker_only"
+"""The arrangement of a fresh attacker, which every policy of a benchmark that trains one must have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +59,8 @@ class Cell:
 
     @property
     def opponents(self) -> str:
-        """The name of its opponents."""
-        return self.label.partition("+")[2] or BARE
+        """The name of its opponents; self-play if the label names none."""
+        return self.label.partition("+")[2] or SELF_PLAY
 
 
 UNTRAINED = Cell(label=BASE, arrangement=BASE)
@@ -173,7 +174,7 @@ class BenchConfig:
             "arrangement": cell.arrangement,
             "seed": seed,
         }
-        if cell.opponents != BARE:
+        if cell.opponents != SELF_PLAY:
             own["opponents"] = cell.opponents
         own["max_tokens"] = self.token_budget
         return self._options(own, self.budget, out)
@@ -186,11 +187,11 @@ class BenchConfig:
             seed: The training seed.
             out: The fresh attacker's run directory.
         """
-        own = {"arrangement": "attacker_only", "opponent": opponent, "seed": seed}
+        own = {"arrangement": RESPONSE, "opponent": opponent, "seed": seed}
         return self._options({**own, "algorithm": "reinforce_pp"}, self.response_budget, out)
 
     def _options(self, own: Mapping[str, Any], budget: int, out: Path) -> TrainConfig:
-        known = _options_of(str(own["algorithm"]), str(own.get("opponents", BARE)))
+        known = self._options_of(str(own["algorithm"]), str(own.get("opponents", SELF_PLAY)))
         defaults = SETTINGS if self.model in MODELS else {}
         values = {x: v for x, v in {**defaults, **self.settings_by_name()}.items() if x in known}
         steps = budget // self.games
@@ -224,6 +225,17 @@ class BenchConfig:
         Raises:
             RedteamError: If one is not NAME=VALUE, or no component of any run knows it.
         """
+        found = self._settings()
+        known = set()
+        for label in listed(self.algorithms):
+            algorithm, _, opponents = label.partition("+")
+            known |= self._options_of(algorithm, opponents or SELF_PLAY)
+        for name in found:
+            if name not in known:
+                raise unknown_name("training option in settings", name, known)
+        return found
+
+    def _settings(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for part in listed(self.settings):
             name, equals, text = part.partition("=")
@@ -233,20 +245,38 @@ class BenchConfig:
                 found[name] = json.loads(text)
             except ValueError:
                 found[name] = text
-        known = set()
-        for label in listed(self.algorithms):
-            algorithm, _, opponents = label.partition("+")
-            known |= _options_of(algorithm, opponents or BARE)
-        for name in found:
-            if name not in known:
-                raise unknown_name("training option in settings", name, known)
         return found
 
+    def _options_of(self, algorithm: str, opponents: str) -> set[str]:
+        """Return the names of the training options of an algorithm with its opponents."""
+        chosen = {x: y for x, y in self._settings().items() if x in {"policy", "callback"}}
+        kinds = components({**chosen, "algorithm": algorithm, "opponents": opponents})
+        return {field.name for kind in kinds.values() for field in dataclasses.fields(kind)}
 
-def _options_of(algorithm: str, opponents: str) -> set[str]:
-    """Return the names of the training options of an algorithm with its opponents."""
-    kinds = components({"algorithm": algorithm, "opponents": opponents})
-    return {field.name for kind in kinds.values() for field in dataclasses.fields(kind)}
+    @property
+    def policy(self) -> str:
+        """The name of the policy that every run trains."""
+        return str(self._settings().get("policy", RunConfig().policy))
+
+    def weights(self, arrangement: str) -> Mapping[str, str]:
+        """Return which weights play which role in an arrangement of the policy.
+
+        Raises:
+            RedteamError: If the policy has no such arrangement, or none at all.
+        """
+        kind = registry.settings("policies", self.policy)
+        if not any(field.name == "arrangement" for field in dataclasses.fields(kind)):
+            raise RedteamError(
+                f"The policy {self.policy!r} has no option 'arrangement', and a benchmark compares "
+                "arrangements; choose another policy, or give its Config one."
+            )
+        weights = getattr(kind(arrangement=arrangement), "weights", None)
+        if not isinstance(weights, Mapping):
+            raise RedteamError(
+                f"The Config of the policy {self.policy!r} has no mapping 'weights', so a benchmark "
+                "cannot tell which roles an arrangement trains; give it one from roles to names of weights."
+            )
+        return weights
 
 
 def listed(text: str) -> list[str]:
@@ -265,7 +295,15 @@ def cells(config: BenchConfig) -> list[Cell]:
     """
     arrangements = listed(config.arrangements)
     for arrangement in arrangements:
-        registry.settings("policies", LORA)(arrangement=arrangement)
+        config.weights(arrangement)
+    if config.response_budget:
+        try:
+            config.weights(RESPONSE)
+        except RedteamError as error:
+            raise RedteamError(
+                f"The best-response gap needs the arrangement {RESPONSE!r} ({error}); give "
+                "--response-budget 0 for a policy without it."
+            ) from error
     found = []
     for label in listed(config.algorithms):
         algorithm, plus, opponents = label.partition("+")

@@ -133,7 +133,11 @@ def _folder(root: Path) -> str:
 
 def _plugins(config: BenchConfig) -> Iterator[tuple[str, str]]:
     """Yield each plug-in that is used, as ``KIND/NAME``, with the distribution it comes from."""
-    used = [("policies", "lora"), ("agents", POLICY), ("judges", config.judge.partition(":")[0])]
+    used = [
+        ("policies", config.policy),
+        ("agents", POLICY),
+        ("judges", config.judge.partition(":")[0]),
+    ]
     for label in listed(config.algorithms):
         algorithm, _, opponents = label.partition("+")
         used += [("algorithms", algorithm), ("opponents", opponents)]

@@ -101,7 +101,7 @@ def _expected(config: BenchConfig, every: Sequence[Cell]) -> Iterator[tuple[str,
         for cell in fielded(every):
             if cell.trained:
                 yield f"{TRAIN}/{cell.name}-{seed}", cell, TRAIN, seed
-            if config.response_budget and plays(cell, "defender"):
+            if config.response_budget and plays(config, cell, "defender"):
                 yield f"{ATTACK}/{cell.name}-{seed}", cell, ATTACK, seed
 
 

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from algorithms.studies.bench.config import UNTRAINED, BenchConfig, Cell, cells
-from algorithms.training.config import LORA
 from redteam_env import registry
 from redteam_env.evaluation.mixture import PREFIX
 from redteam_env.protocols import BASE
-from redteam_env.registry import settings
 
 TRAIN, MEASURE, RATE, ATTACK, RESPOND = "train", "measure", "rate", "attack", "respond"
 
@@ -54,12 +52,9 @@ def record(kind: str, cell: str, seed: int) -> str:
     return f"records/{kind}/{cell}-{seed}.{suffix}" if cell else f"records/{kind}/{seed}.{suffix}"
 
 
-def plays(cell: Cell, role: str) -> bool:
+def plays(config: BenchConfig, cell: Cell, role: str) -> bool:
     """Whether a cell is measured in a role: it trains it, or is the base, which plays both."""
-    return (
-        not cell.trained
-        or settings("policies", LORA)(arrangement=cell.arrangement).weights.get(role) != BASE
-    )
+    return not cell.trained or config.weights(cell.arrangement).get(role) != BASE
 
 
 def spec_of(cell: Cell, run: Path) -> str:
@@ -105,7 +100,7 @@ def tasks(config: BenchConfig, runnable: Sequence[Cell]) -> list[BenchTask]:
                 found.append(_task(TRAIN, cell.name, seed))
             if seed in measured(cell, config.seeds):
                 found.append(_task(MEASURE, cell.name, seed, *trained))
-            if config.response_budget and plays(cell, "defender"):
+            if config.response_budget and plays(config, cell, "defender"):
                 found.append(_task(ATTACK, cell.name, seed, *trained))
                 attack = record(ATTACK, cell.name, seed)
                 found.append(_task(RESPOND, cell.name, seed, *trained, attack))

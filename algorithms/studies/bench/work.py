@@ -114,12 +114,12 @@ class _Meter:
         self._game = build_game(like.game)
         self._source = resolve_seeds(config.source)
         self._judge = resolve_judge(config.judge)
-        length = like.policy.max_new_tokens
+        length = getattr(like.policy, "max_new_tokens", None)
         self._pool = AgentPool(base=config.model, max_new_tokens=length)
 
     def measure(self, cell: Cell) -> Rows:
         rows: Rows = []
-        if plays(cell, "defender"):
+        if plays(self._config, cell, "defender"):
             defender = self._defender(cell)
             for name in listed(self._config.suites):
                 rows += self._asked(name, defender)
@@ -127,7 +127,7 @@ class _Meter:
                 attacker = _Side(spec, -1, self._agent(spec, "attacker"))
                 setups = self._setups(self._config.panel_games, "panel", spec)
                 rows += self._played(PANEL_ATTACKER, attacker, defender, setups)
-        if plays(cell, "attacker"):
+        if plays(self._config, cell, "attacker"):
             attacker = self._attacker(cell)
             setups = self._setups(self._config.panel_games, "panel", "defenders")
             for spec in listed(self._config.panel_defenders):
@@ -136,8 +136,8 @@ class _Meter:
         return rows
 
     def rate(self, every: Sequence[Cell]) -> Rows:
-        attackers = [self._attacker(x) for x in every if plays(x, "attacker")]
-        defenders = [self._defender(x) for x in every if plays(x, "defender")]
+        attackers = [self._attacker(x) for x in every if plays(self._config, x, "attacker")]
+        defenders = [self._defender(x) for x in every if plays(self._config, x, "defender")]
         setups = self._setups(self._config.cross_games, "rate", self._seed)
         rows: Rows = []
         for attacker in attackers:

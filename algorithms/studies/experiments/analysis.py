@@ -22,10 +22,14 @@ from redteam_env.evaluation.statistics import mean_interval
 from redteam_env.protocols import BASE
 from redteam_env.randomness import generator
 from redteam_env.worlds.apothecary.grammar import is_refusal
+from redteam_env.worlds.apothecary.suites import RAW
 
 Values = Mapping[tuple[str, int], float]
 Figure = dict[str, Any]
 MEASURES = ("auc", "miss", "attack_success", "over_refusal_rewritten")
+"""The measures of a defender on rewritten requests."""
+RAW_MEASURES = ("auc", "miss", "raw_attack_success", "over_refusal_raw")
+"""The same on requests as they stand."""
 INF = float("inf")
 Bounds = tuple[float, float]
 _DRAWS = 400
@@ -73,16 +77,23 @@ def contrast(values: Values, first: str, second: str) -> Figure | None:
     return summary([one[s] - two[s] for s in common]) if len(common) > 1 else None
 
 
-def measures(games: Games, over_refusal: float) -> dict[str, float]:
-    """Return the four measures of a defender on one set of requests."""
-    harmful = games["harmful"].astype(bool)
-    curve = roc(games["score"], harmful)
-    return {
-        "auc": curve.auc,
-        "miss": curve.miss_at(over_refusal),
-        "attack_success": float(attacks(games).mean()),
-        "over_refusal_rewritten": float(refusals(games).mean()),
-    }
+def measures_of(suite: str) -> tuple[str, ...]:
+    """Return the names of the measures on a suite."""
+    return RAW_MEASURES if suite == RAW else MEASURES
+
+
+def measures(games: Games, suite: str, over_refusal: float) -> dict[str, float]:
+    """Return the four measures of a defender on the requests of one suite.
+
+    Args:
+        games: The games of the suite.
+        suite: Its name.
+        over_refusal: Where the miss rate is read off the ROC curve.
+    """
+    curve = roc(games["score"], games["harmful"].astype(bool))
+    attacked, refused = float(attacks(games).mean()), float(refusals(games).mean())
+    values = (curve.auc, curve.miss_at(over_refusal), attacked, refused)
+    return dict(zip(measures_of(suite), values, strict=True))
 
 
 def suite_values(
@@ -98,7 +109,7 @@ def suite_values(
     )
     keys = ("defender", "defender_seed", "step", "split", "suite")
     for (arm, seed, _, split, suite), rows in games.where(kind=kind).by(*keys):
-        for measure, value in measures(rows, limit).items():
+        for measure, value in measures(rows, suite, limit).items():
             found[split, suite, measure][arm, seed].append(value)
     result = {
         key: {run: float(np.mean(x)) for run, x in runs.items()} for key, runs in found.items()
@@ -123,7 +134,7 @@ def defenders(experiment: Experiment, part: Part, games: Games) -> Figure:
         result["splits"][split] = {
             "primary": {m: by_arm(x) for m, x in primary.items()},
             "suites": {
-                suite: {m: by_arm(values[split, suite, m]) for m in MEASURES}
+                suite: {m: by_arm(values[split, suite, m]) for m in measures_of(suite)}
                 for suite in experiment.measuring.suites
             },
             "contrasts": {
@@ -200,10 +211,10 @@ def _base_intervals(experiment: Experiment, games: Games, split: str, primary: F
             [index[x] for found in names.values() for x in rng.choice(found, len(found))]
         )
         sample = rows.take(picked)
-        parts = [x for _, x in sample.by("suite")]
-        if len(parts) < suites or any(len(set(x["harmful"])) < 2 for x in parts):
+        parts = [(suite, x) for (suite,), x in sample.by("suite")]
+        if len(parts) < suites or any(len(set(x["harmful"])) < 2 for _, x in parts):
             continue  # of few requests, a draw can leave a suite without one of the labels
-        found = [measures(x, limit) for x in parts]
+        found = [measures(x, suite, limit) for suite, x in parts]
         for measure in MEASURES:
             drawn[measure].append(float(np.mean([x[measure] for x in found])))
     for measure, values in drawn.items():

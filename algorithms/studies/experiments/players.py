@@ -58,7 +58,7 @@ class Player:
             temperatures: Sampling temperature of each role's seat.
             trained: Whether there is a run to read checkpoints from.
         """
-        policy = build("policies", "lora", config=config.policy, seed=config.run.seed)
+        policy = build("policies", config.run.policy, config=config.policy, seed=config.run.seed)
         roles = policy.trainable_roles if trained else ()
         run = Path(str(config.run.out)) if trained else None
         return cls(arm, seed if trained else -1, roles, run, policy, temperatures)

@@ -21,6 +21,7 @@ from algorithms.studies.experiments.config import (
 from algorithms.training.config import TrainConfig
 from redteam_env.game import RedteamError, check_values, unknown_name
 from redteam_env.protocols import BASE
+from redteam_env.worlds.apothecary.suites import RAW
 
 SCHEMA = 1
 BUILTIN = {"claims": "claims.toml"}
@@ -84,6 +85,11 @@ def experiment_from(data: Mapping[str, Any]) -> Experiment:
     measuring = _make(Measuring, data["evaluation"], "evaluation")
     primary = _make(Primary, data["primary"], "primary")
     for suite in primary.suites:
+        if suite == RAW:
+            raise RedteamError(
+                f"The primary suites name {RAW!r}, whose requests are not rewritten: its rates are others "
+                "and have no mean with theirs. Leave it out."
+            )
         if suite not in measuring.suites:
             raise unknown_name("primary suite", suite, measuring.suites)
     if not isinstance(data["parts"], Mapping) or not data["parts"]:

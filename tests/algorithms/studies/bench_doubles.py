@@ -113,14 +113,14 @@ def rows_of(config, task, cells):
         episodes = play(suite.setups, {ATTACKER: suite.attacker(), DEFENDER: defender}, JUDGE)
         rows += game_rows(who(SUITE, (name, -1), (task.cell, task.seed), name), episodes)
     rows += against(PANEL_ATTACKER, ("base", -1), (task.cell, task.seed), defender, config)
-    if plays(cell, "attacker"):
+    if plays(config, cell, "attacker"):
         rows += against(PANEL_DEFENDER, (task.cell, task.seed), ("base", -1), TELLS, config)
     return rows
 
 
 def crossed(config, seed, cell, cells):
     names = [(x.name, seed, defender_of(x.name, seed)) for x in cells]
-    attackers = [(x.name, seed) for x in cells if plays(x, "attacker")]
+    attackers = [(x.name, seed) for x in cells if plays(config, x, "attacker")]
     if cell is not cells[0]:
         return []
     return [

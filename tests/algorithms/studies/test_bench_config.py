@@ -2,9 +2,10 @@
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from bench_doubles import CONFIG, with_options
@@ -12,10 +13,10 @@ from bench_doubles import CONFIG, with_options
 from algorithms.studies.bench.config import UNTRAINED, BenchConfig, cells, check_parts, listed
 from algorithms.studies.bench.manifest import manifest_of
 from algorithms.studies.bench.runner import open_bench
-from algorithms.studies.bench.tasks import able, alone, spec_of, tasks
+from algorithms.studies.bench.tasks import able, alone, plays, spec_of, tasks
 from redteam_env import RedteamError, register
 from redteam_env.cli.main import main
-from redteam_env.game import load_prompts
+from redteam_env.game import check_fields, load_prompts
 from redteam_env.protocols import BASE
 from redteam_env.worlds.embedded import prompts_path
 
@@ -288,3 +289,94 @@ def test_a_run_is_played_by_its_last_weights_or_by_the_mixture_it_ended_with():
     league = replace(cell, label=f"{cell.algorithm}+psro")
     assert spec_of(league, OUT) == f"mixture:{OUT}"
     assert spec_of(UNTRAINED, OUT) == BASE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flavoured:
+    """The settings of a policy of a third party."""
+
+    arrangement: Literal["both", "attacker_only"] = "both"
+    model: str = "nothing"
+    flavour: str = "plain"
+
+    def __post_init__(self):
+        check_fields(self)
+
+    @property
+    def weights(self):
+        return {"attacker": "one", "defender": "two" if self.arrangement == "both" else BASE}
+
+
+def with_policy(config, **options):
+    """A benchmark of a policy with the given settings."""
+
+    def policy(config, *, seed):
+        raise NotImplementedError
+
+    policy.Config = config
+    register("policies", "mine", policy)
+    return with_options(**{"arrangements": "both,attacker_only", "algorithms": "grpo", **options})
+
+
+def test_the_policy_is_chosen_by_settings_and_brings_arrangements_and_options():
+    config = with_policy(Flavoured, settings="policy=mine,flavour=sweet,lr=0.1")
+    both, attacks = able(config)
+    assert [cell.arrangement for cell in (both, attacks)] == ["both", "attacker_only"]
+    options = config.options(attacks, 0, OUT)
+    assert options.run.policy == "mine"
+    assert options.policy == Flavoured(
+        arrangement="attacker_only", model="apothecary", flavour="sweet"
+    )
+    seats = {x.cell for x in tasks(config, [both, attacks]) if x.kind == "respond"}
+    assert seats == {BASE, "grpo.both"}
+    assert [plays(config, attacks, role) for role in ("attacker", "defender")] == [True, False]
+    plugins = manifest_of(config)["plugins"]
+    assert "policies/mine" in plugins
+    assert "policies/lora" not in plugins
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unarranged:
+    """Settings without arrangements."""
+
+    model: str = "nothing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weightless:
+    """Settings whose arrangements do not say what they train."""
+
+    arrangement: str = "both"
+    model: str = "nothing"
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (Unarranged, "'mine' has no option 'arrangement'"),
+        (Weightless, "'mine' has no mapping 'weights'"),
+    ],
+)
+def test_a_policy_without_arrangements_is_refused_in_one_line(settings, says):
+    with pytest.raises(RedteamError, match=f"^.*{says}.*$"):
+        cells(with_policy(settings, settings="policy=mine"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [("policy=mien", "mien.*did you mean.*mine"), ("flavour=sweet", "flavour")],
+)
+def test_settings_of_another_policy_are_refused(settings, says):
+    with pytest.raises(RedteamError, match=rf"(?i){says}"):
+        cells(with_policy(Flavoured, arrangements="shared", settings=settings))
+
+
+def test_a_policy_that_cannot_train_an_attacker_alone_has_no_best_response():
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class OnlyBoth(Flavoured):
+        arrangement: Literal["both"] = "both"
+
+    options = {"arrangements": "both", "settings": "policy=mine"}
+    with pytest.raises(RedteamError, match=r"attacker_only.*--response-budget 0"):
+        cells(with_policy(OnlyBoth, **options))
+    assert len(cells(with_policy(OnlyBoth, **options, response_budget=0))) == 1

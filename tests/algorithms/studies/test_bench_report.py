@@ -16,7 +16,9 @@ from algorithms.studies.bench.leaderboard import rank
 from algorithms.studies.bench.page import TITLES, markdown
 from algorithms.studies.bench.plots import plot
 from algorithms.studies.bench.report import verify, write_report
+from algorithms.studies.bench.scores import score
 from algorithms.studies.bench.tasks import able, tasks
+from algorithms.studies.games_table import SCHEMA, Games, read_tables
 from redteam_env import RedteamError
 from redteam_env.cli.main import main
 
@@ -56,6 +58,15 @@ def test_scores_are_those_of_the_players(made):
     assert other["faithful_attack_success"]["value"] == 1
     assert other["faithful_attack_success"]["tasks"] == ["base"]
     assert 0 < other["diversity"]["value"] <= 1
+
+
+def test_the_robustness_on_raw_requests_asks_no_faithful_rewrite(made):
+    games = read_tables([made[1] / "games.parquet"])
+    columns = {name: games[name].copy() for name in SCHEMA.names}
+    columns["prompt_harmful"][columns["kind"] == "suite"] = False
+    found = score(CONFIG, able(CONFIG), Games(columns))["reinforce_pp.bipolicy"]["robustness"]
+    tells_all = dict(zip(found.tasks, found.values[1], strict=True))
+    assert tells_all == {"apothecary_k1": 1, "apothecary_raw": 0, "base": 0}
 
 
 def test_who_trains_no_attacker_has_no_attackers_scores(made):

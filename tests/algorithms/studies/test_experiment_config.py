@@ -45,6 +45,7 @@ BAD = [
     # names that there are not
     ("evaluation.suites", ["k1", "k9"], r"'k9'.*raw"),
     ("primary.suites", ["k3"], r"'k3'.*k1, k2"),
+    ("primary.suites", ["k1", "raw"], r"'raw'.*not rewritten"),
     ("primary.contrasts", [["bipolicy", "sharde"]], r"'sharde'.*shared"),
     ("parts.rates.contrasts", [["tuned", "slow"]], r"'rates'.*'slow'.*fast, tuned"),
     ("parts.arms.gradients", ["sharde"], r"'arms'.*'sharde'.*shared"),

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from algorithms.studies.experiments.measure import SPLITS, Meter, world_named
 from algorithms.studies.experiments.players import Player, _log_odds, last_steps
+from redteam_env import register
 from redteam_env.game import DEFENDER, RedteamError, Seed
 from redteam_env.protocols import TurnRequest
 from redteam_env.runs import POLICY, Run
@@ -84,6 +85,20 @@ def test_both_seats_take_the_weights_of_the_checkpoint_that_was_asked_for(config
         player.restore(step)
         assert player.step == step
         assert sorted(numbers(player).values()) == [value, value + 1]
+
+
+def test_the_policy_that_the_run_names_is_built(config, policy):
+    def mine(config, *, seed):
+        built.append((config, seed))
+        return policy
+
+    built = []
+    mine.Config = type(config.policy)
+    register("policies", "mine", mine)
+    run = dataclasses.replace(config.run, policy="mine")
+    player = player_of(dataclasses.replace(config, run=run), trained=False)
+    assert player.policy is policy
+    assert built == [(config.policy, config.run.seed)]
 
 
 def test_a_missing_or_altered_checkpoint_is_an_error_that_names_it(config):
