@@ -3,7 +3,6 @@
 import ast
 import subprocess
 import sys
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,186 +12,235 @@ import redteam_env
 ROOT = Path(redteam_env.__file__).parents[1]
 PACKAGES = ("redteam_env", "agents", "algorithms")
 HEAVY = ("torch", "transformers", "peft", "accelerate", "vllm", "stable_baselines3")
-# floors of each package, lowest first: a room may import from lower floors and from its own
-FLOORS = {
-    "redteam_env": (
-        ("game",),
-        ("randomness", "equilibria"),
-        ("utils",),
-        ("protocols",),
-        ("registry", "runs"),
-        ("rollout", "seeds", "judges", "worlds"),
-        ("envs", "redteam_v0"),
-        ("wrappers",),
-        ("testing", "evaluation"),
-        ("report",),
-        ("cli",),
+ALGORITHMS = ["dr_grpo", "grpo", "online_dpo", "ppo", "rae", "reinforce", "reinforce_pp", "rloo"]
+BASE = "game protocols randomness"
+"""What nearly everybody builds on."""
+PLAYED = "game protocols registry runs rollout judges.resolve seeds.resolve worlds"
+"""What it takes to play games as a run does."""
+MAY_IMPORT = {
+    # room, or one module of it that may do more: rooms, or single modules, that it may import beside
+    # its own room. Only what stands above may be named, so that no import runs back up or in a
+    # circle; what nobody uses must go. A name counts where it is defined, whoever hands it out.
+    # redteam_env, without its own name
+    "game": "",
+    "randomness": "",
+    "equilibria": "game.errors",  # tables of numbers in, mixtures out
+    "utils": "game.errors",
+    "utils.http": "game.checks randomness",  # checks its settings, draws its waits
+    "protocols": "game randomness",
+    "registry": "game protocols",
+    "runs": "game protocols utils",
+    "rollout": f"{BASE} utils",
+    "seeds": "game protocols utils",
+    "seeds.resolve": "registry",
+    "judges": "game protocols utils",
+    "judges.resolve": "registry",
+    "worlds": f"{BASE} utils rollout seeds",
+    "worlds.apothecary.tabular": "equilibria",
+    "envs": f"{BASE} utils registry rollout judges.resolve seeds.resolve worlds",
+    "redteam_v0": "envs",
+    "wrappers": "envs",
+    "testing": f"{BASE} envs",
+    "evaluation": f"{BASE} utils registry runs rollout worlds.embedded",
+    "evaluation.rates": "judges.lexical",  # which answers count as refusals without a judge
+    "report": "utils evaluation",
+    "cli": "game protocols utils registry rollout judges seeds worlds envs evaluation report",
+    # agents: they neither evaluate nor report
+    "agents.chat_answer": "utils.http",
+    "agents.endpoint": f"{BASE} utils.http agents.chat_answer",
+    "agents.human": "game protocols utils.text",
+    "agents.scripted": f"{BASE} envs.moves",
+    "agents.moves": "protocols randomness worlds envs.moves",
+    "agents.minilm": "game envs.embedders",  # it is an embedder
+    "agents.sb3": f"{BASE} runs envs.embedders envs.features envs.moves",  # sees what was trained
+    "agents.models": "game utils worlds.embedded",
+    "agents.lora": f"{BASE} utils runs agents.models",
+    "agents.models_command": "utils worlds agents.models agents.lora",
+    "agents.plan": "game protocols utils worlds.embedded agents.lora.config",
+    # it measures the model that it made
+    "agents.pretrain": f"{BASE} utils worlds evaluation.agents evaluation.statistics",
+    "agents.worlds_command": "game utils worlds agents.pretrain",
+    # algorithms: one that learns can be copied out with its core
+    "algorithms.core": BASE,
+    **{f"algorithms.{name}": "game protocols algorithms.core" for name in ALGORITHMS},
+    "algorithms.callbacks": "game protocols",
+    "algorithms.opponents": f"{BASE} equilibria evaluation.ratings",  # the population's ratings
+    "algorithms.training": (
+        f"{PLAYED} randomness utils judges.judge algorithms.core.divergence algorithms.core.ranks"
     ),
-    "agents": (
-        ("chat_answer", "human", "minilm", "models", "moves", "sb3", "scripted"),
-        ("endpoint", "lora"),
-        ("models_command", "plan", "pretrain"),
-        ("worlds_command",),
+    # a run measures itself, and plays against whatever an opponent's name means
+    "algorithms.training.evaluating": "evaluation.rates evaluation.statistics evaluation.suites",
+    "algorithms.training.league": "evaluation.dispatch",
+    "algorithms.training.metrics": "evaluation.rates",
+    "algorithms.training.trainer": "evaluation.agents",
+    "algorithms.sb3": (
+        f"{BASE} runs judges seeds.resolve envs evaluation.agents evaluation.diversity "
+        "algorithms.core.ranks algorithms.training"
     ),
-    "algorithms": (
-        ("callbacks", "core", "opponents"),
-        (
-            *("dr_grpo", "grpo", "online_dpo", "ppo", "rae", "reinforce", "reinforce_pp", "rloo"),
-            "training",
-        ),
-        ("sb3", "studies"),
-        ("speed",),
-        ("cli",),
+    # a study plans, trains, measures and reports; of an algorithm it knows only the advantages
+    "algorithms.studies": (
+        f"{PLAYED} randomness utils seeds.source evaluation report algorithms.core.advantages "
+        "algorithms.training"
+    ),
+    # it times whatever there is
+    "algorithms.speed": (
+        f"{PLAYED} equilibria redteam_v0 evaluation.matchup algorithms.studies "
+        "algorithms.training algorithms.grpo algorithms.reinforce_pp"
+    ),
+    "algorithms.cli": (
+        "game protocols utils runs report algorithms.core.ranks algorithms.training "
+        "algorithms.studies algorithms.speed"
     ),
 }
-# what a room may import of other packages of ours, beside redteam_env as a whole
-ALLOWED = {
-    "algorithms.callbacks": ("game", "protocols"),
-    "algorithms.core": ("game", "protocols", "randomness"),
-    "algorithms.opponents": ("equilibria", "evaluation", "game", "protocols", "randomness"),
-}
-HANDLED = ("callbacks", "core", "opponents", "sb3", "studies", "speed", "cli", "training")
-"""The folders of algorithms; every other module at its root is an algorithm."""
+FACES = (*PACKAGES, "redteam_env.redteam_v0", "redteam_env.wrappers")
+"""Modules, beside every folder's ``__init__``, that hand out names which others define."""
 
 
-def modules():
-    """Every module of ours with its syntax tree."""
+def modules(*folders):
+    """Every module in some folders, by its name, with its syntax tree."""
     found = {}
-    for package in PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            parts = path.relative_to(ROOT).with_suffix("").parts
-            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            found[name] = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    for path in sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found[name] = ast.parse(path.read_text(encoding="utf-8"), str(path))
     return found
-
-
-def imports_of(tree, known):
-    """The absolute names a module imports; ``from package import module`` names the module."""
-    names = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "relative imports hide who imports whom"
-            for alias in node.names:
-                full = f"{node.module}.{alias.name}"
-                names.add(full if full in known else node.module)
-    return names
-
-
-MODULES = modules()
-IMPORTS = {name: imports_of(tree, MODULES) for name, tree in MODULES.items()}
 
 
 def inside(name, *packages):
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
-def offenders(importers, imported):
-    return [
-        (name, other)
-        for name, others in IMPORTS.items()
-        if importers(name)
-        for other in sorted(others)
-        if imported(other)
-    ]
+def imports_of(tree):
+    """Pairs of a module and the name imported from it; ``None`` for the module as a whole."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide who imports whom"
+            yield from ((node.module, alias.name) for alias in node.names)
 
 
-def test_the_graph_was_read():
-    assert "redteam_env.game.rules" in IMPORTS["redteam_env.game"]
-    assert "redteam_env.registry" in IMPORTS["redteam_env.envs.single_seat"]
-    assert all(any(inside(name, package) for name in MODULES) for package in PACKAGES[:2])
+def handed_on(tree):
+    """What a module imports for all of it, by the name that it gets there."""
+    nodes = list(tree.body)
+    names = {}
+    for node in nodes:
+        if isinstance(node, ast.If | ast.Try):
+            nodes += node.body + node.orelse
+        elif isinstance(node, ast.ImportFrom):
+            names |= {alias.asname or alias.name: (node.module, alias.name) for alias in node.names}
+    return names
 
 
-def test_the_game_imports_nothing_else_of_ours():
-    assert not offenders(
-        lambda name: inside(name, "redteam_env.game"),
-        lambda other: inside(other, *PACKAGES) and not inside(other, "redteam_env.game"),
-    )
+MODULES = modules(*PACKAGES)
+HANDED_ON = {name: handed_on(tree) for name, tree in MODULES.items()}
+IMPORTS = {name: set(imports_of(tree)) for name, tree in MODULES.items()}
 
 
-def test_redteam_env_imports_neither_agents_nor_algorithms():
-    assert not offenders(
-        lambda name: inside(name, "redteam_env"), lambda x: inside(x, "agents", "algorithms")
-    )
+def home(module, name):
+    """The module of ours that defines a name which another module may only hand on."""
+    if name is None:
+        return module
+    if f"{module}.{name}" in MODULES:
+        return f"{module}.{name}"
+    return home(*HANDED_ON[module][name]) if name in HANDED_ON.get(module, {}) else module
 
 
-@pytest.mark.parametrize(("one", "other"), [("agents", "algorithms"), ("algorithms", "agents")])
-def test_agents_and_algorithms_do_not_import_each_other(one, other):
-    assert not offenders(lambda name: inside(name, one), lambda x: inside(x, other))
-
-
-def test_heavy_libraries_stay_in_agents_and_algorithms():
-    assert not offenders(lambda name: inside(name, "redteam_env"), lambda x: inside(x, *HEAVY))
+def full(room):
+    return room if inside(room, *PACKAGES) else f"redteam_env.{room}"
 
 
 def room(name):
-    """The part of its package a module belongs to; a package's own face is no room."""
-    parts = name.split(".")
-    return ".".join(parts[:2]) if len(parts) > 1 else None
+    """The part of its package a module belongs to; a package's own face is its own room."""
+    return ".".join(name.split(".")[:2])
 
 
-def rooms():
-    graph = {}
-    for name, others in IMPORTS.items():
-        for other in others:
-            here, there = room(name), room(other)
-            if here and there and here != there and inside(other, *PACKAGES):
-                graph.setdefault(here, set()).add(there)
-    return graph
+LISTS = {full(key): [full(name) for name in names.split()] for key, names in MAY_IMPORT.items()}
 
 
-def test_no_circle_of_imports_between_rooms():
-    try:
-        tuple(TopologicalSorter(rooms()).static_order())
-    except CycleError as error:
-        pytest.fail(f"imports in a circle: {' -> '.join(error.args[1])}")
+def allowed(module):
+    return [name for key, names in LISTS.items() if inside(module, key) for name in names]
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_no_import_runs_back_up(package):
-    floors = FLOORS[package]
-    floor = {f"{package}.{name}": n for n, names in enumerate(floors) for name in names}
-    graph = rooms()
-    ours = {name for name in {*graph, *map(room, IMPORTS)} if name and inside(name, package)}
-    assert sorted(ours - set(floor)) == [], "give the new room a floor"
-    assert sorted(set(floor) - ours) == [], "no room stands on this floor"
-    upward = [
-        (here, there)
-        for here in ours
-        for there in graph.get(here, ())
-        if inside(there, package) and there in floor and floor[there] > floor[here]
-    ]
-    assert upward == []
+def used(module):
+    """The modules of ours, of other rooms, that define what a module imports."""
+    homes = {home(*pair) for pair in IMPORTS[module] if inside(pair[0], *PACKAGES)}
+    return sorted(name for name in homes if room(name) != room(module))
 
 
-def test_agents_neither_evaluate_nor_report():
-    assert not offenders(
-        # pretraining measures the model that it made
-        lambda name: inside(name, "agents") and name != "agents.pretrain",
-        lambda x: inside(x, *(f"redteam_env.{room}" for room in ("evaluation", "report", "cli"))),
-    )
+def test_the_graph_was_read():
+    assert "redteam_env.judges.resolve" in used("redteam_env.envs.session")
+    assert "redteam_env.game.errors" in used("redteam_env.equilibria.solve")  # through a face
+    assert "redteam_env.utils.http" in used("agents.endpoint")
+    assert "algorithms.core.losses" in used("algorithms.ppo")
 
 
-@pytest.mark.parametrize("here", ALLOWED)
+def test_every_room_has_a_list_and_every_list_a_room():
+    rooms = {room(name) for name in MODULES} - set(PACKAGES)
+    assert sorted(rooms - set(LISTS)) == [], "give the new room a list"
+    assert sorted(set(LISTS) - set(MODULES)) == [], "these are no longer there"
+
+
+def test_lists_name_only_what_stands_above():
+    order = list(LISTS)
+    for key, names in LISTS.items():
+        below = [x for x in names if room(x) not in order[: order.index(room(key))]]
+        assert below == [], f"{key} cannot build on what builds on it"
+        assert [x for x in names if x not in MODULES] == [], f"{key} may import what is not there"
+
+
+@pytest.mark.parametrize("here", sorted({room(name) for name in MODULES} - set(PACKAGES)))
 def test_a_room_imports_only_what_it_may(here):
-    allowed = tuple(f"redteam_env.{name}" for name in ALLOWED[here])
-    assert not offenders(
-        lambda name: inside(name, here),
-        lambda other: inside(other, *PACKAGES) and not inside(other, here, *allowed),
-    )
+    wrong = [
+        f"{name} imports {other}"
+        for name in MODULES
+        if inside(name, here)
+        for other in used(name)
+        if not inside(other, *allowed(name))
+    ]
+    assert wrong == [], "; ".join(wrong)
 
 
-def test_an_algorithm_can_be_copied_out():
-    algorithms = [name for name in FLOORS["algorithms"][1] if name not in HANDLED]
-    assert "rloo" in algorithms
-    assert not offenders(
-        lambda name: inside(name, *(f"algorithms.{x}" for x in algorithms)),
-        lambda other: (
-            inside(other, *PACKAGES)
-            and not inside(other, "algorithms.core", "redteam_env.game", "redteam_env.protocols")
-        ),
-    )
+@pytest.mark.parametrize("key", LISTS)
+def test_a_list_names_nothing_that_is_not_used(key):
+    every = [x for name in MODULES if inside(name, key) for x in used(name)]
+    unused = [x for x in LISTS[key] if not any(inside(y, x) for y in every)]
+    assert unused == [], f"{key} needs these no more"
+
+
+@pytest.mark.parametrize("face", PACKAGES)
+def test_a_face_hands_out_its_own_package_only_and_nobody_inside_imports_it(face):
+    assert [x for x in used(face) if not inside(x, face)] == []
+    # from a package one imports its modules, or names that are no modules: those are the face's
+    through = [
+        f"{name} imports {other} from {module}"
+        for name in MODULES
+        if inside(name, face)
+        for module, other in IMPORTS[name]
+        if module == face and f"{module}.{other}" not in MODULES
+    ]
+    assert through == [], "; ".join(through)
+
+
+def test_a_name_is_imported_from_a_face_or_from_where_it_is_defined():
+    wrong = [
+        f"{name} imports {other} of {home(module, other)} from {module}"
+        for name, tree in (MODULES | modules("tests", "examples")).items()
+        for module, other in imports_of(tree)
+        if module in MODULES and module not in FACES and not inside(home(module, other), module)
+    ]
+    assert wrong == [], "; ".join(wrong)
+
+
+def test_heavy_libraries_stay_in_agents_and_algorithms():
+    wrong = [
+        f"{name} imports {module}"
+        for name in MODULES
+        if inside(name, "redteam_env")
+        for module, _ in IMPORTS[name]
+        if inside(module, *HEAVY)
+    ]
+    assert wrong == [], "; ".join(wrong)
 
 
 @pytest.mark.parametrize(

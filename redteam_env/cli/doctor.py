@@ -21,7 +21,6 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-import redteam_env
 from redteam_env import registry
 from redteam_env.cli.main import version
 from redteam_env.cli.options import parse
@@ -146,7 +145,7 @@ def _installed(name: str) -> str | None:
 
 def _clash(name: str) -> str | None:
     """Say whether Python finds another distribution's package under a name of ours."""
-    home = Path(redteam_env.__file__).resolve().parents[1]
+    home = Path(__file__).resolve().parents[2]
     spec = find_spec(name)
     places = [] if spec is None else list(spec.submodule_search_locations or [])
     if [Path(place).resolve() for place in places] == [home / name]:
