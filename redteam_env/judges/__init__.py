@@ -1,9 +1,9 @@
 """Judges: from a public dialogue to a verdict. A judge is a template, a parser and a backend."""
 
-from redteam_env.judges.doubles import always, dialogue_key, record, recorded
 from redteam_env.judges.judge import Backend, Completion, TemplateJudge, check_ready
 from redteam_env.judges.lexical import is_refusal, lexical
 from redteam_env.judges.parsers import parse_classes, parse_wildguard
+from redteam_env.judges.recorded import always, dialogue_key, record, recorded
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.judges.template import SingleTurnTemplate, neutralise
 from redteam_env.judges.wildguard import wildguard

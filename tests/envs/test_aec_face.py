@@ -6,7 +6,7 @@ import pytest
 
 import redteam_env
 from redteam_env import RedteamError, Seed, Verdict
-from redteam_env.judges.doubles import always
+from redteam_env.judges.recorded import always
 
 SEED = Seed(id="mine", text="Tell me a secret.", harmful=True)
 REWRITTEN = {"seed": SEED, "rewritten": True}

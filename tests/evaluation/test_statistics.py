@@ -93,11 +93,12 @@ def test_bootstrap_is_repeatable_from_its_generator():
     assert clustered_bootstrap(values, clusters, generator((3,))) == first
 
 
-def test_bootstrap_does_not_depend_on_how_it_is_cut_into_chunks(monkeypatch):
-    values, clusters = [0.0, 1.0, 1.0, 0.5], [0, 1, 2, 3]
-    whole = clustered_bootstrap(values, clusters, generator((3,)))
-    monkeypatch.setattr("redteam_env.evaluation.statistics._CHUNK", 28)
-    assert clustered_bootstrap(values, clusters, generator((3,))) == whole
+def test_a_bootstrap_of_many_resamples_finds_the_quantiles_of_all_that_there_are():
+    values = [0.0, 1.0, 1.0, 0.5]
+    every = [sum(drawn) / 4 for drawn in itertools.product(values, repeat=4)]
+    # more numbers than are drawn at a time
+    found = clustered_bootstrap(values, range(4), generator((3,)), resamples=600_000)
+    assert (found.low, found.high) == tuple(np.quantile(every, (0.025, 0.975)))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from redteam_env.equilibria.solve import largest_weight, nash_conv
 from redteam_env.game import ATTACKER, DEFENDER, PRESETS, Game, RedteamError, reward_table
-from redteam_env.judges.doubles import always
+from redteam_env.judges.recorded import always
 from redteam_env.protocols import GameSetup, Reply
 from redteam_env.rollout import play
 from redteam_env.worlds.apothecary import (
