@@ -31,3 +31,7 @@ if not TYPE_CHECKING:  # a type checker should see exactly the names above
         if name in _HOMES:
             return getattr(import_module(f"agents.{_HOMES[name]}"), name)
         raise AttributeError(f"module 'agents' has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        """List the public names, too, so that they can be completed."""
+        return sorted({*globals(), *__all__})

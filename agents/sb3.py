@@ -1,7 +1,7 @@
 """A policy that Stable-Baselines3 trained, at a seat: no Stable-Baselines3 and no torch are needed.
 
 The folder holds ``agent.json`` and ``policy.safetensors``: the layers of the small network that
-scores the moves, nothing pickled. See :mod:`redteam_env.runs.find_saved` for how it is found.
+scores the moves, nothing pickled. See :func:`redteam_env.runs.find_saved` for how it is found.
 """
 
 from collections.abc import Callable, Mapping, Sequence

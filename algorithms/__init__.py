@@ -42,3 +42,7 @@ if not TYPE_CHECKING:  # a type checker should see exactly the names above
         if name in _HOMES:
             return getattr(import_module(f"algorithms.{_HOMES[name]}"), name)
         raise AttributeError(f"module 'algorithms' has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        """List the public names, too, so that they can be completed."""
+        return sorted({*globals(), *__all__})

@@ -148,8 +148,7 @@ def load(kind: str, name: str) -> Any:
 
     Raises:
         RedteamError: If there is no such plug-in, its import fails, what is imported cannot be a
-            plug-in of that kind , or another distribution's module
-            hides ours.
+            plug-in of that kind, or another distribution's module hides ours.
     """
     _check_kind(kind)
     if (kind, name) in _local:

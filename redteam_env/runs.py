@@ -3,10 +3,13 @@
 =====================================  ===========================================================
 ``config.json``                        what is needed to repeat the run
 ``metrics.jsonl``                      one row a step
+``tensorboard/``                       the same rows, if TensorBoard is installed
 ``episodes/step-NNNNNN.jsonl``         the games of a step, one a line
 ``checkpoints/step-NNNNNN/``           what is needed to go on after so many steps
 ``checkpoints/best/``                   that of the best evaluation, if the run was evaluated
 ``.../manifest.json``                  the SHA-256 of each of its files
+``.../state.json``                     counters of the algorithm, and the states of callbacks
+``.../optimiser.safetensors``          tensors of the algorithm
 ``.../policy/``                        weights; ``agent.json`` if a plug-in of its own plays them
 ``.../league.json``                    the state of a league, and the frozen versions it needs
 ``opponents/NAME@VERSION/``            frozen weights, which never change

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from redteam_env.registry import names
+from redteam_env.registry import KINDS, names
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -42,6 +42,11 @@ def test_every_command_named_exists():
 def test_every_file_named_exists():
     for path in re.findall(r"`?((?:examples|tests|redteam_env)/[\w/.]+)`?", README):
         assert (ROOT / path).exists(), path
+
+
+def test_every_kind_of_plug_in_is_named_in_the_list_of_groups():
+    [listed] = re.findall(r"^The groups are (.*?);", README, re.DOTALL | re.MULTILINE)
+    assert set(re.findall(r"\.(\w+)`", listed)) == set(KINDS)
 
 
 def test_the_entry_point_groups_named_are_real():

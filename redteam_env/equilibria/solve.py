@@ -3,9 +3,8 @@
 Zero-sum games, and all that differ from one only by rescaling and by payments that a player cannot
 influence, are solved by linear programming (von Neumann). Other games are solved by a mixed-integer
 programme (Sandholm, Gilpin and Conitzer, "Mixed-integer programming methods for finding Nash
-equilibria", AAAI 2005), which also tells the largest weight a strategy has in any equilibrium; small
-ones by support enumeration (nashpy), which lists the equilibria. Every solution is checked by its
-NashConv before it is handed out.
+equilibria", AAAI 2005), small ones by support enumeration (nashpy), which lists the equilibria. Every
+solution is checked by its NashConv before it is handed out.
 
 The row player's table is ``row``, the column player's ``column``, both shaped (rows, columns).
 """
@@ -138,7 +137,7 @@ def equilibrium(row: ArrayLike, column: ArrayLike) -> Equilibrium:
         x = supporting_row(a, b, pure)
         if x is not None:
             return _checked(a, b, x, np.eye(a.shape[1])[pure])
-    return _checked(a, b, *_mixed_integer(a, b, None))
+    return _checked(a, b, *_mixed_integer(a, b))
 
 
 def all_equilibria(row: ArrayLike, column: ArrayLike) -> list[Equilibrium]:
@@ -209,35 +208,6 @@ def supporting_row(row: ArrayLike, column: ArrayLike, pure: int) -> Vector | Non
     x[best] = found.x
     y = np.eye(a.shape[1])[pure]
     return _checked(a, b, x, y).row
-
-
-def largest_weight(row: ArrayLike, column: ArrayLike, pure: int) -> float:
-    """Return the largest probability that any equilibrium gives one column.
-
-    Args:
-        row: The row player's table.
-        column: The column player's.
-        pure: The place of the column.
-
-    Returns:
-        A probability; 1 if the column is played purely in some equilibrium.
-
-    Raises:
-        RedteamError: As :func:`equilibrium`, and if there is no such column.
-    """
-    a, b = tables(row, column)
-    _check_column(a, pure)
-    if supporting_row(a, b, pure) is not None:
-        return 1.0
-    form = zero_sum_form(a, b)
-    if form is None:
-        y = _mixed_integer(a, b, pure)[1]
-    else:
-        value = float((form @ _maximin(-form.T)).max())
-        y = _solved(
-            -np.eye(a.shape[1])[pure], form, np.full(len(a), value + 1e-9 * _size(form)), a.shape[1]
-        )
-    return 0.0 if y[pure] < TOLERANCE else float(y[pure])
 
 
 def tables(row: ArrayLike, column: ArrayLike) -> tuple[Table, Table]:
@@ -349,8 +319,8 @@ def _undominated(table: Table) -> NDArray[np.bool_]:
     return np.array([not (table > one + 1e-9).all(axis=1).any() for one in table])
 
 
-def _mixed_integer(a: Table, b: Table, favoured: int | None) -> tuple[Vector, Vector]:
-    """Return an equilibrium, among all the one with the largest weight on the favoured column.
+def _mixed_integer(a: Table, b: Table) -> tuple[Vector, Vector]:
+    """Return an equilibrium.
 
     Variables: both mixtures, a mark for each strategy that may be played, both values. A strategy
     has at most its player's value, one that may be played exactly that.
@@ -380,14 +350,12 @@ def _mixed_integer(a: Table, b: Table, favoured: int | None) -> tuple[Vector, Ve
             LinearConstraint(played, -np.inf, 0.0),
             LinearConstraint(total, 1.0, 1.0),
         ]
-    cost = np.zeros(width)
-    cost[y] = 0.0 if favoured is None else -(columns == favoured).astype(np.float64)
     integral = np.zeros(width)
     integral[marks : 2 * marks] = 1
     lower, upper = np.zeros(width), np.ones(width)
     lower[-2:], upper[-2:] = -np.inf, np.inf
     found = milp(
-        cost,
+        np.zeros(width),
         constraints=constraints,
         integrality=integral,
         bounds=Bounds(lower, upper),

@@ -22,7 +22,8 @@ from redteam_env.registry import build, require, resolve_agent, settings, split_
 from redteam_env.runs import SavedAgent, find_run, find_saved
 from redteam_env.worlds import MODELS
 
-POLICY = "policy"
+LOADER = "policy"
+"""The plug-in of the kind ``agents`` that loads models, adapters and runs."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -115,7 +116,7 @@ class AgentPool:
         if self._policies is None:
             options = {"base": self._base, **self._sampling._asdict()}
             self._policies = require(
-                build("agents", POLICY, **options), "load", f"plug-in {POLICY!r}"
+                build("agents", LOADER, **options), "load", f"plug-in {LOADER!r}"
             )
         found = self._policies.load(spec, role, **sampling._asdict())
         agent: Agent = require(found, "act", f"agent {spec!r}")
@@ -165,7 +166,7 @@ def policy_defaults() -> Any:
 
 def agent_names() -> tuple[str, ...]:
     """Return the names of registered agents that a user can ask for."""
-    return tuple(name for name in registry.names("agents") if name != POLICY)
+    return tuple(name for name in registry.names("agents") if name != LOADER)
 
 
 def _is_registered(spec: str) -> bool:

@@ -48,23 +48,12 @@ class Aggregate:
         }
 
 
-def iqm(scores: Sequence[float] | Matrix) -> float:
-    """Return the interquartile mean: the mean of the middle half of all scores.
+def _iqm(scores: Matrix) -> Matrix:
+    """Return the interquartile mean of the last axis: the mean of the middle half of all scores.
 
     A score that a quartile cuts counts by the share that lies inside, so four scores give the mean
     of the middle two and five that of the middle one and three quarters of its neighbours.
-
-    Args:
-        scores: Finite numbers of any shape, at least one.
-
-    Raises:
-        RedteamError: If there is none, or one is not finite.
     """
-    return float(_iqm(_checked(scores).ravel()))
-
-
-def _iqm(scores: Matrix) -> Matrix:
-    """Return the interquartile mean of the last axis."""
     n = scores.shape[-1]
     edges = np.arange(n + 1) / n
     weights = np.clip(np.minimum(edges[1:], 0.75) - np.maximum(edges[:-1], 0.25), 0.0, None)

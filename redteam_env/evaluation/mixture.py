@@ -13,7 +13,7 @@ from redteam_env.evaluation.dispatch import Dispatcher
 from redteam_env.game import RedteamError
 from redteam_env.protocols import Agent, TurnRequest
 from redteam_env.randomness import generator
-from redteam_env.runs import LEAGUE, Run, newest, read_league
+from redteam_env.runs import LEAGUE, find_run, newest, read_league
 from redteam_env.utils.files import check_digests, verify_manifest
 
 PREFIX = "mixture:"
@@ -77,7 +77,13 @@ def load_mixture(spec: str, role: str, load: Callable[[str, str], Agent]) -> Dis
     checkpoint = newest(place)
     verify_manifest(checkpoint)
     shares, digests = _read(checkpoint, spec, role)
-    versions = Run(checkpoint.resolve().parents[1]).opponents_folder
+    run = find_run(checkpoint)
+    if run is None:
+        raise RedteamError(
+            f"{str(checkpoint)!r} lies in no run, whose folder 'opponents' holds the mixture's members; "
+            "name the checkpoint in its run."
+        )
+    versions = run.opponents_folder
     for name in shares:
         check_digests(
             versions / name,

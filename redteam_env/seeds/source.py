@@ -13,11 +13,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from redteam_env.game import RedteamError, Seed, unknown_name
+from redteam_env.game import GameConfig, RedteamError, Seed, unknown_name
 from redteam_env.protocols import DataCard, SeedSource
 
 SPLITS = ("train", "heldout")
-DEFAULT_MAX_CHARS = 1000
+DEFAULT_MAX_CHARS = GameConfig().max_seed_chars
 DEFAULT_HELDOUT = 0.2
 _LABELS = {True: "harmful", False: "benign"}
 

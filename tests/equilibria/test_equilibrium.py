@@ -12,7 +12,6 @@ from redteam_env.equilibria.solve import (
     all_equilibria,
     equilibrium,
     gains,
-    largest_weight,
     nash_conv,
     solve_zero_sum,
     supporting_row,
@@ -65,8 +64,6 @@ def test_the_dominant_strategy_of_the_prisoners_is_the_only_equilibrium():
     (found,) = all_equilibria(*PRISONERS)
     assert found.row == pytest.approx([0, 1])
     assert found.column == pytest.approx([0, 1])
-    assert largest_weight(*PRISONERS, 0) == 0
-    assert largest_weight(*PRISONERS, 1) == 1
     assert supporting_row(*PRISONERS, 0) is None
 
 
@@ -83,7 +80,6 @@ def test_a_general_sum_game_where_both_must_mix_is_solved_without_nashpy():
     found = equilibrium(*GENERAL)
     assert found.row == pytest.approx([0.8, 0.2])
     assert found.column == pytest.approx([0.25, 0.75, 0])
-    assert largest_weight(*GENERAL, 0) == pytest.approx(0.25)
     (listed,) = all_equilibria(*GENERAL)
     assert listed.column == pytest.approx(found.column)
 
@@ -100,13 +96,6 @@ def test_rescaling_and_side_payments_leave_a_zero_sum_game_solvable():
     assert found.row == pytest.approx([0.5, 0.5])
     assert found.row_value == pytest.approx(-1)
     assert found.column_value == pytest.approx(6)
-
-
-def test_a_strategy_that_shares_the_value_can_have_all_the_weight():
-    doubled = np.hstack([PENNIES, PENNIES[:, :1]])
-    assert largest_weight(doubled, -doubled, 2) == pytest.approx(0.5)
-    flat = np.zeros((2, 3))
-    assert largest_weight(flat, flat, 1) == 1
 
 
 @given(matrices)
@@ -130,8 +119,6 @@ def test_every_game_has_an_equilibrium_and_it_is_one(pair):
     found = equilibrium(a, b)
     assert nash_conv(a, b, found.row, found.column) < 1e-4
     assert found.row.sum() == pytest.approx(1)
-    for column, weight in enumerate(found.column):
-        assert largest_weight(a, b, column) >= weight - 1e-5
 
 
 @given(bimatrices, st.integers(0, 2), st.integers(0, 2))

@@ -7,13 +7,17 @@ from scipy.stats import mannwhitneyu, trim_mean
 from redteam_env import RedteamError
 from redteam_env.evaluation.aggregates import (
     aggregate,
-    iqm,
     performance_profile,
     probability_of_improvement,
 )
 from redteam_env.randomness import generator
 
 FINITE = st.floats(-10, 10, allow_nan=False)
+
+
+def iqm(values):
+    """The interquartile mean of one run's scores."""
+    return aggregate([values], rng()).value
 
 
 def rng():

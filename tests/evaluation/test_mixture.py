@@ -1,6 +1,7 @@
 """Leagues' mixtures as agents: who plays which game, and what is refused."""
 
 import json
+import shutil
 from collections import Counter
 
 import pytest
@@ -65,6 +66,13 @@ def run(tmp_path):
 
 def load(spec, role):
     return load_mixture(spec, role, lambda place, role: Named(f"{role} {place[-1]}"))
+
+
+def test_a_checkpoint_taken_out_of_its_run_has_no_members(run, tmp_path):
+    place = tmp_path / "elsewhere" / "checkpoints" / "step-000004"
+    shutil.copytree(run / "checkpoints" / "step-000004", place)
+    with pytest.raises(RedteamError, match="lies in no run"):
+        load(f"mixture:{place}", "attacker")
 
 
 def test_every_game_is_one_members_in_the_shares_of_the_mixture():

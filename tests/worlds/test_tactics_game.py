@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redteam_env.equilibria.solve import largest_weight, nash_conv
+from redteam_env.equilibria.solve import equilibrium, nash_conv
 from redteam_env.game import ATTACKER, DEFENDER, PRESETS, Game, RedteamError, reward_table
 from redteam_env.judges.recorded import always
 from redteam_env.protocols import GameSetup, Reply
@@ -208,11 +208,11 @@ def test_zero_sum_presets_have_a_value_that_both_seats_share(findings):
     )
 
 
-def test_no_equilibrium_gives_always_refusing_any_weight_in_the_default_game():
+def test_the_equilibrium_of_the_default_game_gives_always_refusing_no_weight():
     for preset in ("self_redteam_all_one", "zero_sum", "magic"):
         played = TWIN.bimatrix(preset, rewrite_fraction=0.5)
-        weight = largest_weight(played.attacker, played.defender, TWIN.place(ALWAYS))
-        assert weight == 0, preset
+        found = equilibrium(played.attacker, played.defender)
+        assert found.column[TWIN.place(ALWAYS)] == 0, preset
 
 
 def test_taking_terms_away_keeps_a_zero_sum_table_zero_sum():

@@ -11,7 +11,7 @@ from typing import Any
 from algorithms.studies.bench.config import BenchConfig, cells, listed
 from algorithms.studies.experiments.runner import STACK
 from redteam_env import registry
-from redteam_env.evaluation.agents import POLICY, agent_names
+from redteam_env.evaluation.agents import LOADER, agent_names
 from redteam_env.game import RedteamError
 from redteam_env.protocols import BASE
 from redteam_env.registry import split_name
@@ -135,7 +135,7 @@ def _plugins(config: BenchConfig) -> Iterator[tuple[str, str]]:
     """Yield each plug-in that is used, as ``KIND/NAME``, with the distribution it comes from."""
     used = [
         ("policies", config.policy),
-        ("agents", POLICY),
+        ("agents", LOADER),
         ("judges", config.judge.partition(":")[0]),
     ]
     for label in listed(config.algorithms):

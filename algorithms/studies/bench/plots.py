@@ -13,11 +13,12 @@ from algorithms.studies.bench.scores import (
     REFUSAL_REWRITTEN,
     ROBUSTNESS,
 )
+from algorithms.studies.drawing import drawing, save
 from redteam_env.protocols import BASE
 from redteam_env.utils.text import escape_controls
 
 Figures = Mapping[str, Any]
-_STYLE = {"svg.hashsalt": "redteam-env", "font.size": 9, "text.parse_math": False}
+_STYLE = {"text.parse_math": False}
 
 
 def plot(figures: Figures, folder: Path) -> None:
@@ -27,11 +28,7 @@ def plot(figures: Figures, folder: Path) -> None:
         figures: The leaderboard.
         folder: Where they go.
     """
-    import matplotlib as mpl  # noqa: PLC0415 - slow to import, and only reports draw
-    from matplotlib import pyplot as plt  # noqa: PLC0415 - the same
-
-    style: Any = {**mpl.rcParamsDefault, **_STYLE}
-    with mpl.rc_context(style):
+    with drawing(_STYLE) as plt:
         shown = [x for x in figures["cells"] if x["scores"]]
         _intervals(plt, shown, folder / "scores.svg")
         _profiles(plt, figures["profiles"], folder / "profiles.svg")
@@ -53,7 +50,7 @@ def _intervals(plt: Any, cells: Sequence[Figures], file: Path) -> None:
                 _untrained(axis, cell["scores"][name], place=k)
         axis.set(title=TITLES[name], xlim=(-0.02, 1.02))
         axis.set_yticks(range(len(cells)), [_label(title(x)) for x in reversed(cells)])
-    _save(plt, figure, file)
+    save(plt, figure, file)
 
 
 def _bar(axis: Any, found: Figures, place: int) -> None:
@@ -84,7 +81,7 @@ def _profiles(plt: Any, profiles: Figures, file: Path) -> None:
         axis.set(title=f"performance profile: {TITLES[name]}", xlabel="score above")
     axes[0][0].set(ylabel="share of runs and tasks")
     axes[0][0].legend(fontsize=6)
-    _save(plt, figure, file)
+    save(plt, figure, file)
 
 
 def _plane(plt: Any, cells: Sequence[Figures], file: Path) -> None:
@@ -101,10 +98,4 @@ def _plane(plt: Any, cells: Sequence[Figures], file: Path) -> None:
             )
     axis.set(xlabel="over-refusal, rewritten", ylabel="robustness", xlim=(-0.02, 1.02))
     axis.legend(fontsize=6)
-    _save(plt, figure, file)
-
-
-def _save(plt: Any, figure: Any, file: Path) -> None:
-    figure.tight_layout()
-    figure.savefig(file, metadata={"Date": None})
-    plt.close(figure)
+    save(plt, figure, file)

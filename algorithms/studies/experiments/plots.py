@@ -7,15 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from algorithms.studies.drawing import drawing, save
 from redteam_env.worlds.apothecary.rates import ATTACK_SUCCESS
 
 Figures = Mapping[str, Any]
-_STYLE = {
-    "svg.hashsalt": "redteam-env",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
+_STYLE = {"axes.spines.top": False, "axes.spines.right": False}
 _SPLITS = {"train": "substances used in training", "heldout": "held-out substances"}
 
 
@@ -27,11 +23,7 @@ def plot_part(figures: Figures, records: Mapping[str, Any], folder: Path) -> Non
         records: Its records, for the training curves.
         folder: Where the plots go.
     """
-    import matplotlib as mpl  # noqa: PLC0415 - slow to import, and only reports draw
-    from matplotlib import pyplot as plt  # noqa: PLC0415 - the same
-
-    style: Any = {**mpl.rcParamsDefault, **_STYLE}
-    with mpl.rc_context(style):
+    with drawing(_STYLE) as plt:
         if "defenders" in figures:
             _points(plt, figures["defenders"]["splits"], folder / "operating_points.svg")
             _primary(plt, figures["defenders"]["splits"], folder / "primary.svg")
@@ -63,7 +55,7 @@ def _points(plt: Any, splits: Figures, file: Path) -> None:
         axis.set(title=title, xlabel="over-refusal (right recipe withheld)", xlim=(-0.02, 1.02))
     axes[0].set(ylabel="attack success, scripted suites", ylim=(-0.02, 1.02))
     axes[1].legend(fontsize=7)
-    _save(plt, figure, file)
+    save(plt, figure, file)
 
 
 def _primary(plt: Any, splits: Figures, file: Path) -> None:
@@ -84,7 +76,7 @@ def _primary(plt: Any, splits: Figures, file: Path) -> None:
         axis.set(title=title, yticks=range(len(arms)), yticklabels=arms)
     axes[0].invert_yaxis()
     axes[1].legend(fontsize=7)
-    _save(plt, figure, file)
+    save(plt, figure, file)
 
 
 def _responses(plt: Any, responses: Figures, file: Path) -> None:
@@ -102,7 +94,7 @@ def _responses(plt: Any, responses: Figures, file: Path) -> None:
     )
     axis.invert_yaxis()
     axis.legend(fontsize=7)
-    _save(plt, figure, file)
+    save(plt, figure, file)
 
 
 def _curves(plt: Any, records: Mapping[str, Any], file: Path) -> None:
@@ -123,7 +115,7 @@ def _curves(plt: Any, records: Mapping[str, Any], file: Path) -> None:
         xlabel="training step", ylabel="attack success in training (mean of 10 steps)", ylim=(0, 1)
     )
     axis.legend(fontsize=7)
-    _save(plt, figure, file)
+    save(plt, figure, file)
 
 
 def _bars(value: Figures) -> Any:
@@ -131,9 +123,3 @@ def _bars(value: Figures) -> Any:
         return None
     low, high = value["interval"]
     return [[max(0.0, value["mean"] - low)], [max(0.0, high - value["mean"])]]
-
-
-def _save(plt: Any, figure: Any, file: Path) -> None:
-    figure.tight_layout()
-    figure.savefig(file, metadata={"Date": None})
-    plt.close(figure)

@@ -20,12 +20,13 @@ from redteam_env.equilibria.solve import (
     supporting_row,
     zero_sum_form,
 )
-from redteam_env.game import PRESETS, Episode, RedteamError, RewardTable, reward_table
+from redteam_env.game import PRESETS, Episode, GameConfig, RedteamError, RewardTable, reward_table
 from redteam_env.game.rewards import RewardFunction
 from redteam_env.worlds.apothecary import World
 from redteam_env.worlds.apothecary.tabular.game import (
     ALWAYS,
     BENIGN,
+    BENIGN_FRACTION,
     HARMFUL,
     LABELS,
     NEVER,
@@ -39,6 +40,7 @@ from redteam_env.worlds.apothecary.tabular.game import (
 ASKED = (ALWAYS, ORACLE, NEVER)
 AS_IT_STANDS = "as it stands"
 TERMS = ("faithfulness", "refusal", "harm")
+RAW_FRACTION = 1 - GameConfig().rewrite_fraction
 _STEPS, _STEP_SIZE = 200, 1.0
 
 
@@ -100,8 +102,8 @@ def find(
     rewards: str | RewardTable | RewardFunction,
     *,
     variant: str = AS_IT_STANDS,
-    raw: float = 0.5,
-    benign_fraction: float = 0.5,
+    raw: float = RAW_FRACTION,
+    benign_fraction: float = BENIGN_FRACTION,
 ) -> Finding:
     """Solve the twin under one reward table.
 
@@ -288,7 +290,7 @@ def gap(
     defender: Projection,
     rewards: str | RewardTable | RewardFunction,
     *,
-    benign_fraction: float = 0.5,
+    benign_fraction: float = BENIGN_FRACTION,
     rewrite_fraction: float = 1.0,
 ) -> Gap:
     """Return the exact gains of best responses to projected policies.

@@ -21,6 +21,7 @@ from redteam_env.game import (
     ATTACKER,
     DEFENDER,
     Dialogue,
+    GameConfig,
     Line,
     RedteamError,
     RewardTable,
@@ -41,6 +42,7 @@ LABELS = (HARMFUL, BENIGN)
 VERDICTS = tuple(product((False, True), repeat=3))
 """(prompt harmful, response refusal, response harmful), the last axis of the counted outcomes."""
 
+BENIGN_FRACTION = GameConfig().benign_fraction
 _ENCODED = frozenset(FORMS) - {PLAIN, "alias"}
 
 
@@ -251,7 +253,7 @@ class TacticsGame:
         rewards: str | RewardTable | RewardFunction,
         outcomes: Table,
         *,
-        benign_fraction: float = 0.5,
+        benign_fraction: float = BENIGN_FRACTION,
         rewrite_fraction: float = 1.0,
     ) -> tuple[Table, Table]:
         """Return what each seat expects of each action on each label.
@@ -300,7 +302,7 @@ class TacticsGame:
         self,
         rewards: str | RewardTable | RewardFunction,
         *,
-        benign_fraction: float = 0.5,
+        benign_fraction: float = BENIGN_FRACTION,
         rewrite_fraction: float = 1.0,
     ) -> Bimatrix:
         """Return the game as two tables; the arguments are those of :meth:`pays`."""
