@@ -1,7 +1,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 
 import numpy as np
@@ -20,6 +19,7 @@ from algorithms.sb3.run import SeatLearner
 from algorithms.sb3.vec_env import SeatGames
 from algorithms.training.trainer import train
 from redteam_env import RedteamError
+from redteam_env.cli.main import main
 from redteam_env.envs.moves import Templates
 from redteam_env.wrappers import EmbeddingObservation, TacticActions
 
@@ -206,14 +206,14 @@ def test_an_altered_checkpoint_is_not_resumed(tmp_path):
         train(config(out, resume=True))
 
 
-def test_the_command_trains_by_name(tmp_path):
-    command = [sys.executable, "-m", "redteam_env.cli.main", "train", "--algorithm", "sb3_a2c"]
-    command += ["--arrangement", "defender_only", "--opponent", "template", "--games", "8"]
-    command += ["--steps", "1", "--embedder", "hashing", "--out", "run"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    assert "1 of 1 steps done" in result.stdout
-    assert "step 1" in result.stderr
+def test_the_command_trains_by_name(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command = "train --algorithm sb3_a2c --arrangement defender_only --opponent template --games 8"
+    assert main([*command.split(), *["--steps", "1", "--embedder", "hashing", "--out", "run"]]) == 0
+    captured = capsys.readouterr()
+    assert "1 of 1 steps done" in captured.out
+    assert "step 1" in captured.err
+    assert (tmp_path / "run/checkpoints/step-000001").is_dir()
 
 
 def test_games_of_several_exchanges_are_played_to_the_end(tmp_path):

@@ -4,34 +4,21 @@ import json
 import shutil
 
 import pytest
-from training_doubles import WordJudge, contents, metrics, words_source
+from training_doubles import contents, metrics
 
 from agents.lora.config import WEIGHTS
 from agents.lora.policy import lora
-from algorithms.training.config import TrainConfig
 from algorithms.training.trainer import train
-from redteam_env import registry
 from redteam_env.game import RedteamError
 
 ONE_SIDED = {"attacker_only": "defender", "defender_only": "attacker"}
 BOTH = sorted(set(WEIGHTS) - set(ONE_SIDED))
 
 
-@pytest.fixture(scope="module")
-def finished(tiny_options, tmp_path_factory):
-    """A finished run of both roles that has moved away from the base; not to be changed."""
-    out = tmp_path_factory.mktemp("runs") / "opponent"
-    with registry.isolated():
-        registry.register("judges", "words", WordJudge)
-        registry.register("seeds", "words", words_source)
-        options = {**tiny_options, "out": str(out), "lr": 5e-2, "seed": 5}
-        return train(TrainConfig.from_flat(options)).directory
-
-
 @pytest.fixture
 def opponent(finished, tmp_path):
-    """A copy of it."""
-    return shutil.copytree(finished, tmp_path / "opponent")
+    """A copy of a finished run of both roles that has moved away from the base."""
+    return shutil.copytree(finished(lr=5e-2, seed=5), tmp_path / "opponent")
 
 
 def turns(run, role):

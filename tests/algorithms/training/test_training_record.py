@@ -100,10 +100,9 @@ def test_the_configuration_holds_all_that_is_needed_to_repeat_the_run(two_steps,
     assert record["prompts"]["digest"]
 
 
-@pytest.mark.parametrize("arrangement", ["bipolicy", "shared_full"])
-def test_no_file_of_a_run_is_a_pickle(tiny_config, tmp_path, arrangement):
-    train(tiny_config(arrangement=arrangement, steps=1))
-    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+@pytest.mark.parametrize("options", [{}, {"arrangement": "shared_full", "steps": 1}])
+def test_no_file_of_a_run_is_a_pickle(finished, options):
+    files = [path for path in finished(**options).rglob("*") if path.is_file()]
     assert len(files) > 8
     for path in files:
         assert not zipfile.is_zipfile(path), "torch.save writes a zip with a pickle in it"
