@@ -103,7 +103,7 @@ class PPO(PolicyGradient):
     def finish(self, policy: TrainablePolicy, batches: Mapping[str, Batch]) -> None:
         """Fit each role's value head to the returns."""
         for role, own in batches.items():
-            fitted = own.with_(extra={"returns": self._targets[role]})
+            fitted = own.with_(token_extra={"returns": self._targets[role]})
             losses = []
             for epoch in range(self.config.value_epochs):
                 order = self.generator(_head(role), "epoch", epoch).permutation(len(own))
@@ -120,7 +120,7 @@ class PPO(PolicyGradient):
         for chunk in self._chunks([minibatch.generations[k] for k in places]):
             batch = minibatch.take([places[k] for k in chunk])
             found = policy.values(role, batch.generations)
-            targets = found.values.new_tensor(batch.extra["returns"])
+            targets = found.values.new_tensor(batch.token_extra["returns"])
             loss = squared_error(found.values, targets, found.mask)
             (loss / tokens).backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach()) / tokens

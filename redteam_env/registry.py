@@ -323,19 +323,19 @@ def _method_fault(factory: Any, methods: tuple[tuple[str, ...], ...]) -> str | N
 
 
 def settings(kind: str, name: str) -> Any:
-    """Return the class of a plug-in's own settings, a frozen dataclass.
+    """Return the class of a plug-in's own settings, a dataclass whose fields have defaults.
 
     Args:
-        kind: ``algorithms``, ``opponents`` or ``policies``.
+        kind: ``algorithms``, ``opponents``, ``policies`` or ``callbacks``.
         name: Its name.
 
     Raises:
         RedteamError: If the plug-in is unknown or has no such class.
     """
     config = getattr(load(kind, name), "Config", None)
-    if not dataclasses.is_dataclass(config):
+    if reason := _config_fault(config):
         raise RedteamError(
-            f"The {singular(kind)} {name!r} has no dataclass Config; see redteam_env.protocols."
+            f"The {singular(kind)} {name!r} cannot be set: {reason}; see redteam_env.protocols."
         )
     return config
 

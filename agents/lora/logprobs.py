@@ -15,10 +15,14 @@ from redteam_env.game import RedteamError
 Entropy = Literal["none", "value", "gradient"]
 """What is wanted of the entropy: nothing (zeros), its value, or its value and gradients."""
 
-NO_ENTROPY = "The entropy has no gradients; ask for logprobs(..., with_entropy=True)."
+NO_ENTROPY = (
+    "The entropy has no gradients; ask for logprobs(..., with_entropy=True), in an algorithm by "
+    "forward = {'with_entropy': True}."
+)
 ONCE = (
     "These log-probabilities can be differentiated once, in one backward pass; add the losses up "
-    "before it, or ask for logprobs(..., differentiable='twice')."
+    "before it, or ask for logprobs(..., differentiable='twice'), in an algorithm by "
+    "forward = {'differentiable': 'twice'}."
 )
 _PART = 2**21
 """Most logits that are worked on at a time."""

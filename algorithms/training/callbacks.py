@@ -8,7 +8,7 @@ from typing import Any
 
 from algorithms.core.divergence import check_update
 from algorithms.core.ranks import current
-from redteam_env.game import Episode, RedteamError
+from redteam_env.game import Episode, RedteamError, unknown_name
 from redteam_env.protocols import Agent, Callback, GameSetup, Row, TrainingRun, Usage
 from redteam_env.registry import load, settings
 
@@ -21,79 +21,99 @@ class Callbacks:
     """Calls several callbacks in order; methods that one lacks are passed over.
 
     Args:
-        callbacks: The callbacks; one with a state is known by its class's name, or ``name``.
+        callbacks: The callbacks.
 
     Raises:
-        RedteamError: If two have one name, or one is a class instead of an object.
+        RedteamError: If one is a class or has no method of a callback, or two with a state have one
+            name.
     """
 
     def __init__(self, callbacks: Sequence[Any]) -> None:
-        self._named: dict[str, Any] = {}
-        for callback in callbacks:
-            name = getattr(callback, "name", type(callback).__name__)
-            if inspect.isclass(callback) or not any(hasattr(callback, x) for x in HOOKS):
+        self._all = list(callbacks)
+        self._started: list[Any] = []
+        self._stateful: dict[str, Any] = {}
+        for callback in self._all:
+            _check_callback(callback)
+            own = getattr(type(callback), "state", None)
+            if own is None or own is Callback.state:
+                continue
+            name = _name(callback)
+            if name in self._stateful:
                 raise RedteamError(
-                    f"The callback {callback!r} is no object with a method of "
-                    "redteam_env.protocols.Callback; give an object of your class."
+                    f"Two callbacks with a state are called {name!r}; give one of them an attribute "
+                    "name of its own."
                 )
-            if name in self._named:
-                raise RedteamError(
-                    f"Two callbacks are called {name!r}; give one of them another attribute name."
-                )
-            self._named[name] = callback
+            self._stateful[name] = callback
 
-    def _methods(self, method: str) -> list[Any]:
-        found = [getattr(callback, method, None) for callback in self._named.values()]
-        return [one for one in found if callable(one)]
+    def _having(self, method: str) -> list[tuple[Any, Any]]:
+        found = [(x, getattr(x, method, None)) for x in self._all]
+        return [(x, call) for x, call in found if callable(call)]
 
     def on_start(self, run: TrainingRun) -> None:
         """Tell all that the run starts."""
-        for method in self._methods("on_start"):
-            method(run)
+        for callback in self._all:
+            self._started.append(callback)
+            if callable(start := getattr(callback, "on_start", None)):
+                start(run)
 
     def setups(self, step: int, setups: Sequence[GameSetup]) -> Sequence[GameSetup]:
         """Return a step's games after all have seen them."""
-        return reduce(lambda found, method: method(step, found), self._methods("setups"), setups)
+        for callback, call in self._having("setups"):
+            setups = _returned(callback, "setups", call(step, setups))
+            if not setups:
+                raise RedteamError(f"The callback {_name(callback)!r} left no games to play.")
+        return setups
 
     def agent(self, role: str, setups: Sequence[GameSetup]) -> Agent | None:
         """Return the first answer to who plays a role."""
-        for method in self._methods("agent"):
-            agent: Agent | None = method(role, setups)
+        for _, call in self._having("agent"):
+            agent: Agent | None = call(role, setups)
             if agent is not None:
                 return agent
         return None
 
     def on_episodes(self, step: int, episodes: Sequence[Episode]) -> Sequence[Episode]:
         """Return a step's games as they are to be learned from."""
-        methods = self._methods("on_episodes")
-        return reduce(lambda found, method: method(step, found), methods, episodes)
+        for callback, call in self._having("on_episodes"):
+            episodes = _returned(callback, "on_episodes", call(step, episodes))
+        return episodes
 
     def on_update(self, step: int, row: Row) -> None:
         """Show all a step after its update."""
-        for method in self._methods("on_update"):
-            method(step, row)
+        for _, call in self._having("on_update"):
+            call(step, row)
 
     def on_checkpoint(self, directory: Path) -> None:
         """Let all write into a checkpoint that is being made."""
-        for method in self._methods("on_checkpoint"):
-            method(directory)
+        for _, call in self._having("on_checkpoint"):
+            call(directory)
 
     def on_progress(self, phase: str, done: int, total: int) -> None:
         """Tell all how far a step is."""
-        for method in self._methods("on_progress"):
-            method(phase, done, total)
+        for _, call in self._having("on_progress"):
+            call(phase, done, total)
 
     def on_end(self, outcome: Any) -> None:
-        """Let all clean up."""
-        for method in self._methods("on_end"):
-            method(outcome)
+        """Let all that were started clean up, whatever the others do.
+
+        Raises:
+            Exception: The first that one of them raised, unless the run ended with an error of its own.
+        """
+        first: Exception | None = None
+        for callback in self._started:
+            try:
+                if callable(end := getattr(callback, "on_end", None)):
+                    end(outcome)
+            except Exception as error:  # noqa: BLE001 - the others clean up all the same
+                first = first or error
+        if first is not None and outcome is not None:
+            raise first
 
     def state(self) -> dict[str, Any]:
         """Return the state of each that has one, by name."""
         found = {
-            name: dict(callback.state())
-            for name, callback in self._named.items()
-            if callable(getattr(callback, "state", None))
+            name: dict(_returned(callback, "state", callback.state()))
+            for name, callback in self._stateful.items()
         }
         return {name: state for name, state in found.items() if state}
 
@@ -104,19 +124,45 @@ class Callbacks:
             RedteamError: If there is a state for a callback that the run does not have now.
         """
         for name, state in states.items():
-            if name not in self._named and name in OPTIONAL:
-                continue
-            if name not in self._named:
+            if name in self._stateful:
+                self._stateful[name].load_state(state)
+            elif name not in OPTIONAL:
                 raise RedteamError(
                     f"{str(checkpoint)!r} holds the state of a callback {name!r}, which this run does "
                     "not have; give it again to resume."
                 )
-            self._named[name].load_state(state)
 
     def usage(self) -> list[dict[str, Any]]:
         """Return what agents and judge behind an API took in this call."""
-        meters = [x for x in self._named.values() if isinstance(x, UsageMeter)]
+        meters = [x for x in self._all if isinstance(x, UsageMeter)]
         return [entry for meter in meters for entry in meter.session()]
+
+
+def _name(callback: Any) -> str:
+    return str(getattr(callback, "name", type(callback).__name__))
+
+
+def _check_callback(callback: Any) -> None:
+    if inspect.isclass(callback) or not any(hasattr(callback, name) for name in HOOKS):
+        raise RedteamError(
+            f"{callback!r} is no callback: give an object of your class, with at least one method of "
+            "redteam_env.protocols.Callback."
+        )
+    for name in dir(type(callback)):
+        if name.startswith("on_") and name not in HOOKS:
+            raise unknown_name(f"method of the callback {_name(callback)!r}", name, HOOKS)
+    own_state = getattr(type(callback), "state", Callback.state) is not Callback.state
+    if own_state and not callable(getattr(callback, "load_state", None)):
+        raise RedteamError(f"The callback {_name(callback)!r} has a state() but no load_state().")
+
+
+def _returned(callback: Any, method: str, value: Any) -> Any:
+    if value is None:
+        raise RedteamError(
+            f"{method}() of the callback {_name(callback)!r} returned nothing; return what it was given, "
+            "changed or not (a state: a mapping)."
+        )
+    return value
 
 
 def named_callbacks(names: str | None, configs: Sequence[Any]) -> list[Any]:
@@ -127,13 +173,21 @@ def named_callbacks(names: str | None, configs: Sequence[Any]) -> list[Any]:
         configs: The settings of those that have some.
 
     Raises:
-        RedteamError: If one is unknown.
+        RedteamError: If one is unknown or cannot be made.
     """
     made = []
     for name in callback_names(names):
         factory, kind = load("callbacks", name), callback_settings(name)
         own = [config for config in configs if kind is not None and isinstance(config, kind)]
-        made.append(factory() if kind is None else factory(own[0] if own else kind()))
+        given = [] if kind is None else [own[0] if own else kind()]
+        try:
+            inspect.signature(factory).bind(*given)
+        except TypeError as error:
+            called = "factory()" if kind is None else "factory(config)"
+            raise RedteamError(
+                f"The callback {name!r} cannot be made as {called}: {error}."
+            ) from error
+        made.append(factory(*given))
     return made
 
 
@@ -143,9 +197,14 @@ def callback_names(names: str | None) -> list[str]:
 
 
 def callback_settings(name: str) -> Any:
-    """Return the class of a callback's settings, ``None`` if it has none."""
-    has_settings = getattr(load("callbacks", name), "Config", None) is not None
-    return settings("callbacks", name) if has_settings else None
+    """Return the class of a callback's settings, ``None`` if it has none.
+
+    Raises:
+        RedteamError: If the callback is unknown, or its settings are no dataclass with defaults.
+    """
+    if getattr(load("callbacks", name), "Config", None) is None:
+        return None
+    return settings("callbacks", name)
 
 
 class FixedAgents(Callback):
@@ -212,16 +271,13 @@ class UsageMeter(Callback):
 
 
 class Checkpoints(Callback):
-    """Writes a checkpoint every few steps and after the last one."""
+    """Asks for a checkpoint every few steps; the last step has one in any case."""
 
     def on_start(self, run: TrainingRun) -> None:
         """Take note of the run."""
         self._run = run
 
     def on_update(self, step: int, row: Row) -> None:
-        """Write a checkpoint if it is time."""
-        done = step + 1
-        if not self._run.leads:
-            return
-        if done % self._run.config.run.checkpoint_every == 0 or self._run.ending:
+        """Ask for a checkpoint if it is time."""
+        if (step + 1) % self._run.config.run.checkpoint_every == 0:
             self._run.save()

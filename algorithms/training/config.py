@@ -59,7 +59,7 @@ class RunConfig:
             directory; by default the untrained base.
         init_from: Where the trained weights start: a run, checkpoint or adapter directory of the same
             base and shape; by default they are fresh. The KL reference stays the base.
-        callback: Callbacks that look on, with a comma between them: novelty (pays the attacker for
+        callback: Callbacks, with a comma between them: novelty (pays the attacker for
             faithful rewrites unlike earlier ones), or installed plug-ins; each may bring options of
             its own.
         out: The run directory; by default runs/ARRANGEMENT-SEED.
@@ -148,13 +148,13 @@ class TrainConfig:
             )
         if self.run.opponent is not None and len(roles) != 1:
             raise RedteamError(
-                f"opponent is {self.run.opponent!r}, but {self.policy.arrangement} trains both "
+                f"opponent is {self.run.opponent!r}, but {self.arrangement} trains both "
                 "seats; give --arrangement attacker_only or defender_only."
             )
         if self.run.opponents != SELF_PLAY and len(roles) != 2:
             raise RedteamError(
                 f"opponents is {self.run.opponents!r}, which needs two trained seats, but "
-                f"{self.policy.arrangement} trains the {roles[0]} alone; give another --arrangement, or "
+                f"{self.arrangement} trains the {roles[0]} alone; give another --arrangement, or "
                 "name a frozen --opponent instead."
             )
 
@@ -201,6 +201,11 @@ class TrainConfig:
         return (*own, *self.callbacks)
 
     @property
+    def arrangement(self) -> str:
+        """What weights play which role, in a word; the policy's name where its settings have none."""
+        return str(getattr(self.policy, "arrangement", self.run.policy))
+
+    @property
     def generation_batch(self) -> int | None:
         """Most games whose turns are sampled together; ``None`` for all."""
         return getattr(self.policy, "generation_batch", None)
@@ -227,7 +232,7 @@ class TrainConfig:
 def components(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the class of each component's settings, by its field in :class:`TrainConfig`.
 
-    Those of named callbacks are called ``callback_NAME``.
+    Those of named callbacks are called ``callback_0`` and so on.
 
     Args:
         options: Values by name; ``algorithm``, ``policy``, ``opponents`` and ``callback`` choose classes.
@@ -236,8 +241,8 @@ def components(options: Mapping[str, Any]) -> dict[str, Any]:
         RedteamError: If one of these is unknown.
     """
     defaults = RunConfig()
-    named = {x: callback_settings(x) for x in callback_names(options.get("callback"))}
-    return {
+    named = [callback_settings(x) for x in callback_names(options.get("callback"))]
+    kinds = {
         "run": RunConfig,
         "game": GameConfig,
         "policy": settings("policies", options.get("policy", defaults.policy)),
@@ -246,8 +251,23 @@ def components(options: Mapping[str, Any]) -> dict[str, Any]:
         "replay": ReplayConfig,
         "evaluation": EvaluationConfig,
         "stopping": StoppingConfig,
-        **{f"callback_{name}": kind for name, kind in named.items() if kind is not None},
+        **{f"callback_{k}": kind for k, kind in enumerate(filter(None, named))},
     }
+    _check_apart(kinds)
+    return kinds
+
+
+def _check_apart(kinds: Mapping[str, Any]) -> None:
+    """Refuse a plug-in's setting that has the name of another component's."""
+    owners: dict[str, str] = {}
+    for kind in kinds.values():
+        for x in dataclasses.fields(kind):
+            if x.name in owners:
+                raise RedteamError(
+                    f"{kind.__name__} has the field {x.name!r}, which {owners[x.name]} has, too; a "
+                    "plug-in names its own settings differently."
+                )
+            owners[x.name] = kind.__name__
 
 
 def check_group(algorithm: str, factory: Any, group_size: int) -> None:

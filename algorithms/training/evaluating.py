@@ -1,10 +1,12 @@
 """Evaluation while a run trains: suites every few steps, and the best checkpoint kept."""
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from algorithms.training.processes import play_shared
 from redteam_env.evaluation import Rate, measure
 from redteam_env.evaluation.rates import defence
 from redteam_env.evaluation.suites import resolve_suite
@@ -17,7 +19,6 @@ from redteam_env.game import (
     multiple_of,
 )
 from redteam_env.protocols import Callback, QuestionSuite, Row, SeedSource, TrainingRun
-from redteam_env.rollout import play
 from redteam_env.runs import BEST
 
 SCORE = "eval/score"
@@ -28,7 +29,8 @@ class EvaluationConfig:
     """How a run is evaluated while it trains.
 
     Attributes:
-        eval_every: Steps between evaluations on suites; the last step has one, too. 0 for none.
+        eval_every: Steps between evaluations on suites; the last of all steps has one, too. 0 for none.
+            Their tokens are not counted in max_tokens.
         eval_suites: Suites of requests to the defender, or of questions, with a comma between them.
         eval_games: Games or questions of each suite; the same ones each time.
         best_metric: Which name in metrics.jsonl chooses the checkpoint that is kept as checkpoints/best;
@@ -82,24 +84,15 @@ class Evaluation(Callback):
         }
 
     def on_start(self, run: TrainingRun) -> None:
-        """Take note of the run.
-
-        Raises:
-            RedteamError: If its defender is not trained.
-        """
+        """Take note of the run."""
         self._run = run
-        if "defender" not in run.policy.trainable_roles:
-            raise RedteamError(
-                "eval_every asks for an evaluation of the defender, which this run does not train; "
-                "leave it out."
-            )
 
     def on_update(self, step: int, row: Row) -> None:
         """Evaluate if it is time."""
-        run = self._run
-        if (step + 1) % self._config.eval_every and not run.ending:
-            return
-        row |= self._measured()
+        if (step + 1) % self._config.eval_every == 0 or step + 1 == self._run.config.run.steps:
+            started = time.monotonic()
+            row |= self._measured()
+            row["time/eval_s"] = time.monotonic() - started
 
     def _measured(self) -> Row:
         row: Row = {}
@@ -117,8 +110,7 @@ class Evaluation(Callback):
         agents = {DEFENDER: run.policy.agent("defender")}
         if suite.rewritten:
             agents[ATTACKER] = suite.attacker()
-        size = run.config.generation_batch
-        episodes = play(suite.setups, agents, run.judge, game=run.game, batch_size=size)
+        episodes = play_shared(run, suite.setups, agents)
         rates = measure(episodes)
         rewritten = suite.rewritten
         success = "faithful_attack_success" if rewritten else "raw_attack_success"
@@ -165,20 +157,19 @@ class BestCheckpoint(Callback):
         metric = self._config.best_metric
         if SCORE not in row:
             return
-        if metric not in row:
+        if metric not in row and self._best is None and self._run.batches:
             raise RedteamError(
                 f"best_metric is {metric!r}, which this step does not log; it logs "
                 f"{', '.join(sorted(row))}."
             )
-        value = row[metric]
+        value = row.get(metric)
         if value is None or not math.isfinite(value):
             return
         sign = 1 if self._config.best_mode == "max" else -1
         if self._best is None or sign * value > sign * self._best:
             self._best = float(value)
             row["eval/best"] = self._best
-            if self._run.leads:
-                self._run.save(BEST)
+            self._run.save(BEST)
 
     def state(self) -> Mapping[str, Any]:
         """Return the best value so far, and of what."""

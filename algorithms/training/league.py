@@ -35,7 +35,7 @@ from redteam_env.protocols import (
 from redteam_env.randomness import Address
 from redteam_env.registry import load, require
 from redteam_env.rollout import play, schedule
-from redteam_env.runs import BEST, LEAGUE, Run, read_league, write_league
+from redteam_env.runs import LEAGUE, Run, read_league, write_league
 
 METHODS = ("matches", "finish", "state", "load_state")
 
@@ -78,6 +78,7 @@ class RunLeague(Callback):
         self._matches: dict[int, Match] = {}
         self._own_games: dict[str, float] = {}
         self._results: list[Result] = []
+        self._asked: set[str] = set()
         if config.run.opponents != SELF_PLAY:
             _league_policy(policy, f"--opponents {config.run.opponents}")
         self._sampler = self._make_sampler()
@@ -184,13 +185,14 @@ class RunLeague(Callback):
         self._matches = dict(zip(groups, matches, strict=True))
         return setups
 
-    def agent(self, role: str, setups: Sequence[GameSetup]) -> Agent:
-        """Return the agent that plays a role in a step's games, each as its match says."""
+    def agent(self, role: str, setups: Sequence[GameSetup]) -> Agent | None:
+        """Return who plays a role in a step's games, each as its match says; ``None`` for current weights."""
+        self._asked.add(role)
         own = self._policy.weights_of(role)
         who = {setup.path: self._matches[setup.group].players.get(role, own) for setup in setups}
         names = dict.fromkeys(who.values())
         if list(names) == [own]:
-            return self._policy.agent(role)
+            return None
         return Dispatcher(
             agents={name: self._agent(role, name) for name in names},
             choose=lambda request: who[request.game],
@@ -200,7 +202,17 @@ class RunLeague(Callback):
         """Return a step's games with the turns of learners only as samples.
 
         What the sampler is told is what the games paid, whatever callbacks made of them.
+
+        Raises:
+            RedteamError: If a callback let somebody else play a trained role.
         """
+        taken = sorted(set(self.weights) - self._asked)
+        if taken and self._config.run.opponents != SELF_PLAY:
+            raise RedteamError(
+                f"A callback chose who plays the {taken[0]}, but --opponents "
+                f"{self._config.run.opponents} does that; leave one of them out."
+            )
+        self._asked = set()
         self._results = [
             _result(episode, self._matches[episode.group].players)
             for episode in self._training.episodes
@@ -257,8 +269,10 @@ class RunLeague(Callback):
 
     def _tidy(self) -> None:
         """Remove frozen versions that neither the run nor any checkpoint names."""
-        kept = [x.path for x in self._run.checkpoints()]
-        leagues = [read_league(x) for x in (*kept, self._run.checkpoint_path(BEST))]
+        folder = self._run.checkpoints_folder
+        leagues = [
+            read_league(x) for x in (folder.iterdir() if folder.is_dir() else ()) if x.is_dir()
+        ]
         self._versions.tidy(name for league in leagues if league for name in league["versions"])
 
 

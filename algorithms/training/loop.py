@@ -18,7 +18,7 @@ from algorithms.training.callbacks import Callbacks
 from algorithms.training.config import TrainConfig
 from algorithms.training.metrics import check_counted, sampled_before, step_tokens
 from redteam_env.game import Episode, Game, RedteamError
-from redteam_env.protocols import Batch, Judge, Row, SeedSource
+from redteam_env.protocols import Agent, Batch, Judge, Row, SeedSource
 from redteam_env.runs import POLICY, Run
 
 
@@ -60,7 +60,7 @@ class Training:
         judge: Who reads the games.
         policy: What is trained.
         algorithm: What learns.
-        callbacks: Who looks on, in order.
+        callbacks: All callbacks, in order.
         ranks: This process among those that train together.
         resumed: The checkpoint that the run goes on from.
         step: Steps done; within a step, its number.
@@ -68,6 +68,7 @@ class Training:
         episodes: The games of this step.
         batches: What was learned from in this step, by role.
         row: What this step logs.
+        fixed: Who plays the roles that are not trained, where a run names somebody.
         interrupted: Whether Ctrl-C was pressed in any process.
         stopped: Why a callback stopped the run.
         failed: Whether it stopped because the run could not do its work.
@@ -88,9 +89,11 @@ class Training:
     episodes: Sequence[Episode] = ()
     batches: Mapping[str, Batch] = field(default_factory=dict)
     row: Row = field(default_factory=dict)
+    fixed: Mapping[str, Agent] = field(default_factory=dict)
     interrupted: bool = False
     stopped: str | None = None
     failed: bool = False
+    _wanted: list[str | None] | None = None
 
     @property
     def directory(self) -> Path:
@@ -120,22 +123,53 @@ class Training:
         if self.stopped is None:
             self.stopped, self.failed = reason, failed
 
-    def save(self, name: str | None = None) -> Path:
-        """Write the run as it is after this step into ``checkpoints/NAME``; return the folder."""
-        self.callbacks.on_progress("checkpoint", 0, 1)
+    def save(self, name: str | None = None) -> None:
+        """Have the run written after this step, once all callbacks have seen it.
 
-        def write_more(folder: Path) -> None:
-            self.policy.save(folder / POLICY)
-            self.callbacks.on_checkpoint(folder)
+        Args:
+            name: What the checkpoint is called; by default by its step.
 
-        return checkpoint.write(
-            self.files,
-            self.step + 1,
-            write_more,
-            self.algorithm.state(),
-            self.callbacks.state(),
-            name=name,
-        )
+        Raises:
+            RedteamError: Outside of a step: what was learned and what was counted would not fit.
+        """
+        if self._wanted is None:
+            raise RedteamError("A run can be saved in on_update only, when a step has been taken.")
+        if name not in self._wanted:
+            self._wanted.append(name)
+
+    def agree(self, pressed: bool) -> None:
+        """Let all processes know of an interruption, and of the first reason to stop that any has."""
+        found = self.ranks.gather([pressed, self.stopped, self.failed])
+        self.interrupted = any(one for one, _, _ in found)
+        for _, reason, failed in found:
+            if reason is not None:
+                self.stopped, self.failed = reason, failed
+                break
+
+    def show(self) -> None:
+        """Show the step to all callbacks; in it they may ask for checkpoints."""
+        self._wanted = []
+        self.callbacks.on_update(self.step, self.row)
+
+    def write(self) -> None:
+        """Write the checkpoints that were asked for in this step, and one if it is the last."""
+        wanted, self._wanted = self._wanted or [], None
+        if self.ending and None not in wanted:
+            wanted.append(None)
+        for name in wanted if self.leads else ():
+            self.callbacks.on_progress("checkpoint", 0, 1)
+            checkpoint.write(
+                self.files,
+                self.step + 1,
+                self._write_more,
+                self.algorithm.state(),
+                self.callbacks.state(),
+                name=name,
+            )
+
+    def _write_more(self, folder: Path) -> None:
+        self.policy.save(folder / POLICY)
+        self.callbacks.on_checkpoint(folder)
 
 
 def over(config: TrainConfig, run: Run, done: int) -> bool:
@@ -173,8 +207,9 @@ def loop(run: Training, take_step: Callable[[Training], None]) -> Outcome:
         while run.stopped is None and not run.interrupted and run.step < run.config.run.steps:
             try:
                 take_step(run)
-                run.interrupted = run.ranks.any(bool(pressed))
-                run.callbacks.on_update(run.step, run.row)
+                run.show()
+                run.agree(bool(pressed))
+                run.write()
             except PeerError:
                 raise
             except RedteamError as error:

@@ -17,12 +17,15 @@ from redteam_env.runs import Run
 SHARES = ("attack_success", "label_drift", "faithfulness", "over_refusal_raw", "harmful_refusal")
 
 
-def episode_metrics(episodes: Sequence[Episode], seats: Sequence[str]) -> Row:
+def episode_metrics(
+    episodes: Sequence[Episode], seats: Sequence[str], lessons: Sequence[Episode] | None = None
+) -> Row:
     """Summarise the games of a step.
 
     Args:
-        episodes: The games.
+        episodes: The games as they were played.
         seats: The seats.
+        lessons: The games as they are learned from; by default as they were played.
 
     Returns:
         ``game/...``: numbers of games, void games, forfeits, sampled tokens, and rates (``None``
@@ -33,13 +36,14 @@ def episode_metrics(episodes: Sequence[Episode], seats: Sequence[str]) -> Row:
         format violations, of turns cut at a limit, and for the attacker of rewrites that refuse to
         attack.
     """
+    learned = episodes if lessons is None else lessons
     rates = measure(episodes)
     row: Row = {"game/games": len(episodes), "game/void": rates.void}
     row["game/tokens"] = sampled(episodes)
     row |= {f"game/{name}": _share(getattr(rates, name)) for name in SHARES}
     for seat in seats:
         role = role_of(seat)
-        paid = [e for e in episodes if seat in e.samples]
+        paid = [e for e in learned if seat in e.samples]
         turns = [t for e in episodes for t in e.turns if t.seat == seat and t.error is None]
         tokens = [len(t.generation.completion_ids) for t in turns if t.generation]
         cut = [
@@ -111,12 +115,19 @@ def _signal(rewards: Sequence[float]) -> float | None:
     return 1 - max(counts.values()) / len(rewards) if rewards else None
 
 
-def clean(row: Mapping[str, float | int | None]) -> Row:
-    """Return a row in which numbers that JSON cannot hold are ``None``."""
-    return {
-        name: None if value is None or not math.isfinite(value) else value
-        for name, value in row.items()
-    }
+def clean(row: Mapping[str, Any]) -> Row:
+    """Return a row of Python's numbers, ``None`` where JSON cannot hold one.
+
+    Raises:
+        RedteamError: If a value is no number.
+    """
+    result: Row = {}
+    for name, value in row.items():
+        number = value.item() if hasattr(value, "item") else value
+        if number is not None and not isinstance(number, int | float):
+            raise RedteamError(f"{name!r} is {value!r} in what a step logs; log a number or None.")
+        result[name] = number if number is not None and math.isfinite(number) else None
+    return result
 
 
 class MetricsLog(Callback):

@@ -1,14 +1,15 @@
 """What a run of several processes checks, and how the games of all come together."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from algorithms.core.ranks import Ranks
 from redteam_env.game import Episode, RedteamError
 from redteam_env.game.records import SCHEMA
-from redteam_env.protocols import TrainablePolicy
+from redteam_env.protocols import Agent, GameSetup, TrainablePolicy
+from redteam_env.rollout import play
 
 if TYPE_CHECKING:
     import torch
@@ -69,6 +70,33 @@ def gather_episodes(
     waited = max(taken) - sum(taken) / len(taken)
     lines = [line for part in parts for line in part["episodes"]]
     return [Episode.from_json(line) for line in lines], {"time/wait_s": waited}
+
+
+def play_shared(
+    run: Any, setups: Sequence[GameSetup], agents: Mapping[str, Agent]
+) -> list[Episode]:
+    """Play games beside those of a step; in several processes each plays its share of them.
+
+    Args:
+        run: The run (:class:`algorithms.training.loop.Training`).
+        setups: The games.
+        agents: Who plays, by seat.
+
+    Returns:
+        One episode for each setup, in order.
+    """
+    places = run.ranks.share([1.0] * len(setups))
+    own = play(
+        [setups[k] for k in places],
+        agents,
+        run.judge,
+        game=run.game,
+        batch_size=run.config.generation_batch,
+        progress=run.callbacks.on_progress,
+    )
+    episodes, _ = gather_episodes(run.ranks, own, 0.0)
+    order = [k for part in run.ranks.gather(places) for k in part]
+    return [episode for _, episode in sorted(zip(order, episodes, strict=True), key=lambda x: x[0])]
 
 
 def checksums(policy: TrainablePolicy) -> dict[str, int]:

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from algorithms.training.loop import Training
 from algorithms.training.metrics import sampled
-from algorithms.training.processes import gather_episodes
-from redteam_env.game import Episode, role_of
+from algorithms.training.processes import play_shared
+from redteam_env.game import Episode, role_of, unknown_name
 from redteam_env.protocols import Agent, GameSetup, Row
-from redteam_env.rollout import play, schedule
+from redteam_env.rollout import schedule
 
 
 class RunRollout:
@@ -41,20 +41,15 @@ class RunRollout:
         self, setups: Sequence[GameSetup], agents: Mapping[str, Agent] | None = None
     ) -> list[Episode]:
         """Play games; in several processes each plays its share of them."""
-        run = self._run
-        given = dict(agents or {})
-        places = run.ranks.share([1.0] * len(setups))
-        own = play(
-            [setups[k] for k in places],
-            {seat: given.get(seat) or run.policy.agent(role_of(seat)) for seat in run.game.seats},
-            run.judge,
-            game=run.game,
-            batch_size=run.config.generation_batch,
-            progress=run.callbacks.on_progress,
-        )
-        episodes, _ = gather_episodes(run.ranks, own, 0.0)
-        order = {setup.path: k for k, setup in enumerate(setups)}
-        episodes.sort(key=lambda episode: order[episode.path])
+        run, given = self._run, dict(agents or {})
+        for seat in given:
+            if seat not in run.game.seats:
+                raise unknown_name("seat", seat, run.game.seats)
+        players = {
+            seat: given.get(seat) or run.fixed.get(role_of(seat)) or run.policy.agent(role_of(seat))
+            for seat in run.game.seats
+        }
+        episodes = play_shared(run, setups, players)
         self._games += len(episodes)
         self._tokens += sampled(episodes)
         return episodes

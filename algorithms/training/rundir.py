@@ -20,7 +20,7 @@ def open_run(config: TrainConfig) -> Run:
     Raises:
         RedteamError: If it holds something and ``resume`` is off, or holds another run.
     """
-    named = config.run.out or f"runs/{config.policy.arrangement}-{config.run.seed}"
+    named = config.run.out or f"runs/{config.arrangement}-{config.run.seed}"
     path = Path(named)
     if path.exists() and not path.is_dir():
         raise RedteamError(f"{named!r} is a file; give a directory as --out.")

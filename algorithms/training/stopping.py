@@ -55,12 +55,13 @@ class StopOnMetric(Callback):
     def __init__(self, config: StoppingConfig) -> None:
         self._config = config
         self._best: float | None = None
+        self._last: float | None = None
         self._waited = 0
 
     def on_start(self, run: TrainingRun) -> None:
-        """Take note of the run; end it at once if it had waited long enough before."""
+        """Take note of the run; end it at once if its last step was enough."""
         self._run = run
-        self._check_patience()
+        self._check()
 
     def on_update(self, step: int, row: Row) -> None:
         """Look at the metric of a step; steps without it count for nothing.
@@ -71,29 +72,36 @@ class StopOnMetric(Callback):
         config, name = self._config, str(self._config.stop_metric)
         value = row.get(name)
         if value is None or not math.isfinite(value):
-            if name not in row and self._best is None and step >= self._longest_wait:
+            if (
+                name not in row
+                and self._best is None
+                and self._run.batches
+                and step >= self._longest_wait
+            ):
                 raise RedteamError(
                     f"stop_metric is {name!r}, which no step logs; metrics.jsonl has "
                     f"{', '.join(sorted(row))}."
                 )
             return
-        if config.stop_above is not None and value > config.stop_above:
-            self._run.stop(f"{name} is {value:.4g}, above {config.stop_above:g}")
-        if config.stop_below is not None and value < config.stop_below:
-            self._run.stop(f"{name} is {value:.4g}, below {config.stop_below:g}")
+        self._last = float(value)
         sign = 1 if config.stop_mode == "max" else -1
         if self._best is None or sign * value > sign * self._best:
             self._best, self._waited = float(value), 0
         else:
             self._waited += 1
-        self._check_patience()
+        self._check()
 
     @property
     def _longest_wait(self) -> int:
         """The step by which every metric was logged, those of an evaluation included."""
         return max(0, int(self._run.config.evaluation.eval_every) - 1)
 
-    def _check_patience(self) -> None:
+    def _check(self) -> None:
+        config, name, last = self._config, self._config.stop_metric, self._last
+        if last is not None and config.stop_above is not None and last > config.stop_above:
+            self._run.stop(f"{name} is {last:.4g}, above {config.stop_above:g}")
+        if last is not None and config.stop_below is not None and last < config.stop_below:
+            self._run.stop(f"{name} is {last:.4g}, below {config.stop_below:g}")
         if 0 < self._config.stop_patience <= self._waited:
             self._run.stop(
                 f"{self._config.stop_metric} was no better than {self._best:.4g} for {self._waited} "
@@ -104,12 +112,14 @@ class StopOnMetric(Callback):
         """Return the best value so far, of what, and how many were no better since."""
         if self._best is None:
             return {}
-        return {"best": self._best, "waited": self._waited, **self._measure}
+        counted = {"best": self._best, "last": self._last, "waited": self._waited}
+        return {**counted, **self._measure}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go back to a state; one of another metric is forgotten."""
         if {name: state[name] for name in self._measure} == self._measure:
-            self._best, self._waited = float(state["best"]), int(state["waited"])
+            self._best, self._last = float(state["best"]), float(state["last"])
+            self._waited = int(state["waited"])
 
     @property
     def _measure(self) -> dict[str, str]:
@@ -133,7 +143,8 @@ class StopOnVoid(Callback):
 
     def on_update(self, step: int, row: Row) -> None:
         """Count steps whose games were all void."""
-        self._void = self._void + 1 if row["game/void"] == row["game/games"] else 0
+        every = row["game/void"] == row["game/games"] != 0
+        self._void = self._void + 1 if every else 0
         if self._void >= self._steps:
             reasons = Counter(x.void for x in self._run.episodes if x.void is not None)
             self._run.stop(

@@ -1,8 +1,8 @@
 """Training: play, learn, log, save; interruptible at any time and resumable bit for bit.
 
 Everything random is addressed by (run seed, step, game, seat, turn), so a run that was cut and
-resumed equals one that was not. What a step is made of stands in :func:`_take_step`; who looks on and
-joins in, such as leagues, the log and checkpoints, are callbacks (:class:`redteam_env.protocols.Callback`).
+resumed equals one that was not. What a step is made of stands in :func:`_take_step`; what
+is done beside it (leagues, the log, checkpoints) is done by callbacks (:class:`redteam_env.protocols.Callback`).
 
 Several processes take the same steps as one, up to rounding (:mod:`algorithms.core.ranks`): each plays
 its part of the games, all learn from all of them, and process 0 alone writes and speaks.
@@ -61,7 +61,7 @@ def train(
     Args:
         config: The run; or leave it out and give options.
         policy: What to train, if it exists already; by default it is made from ``config.policy``.
-        callbacks: Who looks on, in order: objects with methods of
+        callbacks: Callbacks, in order: objects with methods of
             :class:`redteam_env.protocols.Callback`.
         **options: Training options by name, as ``redteam-env train`` takes them, such as
             ``arrangement="bipolicy"``, ``steps=20``; what is left out keeps its default.
@@ -114,11 +114,15 @@ def _train(
     for seed in source.seeds("train"):
         game.start(seed, rewritten=True)
     check_ready(judge)
+    evaluation = None
+    if config.evaluation.eval_every:
+        evaluation = Evaluation(config.evaluation, source, seed=config.run.seed)
     if policy is None:
         policy = build("policies", config.run.policy, config=config.policy, seed=config.run.seed)
         # an engine would go on holding memory, a server adapters
         stack.callback(getattr(policy, "close", lambda: None))
     _check_prompts(game, policy, [setup.seed for setup in setups])
+    _check_roles(config, policy)
     if config.run.init_from is not None and not found:
         start_from(policy, config.run.init_from)
     algorithm = _make_algorithm(learner, config, policy, game)
@@ -136,13 +140,14 @@ def _train(
         step=done,
         tokens=sampled_before(files, done),
     )
-    run.callbacks = Callbacks(_callbacks(run, callbacks))
+    run.fixed = _fixed_agents(config, policy, game)
+    run.callbacks = Callbacks(_callbacks(run, evaluation, callbacks))
     if found:
         policy.restore(found.policy)
         state, states = checkpoint.read_state(found)
         algorithm.load_state(state)
         run.callbacks.load_state(states, found.path)
-    if ranks.world > 1:  # nobody looks at the run directory any more
+    if ranks.world > 1:  # from here on process 0 alone reads and writes the run directory
         ranks.same("weights", checksums(policy))
     if ranks.leads:
         files.write_config(
@@ -172,36 +177,31 @@ def _hand_over(
     return own_loop(config)
 
 
-def _callbacks(run: Training, given: Sequence[Any]) -> list[Any]:
-    """Return who looks on: what comes from the settings, and what was given, in order."""
+def _callbacks(run: Training, evaluation: Evaluation | None, given: Sequence[Any]) -> list[Any]:
+    """Return all callbacks of a run in order: those of its settings around those that were given."""
     config, policy = run.config, run.policy
-    fixed = _fixed_agents(config, policy, run.game)
-    asked = {role: (str(config.run.opponent), agent) for role, agent in fixed.items()}
-    found: list[Any] = [
-        UsageMeter({**asked, "judge": (run.judge.name, run.judge)}),
-        DivergenceCheck(),
-        FixedAgents(fixed),
-    ]
+    named = {role: (str(config.run.opponent), agent) for role, agent in run.fixed.items()}
+    result: list[Any] = [DivergenceCheck()]
     if config.replay.seed_replay != "none":
         seeds = run.source.seeds("train")
-        found.append(UcbReplay(config.replay, policy.trainable_roles, seeds, seed=config.run.seed))
-    if config.evaluation.eval_every:
-        found.append(Evaluation(config.evaluation, run.source, seed=config.run.seed))
-    found += [*named_callbacks(config.run.callback, config.callbacks), *given]
-    found.append(
-        RunLeague(
-            config,
-            policy=policy,
-            game=run.game,
-            source=run.source,
-            judge=run.judge,
-            directory=run.directory,
-            resumed=run.resumed,
-        )
+        result.append(UcbReplay(config.replay, policy.trainable_roles, seeds, seed=config.run.seed))
+    if evaluation is not None:
+        result.append(evaluation)
+    result += [*named_callbacks(config.run.callback, config.callbacks), *given]
+    league = RunLeague(
+        config,
+        policy=policy,
+        game=run.game,
+        source=run.source,
+        judge=run.judge,
+        directory=run.directory,
+        resumed=run.resumed,
     )
-    if config.evaluation.eval_every:
-        found.append(BestCheckpoint(config.evaluation))
-    return [*found, *closing_callbacks(run)]
+    usage = UsageMeter({**named, "judge": (run.judge.name, run.judge)})
+    result += [FixedAgents(run.fixed), league, usage]
+    if evaluation is not None:
+        result.append(BestCheckpoint(config.evaluation))
+    return [*result, *closing_callbacks(run)]
 
 
 def closing_callbacks(run: Training) -> list[Any]:
@@ -223,14 +223,29 @@ def closing_callbacks(run: Training) -> list[Any]:
     ]
 
 
+def _check_roles(config: TrainConfig, policy: TrainablePolicy) -> None:
+    """Refuse what does not fit the roles that the policy trains."""
+    trained = policy.trainable_roles
+    if config.run.opponent is not None and len(trained) != 1:
+        raise RedteamError(
+            f"opponent is {config.run.opponent!r}, but this policy trains {' and '.join(trained)}; train "
+            "one seat alone, or leave the opponent out."
+        )
+    if config.evaluation.eval_every and "defender" not in trained:
+        raise RedteamError(
+            "eval_every asks for an evaluation of the defender, which this run does not train; leave it "
+            "out."
+        )
+
+
 def _fixed_agents(config: TrainConfig, policy: TrainablePolicy, game: Game) -> dict[str, Agent]:
     """Return the named opponent for each role that is not trained."""
     if config.run.opponent is None:
         return {}
     pool = AgentPool(
-        base=config.policy.model,
-        max_new_tokens=config.policy.max_new_tokens,
-        temperature=config.policy.temperature,
+        base=getattr(config.policy, "model", None),
+        max_new_tokens=getattr(config.policy, "max_new_tokens", None),
+        temperature=getattr(config.policy, "temperature", 1.0),
     )
     return {
         role: pool.agent(config.run.opponent, role)
@@ -295,7 +310,7 @@ def _take_step(run: Training) -> None:
     run.episodes, waited = gather_episodes(run.ranks, own, time.monotonic() - started)
     played = time.monotonic()
     lessons = run.callbacks.on_episodes(run.step, run.episodes)
-    run.row = episode_metrics(lessons, run.game.seats)
+    run.row = episode_metrics(run.episodes, run.game.seats, lessons)
     run.batches = role_batches(lessons, step=run.step)
     run.callbacks.on_progress("update", 0, 1)
     rollout = RunRollout(run)

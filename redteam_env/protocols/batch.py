@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from redteam_env.game import Episode, Generation, Turn
+from redteam_env.game import Episode, Generation, RedteamError, Turn
 
 _TOKENS = ("mask", "sampled", "old", "reference", "advantages", "weights")
 _ROWS = ("rewards", "games", "groups", "episode_index")
@@ -42,8 +42,8 @@ class Batch:
         reference: Log-probabilities under the frozen reference.
         advantages: Advantage of each token.
         weights: Importance weights; ``None`` stands for 1.
-        extra: Further columns by name, such as returns for a critic; rows and, where there are as
-            many columns as tokens, tokens are taken from them, too.
+        token_extra: Further columns of tokens by name, such as returns for a critic.
+        row_extra: Further columns by name with anything a row, such as features, shape (rows, ...).
         logprobs: In a pass: log-probabilities under the current weights, with gradients.
         entropy: In a pass: of the distribution at each token, nats.
         distribution: In a pass, where it was asked for: log-probabilities of all words at each token.
@@ -64,7 +64,8 @@ class Batch:
     reference: Any = None
     advantages: Any = None
     weights: Any = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    token_extra: Mapping[str, Any] = field(default_factory=dict)
+    row_extra: Mapping[str, Any] = field(default_factory=dict)
     logprobs: Any = None
     entropy: Any = None
     distribution: Any = None
@@ -95,7 +96,18 @@ class Batch:
             episodes: As the attribute.
             episode_index: As the attribute; by default that of ``games``.
             step: As the attribute.
+
+        Raises:
+            RedteamError: If there are no rows, or not as many rewards, games or groups as rows.
         """
+        given = {"rewards": rewards, "games": games, "groups": groups, "turns": turns or None}
+        for name, values in given.items():
+            if values is not None and len(values) != len(generations):
+                raise RedteamError(
+                    f"{name} has {len(values)} entries for {len(generations)} rows; give one for each."
+                )
+        if not generations:
+            raise RedteamError("A batch needs at least one row; leave a role without any out.")
         numbers = np.arange(len(generations)) if games is None else np.asarray(games, dtype=int)
         lengths = [len(generation.completion_ids) for generation in generations]
         mask = np.arange(max(lengths)) < np.asarray(lengths)[:, None]
@@ -144,24 +156,23 @@ class Batch:
         """Return some rows, in the given order, as wide as the longest completion among them.
 
         Args:
-            rows: Their places, at least one.
+            rows: Their places, or a boolean a row; at least one.
         """
-        places = np.asarray(rows, dtype=int)
-        width = self.mask.shape[1]
+        chosen = np.asarray(rows)
+        places = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(int)
         longest = int(self.mask[places].sum(axis=1).max())
 
-        def cut(column: Any) -> Any:
-            if column is None:
-                return None
-            taken = column[places]
-            return taken[:, :longest] if column.ndim > 1 and column.shape[1] == width else taken
+        def tokens(column: Any) -> Any:
+            return None if column is None else column[places][:, :longest]
 
         return dataclasses.replace(
             self,
             generations=tuple(self.generations[k] for k in places),
             turns=tuple(self.turns[k] for k in places) if self.turns else (),
-            extra={name: cut(column) for name, column in self.extra.items()},
-            **{name: cut(getattr(self, name)) for name in (*_TOKENS, *_ROWS)},
+            token_extra={name: tokens(column) for name, column in self.token_extra.items()},
+            row_extra={name: column[places] for name, column in self.row_extra.items()},
+            **{name: tokens(getattr(self, name)) for name in _TOKENS},
+            **{name: getattr(self, name)[places] for name in _ROWS},
         )
 
     def in_pass(self, found: Any) -> Self:
@@ -185,6 +196,7 @@ class Batch:
             entropy=found.entropy,
             distribution=getattr(found, "distribution", None),
             mask=found.mask,
-            extra={name: tensor(column) for name, column in self.extra.items()},
+            token_extra={name: tensor(column) for name, column in self.token_extra.items()},
+            row_extra={name: tensor(column) for name, column in self.row_extra.items()},
             **{name: tensor(getattr(self, name)) for name in names},
         )

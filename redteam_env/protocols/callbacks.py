@@ -71,8 +71,10 @@ class TrainingRun(Protocol):
         """
         ...
 
-    def save(self, name: str | None = None) -> Path:
-        """Write the run as it is after this step; return the checkpoint's folder.
+    def save(self, name: str | None = None) -> None:
+        """Have the run written after this step, once all callbacks have seen it; in ``on_update`` only.
+
+        In several processes all may ask; the one that leads writes.
 
         Args:
             name: Its name in the folder ``checkpoints``; by default that of its step.
@@ -83,10 +85,14 @@ class TrainingRun(Protocol):
 class Callback:
     """Looks at a run, or changes who plays and what is learned. No method does anything by default.
 
-    Subclass it, or write a class with any of these methods: those that are missing are passed over.
-    Callbacks are called in the order they are given, after the run's own league, replay and
-    evaluation and before its log, so that what they add to ``row`` is logged. In a run of several
-    processes each of them calls the same methods in the same order.
+    Subclass it, or write a class with any of these methods: those that are missing are passed over,
+    and a method ``on_...`` of another name is an error. Callbacks are called in the order they are
+    given: after evaluation and seed replay; before the league, the rules for stopping, the log and the
+    checkpoints, so that what they add to ``row`` is logged and may stop the run. One with a ``state``
+    is known by the name of its class, or by an attribute ``name``.
+
+    In a run of several processes each of them calls the same methods in the same order, but for
+    ``on_checkpoint`` and ``state``, which the process that leads calls alone.
 
     A plug-in of the group ``redteam_env.callbacks`` is called as ``factory(config)``, if it has a
     dataclass ``factory.Config``, whose fields become options of the command line, and else as
@@ -103,7 +109,8 @@ class Callback:
     def agent(self, role: str, setups: Sequence[GameSetup]) -> Agent | None:
         """Return who plays a role in a step's games; ``None`` leaves it to others.
 
-        The current weights play where no callback answers.
+        The first answer counts; where there is none, the run's opponent or league decides, and else the
+        current weights play. In a league with opponents, a trained role is the league's to give.
         """
 
     def on_episodes(self, step: int, episodes: Sequence[Episode]) -> Sequence[Episode]:
@@ -120,7 +127,11 @@ class Callback:
         """Take note of how far a step is."""
 
     def on_end(self, outcome: Any) -> None:
-        """Clean up. ``outcome`` says how the run ended; after an error it is ``None``."""
+        """Clean up; called if ``on_start`` was.
+
+        Args:
+            outcome: How the run ended (:class:`algorithms.Outcome`); after an error ``None``.
+        """
 
     def state(self) -> Mapping[str, Any]:
         """Return everything that a resumed run needs, as plain JSON; nothing by default."""

@@ -48,7 +48,8 @@ class Rollout(Protocol):
         Args:
             setups: The games, from :meth:`schedule` or made by hand. Games with equal paths have equal
                 draws, whoever plays them.
-            agents: Who plays, by seat; seats that are left out are played by the current weights.
+            agents: Who plays, by seat; seats that are left out are played as in the step: by the current
+                weights, or by the run's opponent.
 
         Returns:
             One episode for each setup; :func:`redteam_env.rollout.role_batches` makes batches of them.
