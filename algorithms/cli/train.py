@@ -11,7 +11,7 @@ from typing import Any
 
 import tyro
 
-from algorithms.training.config import LORA, TrainConfig, components
+from algorithms.training.config import RunConfig, TrainConfig, components
 from redteam_env.game import RedteamError
 from redteam_env.report import usage_lines
 from redteam_env.runs import Run
@@ -73,7 +73,9 @@ def _train(argv: Sequence[str], ranks: Any) -> int:
         console.print("Stopped by Ctrl-C; the same command with --resume goes on from here.")
     if not outcome.finished:
         return _exit_code(outcome)
-    if config.run.policy == LORA:  # another's weights are played by a plug-in of its own
+    if (
+        config.run.policy == RunConfig().policy
+    ):  # another's weights are played by a plug-in of its own
         console.print(f"Compare it with: redteam-env crossplay {outcome.directory} base")
     return 0
 

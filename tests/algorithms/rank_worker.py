@@ -23,7 +23,7 @@ from algorithms.training.trainer import train
 from redteam_env import register
 from redteam_env.cli.main import main
 from redteam_env.game import RedteamError
-from redteam_env.protocols import AlgorithmState
+from redteam_env.protocols import AlgorithmState, Callback
 
 
 class Lonely:
@@ -82,6 +82,18 @@ def press():
     signal.raise_signal(signal.SIGINT)
 
 
+class StopsOnRank1(Callback):
+    """Wants to end the run, in one process only, and a checkpoint, in all."""
+
+    def on_start(self, run):
+        self.run = run
+
+    def on_update(self, step, row):
+        self.run.save("mine")
+        if os.environ.get("RANK") == "1":
+            self.run.stop("rank 1 has seen enough")
+
+
 def job(options):
     """Do a run; the players of a table run say two letters."""
     only = options.pop("rank_1", {})
@@ -94,7 +106,8 @@ def job(options):
         return {"error": str(error)}
     except ZeroDivisionError:
         return {"crash": True}
-    return {"steps": outcome.steps, "finished": outcome.finished}
+    stopped = {"stopped": outcome.stopped} if outcome.stopped else {}
+    return {"steps": outcome.steps, "finished": outcome.finished, **stopped}
 
 
 def plug_in():
@@ -106,6 +119,7 @@ def plug_in():
     register("judges", "vanishing", lambda: second_call_on_rank_1(lambda: os._exit(9)))
     register("judges", "pressed", lambda: second_call_on_rank_1(press))
     register("seeds", "words", words_source)
+    register("callbacks", "stops", StopsOnRank1)
     register("algorithms", "lonely", Lonely)
     register("algorithms", "drifting", Drifting)
 

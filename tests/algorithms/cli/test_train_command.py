@@ -271,4 +271,4 @@ def test_a_plug_ins_settings_are_options_are_explained_and_reach_it(
 def test_an_algorithm_without_settings_is_refused_by_name(arguments, doubles, capsys):
     doubles("algorithms", "bare", lambda *_, **__: None)
     assert main(arguments("--algorithm", "bare")) == 2
-    assert "'bare' has no dataclass Config" in capsys.readouterr().err
+    assert "'bare' cannot be set: it has no dataclass Config" in capsys.readouterr().err

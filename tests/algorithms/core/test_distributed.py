@@ -48,6 +48,7 @@ ALIKE = {
         "importance_cap": 2.0,
     },
     "novelty": {"callback": "novelty"},
+    "evaluated": {"eval_every": 1, "eval_games": 4},
     "one sample in an optimiser step": {"minibatch": 1, "epochs": 1},
 }
 FAULTS = {  # options, and what rank 0 and rank 1 say
@@ -81,6 +82,7 @@ FAULTS = {  # options, and what rank 0 and rank 1 say
 OTHERS = {
     "examples": {"arrangement": "shared", "sft_batch": 3, "sft_steps": 1},
     "interrupted": {"judge": "pressed", "steps": 4, "checkpoint_every": 3},
+    "stopped": {"callback": "stops", "steps": 4},
     "begun by two": {},
     "begun by one": {"steps": 4, "resume": True},
 }
@@ -127,6 +129,13 @@ def test_two_processes_take_the_steps_of_one(two, alone, tmp_path, name):
     assert distance(first, weights(one, 1)) < EXACT
     assert distance(second, weights(one, 2)) < EXACT
     assert distance(first, second) > 0.01
+
+
+def test_one_process_that_stops_ends_all_and_one_writes_what_all_ask_for(two):
+    ended = {"steps": 1, "finished": True, "stopped": "rank 1 has seen enough"}
+    assert two.results["stopped"] == [ended, ended]
+    checkpoints = sorted(path.name for path in (two.root / "stopped/checkpoints").iterdir())
+    assert checkpoints == ["mine", "step-000001"]
 
 
 def test_one_process_writes_and_the_record_tells_how_many_there_were(two):

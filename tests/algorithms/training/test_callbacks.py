@@ -4,6 +4,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from table_game import MatrixJudge, players
 from test_algorithms_learn import options
@@ -11,6 +12,7 @@ from training_doubles import metrics
 
 from algorithms import train
 from redteam_env import register
+from redteam_env.cli.main import main
 from redteam_env.game import RedteamError
 from redteam_env.protocols import Callback, Reply
 from redteam_env.rollout import role_batches
@@ -141,13 +143,119 @@ def test_a_resumed_run_gives_a_callback_its_state_back(run):
         run(steps=4, resume=True)
 
 
-def test_what_is_no_callback_is_named(run):
-    with pytest.raises(RedteamError, match="no object with a method of"):
-        run(Counter)
-    with pytest.raises(RedteamError, match="no object with a method of"):
-        run(print)
-    with pytest.raises(RedteamError, match="Two callbacks are called 'counter'"):
-        run(Counter(), Counter())
+class Misspelt(Callback):
+    def on_updated(self, step, row):
+        """Never called."""
+
+
+class Forgetful:
+    def state(self):
+        return {"steps": 1}
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "match"),
+    [
+        ([Counter], "is no callback: give an object"),
+        ([print], "is no callback"),
+        ([Counter(), Counter()], "Two callbacks with a state are called 'counter'"),
+        ([Misspelt()], "'on_updated'.*on_update"),
+        ([Forgetful()], r"'Forgetful' has a state\(\) but no load_state"),
+    ],
+)
+def test_what_is_no_callback_is_named(run, callbacks, match):
+    with pytest.raises(RedteamError, match=match):
+        run(*callbacks)
+
+
+def test_callbacks_without_a_state_need_no_names(run):
+    first, second = Witness(), Witness()
+    run(first, second, steps=1)
+    assert first.told == second.told
+
+
+class Returns:
+    """Returns nothing where the games are wanted, or logs what is no number."""
+
+    def __init__(self, method, value=None):
+        setattr(self, method, lambda *_: value)
+
+
+@pytest.mark.parametrize(
+    ("method", "value", "match"),
+    [
+        ("setups", None, r"setups\(\) of the callback 'Returns' returned nothing"),
+        ("setups", [], "'Returns' left no games to play"),
+        ("on_episodes", None, r"on_episodes\(\) of the callback 'Returns' returned nothing"),
+    ],
+)
+def test_a_callback_that_returns_nothing_is_named(run, method, value, match):
+    with pytest.raises(RedteamError, match=match):
+        run(Returns(method, value))
+
+
+def test_numbers_of_numpy_are_logged_and_other_things_named(run):
+    class Logs:
+        def __init__(self, value):
+            self.value = value
+
+        def on_update(self, step, row):
+            row["own/value"] = self.value
+
+    assert metrics(run(Logs(np.float32(0.5)), steps=1).directory)[0]["own/value"] == 0.5
+    with pytest.raises(RedteamError, match="'own/value' is 'much'"):
+        run(Logs("much"), steps=1, out="other")
+
+
+def test_what_is_learned_from_does_not_change_what_was_played(run):
+    class Forgets:
+        def on_episodes(self, step, episodes):
+            return []
+
+    rows = metrics(run(Forgets(), steps=6).directory)
+    assert [row["game/games"] for row in rows] == [16] * 6
+    assert all(row["game/tokens"] > 16 and row["attacker/samples"] == 0 for row in rows)
+
+
+def test_everyone_started_cleans_up_and_the_first_error_is_told(run):
+    ended = []
+
+    class Ends:
+        def __init__(self, number, *, at_start=False):
+            self.number, self.at_start = number, at_start
+
+        def on_start(self, run):
+            if self.at_start:
+                raise RedteamError("cannot begin")
+
+        def on_end(self, outcome):
+            ended.append(self.number)
+            raise ValueError(self.number)
+
+    with pytest.raises(ValueError, match="1"):
+        run(Ends(1), Ends(2), steps=1)
+    assert ended == [1, 2]
+    with pytest.raises(RedteamError, match="cannot begin"):
+        run(Ends(3), Ends(4, at_start=True), Ends(5), steps=1, out="other")
+    assert ended == [1, 2, 3, 4]
+
+
+def test_a_checkpoint_that_was_asked_for_holds_what_all_counted(run):
+    class Keeper(Callback):
+        def on_start(self, run):
+            self.run = run
+            with pytest.raises(RedteamError, match="on_update only"):
+                run.save("early")
+
+        def on_update(self, step, row):
+            self.run.save("mine")
+
+    counter = Counter()
+    outcome = run(Keeper(), counter, steps=2)
+    state = json.loads((outcome.directory / "checkpoints/mine/state.json").read_text("utf-8"))
+    assert state["step"] == 2
+    assert state["callbacks"] == {"counter": {"steps": 2}}
+    assert (outcome.directory / "checkpoints/step-000002").is_dir()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +287,36 @@ def test_an_installed_callback_is_named_and_brings_its_options(run):
         run(note=2.5, out="elsewhere")
     with pytest.raises(RedteamError, match="callback 'nothing'"):
         run(callback="nothing", out="elsewhere")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClashConfig:
+    """Settings, one with a name that is taken."""
+
+    seed: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BareConfig:
+    """Settings, one without a default."""
+
+    size: int
+
+
+def test_callbacks_are_named_on_the_command_line_and_their_faults_too(arguments, capsys, tmp_path):
+    register("callbacks", "my-note", Note)
+    assert main(arguments("--callback", "my-note", "--note", "3", steps=1)) == 0
+    assert metrics(tmp_path / "run")[0]["note/value"] == 3.0
+    for config, said in (
+        (ClashConfig, "has the field 'seed'"),
+        (BareConfig, "no default for size"),
+    ):
+        register("callbacks", "wrong", type("Wrong", (Note,), {"Config": config}))
+        assert main(arguments("--callback", "wrong")) == 2
+        assert said in " ".join(capsys.readouterr().err.split())
+    register("callbacks", "wrong", type("Wrong", (Witness,), {"Config": NoteConfig}))
+    assert main(arguments("--callback", "wrong", steps=1, out=str(tmp_path / "b"))) == 2
+    assert "cannot be made as factory(config)" in " ".join(capsys.readouterr().err.split())
 
 
 def test_an_algorithm_plays_further_games_within_its_step(run):

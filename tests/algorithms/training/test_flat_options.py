@@ -90,6 +90,6 @@ def test_whole_numbers_are_numbers_and_nothing_is_a_value_where_there_may_be_non
 
 def test_settings_of_an_algorithm_without_a_dataclass_are_an_error(doubles):
     doubles("algorithms", "bare", lambda *_, **__: None)
-    with pytest.raises(RedteamError, match=r"'bare' has no dataclass Config"):
+    with pytest.raises(RedteamError, match=r"'bare' cannot be set: it has no dataclass Config"):
         registry.settings("algorithms", "bare")
     assert registry.settings("algorithms", "reinforce_pp") is ReinforcePPConfig

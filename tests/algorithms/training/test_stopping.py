@@ -64,6 +64,14 @@ def test_patience_counts_on_in_a_resumed_run_and_can_be_raised(run):
     assert (more.steps, more.played) == (5, 2)
 
 
+def test_a_run_that_reached_its_threshold_takes_no_further_step(run):
+    rule = {"callbacks": [Meter(*[5.0] * 6)], "stop_metric": "meter/value"}
+    assert run(**rule, stop_above=2.0).steps == 1
+    again = run(**rule, stop_above=2.0, resume=True)
+    assert (again.steps, again.played, again.finished) == (1, 0, True)
+    assert run(callbacks=rule["callbacks"], resume=True).steps == 6
+
+
 def test_steps_without_the_metric_count_for_nothing_but_it_must_exist(run):
     values = (1.0, None, 1.0, 1.0, None, None)
     rule = {"stop_metric": "meter/value", "stop_patience": 2}
