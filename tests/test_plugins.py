@@ -61,6 +61,22 @@ def test_every_kind_of_plugin_trains_by_name(redteam, tmp_path):
     assert [row["dummy/steps"] for row in rows] == [1, 2, 3]
 
 
+def test_a_policy_and_a_callback_are_chosen_by_name(redteam, tmp_path):
+    options = ["--policy", "dummy_policy", "--dummy-word", "BREAD", "--callback", "dummy_callback"]
+    options += ["--algorithm", "dummy_algorithm", "--judge", "dummy_judge", "--dummy-tick", "2"]
+    options += ["--seeds", "dummy_seeds", "--games", "4"]
+    told = redteam("train", *options, "--steps", "2")
+    assert "crossplay" not in told.stdout
+    run = tmp_path / "runs/dummy_policy-0"
+    redteam("train", *options, "--steps", "3", "--resume", "--out", run)
+    rows = [json.loads(x) for x in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["dummy/ticks"] for row in rows] == [2, 4, 6]
+    assert (run / "checkpoints/step-000003/policy/word.txt").read_text() == "BREAD"
+    one_seat = redteam("train", *options, "--opponent", "refuse", "--out", "other", code=2)
+    assert "this policy trains attacker and defender" in " ".join(one_seat.stderr.split())
+    assert "--dummy-word" in redteam("train", "--policy", "dummy_policy", "--help").stdout
+
+
 def test_an_agent_and_a_judge_evaluate_by_name(redteam):
     options = ["--attacker", "dummy_agent", "--defender", "dummy_agent", "--judge", "dummy_judge"]
     found = redteam("evaluate", *options, "--seeds", "dummy_seeds", "--games", "8", "--json")
@@ -143,7 +159,7 @@ def test_doctor_names_what_is_no_plugin_and_calls_the_others_well(redteam):
         "dummy_odd_suite",
     }
     assert all(name in reason for name, reason in bad.items())
-    assert len(problems) == len(bad) + 8
+    assert len(problems) == len(bad) + 10
 
 
 def test_doctor_lists_all_and_goes_on_past_the_broken_one(redteam):

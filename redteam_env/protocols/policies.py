@@ -28,6 +28,14 @@ class TrainablePolicy(Protocol):
     pass more and has no dropout either, and log how far the two are apart.
 
     A ``close()``, if there is one, is called by whoever made the policy, when it is done.
+
+    What a policy's entry point names (``redteam_env.policies``, ``--policy NAME``) is called as
+    ``factory(config=..., seed=...)`` and carries the class of its config, a frozen dataclass with
+    defaults, as ``factory.Config``. Of that config a run reads, where they are there, ``weights`` (the
+    name of the weights behind each role, :data:`BASE` where they are frozen), ``arrangement`` (a word
+    for it), ``temperature``, ``generation_batch``, ``max_new_tokens`` and ``model`` (the base, for a named
+    opponent). For its runs to be played by ``evaluate`` and ``crossplay``, :meth:`save` writes a card that
+    names the registered agent which plays them (:func:`redteam_env.runs.write_card`).
     """
 
     @property

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from redteam_env import Dialogue, Reply, Seed, TurnRequest, Verdict
 from redteam_env.game import Game
@@ -126,6 +127,106 @@ class Forgetful:
     def update(self, policy: TrainablePolicy, batches: Mapping[str, Batch]) -> Mapping[str, float]:
         """Change nothing."""
         return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyConfig:
+    """Settings of the dummy policy.
+
+    Attributes:
+        dummy_word: What both roles say.
+    """
+
+    dummy_word: str = "WORD"
+
+
+class Policy:
+    """Both roles say one word, whatever they learn: the least that a trainer asks of a policy."""
+
+    Config = PolicyConfig
+    trainable_roles = ("attacker", "defender")
+
+    def __init__(self, config: PolicyConfig, *, seed: int) -> None:
+        self._word = config.dummy_word
+        self._version = 0
+
+    def weights_of(self, role: str) -> str:
+        """Name the one thing that is trained."""
+        return "word"
+
+    def parameters(self, weights: str) -> list[object]:
+        """There is nothing to train."""
+        return []
+
+    def logprobs(self, role: str, generations: Sequence[object], **wanted: object) -> object:
+        """Refuse: no turn of this policy has tokens."""
+        raise NotImplementedError
+
+    reference_logprobs = logprobs
+
+    def encode_example(self, role: str, messages: object, response: str, *, prefill: str) -> None:
+        """Take any prompt."""
+
+    def publish(self, weights: str) -> int:
+        """Count a version."""
+        self._version += 1
+        return self._version
+
+    def agent(self, role: str) -> "Policy":
+        """Play oneself."""
+        return self
+
+    def act(self, requests: Sequence[TurnRequest]) -> list[Reply]:
+        """Say the word."""
+        return [Reply(text=self._word) for _ in requests]
+
+    def describe(self) -> Mapping[str, object]:
+        """Say what it is."""
+        return {"word": self._word}
+
+    def save(self, directory: Path) -> None:
+        """Write the word."""
+        directory.mkdir()
+        (directory / "word.txt").write_text(self._word, encoding="utf-8")
+
+    def restore(self, directory: Path) -> None:
+        """Read the word."""
+        self._word = (directory / "word.txt").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockConfig:
+    """Settings of the dummy callback.
+
+    Attributes:
+        dummy_tick: What each step adds.
+    """
+
+    dummy_tick: int = 1
+
+
+class Clock:
+    """Logs how often it ticked, over resumed runs, too."""
+
+    Config = ClockConfig
+    name = "dummy_clock"
+
+    def __init__(self, config: ClockConfig) -> None:
+        self._tick = config.dummy_tick
+        self._ticks = 0
+
+    def on_update(self, step: int, row: dict[str, float]) -> None:
+        """Tick."""
+        self._ticks += self._tick
+        row["dummy/ticks"] = self._ticks
+
+    def state(self) -> Mapping[str, int]:
+        """Return the ticks."""
+        return {"ticks": self._ticks}
+
+    def load_state(self, state: Mapping[str, int]) -> None:
+        """Go back to them."""
+        self._ticks = state["ticks"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
