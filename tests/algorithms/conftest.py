@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tiny_models import save_prompts, save_tiny
-from training_doubles import CallbackJudge, PowerCutError, WordJudge, words_source
+from training_fakes import CallbackJudge, PowerCutError, WordJudge, words_source
 
 from agents.lora.config import PolicyConfig
 from algorithms.reinforce_pp import ReinforcePPConfig

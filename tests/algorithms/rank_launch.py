@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from safetensors.torch import load_file
-from training_doubles import metrics
+from training_fakes import metrics
 
 WORKER = Path(__file__).with_name("rank_worker.py")
 

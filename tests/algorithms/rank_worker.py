@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from table_game import players
-from training_doubles import CallbackJudge, WordJudge, words_source
+from training_fakes import CallbackJudge, WordJudge, words_source
 
 from agents.lora.config import WEIGHTS
 from algorithms.training.config import TrainConfig

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import torch
 from safetensors.torch import load_file, save_file
 from table_policy import LETTERS, TablePolicy, generation
-from training_doubles import WordJudge
+from training_fakes import WordJudge
 
 from redteam_env.game import Verdict
 from redteam_env.protocols import Reply

@@ -2,7 +2,7 @@
 
 import pytest
 from table_game import MatrixJudge, players
-from training_doubles import metrics
+from training_fakes import metrics
 
 from algorithms.training.config import TrainConfig
 from algorithms.training.trainer import train

@@ -10,7 +10,7 @@ from table_game import MatrixJudge, TablePlayers, players
 from test_algorithm_references import GAMES, START, batch, made
 from test_algorithms_learn import BUILT_IN, DOMINANCE, options
 from tiny_models import save_tiny
-from training_doubles import PowerCutError, contents, metrics
+from training_fakes import PowerCutError, contents, metrics
 
 from agents.lora.config import WEIGHTS
 from algorithms.speed.advantages import advantage_seconds

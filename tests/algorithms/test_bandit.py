@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 from tiny_models import save_tiny
-from training_doubles import WordJudge, metrics
+from training_fakes import WordJudge, metrics
 
 from algorithms.training.trainer import train
 from redteam_env.game import Verdict

@@ -6,7 +6,7 @@ import torch
 from policy_updates import play, snapshot, update
 from table_game import MatrixJudge, ValuedTablePlayers, players
 from test_algorithms_learn import DOMINANCE, chance, options
-from training_doubles import metrics
+from training_fakes import metrics
 
 from algorithms import PolicyGradient, PolicyGradientConfig, train
 from algorithms.core.losses import score_function

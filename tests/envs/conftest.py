@@ -1,5 +1,5 @@
 import pytest
-from envs_doubles import HashJudge, tiny_source
+from envs_fakes import HashJudge, tiny_source
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import types
 
 import numpy as np
 import pytest
-from envs_doubles import HashJudge, tiny_source
+from envs_fakes import HashJudge, tiny_source
 
 import redteam_env
 from redteam_env import EnvConfig, RedteamError

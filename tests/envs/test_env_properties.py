@@ -1,7 +1,7 @@
 import dataclasses
 import json
 
-from envs_doubles import CARD, HashJudge
+from envs_fakes import CARD, HashJudge
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 
 import pytest
-from engine_doubles import TwinEngine
+from engine_fakes import TwinEngine
 
 from agents.models import load_base
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 import torch
-from vllm_double import FakeVllm
+from fake_vllm import FakeVllm
 
 from agents.lora.config import PolicyConfig
 from agents.lora.policy import lora

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from table_game import MatrixJudge, players
 from test_algorithms_learn import options
-from training_doubles import metrics
+from training_fakes import metrics
 
 from algorithms import train
 from algorithms.callbacks.novelty import Novelty, NoveltyConfig

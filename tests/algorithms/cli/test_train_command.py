@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from training_doubles import contents, metrics
+from training_fakes import contents, metrics
 
 from agents.lora.config import WEIGHTS
 from algorithms.cli.train import parse_train

@@ -10,7 +10,7 @@ import rank_worker
 from hypothesis import given
 from hypothesis import strategies as st
 from rank_launch import distance, launch, launch_jobs, metric_distance, plays, weights
-from training_doubles import metrics
+from training_fakes import metrics
 
 from algorithms.core.ranks import Ranks, join
 from redteam_env import registry

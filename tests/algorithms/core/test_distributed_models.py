@@ -18,7 +18,7 @@ from rank_launch import (
     weights,
 )
 from tiny_models import save_prompts, save_tiny
-from training_doubles import metrics
+from training_fakes import metrics
 
 from redteam_env.runs import Run
 

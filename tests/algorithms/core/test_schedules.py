@@ -3,7 +3,7 @@
 import pytest
 from table_game import MatrixJudge, players
 from test_algorithms_learn import DOMINANCE, options
-from training_doubles import contents, metrics
+from training_fakes import contents, metrics
 
 from algorithms import PolicyGradientConfig, train
 from algorithms.core.schedules import rate_share

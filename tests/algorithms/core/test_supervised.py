@@ -6,7 +6,7 @@ import re
 
 import pytest
 from table_policy import TablePolicy, role_batch
-from training_doubles import metrics
+from training_fakes import metrics
 
 from agents.lora.config import PolicyConfig
 from agents.lora.policy import lora

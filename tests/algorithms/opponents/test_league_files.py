@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from training_doubles import contents
+from training_fakes import contents
 
 from algorithms.training.config import TrainConfig
 from algorithms.training.trainer import train

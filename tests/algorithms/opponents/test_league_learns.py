@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from league_doubles import LeaguePlayers, mixture
+from league_fakes import LeaguePlayers, mixture
 from table_game import MatrixJudge
 
 from algorithms.training.config import TrainConfig

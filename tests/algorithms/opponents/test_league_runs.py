@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_doubles import CallbackJudge, PowerCutError, contents, metrics
+from training_fakes import CallbackJudge, PowerCutError, contents, metrics
 
 from algorithms.cli.train import parse_train
 from algorithms.opponents.psro import PSROConfig

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from league_doubles import BOTH, SHARED, FakeLeague
+from league_fakes import BOTH, SHARED, FakeLeague
 
 from algorithms.opponents.alternating import Alternating, AlternatingConfig
 from algorithms.opponents.fictitious import Fictitious, FictitiousConfig

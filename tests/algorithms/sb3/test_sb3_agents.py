@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from sb3_doubles import WeakDefender, sb3_config
+from sb3_fakes import WeakDefender, sb3_config
 
 pytest.importorskip("stable_baselines3")
 

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from sb3_doubles import WeakDefender, sb3_config
+from sb3_fakes import WeakDefender, sb3_config
 from support_chat import ChatServer
 
 pytest.importorskip("stable_baselines3")

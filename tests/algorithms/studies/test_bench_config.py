@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from bench_doubles import CONFIG, with_options
+from bench_fakes import CONFIG, with_options
 
 from algorithms.studies.bench.config import UNTRAINED, BenchConfig, cells, check_parts, listed
 from algorithms.studies.bench.manifest import manifest_of

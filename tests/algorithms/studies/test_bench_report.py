@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from bench_doubles import CONFIG, reported, with_options
+from bench_fakes import CONFIG, reported, with_options
 from markdown_it import MarkdownIt
 
 from algorithms.studies.bench.leaderboard import rank

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from experiment_doubles import (
+from experiment_fakes import (
     DATA,
     games_of,
     quiz_rows,

@@ -1,7 +1,7 @@
 """The papers' claims: a verdict follows from an interval and the predicted sign, and nothing else."""
 
 import pytest
-from experiment_doubles import WORLD, games_of, met_rows, quiz_rows, suite_rows
+from experiment_fakes import WORLD, games_of, met_rows, quiz_rows, suite_rows
 
 from algorithms.studies.experiments.analysis import contrasts_of, defenders
 from algorithms.studies.experiments.claims import (

@@ -12,7 +12,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from experiment_doubles import tiny_data, tiny_experiment, toml
+from experiment_fakes import tiny_data, tiny_experiment, toml
 
 from algorithms.studies.experiments.tasks import tasks
 from algorithms.studies.games_table import SCHEMA

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from experiment_doubles import tiny_data, tiny_experiment, toml
+from experiment_fakes import tiny_data, tiny_experiment, toml
 
 from agents.lora.config import WEIGHTS
 from algorithms.studies.experiments.reading import experiment_from, read_experiment

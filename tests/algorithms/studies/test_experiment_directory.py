@@ -5,7 +5,7 @@ import shutil
 from importlib.metadata import version
 
 import pytest
-from experiment_doubles import tiny_data, tiny_experiment, toml
+from experiment_fakes import tiny_data, tiny_experiment, toml
 
 from algorithms.cli import experiment as command
 from algorithms.studies.experiments.reading import experiment_from

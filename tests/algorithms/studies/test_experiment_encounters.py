@@ -1,7 +1,7 @@
 """Figures of games between arms, on rows made by hand."""
 
 import pytest
-from experiment_doubles import WORLD, games_of, row, substances, tiny_experiment
+from experiment_fakes import WORLD, games_of, row, substances, tiny_experiment
 
 from algorithms.studies.experiments.encounters import Encounters
 from algorithms.studies.games_table import Who, game_rows

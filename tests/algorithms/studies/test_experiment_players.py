@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from experiment_doubles import tiny_experiment
+from experiment_fakes import tiny_experiment
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from algorithms.studies.experiments.measure import SPLITS, Meter, world_named

@@ -7,7 +7,7 @@ import shutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from experiment_doubles import pretend, tiny_data, tiny_experiment
+from experiment_fakes import pretend, tiny_data, tiny_experiment
 
 from algorithms.studies.experiments.figures import check_verdicts
 from algorithms.studies.experiments.plots import plot_part

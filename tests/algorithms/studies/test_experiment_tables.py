@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from experiment_doubles import games_of, row
+from experiment_fakes import games_of, row
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from experiment_doubles import tiny_experiment
+from experiment_fakes import tiny_experiment
 
 from algorithms.studies.experiments.reading import read_experiment
 from algorithms.studies.experiments.tasks import (

@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from experiment_doubles import suite_rows, tiny_experiment
+from experiment_fakes import suite_rows, tiny_experiment
 
 from agents.lora.config import WEIGHTS
 from algorithms.studies.experiments.players import Player

@@ -7,8 +7,8 @@ import time
 from functools import partial
 
 import pytest
-import worker_doubles
-from worker_doubles import Job
+import worker_fakes
+from worker_fakes import Job
 
 from algorithms.studies.workers import Workers
 from redteam_env.game import RedteamError
@@ -16,8 +16,8 @@ from redteam_env.game import RedteamError
 
 @pytest.fixture
 def pool(tmp_path):
-    work = partial(worker_doubles.work, str(tmp_path))
-    return lambda count: Workers(tmp_path, count, work, alone=worker_doubles.wants_own)
+    work = partial(worker_fakes.work, str(tmp_path))
+    return lambda count: Workers(tmp_path, count, work, alone=worker_fakes.wants_own)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import json
 import pytest
 from support_chat import MODEL, ChatServer, said
 from support_servers import RecordedJudgeServer
-from training_doubles import metrics
+from training_fakes import metrics
 
 from algorithms.training.trainer import train
 from redteam_env.cli.main import main

@@ -3,7 +3,7 @@
 import pytest
 from table_game import MatrixJudge, players
 from test_algorithms_learn import options
-from training_doubles import metrics
+from training_fakes import metrics
 
 from algorithms import train
 from redteam_env.cli.main import main

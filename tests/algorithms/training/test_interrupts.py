@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from training_doubles import CallbackJudge, contents, metrics
+from training_fakes import CallbackJudge, contents, metrics
 
 from algorithms.training.trainer import train
 from redteam_env.cli.main import main

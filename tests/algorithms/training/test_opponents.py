@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from training_doubles import contents, metrics
+from training_fakes import contents, metrics
 
 from agents.lora.config import WEIGHTS
 from agents.lora.policy import lora

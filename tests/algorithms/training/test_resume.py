@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 from tiny_models import save_tiny
-from training_doubles import PowerCutError, contents, metrics
+from training_fakes import PowerCutError, contents, metrics
 
 from algorithms.training.trainer import train
 from redteam_env.game import RedteamError

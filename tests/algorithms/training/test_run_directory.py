@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from training_doubles import contents
+from training_fakes import contents
 
 from algorithms.training.rundir import open_run
 from algorithms.training.trainer import train

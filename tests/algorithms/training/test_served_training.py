@@ -1,9 +1,9 @@
 """A run whose completions come from servers: it trains as usual and leaves them as they were."""
 
 import pytest
-from engine_doubles import TwinEngine
-from training_doubles import metrics
-from vllm_double import FakeVllm
+from engine_fakes import TwinEngine
+from fake_vllm import FakeVllm
+from training_fakes import metrics
 
 from agents.models import load_base
 from algorithms.training.trainer import train

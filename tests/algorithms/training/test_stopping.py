@@ -5,7 +5,7 @@ import json
 import pytest
 from table_game import MatrixJudge, players
 from test_algorithms_learn import DOMINANCE, options
-from training_doubles import CallbackJudge, metrics
+from training_fakes import CallbackJudge, metrics
 
 from algorithms import train
 from redteam_env.cli.main import main

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from training_doubles import PowerCutError, contents, metrics
+from training_fakes import PowerCutError, contents, metrics
 
 from algorithms.training.config import TrainConfig
 from algorithms.training.metrics import sampled_before, step_tokens

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from support_servers import RecordedJudgeServer
-from training_doubles import metrics
+from training_fakes import metrics
 
 from redteam_env.cli.main import main
 from redteam_env.game import Episode

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from training_doubles import WordJudge, metrics
+from training_fakes import WordJudge, metrics
 
 from agents.lora.policy import lora
 from algorithms.reinforce_pp import ReinforcePP, ReinforcePPConfig

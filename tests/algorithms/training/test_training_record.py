@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from training_doubles import CallbackJudge, WordJudge, metrics, words_source
+from training_fakes import CallbackJudge, WordJudge, metrics, words_source
 
 from agents.lora.policy import lora
 from agents.scripted import REFUSAL

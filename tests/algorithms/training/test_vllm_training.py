@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from training_doubles import contents, metrics
+from training_fakes import contents, metrics
 from vllm_shared import OPTIONS, engine_model, running, share_engine
 
 from agents.lora.policy import lora

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
-from engine_doubles import TwinEngine
+from engine_fakes import TwinEngine
 
 from agents.lora.publishing import Adapter
 
