@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from algorithms.core import advantages, losses
-    from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
+    from algorithms.core.config import PolicyGradientConfig
+    from algorithms.core.policy_gradient import PolicyGradient
     from algorithms.training.config import RunConfig, TrainConfig
     from algorithms.training.loop import Outcome
     from algorithms.training.trainer import train
@@ -28,7 +29,7 @@ __all__ = [
 if not TYPE_CHECKING:  # a type checker should see exactly the names above
     _HOMES = {
         "PolicyGradient": "core.policy_gradient",
-        "PolicyGradientConfig": "core.policy_gradient",
+        "PolicyGradientConfig": "core.config",
         "TrainConfig": "training.config",
         "RunConfig": "training.config",
         "Outcome": "training.loop",

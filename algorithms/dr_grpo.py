@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from algorithms.core.advantages import Array, game_returns, group_means, spread
+from algorithms.core.config import PolicyGradientConfig
 from algorithms.core.losses import clipped_surrogate, k3_penalty
-from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
+from algorithms.core.policy_gradient import PolicyGradient
 from redteam_env.game import above, at_least
 from redteam_env.protocols import Batch
 

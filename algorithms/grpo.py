@@ -23,8 +23,9 @@ from algorithms.core.advantages import (
     group_means,
     spread,
 )
+from algorithms.core.config import StandardisedConfig
 from algorithms.core.losses import clipped_surrogate, k3_penalty
-from algorithms.core.policy_gradient import PolicyGradient, StandardisedConfig
+from algorithms.core.policy_gradient import PolicyGradient
 from redteam_env.game import above, at_least
 from redteam_env.protocols import Batch
 

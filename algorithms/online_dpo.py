@@ -25,9 +25,10 @@ import numpy as np
 import torch
 
 from algorithms.core.advantages import Array, game_returns, group_means, spread
+from algorithms.core.config import PolicyGradientConfig
 from algorithms.core.losses import Preference, preference_loss, score_function
 from algorithms.core.passes import Log
-from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
+from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.preferences import Pair, expected_reward, pairs
 from redteam_env.game import RedteamError, above
 from redteam_env.protocols import Batch, TrainablePolicy

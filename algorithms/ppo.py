@@ -20,9 +20,10 @@ import numpy as np
 import torch
 
 from algorithms.core.advantages import Array, baselines, gae, standardise, token_rewards
+from algorithms.core.config import StandardisedConfig
 from algorithms.core.losses import clipped_surrogate, squared_error
 from algorithms.core.passes import length
-from algorithms.core.policy_gradient import PolicyGradient, StandardisedConfig
+from algorithms.core.policy_gradient import PolicyGradient
 from redteam_env.game import Count, Game, Generation, RedteamError, Share, above
 from redteam_env.protocols import Batch, TrainablePolicy, ValuedPolicy
 

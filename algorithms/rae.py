@@ -23,8 +23,9 @@ from algorithms.core.advantages import (
     spread,
     token_rewards,
 )
+from algorithms.core.config import PolicyGradientConfig
 from algorithms.core.losses import score_function
-from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
+from algorithms.core.policy_gradient import PolicyGradient
 from redteam_env.game import at_least, between
 from redteam_env.protocols import Batch
 

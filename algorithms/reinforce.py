@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from algorithms.core.advantages import Array, reward_to_go, token_rewards
+from algorithms.core.config import PolicyGradientConfig
 from algorithms.core.losses import score_function
-from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
+from algorithms.core.policy_gradient import PolicyGradient
 from redteam_env.game import at_least
 from redteam_env.protocols import Batch
 

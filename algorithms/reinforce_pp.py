@@ -18,8 +18,9 @@ from algorithms.core.advantages import (
     standardise,
     token_rewards,
 )
+from algorithms.core.config import StandardisedConfig
 from algorithms.core.losses import clipped_surrogate
-from algorithms.core.policy_gradient import PolicyGradient, StandardisedConfig
+from algorithms.core.policy_gradient import PolicyGradient
 from redteam_env.game import above
 from redteam_env.protocols import Batch
 

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 
 from algorithms.core.advantages import Array, game_returns, means_of_others, spread
+from algorithms.core.config import PolicyGradientConfig
 from algorithms.core.losses import score_function
-from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
+from algorithms.core.policy_gradient import PolicyGradient
 from redteam_env.game import at_least
 from redteam_env.protocols import Batch
 

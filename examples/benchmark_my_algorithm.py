@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from algorithms.core.config import PolicyGradientConfig
 from algorithms.core.losses import score_function
-from algorithms.core.policy_gradient import PolicyGradient, PolicyGradientConfig
+from algorithms.core.policy_gradient import PolicyGradient
 from redteam_env import register
 from redteam_env.cli.main import main
 
