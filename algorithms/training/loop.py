@@ -204,6 +204,7 @@ def loop(run: Training, take_step: Callable[[Training], None]) -> Outcome:
         stack.callback(lambda: run.callbacks.on_end(outcome))
         pressed = stack.enter_context(_interrupts())
         run.callbacks.on_start(run)
+        run.agree(bool(pressed))
         while run.stopped is None and not run.interrupted and run.step < run.config.run.steps:
             try:
                 take_step(run)

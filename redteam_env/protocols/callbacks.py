@@ -32,7 +32,8 @@ class TrainingRun(Protocol):
         batches: What was learned from in this step, by role.
         row: What this step logs.
         leads: Whether this process writes files and speaks; one of several does.
-        ending: Whether this step is the last of this call.
+        ending: Whether this step is the last of this call, as far as is known: a later callback may stop
+            the run, and Ctrl-C is looked at when all have seen the step.
     """
 
     config: Any
