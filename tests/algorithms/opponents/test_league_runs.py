@@ -16,7 +16,8 @@ from redteam_env import registry
 from redteam_env.cli.main import main
 from redteam_env.evaluation import AgentPool
 from redteam_env.game import Episode, RedteamError
-from redteam_env.protocols import Match
+from redteam_env.protocols import Match, Reply
+from redteam_env.runs import Run, read_league
 
 FIVE_STEPS = {"steps": 5, "checkpoint_every": 2, "rewrite_fraction": 0.75}
 FICTITIOUS = {"opponents": "fictitious", "snapshot_every": 1, "history": 2, **FIVE_STEPS}
@@ -278,3 +279,32 @@ def test_the_mixture_that_psro_ended_with_plays_by_name(finished, two_steps, cap
     assert mixture in json.dumps(report["result"])
     with pytest.raises(RedteamError, match="has no mixture"):
         AgentPool().agent(f"mixture:{two_steps}", "attacker")
+
+
+def test_a_callback_may_not_take_a_trained_role_from_a_league(options):
+    class Says:
+        def act(self, requests):
+            return [Reply(text="c") for _ in requests]
+
+    class Takes:
+        def agent(self, role, setups):
+            return Says() if role == "defender" else None
+
+    with pytest.raises(RedteamError, match="plays the defender, but --opponents fictitious does"):
+        train(options("fictitious", steps=1), callbacks=[Takes()])
+
+
+def test_a_named_checkpoint_keeps_the_versions_it_needs(options):
+    class Keeper:
+        def on_start(self, run):
+            self.run = run
+
+        def on_update(self, step, row):
+            if step == 1:
+                self.run.save("mine")
+
+    config = options("fictitious", snapshot_every=1, history=1, steps=5)
+    run = Run(train(config, callbacks=[Keeper()]).directory)
+    needed = read_league(run.checkpoint_path("mine"))["versions"]
+    assert needed
+    assert all((run.opponents_folder / name).is_dir() for name in needed)
