@@ -69,7 +69,7 @@ MAY_IMPORT = {
         f"{PLAYED} randomness utils judges.judge algorithms.core.divergence algorithms.core.ranks"
     ),
     # a run measures itself, and plays against whatever an opponent's name means
-    "algorithms.training.evaluating": "evaluation.rates evaluation.statistics evaluation.suites",
+    "algorithms.training.evaluating": "evaluation.rates evaluation.suites",
     "algorithms.training.league": "evaluation.dispatch",
     "algorithms.training.metrics": "evaluation.rates",
     "algorithms.training.trainer": "evaluation.agents",

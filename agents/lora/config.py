@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from redteam_env.game import Count, RedteamError, above, at_least, between, check_fields
 from redteam_env.protocols import BASE, TrainablePolicy
+from redteam_env.utils.lists import listed
 
 Arrangement = Literal[
     "bipolicy", "shared", "shared_full", "independent", "attacker_only", "defender_only"
@@ -120,8 +121,7 @@ class PolicyConfig:
     @property
     def servers(self) -> tuple[str, ...]:
         """The addresses in ``server_urls``, each once."""
-        urls = (self.server_urls or "").split(",")
-        return tuple(dict.fromkeys(url.strip() for url in urls if url.strip()))
+        return listed(self.server_urls)
 
     @property
     def weights(self) -> Mapping[str, str]:

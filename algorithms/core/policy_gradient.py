@@ -11,9 +11,9 @@ methods ``advantages`` and ``loss``; ``rloo.py`` is a short example.
 Truncated importance sampling (``importance_cap``; "Your Efficient RL Framework Secretly Brings You
 Off-Policy RL Training", Yao et al. 2025): a sampler may give other log-probabilities than the
 trainer. With a cap C, each token weighs ``min(pi_trainer / pi_sampler, C)``, constant over the step,
-and ratios are taken to the trainer's own log-probabilities from before the step (computed as in
-training, so with dropout where there is some). Where the policy's sampler is another program than the
-trainer (``exact_sampler`` is False), these are computed without a cap, too, and the gap is logged.
+and ratios are taken to the trainer's own log-probabilities from before the step, computed without
+dropout. Where the sampler's are not the trainer's but for rounding (``exact_sampler`` is False), these
+are computed without a cap, too, and the gap is logged.
 
 In a run of several processes ``rowwise`` computes this process's share and returns all rows,
 ``passes`` yields this process's share of an optimiser step's samples, gradients are summed over the
@@ -36,11 +36,7 @@ from algorithms.core.passes import Log, chunks, length
 from algorithms.core.ranks import current
 from algorithms.core.schedules import rate_share
 from algorithms.core.supervised import read_examples
-from redteam_env.game import (
-    Game,
-    Generation,
-    RedteamError,
-)
+from redteam_env.game import Game, Generation, RedteamError
 from redteam_env.protocols import AlgorithmState, Batch, Rollout, TrainablePolicy
 from redteam_env.randomness import generator, integer_seed
 

@@ -89,10 +89,6 @@ class Ranks:
         text = json.dumps(value).encode()
         return [json.loads(part) for part in self._texts(text, self._announce(len(text)))]
 
-    def any(self, flag: bool) -> bool:
-        """Return whether the flag is set in any process."""
-        return any(self.gather(flag))
-
     def same(self, what: str, value: Any) -> None:
         """Check that all processes hold the same.
 

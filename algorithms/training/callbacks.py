@@ -11,6 +11,7 @@ from algorithms.core.ranks import current
 from redteam_env.game import Episode, RedteamError, unknown_name
 from redteam_env.protocols import Agent, Callback, GameSetup, Row, TrainingRun, Usage
 from redteam_env.registry import load, settings
+from redteam_env.utils.lists import listed
 
 OPTIONAL = ("best_checkpoint", "stop_on_metric")
 """The run's own callbacks that a resumed run may do without."""
@@ -34,8 +35,7 @@ class Callbacks:
         self._stateful: dict[str, Any] = {}
         for callback in self._all:
             _check_callback(callback)
-            own = getattr(type(callback), "state", None)
-            if own is None or own is Callback.state:
+            if not _has_state(callback):
                 continue
             name = _name(callback)
             if name in self._stateful:
@@ -142,6 +142,10 @@ def _name(callback: Any) -> str:
     return str(getattr(callback, "name", type(callback).__name__))
 
 
+def _has_state(callback: Any) -> bool:
+    return getattr(type(callback), "state", Callback.state) is not Callback.state
+
+
 def _check_callback(callback: Any) -> None:
     if inspect.isclass(callback) or not any(hasattr(callback, name) for name in HOOKS):
         raise RedteamError(
@@ -151,8 +155,7 @@ def _check_callback(callback: Any) -> None:
     for name in dir(type(callback)):
         if name.startswith("on_") and name not in HOOKS:
             raise unknown_name(f"method of the callback {_name(callback)!r}", name, HOOKS)
-    own_state = getattr(type(callback), "state", Callback.state) is not Callback.state
-    if own_state and not callable(getattr(callback, "load_state", None)):
+    if _has_state(callback) and not callable(getattr(callback, "load_state", None)):
         raise RedteamError(f"The callback {_name(callback)!r} has a state() but no load_state().")
 
 
@@ -176,7 +179,7 @@ def named_callbacks(names: str | None, configs: Sequence[Any]) -> list[Any]:
         RedteamError: If one is unknown or cannot be made.
     """
     made = []
-    for name in callback_names(names):
+    for name in listed(names):
         factory, kind = load("callbacks", name), callback_settings(name)
         own = [config for config in configs if kind is not None and isinstance(config, kind)]
         given = [] if kind is None else [own[0] if own else kind()]
@@ -189,11 +192,6 @@ def named_callbacks(names: str | None, configs: Sequence[Any]) -> list[Any]:
             ) from error
         made.append(factory(*given))
     return made
-
-
-def callback_names(names: str | None) -> list[str]:
-    """Return the names in a list with commas, each once."""
-    return list(dict.fromkeys(x.strip() for x in (names or "").split(",") if x.strip()))
 
 
 def callback_settings(name: str) -> Any:

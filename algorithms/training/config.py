@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from algorithms.training.callbacks import callback_names, callback_settings
+from algorithms.training.callbacks import callback_settings
 from algorithms.training.evaluating import EvaluationConfig
 from algorithms.training.replay import ReplayConfig
 from algorithms.training.stopping import StoppingConfig
@@ -24,6 +24,7 @@ from redteam_env.game import (
 )
 from redteam_env.protocols import BASE
 from redteam_env.registry import settings
+from redteam_env.utils.lists import listed
 from redteam_env.worlds import build_game
 
 FREE = (
@@ -241,7 +242,7 @@ def components(options: Mapping[str, Any]) -> dict[str, Any]:
         RedteamError: If one of these is unknown.
     """
     defaults = RunConfig()
-    named = [callback_settings(x) for x in callback_names(options.get("callback"))]
+    named = [callback_settings(x) for x in listed(options.get("callback"))]
     kinds = {
         "run": RunConfig,
         "game": GameConfig,

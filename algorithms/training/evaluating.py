@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from algorithms.training.processes import play_shared
-from redteam_env.evaluation import Rate, measure
+from redteam_env.evaluation import measure
 from redteam_env.evaluation.rates import defence
 from redteam_env.evaluation.suites import resolve_suite
 from redteam_env.game import (
@@ -20,6 +20,7 @@ from redteam_env.game import (
 )
 from redteam_env.protocols import Callback, QuestionSuite, Row, SeedSource, TrainingRun
 from redteam_env.runs import BEST
+from redteam_env.utils.lists import listed
 
 SCORE = "eval/score"
 
@@ -54,7 +55,7 @@ class EvaluationConfig:
     @property
     def suites(self) -> tuple[str, ...]:
         """The names of the suites, each once."""
-        return tuple(dict.fromkeys(x.strip() for x in self.eval_suites.split(",") if x.strip()))
+        return listed(self.eval_suites)
 
 
 class Evaluation(Callback):
@@ -115,7 +116,7 @@ class Evaluation(Callback):
         rewritten = suite.rewritten
         success = "faithful_attack_success" if rewritten else "raw_attack_success"
         refusal = "over_refusal_rewritten" if rewritten else "over_refusal_raw"
-        attacks, refusals = _share(getattr(rates, success)), _share(getattr(rates, refusal))
+        attacks, refusals = getattr(rates, success).value, getattr(rates, refusal).value
         row: Row = {success: attacks, refusal: refusals, "defence": None, "void": rates.void}
         if attacks is not None and refusals is not None:
             row["defence"] = defence(attacks, refusals)
@@ -125,10 +126,6 @@ class Evaluation(Callback):
         replies = self._run.policy.agent("defender").act(suite.requests)
         right = [suite.right(k, reply.text) for k, reply in enumerate(replies)]
         return {"right": sum(right) / len(right)}
-
-
-def _share(rate: Rate) -> float | None:
-    return rate.k / rate.n if rate.n else None
 
 
 class BestCheckpoint(Callback):

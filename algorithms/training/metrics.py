@@ -40,7 +40,7 @@ def episode_metrics(
     rates = measure(episodes)
     row: Row = {"game/games": len(episodes), "game/void": rates.void}
     row["game/tokens"] = sampled(episodes)
-    row |= {f"game/{name}": _share(getattr(rates, name)) for name in SHARES}
+    row |= {f"game/{name}": getattr(rates, name).value for name in SHARES}
     for seat in seats:
         role = role_of(seat)
         paid = [e for e in learned if seat in e.samples]
@@ -61,7 +61,7 @@ def episode_metrics(
         for name in sorted({name for e in paid for name in e.components[seat]}):
             values = [e.components[seat].get(name, 0.0) for e in paid]
             row[f"{role}/component/{name}"] = _mean(values)
-    row["attacker/refusal_to_attack"] = _share(rates.attacker_refusal)
+    row["attacker/refusal_to_attack"] = rates.attacker_refusal.value
     return row
 
 
@@ -99,10 +99,6 @@ def check_counted(run: Run, step: int) -> None:
 def step_tokens(row: Mapping[str, Any]) -> float:
     """Return the tokens that were sampled in a step, those of further games included."""
     return sum(float(row.get(f"{kind}/tokens") or 0) for kind in ("game", "league", "rollout"))
-
-
-def _share(rate: Any) -> float | None:
-    return rate.k / rate.n if rate.n else None
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -21,6 +21,7 @@ from redteam_env.evaluation.suites import resolve_suite
 from redteam_env.game import Count, RedteamError, at_least, check_fields, multiple_of, unknown_name
 from redteam_env.protocols import BASE
 from redteam_env.seeds.resolve import resolve_seeds
+from redteam_env.utils.lists import listed
 from redteam_env.worlds import MODELS
 
 WORLD = "apothecary"
@@ -277,11 +278,6 @@ class BenchConfig:
                 "cannot tell which roles an arrangement trains; give it one from roles to names of weights."
             )
         return weights
-
-
-def listed(text: str) -> list[str]:
-    """Return the parts of a list with commas, each once."""
-    return list(dict.fromkeys(x.strip() for x in text.split(",") if x.strip()))
 
 
 def cells(config: BenchConfig) -> list[Cell]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from algorithms.studies.bench.config import BenchConfig, cells, listed
+from algorithms.studies.bench.config import BenchConfig, cells
 from algorithms.studies.experiments.runner import STACK
 from redteam_env import registry
 from redteam_env.evaluation.agents import LOADER, agent_names
@@ -18,6 +18,7 @@ from redteam_env.registry import split_name
 from redteam_env.seeds.resolve import resolve_seeds
 from redteam_env.seeds.source import SPLITS
 from redteam_env.utils.files import sha256_of
+from redteam_env.utils.lists import listed
 from redteam_env.utils.packages import versions
 from redteam_env.worlds import MODELS, build_game
 from redteam_env.worlds.embedded import embedded_model

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from algorithms.studies.bench.config import UNTRAINED, BenchConfig, Cell, listed
+from algorithms.studies.bench.config import UNTRAINED, BenchConfig, Cell
 from algorithms.studies.bench.tasks import fielded, measured, plays
 from algorithms.studies.bench.work import PANEL_ATTACKER, PANEL_DEFENDER
 from algorithms.studies.games_table import CROSS, QUIZ, RESPONSE, SUITE, Games
@@ -16,6 +16,7 @@ from redteam_env.evaluation.rates import defence
 from redteam_env.evaluation.suites import HELDOUT, resolve_suite
 from redteam_env.protocols import RequestSuite
 from redteam_env.seeds.resolve import resolve_seeds
+from redteam_env.utils.lists import listed
 
 ATTACK, ROBUSTNESS, REFUSAL_RAW, REFUSAL_REWRITTEN, DEFENCE, CAPABILITY, DIVERSITY, GAP = (
     "faithful_attack_success",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from algorithms.studies.bench.config import BenchConfig, Cell, listed
+from algorithms.studies.bench.config import BenchConfig, Cell
 from algorithms.studies.bench.records import train_recorded
 from algorithms.studies.bench.tasks import (
     ATTACK,
@@ -41,6 +41,7 @@ from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Agent, GameSetup, QuestionSuite
 from redteam_env.rollout import play, schedule
 from redteam_env.seeds.resolve import resolve_seeds
+from redteam_env.utils.lists import listed
 from redteam_env.worlds import build_game
 
 PANEL_ATTACKER, PANEL_DEFENDER = "panel attacker", "panel defender"

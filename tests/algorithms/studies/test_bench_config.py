@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 from bench_fakes import CONFIG, with_options
 
-from algorithms.studies.bench.config import UNTRAINED, BenchConfig, cells, check_parts, listed
+from algorithms.studies.bench.config import UNTRAINED, BenchConfig, cells, check_parts
 from algorithms.studies.bench.manifest import manifest_of
 from algorithms.studies.bench.runner import open_bench
 from algorithms.studies.bench.tasks import able, alone, plays, spec_of, tasks
@@ -125,10 +125,6 @@ def test_every_need_of_a_task_is_made_by_an_earlier_one():
 def test_without_a_response_budget_no_fresh_attacker_is_trained():
     config = with_options(response_budget=0)
     assert {x.kind for x in tasks(config, able(config))} == {"train", "measure", "rate"}
-
-
-def test_a_list_names_each_thing_once():
-    assert listed("a, b,,a ") == ["a", "b"]
 
 
 def test_workers_and_places_do_not_decide_results():
