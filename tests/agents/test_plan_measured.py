@@ -40,6 +40,9 @@ MODELS = {
 }
 ARRANGEMENTS = ("shared", "bipolicy", "independent", "shared_full")
 WITHIN = 0.15
+RISES_WITHIN = (
+    0.25  # a rise is a few MB on a small model, of which each processor's kernels take their share
+)
 
 
 def measured(settings):
@@ -91,6 +94,6 @@ def test_peaks_rise_as_predicted(model, arrangement, checkpointing):
     start = peaks.pop("start")  # the imports, which are most of a small process
     rises = {phase: peak - start for phase, peak in peaks.items()}
     beside = memory.runtime - FIRST_STEP
-    assert memory.sampling - beside == pytest.approx(rises["sampling"], rel=WITHIN)
-    assert memory.training - beside == pytest.approx(rises["training"], rel=WITHIN)
-    assert memory.peak - beside == pytest.approx(max(rises.values()), rel=WITHIN)
+    assert memory.sampling - beside == pytest.approx(rises["sampling"], rel=RISES_WITHIN)
+    assert memory.training - beside == pytest.approx(rises["training"], rel=RISES_WITHIN)
+    assert memory.peak - beside == pytest.approx(max(rises.values()), rel=RISES_WITHIN)
