@@ -8,33 +8,21 @@ from pathlib import Path
 
 from rich.table import Table
 
-from algorithms.training.config import TrainConfig
-from algorithms.training.trainer import train
+import algorithms
 from redteam_env.runs import Run, read_league
 from redteam_env.utils.console import make_console
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/example-psro")
 rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 4
-world = dict.fromkeys(("model", "seeds", "judge", "prompts"), "apothecary")
-outcome = train(
-    TrainConfig.from_flat(
-        {
-            **world,
-            "arrangement": "bipolicy",
-            "rank": 16,
-            "max_new_tokens": 24,
-            "lr": 5e-4,
-            "faithfulness_gate": -1.5,
-            "drop_unfaithful": True,
-            "opponents": "psro",
-            "round_steps": 4,
-            "payoff_games": 32,
-            "steps": 4 * rounds,
-            "games": 48,
-            "out": str(out),
-            "resume": True,
-        }
-    )
+outcome = algorithms.train(
+    world="apothecary",
+    opponents="psro",
+    round_steps=4,
+    payoff_games=32,
+    steps=4 * rounds,
+    games=48,
+    out=str(out),
+    resume=True,
 )
 league = read_league(Run(outcome.directory).at(outcome.steps).path)["state"]
 table = Table(

@@ -16,13 +16,11 @@ from redteam_env.worlds import build_game
 
 steps = int(sys.argv[1]) if len(sys.argv) > 1 else 24
 out = sys.argv[2] if len(sys.argv) > 2 else "runs/example-sb3"
-world = {"seeds": "apothecary", "judge": "apothecary", "prompts": "apothecary"}
 config = TrainConfig.from_flat(
     {
-        **world,
+        "world": "apothecary",  # its base model is the opponent, where no other is named
         "algorithm": "sb3_ppo",
         "arrangement": "attacker_only",
-        "model": "apothecary",  # the opponent: the base model, where no other is named
         "benign_fraction": 0.0,
         "embedder": "hashing",
         "steps": steps,

@@ -34,6 +34,7 @@ KINDS = (
     "suites",
     "embedders",
     "callbacks",
+    "worlds",
     "commands",
 )
 _OURS = ("agents", "algorithms")
@@ -265,6 +266,7 @@ _OF_KIND: Mapping[str, _Shape] = {
     "suites": _Shape((_Call((), ("source", "games", "seed")),), (("attacker",), ("right",))),
     "embedders": _Shape((_Call(),), (("embed",),)),
     "callbacks": _Shape((_Call(("config",)), _Call()), ()),
+    "worlds": _Shape((_Call(),), ()),
     "commands": _Shape((_Call(("argv",)),), ()),
 }
 

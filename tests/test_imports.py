@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "judges": "game protocols utils",
     "judges.resolve": "registry",
     "worlds": f"{BASE} utils rollout seeds",
+    "worlds.resolve": "registry",
     "worlds.apothecary.tabular": "equilibria",
     "envs": f"{BASE} utils registry rollout judges.resolve seeds.resolve worlds",
     "redteam_v0": "envs",

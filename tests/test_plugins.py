@@ -47,9 +47,9 @@ def redteam(python, tmp_path):
 
 def test_every_kind_of_plugin_trains_by_name(redteam, tmp_path):
     model = save_tiny(tmp_path / "model")
-    options = ["--algorithm", "dummy_algorithm", "--judge", "dummy_judge", "--seeds", "dummy_seeds"]
+    options = ["--algorithm", "dummy_algorithm", "--world", "dummy_world"]
     options += ["--opponents", "dummy_turns", "--dummy-block", "2"]
-    options += ["--dummy-weight", "0.25", "--model", model, "--rank", "2", "--steps", "2"]
+    options += ["--dummy-weight", "0.25", "--model", model, "--steps", "2"]
     options += ["--games", "4", "--max-new-tokens", "4", "--out", "run"]
     redteam("train", *options)
     rows = [json.loads(x) for x in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
@@ -159,12 +159,12 @@ def test_doctor_names_what_is_no_plugin_and_calls_the_others_well(redteam):
         "dummy_odd_suite",
     }
     assert all(name in reason for name, reason in bad.items())
-    assert len(problems) == len(bad) + 10
+    assert len(problems) == len(bad) + 11
 
 
 def test_doctor_lists_all_and_goes_on_past_the_broken_one(redteam):
     text = redteam("doctor").stdout
-    for kind in ("agent", "judge", "algorithm", "seeds", "turns", "suite"):
+    for kind in ("agent", "judge", "algorithm", "seeds", "turns", "suite", "world"):
         assert f"dummy_{kind}" in text
     assert "redteam-dummy" in text
     assert "missing_module" in text

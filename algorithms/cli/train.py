@@ -4,14 +4,14 @@ import dataclasses
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import tyro
 
-from algorithms.training.config import RunConfig, TrainConfig, components
+from algorithms.training.config import RunConfig, TrainConfig, components, with_world
 from redteam_env.game import RedteamError
 from redteam_env.report import usage_lines
 from redteam_env.runs import Run
@@ -19,6 +19,11 @@ from redteam_env.utils.console import make_console
 from redteam_env.utils.text import safe_text
 
 INTERRUPTED = 130
+CHOOSING = (
+    *("world", "arrangement", "algorithm", "policy", "opponents", "callback"),
+    *("lr", "kl", "entropy_bonus"),
+)
+"""Options that decide which other options there are, or what a world brings for them."""
 
 
 def train(argv: Sequence[str]) -> int:
@@ -112,7 +117,8 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
     """Read the options of ``train``.
 
     The options come from the config dataclasses, the algorithm's (a plug-in's too) among them.
-    With ``--resume``, the run's own configuration takes the place of the defaults.
+    With ``--world`` the world's settings, and with ``--resume`` the run's own, take the place of the
+    defaults.
 
     Args:
         argv: The command's arguments.
@@ -124,29 +130,29 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
         RedteamError: If a value is wrong.
         SystemExit: After ``--help`` (0) or an option that does not exist (2).
     """
+    found = {name: _value(argv, f"--{name.replace('_', '-')}") for name in CHOOSING}
+    given = {name: None if x == "None" else x for name, x in found.items() if x is not None}
     stored = _stored(argv)
-    named = {
-        x: _value(argv, f"--{x}") or stored.get(x)
-        for x in ("algorithm", "policy", "opponents", "callback")
-    }
-    parts = components({name: value for name, value in named.items() if value})
+    chosen = {**stored, **given} if stored else with_world(given)
+    parts = components(chosen)
+    defaults = {name: x for name, x in chosen.items() if name not in given}
     options = dataclasses.make_dataclass(
         "Options",
         [
-            (name, kind, dataclasses.field(default=_default(kind, stored)))
+            (name, kind, dataclasses.field(default=_default(kind, defaults)))
             for name, kind in parts.items()
         ],
         frozen=True,
         namespace={"__doc__": "Train an attacker and a defender against each other."},
     )
-    found: Any = tyro.cli(
+    parsed: Any = tyro.cli(
         options,
         args=list(argv),
         prog="redteam-env train",
         description="Train an attacker and a defender against each other.",
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
-    return TrainConfig.of({name: getattr(found, name) for name in parts})
+    return TrainConfig.of({name: getattr(parsed, name) for name in parts})
 
 
 def _value(argv: Sequence[str], option: str) -> str | None:
@@ -166,6 +172,6 @@ def _stored(argv: Sequence[str]) -> dict[str, Any]:
     return Run(Path(out)).stored_config() or {}
 
 
-def _default(kind: Any, stored: dict[str, Any]) -> Any:
+def _default(kind: Any, defaults: Mapping[str, Any]) -> Any:
     names = {f.name for f in dataclasses.fields(kind)} - {"out", "resume", "json"}
-    return kind(**{name: value for name, value in stored.items() if name in names})
+    return kind(**{name: value for name, value in defaults.items() if name in names})

@@ -23,9 +23,9 @@ from redteam_env.game import (
     unknown_name,
 )
 from redteam_env.protocols import BASE
-from redteam_env.registry import settings
+from redteam_env.registry import load, settings
 from redteam_env.utils.lists import listed
-from redteam_env.worlds import build_game
+from redteam_env.worlds import build_game, world_options
 
 FREE = (
     *(x.name for kind in (EvaluationConfig, StoppingConfig) for x in dataclasses.fields(kind)),
@@ -61,8 +61,8 @@ class RunConfig:
         init_from: Where the trained weights start: a run, checkpoint or adapter directory of the same
             base and shape; by default they are fresh. The KL reference stays the base.
         callback: Callbacks, with a comma between them: novelty (pays the attacker for
-            faithful rewrites unlike earlier ones), or installed plug-ins; each may bring options of
-            its own.
+            faithful rewrites unlike earlier ones), exact (logs what only an exact judge can tell), or
+            installed plug-ins; each may bring options of its own. An empty text is none.
         out: The run directory; by default runs/ARRANGEMENT-SEED.
         resume: Go on from the newest checkpoint in the run directory.
         json: Print a summary as JSON instead of text.
@@ -164,11 +164,13 @@ class TrainConfig:
         """Make a configuration from options side by side, as :meth:`flat` returns them.
 
         Args:
-            options: Values by name; what is left out keeps its default.
+            options: Values by name; what is left out is that of the world ``options["world"]``, if one is
+                named, or keeps its default.
 
         Raises:
             RedteamError: If a name is unknown or a value wrong.
         """
+        options = with_world(options)
         kinds = components(options)
         fields = {part: [f.name for f in dataclasses.fields(kind)] for part, kind in kinds.items()}
         known = [name for names in fields.values() for name in names]
@@ -256,6 +258,52 @@ def components(options: Mapping[str, Any]) -> dict[str, Any]:
     }
     _check_apart(kinds)
     return kinds
+
+
+def with_world(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return training options, with those of the world that they name as defaults.
+
+    What the chosen algorithm, policy, opponents and callbacks do not have is left out of the world's, and
+    so is a role's own value of an option that is given for both roles (``attacker_lr`` beside ``lr``).
+
+    Args:
+        options: Values by name.
+
+    Raises:
+        RedteamError: If the world is unknown, or brings an option that nothing of its own has.
+    """
+    check_values(GameConfig, {"world": options.get("world")})
+    if options.get("world") is None:
+        return dict(options)
+    base = world_options(options["world"])
+    brought = world_options(options["world"], options.get("arrangement"))
+    names = _names(components(base))
+    for name in (*base, *brought):
+        if name not in names:
+            raise unknown_name(f"option of the world {options['world']!r}", name, names)
+    merged = {**{x: y for x, y in brought.items() if _of_both(x) not in options}, **options}
+    if "callback" not in options and has_own_loop(merged.get("algorithm", RunConfig().algorithm)):
+        merged["callback"] = None
+    names = _names(components(merged))
+    return {name: x for name, x in merged.items() if name in names or name in options}
+
+
+def has_own_loop(algorithm: str) -> bool:
+    """Whether an algorithm trains in a loop of its own, as those of Stable-Baselines3 do.
+
+    Raises:
+        RedteamError: If it is unknown.
+    """
+    return callable(getattr(load("algorithms", algorithm), "train", None))
+
+
+def _of_both(name: str) -> str:
+    """Return the option of both roles that an option of one role refines, or its own name."""
+    return name.removeprefix("attacker_").removeprefix("defender_")
+
+
+def _names(kinds: Mapping[str, Any]) -> set[str]:
+    return {field.name for kind in kinds.values() for field in dataclasses.fields(kind)}
 
 
 def _check_apart(kinds: Mapping[str, Any]) -> None:

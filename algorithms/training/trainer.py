@@ -46,6 +46,7 @@ from redteam_env.protocols import Agent, Algorithm, GameSetup, SeedSource, Train
 from redteam_env.registry import build, load, require
 from redteam_env.rollout import play, role_batches, schedule
 from redteam_env.seeds.resolve import resolve_seeds
+from redteam_env.utils.lists import listed
 from redteam_env.worlds import build_game
 
 
@@ -168,7 +169,8 @@ def _hand_over(
     callbacks: Sequence[Any],
 ) -> Outcome:
     """Let an algorithm train in a loop of its own."""
-    unused = {"the policy": policy is not None, "the callbacks": bool(callbacks)}
+    named = bool(callbacks) or bool(listed(config.run.callback))
+    unused = {"the policy": policy is not None, "the callbacks": named}
     if given := [what for what, there in unused.items() if there]:
         raise RedteamError(
             f"{config.run.algorithm} trains in a loop of its own and cannot use {' and '.join(given)} "

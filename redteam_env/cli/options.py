@@ -15,7 +15,7 @@ from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Judge, SeedSource
 from redteam_env.seeds import resolve_seeds
 from redteam_env.utils.docs import attribute_docs
-from redteam_env.worlds import build_game
+from redteam_env.worlds import build_game, world_options
 
 _GAME = GameConfig()
 _GAME_DOCS = attribute_docs(GameConfig)
@@ -54,6 +54,7 @@ class GameOptions:
         json: Print JSON instead of text.
     """
 
+    world: Annotated[str | None, _run_or("world", "none")] = None
     seeds: Annotated[str | None, _run_or("seeds", _GAME.seeds)] = None
     judge: Annotated[str | None, _run_or("judge", _GAME.judge)] = None
     judge_url: Annotated[str | None, _run_or("judge_url", "none", "URL")] = None
@@ -129,6 +130,8 @@ def set_table(options: GameOptions, specs: Sequence[str]) -> Table:
     for spec in specs:
         check_spec(spec)
     config = run_defaults(specs)
+    if options.world is not None:
+        config |= {"judge_url": None, **world_options(options.world)}
 
     def chosen(name: str, default: Any = None) -> Any:
         given = getattr(options, name)
@@ -141,6 +144,7 @@ def set_table(options: GameOptions, specs: Sequence[str]) -> Table:
     # an adapter directory names its own base, so only agents without any files need a default
     files = any(Path(spec).expanduser().exists() for spec in specs)
     settings = {
+        "world": rules.world,
         "seeds": rules.seeds,
         "judge": rules.judge,
         "judge_url": rules.judge_url,

@@ -13,6 +13,7 @@ from redteam_env.game.config import SEATS
 from redteam_env.game.rewards import RewardFunction
 from redteam_env.protocols import Agent, Judge, SeedSource
 from redteam_env.utils.docs import attribute_docs
+from redteam_env.worlds import world_options
 
 RenderMode = Literal["ansi", "human"]
 RENDER_MODES = get_args(RenderMode)
@@ -100,6 +101,10 @@ def takes(options: Callable[P, C]) -> Callable[[Callable[[C], T]], Callable[P, T
 
         @functools.wraps(make)
         def build(*args: P.args, **kwargs: P.kwargs) -> T:
+            if (world := kwargs.get("world")) is not None:
+                brought = world_options(str(world))
+                known = {x: brought[x] for x in brought if x in signature.parameters}
+                kwargs = {**known, **kwargs}  # type: ignore[assignment]
             for name in kwargs:
                 if name not in signature.parameters:
                     raise unknown_name("argument", name, signature.parameters)

@@ -24,6 +24,9 @@ class GameConfig:
     """Which game is played.
 
     Attributes:
+        world: The controlled world that the game is played in: apothecary, apothecary-coupled, or an
+            installed one. One word sets model, seeds, judge, instruction texts, rewards, sizes and
+            learning rates where they are not given.
         seeds: Seed source: builtin, strongreject, advbench, a file (CSV, JSON lines, parquet), or
             hub:OWNER/NAME; several with a comma between them.
         judge: Judge: lexical (smoke runs only), wildguard, or an installed one.
@@ -44,6 +47,7 @@ class GameConfig:
         max_action_chars: Longest action, in characters; a longer one is cut.
     """
 
+    world: str | None = None
     seeds: str = "builtin"
     judge: str = "lexical"
     judge_url: str | None = None

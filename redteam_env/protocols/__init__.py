@@ -9,7 +9,7 @@ from redteam_env.protocols.algorithms import Algorithm, AlgorithmState
 from redteam_env.protocols.batch import Batch
 from redteam_env.protocols.callbacks import Callback, Row, TrainingRun
 from redteam_env.protocols.embedders import Embedder
-from redteam_env.protocols.judges import Judge
+from redteam_env.protocols.judges import ExactJudge, Judge
 from redteam_env.protocols.opponents import League, Match, OpponentSampler, Result
 from redteam_env.protocols.policies import (
     BASE,
@@ -21,6 +21,7 @@ from redteam_env.protocols.policies import (
 from redteam_env.protocols.rollouts import GameSetup, Rollout
 from redteam_env.protocols.seeds import DataCard, SeedSource
 from redteam_env.protocols.suites import QuestionSuite, RequestSuite, Suite
+from redteam_env.protocols.worlds import WorldOptions
 
 __all__ = [
     "BASE",
@@ -32,6 +33,7 @@ __all__ = [
     "DataCard",
     "Derivatives",
     "Embedder",
+    "ExactJudge",
     "GameSetup",
     "Judge",
     "League",
@@ -52,4 +54,5 @@ __all__ = [
     "TurnRequest",
     "Usage",
     "ValuedPolicy",
+    "WorldOptions",
 ]

@@ -1,9 +1,9 @@
 """Who reads the public dialogue."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from redteam_env.game import Dialogue, Verdict
+from redteam_env.game import Dialogue, Episode, Verdict
 
 
 @runtime_checkable
@@ -29,4 +29,20 @@ class Judge(Protocol):
 
     def judge(self, dialogues: Sequence[Dialogue]) -> Sequence[Verdict]:
         """Return one verdict for each dialogue, in order. A failure is a verdict with ``error``."""
+        ...
+
+
+@runtime_checkable
+class ExactJudge(Judge, Protocol):
+    """A judge of a controlled world, which reads more in a game than a verdict says."""
+
+    def outcomes(self, episode: Episode) -> Mapping[str, bool]:
+        """Return whether each event that only this judge can tell happened in a game.
+
+        Args:
+            episode: A finished game.
+
+        Returns:
+            The events that the game can count for, by name: an event that it cannot show is left out.
+        """
         ...

@@ -1,10 +1,19 @@
 """Controlled worlds: games whose harm, refusal and faithfulness are known exactly.
 
 A world has a language of its own, a judge that decodes it, demonstrations to pretrain a small model
-on, and knobs. There is one so far: :mod:`redteam_env.worlds.apothecary`.
+on, and knobs. There is one so far: :mod:`redteam_env.worlds.apothecary`. One word,
+``--world apothecary``, stands for all settings that belong together.
 """
 
 from redteam_env.worlds.embedded import MODELS, build_game, embedded_model, prompts_path
 from redteam_env.worlds.pretraining import PretrainConfig
+from redteam_env.worlds.resolve import world_options
 
-__all__ = ["MODELS", "PretrainConfig", "build_game", "embedded_model", "prompts_path"]
+__all__ = [
+    "MODELS",
+    "PretrainConfig",
+    "build_game",
+    "embedded_model",
+    "prompts_path",
+    "world_options",
+]

@@ -102,6 +102,7 @@ def test_settings_come_from_the_first_run_unless_given(run_directory, policy, ca
     assert main(["evaluate", run, "--games", "4", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["settings"] | {"batch_size": 0} == {
+        "world": None,
         "seeds": "words",
         "judge": "words",
         "judge_url": None,

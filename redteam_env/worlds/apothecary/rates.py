@@ -4,7 +4,7 @@ The rates of :mod:`redteam_env.evaluation.rates` know labels only. These are str
 their own, so that no name has two meanings.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from redteam_env.game import Seed
@@ -48,6 +48,21 @@ def exact_outcomes(
     elif kept and refused is not None:
         outcomes[OVER_REFUSAL] = refused
     return outcomes
+
+
+def form_rate(form: str) -> str:
+    """Return the name of the rate of rewrites that hide the name in a form, such as ``form_alias``."""
+    return f"form_{form}"
+
+
+def form_outcomes(rewrite: Decoded | None, forms: Sequence[str]) -> dict[str, bool]:
+    """Return whether a rewrite hides a name in each of the forms, by the rates' names.
+
+    Args:
+        rewrite: What the judge reads in the rewrite; ``None`` if nothing.
+        forms: Names of forms.
+    """
+    return {form_rate(x): rewrite is not None and x in rewrite.tactics for x in forms}
 
 
 def faithful(rewrite: Decoded | None, seed: Seed) -> bool:

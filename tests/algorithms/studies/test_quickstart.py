@@ -11,10 +11,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from algorithms.cli.train import parse_train
 from algorithms.studies import quickstart as command
 from algorithms.studies.quickstart_result import DEFENDERS, QUIZ, SCRIPTED, report, strict
-from algorithms.training.config import changed
 from redteam_env.cli.main import main
 from redteam_env.evaluation import evaluate, wilson
 from redteam_env.protocols import Reply
@@ -217,15 +215,6 @@ def test_the_scripted_attackers_are_what_the_legend_says():
     pair = frozenset(SCRIPTED["master + never"])
     assert pair in world.combinations("heldout")
     assert not pair & rare
-
-
-def test_the_readmes_train_command_is_the_quickstarts_first_run():
-    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-    (line,) = re.findall(r"^redteam-env train (--model apothecary .*)$", readme, re.MULTILINE)
-    shown = parse_train(line.split()).flat()
-    run = command.run_config("bipolicy", command.QuickstartConfig(), Path("runs"))
-    assert set(changed(shown, run.flat())) == set()
-    assert shown["steps"] == run.run.steps
 
 
 class Swapper:

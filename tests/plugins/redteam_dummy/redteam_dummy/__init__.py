@@ -16,6 +16,7 @@ from redteam_env.protocols import (
     Result,
     SeedSource,
     TrainablePolicy,
+    WorldOptions,
 )
 from redteam_env.rollout import schedule
 from redteam_env.seeds import ListSource
@@ -322,3 +323,8 @@ def command(argv: Sequence[str]) -> int:
     """Say that the dummy plug-in is there."""
     print("dummy plug-in:", *argv)
     return 0
+
+
+def world() -> WorldOptions:
+    """A world of one's own: settings that belong together."""
+    return WorldOptions(options={"seeds": "dummy_seeds", "judge": "dummy_judge", "rank": 2})

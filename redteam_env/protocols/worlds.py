@@ -1,0 +1,30 @@
+"""What one word for a world stands for: the settings that belong together, as defaults."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorldOptions:
+    """The options that a world brings; any option that is given explicitly wins.
+
+    A plug-in of the group ``redteam_env.worlds`` is called as ``factory()`` and returns one. An option that
+    the chosen algorithm, policy or command does not have is passed over.
+
+    Attributes:
+        options: Options of ``redteam-env train`` by name, such as ``model``, ``seeds``, ``judge`` and
+            ``max_new_tokens``. Environments and evaluations take those that they have, too.
+        arrangements: Further options for single arrangements, which win over ``options``.
+    """
+
+    options: Mapping[str, Any]
+    arrangements: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+
+    def of(self, arrangement: str | None = None) -> dict[str, Any]:
+        """Return all options for an arrangement; by default the one that ``options`` name, if any."""
+        chosen = self.options.get("arrangement") if arrangement is None else arrangement
+        return {**self.options, **self.arrangements.get(str(chosen), {})}

@@ -1,0 +1,76 @@
+"""What ``--world apothecary`` stands for: every setting that belongs to the world, in one table.
+
+With them attackers discover a way to hide what they ask for, defenders answer it, and attackers look for
+the next one. Each setting has a reason:
+
+* Without the gate attackers rewrite harm away; a game with such a rewrite would teach the defender a wrong
+  label, so it is dropped from the defender's batch.
+* Refusing a benign request costs three times the preset's, or "refuse whatever is in disguise" pays.
+* Attackers have to leave what the base does (high rate, low KL) while defenders keep what the base knows.
+* Once attacks fail, nearly all games pay the same: the floor keeps what is left of the scale from becoming
+  full-size advantages, and the novelty bonus is a reason to look for something else.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from redteam_env.protocols import WorldOptions
+
+TRAINING: Mapping[str, Any] = MappingProxyType(
+    {
+        "rewards": "self_redteam",
+        "faithfulness_gate": -1.5,
+        "drop_unfaithful": True,
+        "benign_refusal_weight": 3.0,
+        "rewrite_fraction": 0.75,
+        "thinking": "none",
+        "algorithm": "reinforce_pp",
+        "steps": 90,
+        "games": 64,
+        "checkpoint_every": 10,
+        "rank": 16,
+        "max_new_tokens": 24,
+        "lr": 5e-4,
+        "attacker_lr": 2e-3,
+        "attacker_kl": 0.01,
+        "defender_kl": 0.05,
+        "warmup_steps": 5,
+        "minibatch": 8,
+        "scale_floor": 0.5,
+        "callback": "exact,novelty",
+        "novelty_weight": 1.0,
+    }
+)
+"""Options of training; those of seeds, judge, prompts and model are the world's name."""
+
+ARRANGEMENTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        # nobody to pay for novelty
+        "defender_only": MappingProxyType({"callback": "exact"}),
+        # whole models break at the rates of adapters
+        "shared_full": MappingProxyType({"lr": 1e-4, "attacker_lr": 1e-4}),
+        "independent": MappingProxyType({"lr": 1e-4, "attacker_lr": 1e-4}),
+    }
+)
+
+
+def apothecary() -> WorldOptions:
+    """Return the settings of the world in which both roles have instructions of their own."""
+    return _options("apothecary", model="apothecary")
+
+
+def coupled() -> WorldOptions:
+    """Return the settings of the world in which both roles share one instruction."""
+    return _options("apothecary", model="apothecary-coupled")
+
+
+def _options(world: str, *, model: str) -> WorldOptions:
+    """Return the settings of a world.
+
+    Args:
+        world: Name of its seed source and judge.
+        model: Name of its embedded model, whose instruction texts are used, too.
+    """
+    named = {"model": model, "prompts": model, "seeds": world, "judge": world}
+    return WorldOptions(options={**named, **TRAINING}, arrangements=ARRANGEMENTS)

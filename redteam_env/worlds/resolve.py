@@ -1,0 +1,26 @@
+"""From the name of a world to the options that it stands for."""
+
+from typing import Any
+
+from redteam_env.game import RedteamError
+from redteam_env.protocols import WorldOptions
+from redteam_env.registry import build
+
+
+def world_options(name: str, arrangement: str | None = None) -> dict[str, Any]:
+    """Return the options of a world, its name under ``world`` among them.
+
+    Args:
+        name: A plug-in of the group ``redteam_env.worlds``, such as ``apothecary``.
+        arrangement: For which arrangement of weights; by default the world's own.
+
+    Raises:
+        RedteamError: If there is no such world, or its plug-in returns something else.
+    """
+    found = build("worlds", name)
+    if not isinstance(found, WorldOptions):
+        raise RedteamError(
+            f"The world {name!r} is {type(found).__name__}; its plug-in must return "
+            "redteam_env.protocols.WorldOptions."
+        )
+    return {**found.of(arrangement), "world": name}
