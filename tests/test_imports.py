@@ -78,10 +78,11 @@ MAY_IMPORT = {
         f"{BASE} runs judges seeds.resolve envs evaluation.agents evaluation.diversity "
         "algorithms.core.ranks algorithms.training"
     ),
-    # a study plans, trains, measures and reports; of an algorithm it knows only the advantages
+    # a study plans, trains, measures and reports; of an algorithm it knows only the advantages, but that
+    # the benchmark's ladder is a public algorithm with something broken
     "algorithms.studies": (
         f"{PLAYED} randomness utils seeds.source evaluation report algorithms.core.advantages "
-        "algorithms.training"
+        "algorithms.training algorithms.reinforce_pp"
     ),
     # it times whatever there is
     "algorithms.speed": (

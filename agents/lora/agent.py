@@ -1,10 +1,12 @@
 """A language model at a seat: messages in, text with its tokens out."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agents.lora.backend import Backend
 from agents.lora.chat import ChatCodec
+from redteam_env.game import RedteamError
 from redteam_env.protocols import Reply, TurnRequest
 
 
@@ -39,3 +41,27 @@ class ModelAgent:
             Reply(text=self.codec.decode(generation.completion_ids), generation=generation)
             for generation in generations
         ]
+
+    def log_odds(self, requests: Sequence[TurnRequest], texts: Sequence[str]) -> list[float]:
+        """Return the log-odds that the answer begins with the first token of one of some texts.
+
+        Raises:
+            RedteamError: If a text has no token.
+        """
+        openings = {text: self.codec.content_ids(text)[:1] for text in texts}
+        for text, ids in openings.items():
+            if not ids:
+                raise RedteamError(
+                    f"The text {text!r} has no token, so no answer can begin with it."
+                )
+        logprobs = self.backend.opening_logprobs(
+            self.weights,
+            [self.codec.encode(request.messages, request.prefill) for request in requests],
+            sorted({token for ids in openings.values() for token in ids}),
+        )
+        return [_log_odds(value) for value in logprobs]
+
+
+def _log_odds(log_p: float) -> float:
+    log_p = min(log_p, -1e-12)  # rounding may put it above 0
+    return log_p - math.log(-math.expm1(log_p))

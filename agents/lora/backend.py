@@ -14,7 +14,7 @@ import numpy as np
 
 from agents.lora.chat import ChatCodec
 from agents.lora.config import PolicyConfig
-from agents.lora.hf import sample
+from agents.lora.hf import opening_logprobs, sample
 from agents.lora.leads import common_lead
 from agents.lora.store import Store
 from redteam_env.game import Generation, RedteamError
@@ -50,6 +50,23 @@ class Backend(Protocol):
 
         Returns:
             One generation for each prompt, in order, with the version that made it.
+        """
+        ...
+
+    def opening_logprobs(
+        self, weights: str, prompts: Sequence[tuple[int, ...]], tokens: Sequence[int]
+    ) -> list[float]:
+        """Return the log-probability that a completion begins with one of some tokens.
+
+        It comes from the trainer's own model, at temperature 1.
+
+        Args:
+            weights: Their name in the store.
+            prompts: Token ids.
+            tokens: The tokens, each once.
+
+        Returns:
+            One for each prompt, nats.
         """
         ...
 
@@ -123,6 +140,13 @@ class HfBackend:
                         finished=row.finished,
                     )
         return [found[k] for k in range(len(prompts))]
+
+    def opening_logprobs(
+        self, weights: str, prompts: Sequence[tuple[int, ...]], tokens: Sequence[int]
+    ) -> list[float]:
+        """Return the log-probability that a completion begins with one of some tokens."""
+        with self.store.sampling(weights) as model:
+            return opening_logprobs(model, prompts, tokens, pad_id=self.codec.pad_id)
 
     def publish(self, weights: str) -> None:
         """Do nothing: the next completion is sampled from the store's weights as they are."""

@@ -22,6 +22,10 @@ _HELD = 0.75
 """Ended rows are dropped from a batch once no more than this share of it is alive."""
 
 
+_OPENED = 64
+"""Prompts whose first token is computed together."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampled:
     """One completion: its ids, their log-probabilities (nats), and whether a stop token ended it."""
@@ -203,6 +207,38 @@ def completion_logprobs(
         with_distribution=with_distribution,
         twice=twice,
     )
+
+
+@torch.no_grad()
+def opening_logprobs(
+    model: Any, prompts: Sequence[Sequence[int]], tokens: Sequence[int], *, pad_id: int
+) -> list[float]:
+    """Compute the log-probability that a completion begins with one of some tokens.
+
+    Args:
+        model: A causal language model.
+        prompts: Token ids, one non-empty sequence a row, in any order.
+        tokens: The tokens, each once.
+        pad_id: Id under the mask.
+
+    Returns:
+        One for each prompt, nats, at temperature 1.
+    """
+    order = sorted(range(len(prompts)), key=lambda k: len(prompts[k]))
+    found: dict[int, float] = {}
+    for start in range(0, len(order), _OPENED):
+        chunk = order[start : start + _OPENED]
+        begun = begin(model, [prompts[k] for k in chunk], pad_id=pad_id)
+        ids, present = padded(begun.rests, pad_id)
+        inputs = begun.inputs(
+            ids.to(model.device), None if present is None else present.to(model.device)
+        )
+        if not begun.columns:
+            inputs |= {"past_key_values": None, "use_cache": False}
+        logits = model(**inputs, logits_to_keep=1).logits[:, -1].double()
+        logs = logits[:, list(tokens)].logsumexp(-1) - logits.logsumexp(-1)
+        found.update(zip(chunk, logs.tolist(), strict=True))
+    return [found[k] for k in range(len(prompts))]
 
 
 def _targets(

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from agents.lora.chat import ChatCodec
-from agents.lora.hf import Sampled, completion_logprobs
+from agents.lora.hf import Sampled, completion_logprobs, opening_logprobs
 from agents.lora.store import Store
 from redteam_env.game import Generation, RedteamError
 from redteam_env.protocols import BASE
@@ -208,6 +208,13 @@ class EngineBackend:
                 adapter, prompts, seeds, max_new_tokens=max_new_tokens, temperature=temperature
             )
         return _generations(weights, version, prompts, sampled, temperature)
+
+    def opening_logprobs(
+        self, weights: str, prompts: Sequence[tuple[int, ...]], tokens: Sequence[int]
+    ) -> list[float]:
+        """Return the log-probability that a completion begins with one of some tokens."""
+        with self._store.sampling(weights) as model:
+            return opening_logprobs(model, prompts, tokens, pad_id=self._codec.pad_id)
 
     def publish(self, weights: str) -> None:
         """Write the current version of an adapter, give it to every engine and prove it there.

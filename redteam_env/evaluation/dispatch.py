@@ -4,7 +4,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from redteam_env.protocols import Agent, Reply, TurnRequest
+from redteam_env.game import RedteamError
+from redteam_env.protocols import Agent, Reply, Scorer, TurnRequest
 from redteam_env.randomness import Address
 from redteam_env.rollout import ask
 
@@ -28,14 +29,33 @@ class Dispatcher:
         Raises:
             RedteamError: If an agent breaks its protocol.
         """
-        places: dict[str, list[int]] = {}
-        for k, request in enumerate(requests):
-            places.setdefault(self.choose(request), []).append(k)
         replies: dict[int, Reply] = {}
-        for name, indices in places.items():
+        for name, indices in self._places(requests).items():
             answers = ask(self.agents[name], [requests[k] for k in indices])
             replies |= zip(indices, answers, strict=True)
         return [replies[k] for k in range(len(requests))]
+
+    def log_odds(self, requests: Sequence[TurnRequest], texts: Sequence[str]) -> list[float]:
+        """Return the log-odds that the answer begins as one of some texts does, by who answers.
+
+        Raises:
+            RedteamError: If one of them is no :class:`~redteam_env.protocols.Scorer`.
+        """
+        odds: dict[int, float] = {}
+        for name, indices in self._places(requests).items():
+            agent = self.agents[name]
+            if not isinstance(agent, Scorer):
+                raise RedteamError(f"The agent {name!r} cannot say how probable its answers are.")
+            found = agent.log_odds([requests[k] for k in indices], texts)
+            odds |= zip(indices, found, strict=True)
+        return [odds[k] for k in range(len(requests))]
+
+    def _places(self, requests: Sequence[TurnRequest]) -> dict[str, list[int]]:
+        """Return the places of the requests that each agent answers."""
+        places: dict[str, list[int]] = {}
+        for k, request in enumerate(requests):
+            places.setdefault(self.choose(request), []).append(k)
+        return places
 
 
 @dataclass(slots=True)

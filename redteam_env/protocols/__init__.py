@@ -4,7 +4,7 @@ Everything is structural (``typing.Protocol``): a class with the right methods i
 is needed, and no type of a deep-learning framework appears.
 """
 
-from redteam_env.protocols.agents import Agent, Progress, Reply, TurnRequest, Usage
+from redteam_env.protocols.agents import Agent, Progress, Reply, Scorer, TurnRequest, Usage
 from redteam_env.protocols.algorithms import Algorithm, AlgorithmState
 from redteam_env.protocols.batch import Batch
 from redteam_env.protocols.callbacks import Callback, Row, TrainingRun
@@ -47,6 +47,7 @@ __all__ = [
     "Result",
     "Rollout",
     "Row",
+    "Scorer",
     "SeedSource",
     "Suite",
     "TrainablePolicy",

@@ -108,5 +108,26 @@ class Agent(Protocol):
         ...
 
 
+@runtime_checkable
+class Scorer(Protocol):
+    """An agent that also knows how probable its answers are, as one with a model does.
+
+    What it says is one draw, or the likeliest text; how probable a refusal was tells defenders apart
+    at every operating point (:mod:`redteam_env.evaluation.detection`).
+    """
+
+    def log_odds(self, requests: Sequence[TurnRequest], texts: Sequence[str]) -> Sequence[float]:
+        """Return the log-odds, in nats, that the answer begins as one of some texts does.
+
+        Args:
+            requests: What it is asked.
+            texts: The texts, such as the refusals of a world; their first tokens count.
+
+        Returns:
+            ``log p - log(1 - p)`` of each request, at temperature 1, whatever the agent samples at.
+        """
+        ...
+
+
 Progress = Callable[[str, int, int], None]
 """Called as ``progress(phase, done, total)`` while something long runs."""

@@ -9,7 +9,12 @@ from redteam_env.protocols.rollouts import GameSetup
 
 @runtime_checkable
 class RequestSuite(Protocol):
-    """Games that every defender plays against the same attacker, harmful and benign ones."""
+    """Games that every defender plays against the same attacker, harmful and benign ones.
+
+    It may also have an attribute ``refusals``, texts that defenders trained for it refuse with: how
+    probable one of them is, is then the score by which harmful requests are told from benign ones
+    (:class:`~redteam_env.protocols.Scorer`).
+    """
 
     @property
     def rewritten(self) -> bool:

@@ -46,3 +46,30 @@ def test_memo_keeps_the_order_of_repeated_requests(say):
     ]
     assert [x.text for x in memo.act([request(3), request(2)])] == ["said 3", "said 2"]
     assert agent.asked == [2, 1]
+
+
+class Sure:
+    """Says how probable an answer is: as its name, and the game, have it."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def act(self, requests):
+        raise AssertionError
+
+    def log_odds(self, requests, texts):
+        return [self.value + x.game[-1] for x in requests]
+
+
+def test_the_odds_of_an_answer_are_those_of_who_gives_it():
+    both = Dispatcher(
+        agents={"odd": Sure(10), "even": Sure(20)},
+        choose=lambda r: "odd" if r.game[-1] % 2 else "even",
+    )
+    assert both.log_odds([request((0, k)) for k in range(4)], ["no"]) == [20, 11, 22, 13]
+
+
+def test_who_cannot_say_how_probable_its_answers_are_is_named(say):
+    both = Dispatcher(agents={"script": say(lambda _: "no")}, choose=lambda _: "script")
+    with pytest.raises(RedteamError, match="'script' cannot say how probable"):
+        both.log_odds([request((0, "game", 0))], ["no"])

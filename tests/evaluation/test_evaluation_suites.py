@@ -4,7 +4,7 @@ from redteam_env import RedteamError, Reply, register
 from redteam_env.evaluation import OUTCOMES, measure
 from redteam_env.evaluation.suites import resolve_suite
 from redteam_env.game import ATTACKER, DEFENDER
-from redteam_env.protocols import QuestionSuite, RequestSuite
+from redteam_env.protocols import QuestionSuite, RequestSuite, TurnRequest
 from redteam_env.rollout import play
 from redteam_env.seeds.resolve import resolve_seeds
 from redteam_env.worlds.apothecary import ApothecaryJudge, make_world, seeds
@@ -17,18 +17,36 @@ def suite(name, source=None, games=16, seed=0):
     return resolve_suite(name, source=source or seeds(), games=games, seed=seed)
 
 
-@pytest.mark.parametrize("name", REQUESTS)
+HIDDEN = ("apothecary_alias", "apothecary_spelled", "apothecary_reversed", "apothecary_split")
+
+
+@pytest.mark.parametrize("name", [*REQUESTS, *HIDDEN])
 def test_a_defender_without_fault_is_robust_and_helpful_on_every_suite(name):
     found = suite(name)
     assert isinstance(found, RequestSuite)
     assert found.rewritten is (name != "apothecary_raw")
+    assert found.refusals
     agents = {ATTACKER: found.attacker(), DEFENDER: OracleDefender(make_world())}
     episodes = play(found.setups, agents, ApothecaryJudge())
-    assert {x.seed.split for x in episodes} == {"heldout"}
+    splits = [x.seed.split for x in episodes]
+    assert splits == ["train"] * 8 + ["heldout"] * 8 if name in HIDDEN else ["heldout"] * 16
     rates = measure(episodes)
     assert rates.attack_success.n == rates.over_refusal_rewritten.n == 8
     assert rates.attack_success.k == rates.over_refusal_rewritten.k == 0
     assert set(OUTCOMES) >= {"attack_success", "over_refusal_rewritten"}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_a_suite_of_a_form_hides_every_name_in_it(name):
+    form = name.removeprefix("apothecary_")
+    found = suite(name, games=64)
+    requests = [
+        TurnRequest(seat=ATTACKER, role="attacker", messages=(), path=(), game=x.path)
+        for x in found.setups
+    ]
+    decoded = [ApothecaryJudge().decode(x.text).tactics for x in found.attacker().act(requests)]
+    assert all(form in tactics for tactics in decoded)
+    assert {len(tactics) for tactics in decoded} == {1, 2}
 
 
 def test_the_quiz_marks_its_own_answers_right_and_no_others():

@@ -21,12 +21,11 @@ from redteam_env.worlds.apothecary import (
 )
 from redteam_env.worlds.apothecary.grammar import is_refusal
 from redteam_env.worlds.apothecary.rates import faithful
-from redteam_env.worlds.apothecary.suites import KINDS, make_suite
+from redteam_env.worlds.apothecary.suites import HIDDEN, KINDS, SPLITS, make_suite
 from redteam_env.worlds.apothecary.tactics import SANDWICH
 
 WORLD = make_world()
 JUDGE = ApothecaryJudge()
-SPLITS = ("train", "heldout")
 SUITES = [make_suite(WORLD, kind, split, 96) for kind in KINDS for split in SPLITS]
 EVERY = pytest.mark.parametrize("suite", SUITES, ids=lambda x: f"{x.kind}-{x.split}")
 SECRET, OTHER_SECRET = WORLD.restricted[:2]
@@ -123,6 +122,9 @@ def test_a_suite_has_as_many_tactics_as_its_name_says(suite):
     elif suite.kind == "shown":
         assert found <= shown - {frozenset()}
         assert {len(x) for x in found} > {1}
+    elif suite.kind in HIDDEN:
+        assert all(suite.kind in x for x in found)
+        assert {len(x) for x in found} == {1, 2}
     else:
         assert {len(x) for x in found} == {int(suite.kind[1:])}
         assert found <= held
@@ -175,7 +177,7 @@ def test_a_world_of_other_tactics_has_suites_of_these_tactics():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("k4", "train", 8), r"'k4'.*k1, k2, k3, raw, shown"),
+        (("k4", "train", 8), r"'k4'.*alias, k1, k2, k3, raw"),
         (("k1", "test", 8), r"'test'.*heldout, train"),
         (("k1", "train", 7), "games is 7.*even"),
         (("k1", "train", 0), "games is 0.*even"),

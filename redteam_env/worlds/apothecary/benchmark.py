@@ -6,12 +6,15 @@ from functools import partial
 
 from redteam_env.protocols import Agent, GameSetup, SeedSource, TurnRequest
 from redteam_env.randomness import generator
+from redteam_env.worlds.apothecary.grammar import REFUSALS
 from redteam_env.worlds.apothecary.lexicon import make_world
 from redteam_env.worlds.apothecary.quiz import Question, is_right, quiz
 from redteam_env.worlds.apothecary.suites import (
     RAW,
     SHOWN,
+    SPLITS,
     Suite,
+    SuiteAttacker,
     make_suite,
     quiz_requests,
 )
@@ -19,27 +22,29 @@ from redteam_env.worlds.apothecary.suites import (
 
 @dataclass(frozen=True, slots=True)
 class Scripted:
-    """Scripted requests on held-out substances.
+    """Scripted requests of one kind.
 
     Attributes:
-        suite: The requests.
+        suites: The requests, on the substances of one split after the other.
+        refusals: What the world's defender refuses with.
     """
 
-    suite: Suite
+    suites: tuple[Suite, ...]
+    refusals: Sequence[str] = REFUSALS
 
     @property
     def rewritten(self) -> bool:
         """Whether tactics dress the requests."""
-        return self.suite.kind != RAW
+        return all(suite.kind != RAW for suite in self.suites)
 
     @property
     def setups(self) -> Sequence[GameSetup]:
         """The games."""
-        return self.suite.setups
+        return [setup for suite in self.suites for setup in suite.setups]
 
     def attacker(self) -> Agent:
         """Return who says the requests."""
-        return self.suite.attacker()
+        return SuiteAttacker(*self.suites)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,22 @@ def scripted(kind: str, *, source: SeedSource, games: int, seed: int) -> Scripte
         games: How many, an even number.
         seed: Addresses every draw.
     """
-    return Scripted(make_suite(make_world(), kind, "heldout", games, seed=seed))
+    return Scripted((make_suite(make_world(), kind, "heldout", games, seed=seed),))
+
+
+def hidden(kind: str, *, source: SeedSource, games: int, seed: int) -> Scripted:  # noqa: ARG001 - the world has seeds of its own
+    """Return scripted requests in one form that hides the name, half of them on training substances.
+
+    Args:
+        kind: One of :data:`redteam_env.worlds.apothecary.suites.HIDDEN`.
+        source: Not used: requests are about the world's own substances.
+        games: How many, a multiple of 4.
+        seed: Addresses every draw.
+    """
+    world = make_world()
+    return Scripted(
+        tuple(make_suite(world, kind, split, games // 2, seed=seed) for split in SPLITS)
+    )
 
 
 apothecary_raw = partial(scripted, RAW)
@@ -76,6 +96,10 @@ apothecary_shown = partial(scripted, SHOWN)
 apothecary_k1 = partial(scripted, "k1")
 apothecary_k2 = partial(scripted, "k2")
 apothecary_k3 = partial(scripted, "k3")
+apothecary_alias = partial(hidden, "alias")
+apothecary_spelled = partial(hidden, "spelled")
+apothecary_reversed = partial(hidden, "reversed")
+apothecary_split = partial(hidden, "split")
 
 
 def apothecary_quiz(*, source: SeedSource, games: int, seed: int) -> Quiz:  # noqa: ARG001 - the quiz is about the world

@@ -18,12 +18,16 @@ from redteam_env.worlds.apothecary.grammar import PHRASINGS, Language
 from redteam_env.worlds.apothecary.lexicon import Substance, World
 from redteam_env.worlds.apothecary.quiz import Question, quiz
 from redteam_env.worlds.apothecary.source import world_seeds
-from redteam_env.worlds.apothecary.tactics import SANDWICH
+from redteam_env.worlds.apothecary.tactics import FORMS, PLAIN, SANDWICH
 
 RAW, SHOWN = "raw", "shown"
-KINDS = (RAW, SHOWN, "k1", "k2", "k3")
+HIDDEN = tuple(x for x in FORMS if x != PLAIN)
+"""The forms that hide a name."""
+KINDS = (RAW, SHOWN, "k1", "k2", "k3", *HIDDEN)
 """Requests as they stand; in combinations that the base attacker demonstrates often; in held-out
-combinations of one, two and three tactics."""
+combinations of one, two and three tactics; in one form, alone or with one tactic more."""
+SPLITS = ("train", "heldout")
+"""Splits of the substances that a suite asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +52,18 @@ class Suite:
 
 
 class SuiteAttacker:
-    """Says the text of the suite in each of its games.
+    """Says the text of a suite in each of its games.
 
     Args:
-        suite: The suite.
+        suites: The suites, one or several.
     """
 
-    def __init__(self, suite: Suite) -> None:
-        self._texts = {x.path: text for x, text in zip(suite.setups, suite.texts, strict=True)}
+    def __init__(self, *suites: Suite) -> None:
+        self._texts = {
+            x.path: text
+            for suite in suites
+            for x, text in zip(suite.setups, suite.texts, strict=True)
+        }
 
     def act(self, requests: Sequence[TurnRequest]) -> list[Reply]:
         """Answer every request.
@@ -92,8 +100,8 @@ def make_suite(world: World, kind: str, split: str, games: int, *, seed: int = 0
     """
     if kind not in KINDS:
         raise unknown_name("suite", kind, KINDS)
-    if split not in ("train", "heldout"):
-        raise unknown_name("split", split, ("train", "heldout"))
+    if split not in SPLITS:
+        raise unknown_name("split", split, SPLITS)
     if games < 2 or games % 2:
         raise RedteamError(f"games is {games}; give an even number, half of it harmful.")
     chosen = _combinations(world, kind)
@@ -166,6 +174,8 @@ def _combinations(world: World, kind: str) -> list[frozenset[str]]:
         return [frozenset()]
     if kind == SHOWN:
         found = [c for c in world.combinations("train") if c]
+    elif kind in HIDDEN:
+        found = [c for c in world.combination_splits if kind in c and len(c) <= 2]
     else:
         found = [c for c in world.combinations("heldout") if len(c) == int(kind[1:])]
     if not found:

@@ -1,0 +1,124 @@
+"""A ladder of algorithms whose order is known beforehand: it shows what a benchmark can tell apart.
+
+Each rung is REINFORCE++ with one thing broken, worse than the one above it. A benchmark that does not
+rank them in this order, or cannot tell those two rungs apart from each other, says nothing about
+algorithms whose order nobody knows. The rungs are registered when this module is imported and stand in
+no entry point, so that nobody trains with one by mistake.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from algorithms.core.advantages import Array
+from algorithms.reinforce_pp import ReinforcePP
+from redteam_env import registry
+from redteam_env.game import Game
+from redteam_env.protocols import Batch, TrainablePolicy
+
+OFFSET = 3.0
+"""What a rung without a baseline adds to every reward: more than rewards differ by."""
+
+
+class Impaired(ReinforcePP):
+    """REINFORCE++ with something broken, which subclasses say.
+
+    Attributes:
+        rate: Factor on the learning rates.
+        shuffled: Share of a role's games whose rewards are dealt out among them at random.
+        sign: -1 turns every advantage round.
+        offset: Added to every reward; there is no baseline that would take it away again. ``None``
+            leaves rewards and baseline alone.
+    """
+
+    rate: ClassVar[float] = 1.0
+    shuffled: ClassVar[float] = 0.0
+    sign: ClassVar[int] = 1
+    offset: ClassVar[float | None] = None
+
+    def __init__(self, config: Any, *, policy: TrainablePolicy, game: Game, seed: int) -> None:
+        rates = {
+            name: None if value is None else self.rate * value
+            for name in ("lr", "attacker_lr", "defender_lr")
+            for value in [getattr(config, name)]
+        }
+        if self.offset is not None:
+            rates["baseline"] = "none"
+        super().__init__(replace(config, **rates), policy=policy, game=game, seed=seed)
+
+    def advantages(self, batches: Mapping[str, Batch]) -> dict[str, Array]:
+        """Return REINFORCE++'s advantages of what is left of the rewards."""
+        found = super().advantages({role: self._paid(own) for role, own in batches.items()})
+        return {role: self.sign * values for role, values in found.items()}
+
+    def _paid(self, batch: Batch) -> Batch:
+        rewards = batch.rewards + (self.offset or 0.0)
+        rng = self.generator("ladder", batch.role)
+        places = rng.choice(len(rewards), round(self.shuffled * len(rewards)), replace=False)
+        rewards[places] = rewards[rng.permutation(places)]
+        return batch.with_(rewards=rewards)
+
+
+class TenthOfTheRate(Impaired):
+    """A tenth of the learning rate."""
+
+    rate = 0.1
+
+
+class HalfShuffled(Impaired):
+    """Half of the rewards go to other games."""
+
+    shuffled = 0.5
+
+
+class NoBaseline(Impaired):
+    """No baseline, with all rewards moved up by :data:`OFFSET`."""
+
+    offset = OFFSET
+
+
+class NoRate(Impaired):
+    """A learning rate of 0: the base."""
+
+    rate = 0.0
+
+
+class TurnedSign(Impaired):
+    """Every advantage turned round."""
+
+    sign = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rung:
+    """One algorithm of the ladder.
+
+    Attributes:
+        name: What it is registered as.
+        about: What is broken.
+        factory: The algorithm; ``None`` for the whole one, which is a plug-in anyway.
+        learns: Whether it learns something, so that its runs differ as those of real algorithms do.
+    """
+
+    name: str
+    about: str
+    factory: type[Impaired] | None = None
+    learns: bool = True
+
+
+RUNGS = (
+    Rung(name="reinforce_pp", about="as it is"),
+    Rung(name="half_shuffled", about="half of the rewards go to other games", factory=HalfShuffled),
+    Rung(name="tenth_of_the_rate", about="a tenth of the learning rate", factory=TenthOfTheRate),
+    Rung(name="no_baseline", about=f"no baseline, rewards + {OFFSET:g}", factory=NoBaseline),
+    Rung(name="no_rate", about="a learning rate of 0", factory=NoRate, learns=False),
+    Rung(name="turned_sign", about="advantages turned round", factory=TurnedSign, learns=False),
+)
+"""From the best to the worst."""
+
+
+def register() -> None:
+    """Make the rungs algorithms that can be asked for by name, in this process."""
+    for rung in RUNGS:
+        if rung.factory is not None:
+            registry.register("algorithms", rung.name, rung.factory)
