@@ -12,14 +12,13 @@ from typing import Annotated
 import tyro
 
 from algorithms.studies.bench.config import BenchConfig, check_parts
-from algorithms.studies.bench.manifest import manifest_of
-from algorithms.studies.bench.runner import open_bench, work
-from algorithms.studies.workers import Workers
+from algorithms.studies.bench.tasks import MANIFEST, able, do, manifest_of, tasks
+from algorithms.studies.manifest import open_directory
+from algorithms.studies.study import INTERRUPTED, Where, run_study
 from redteam_env.game import RedteamError
-from redteam_env.utils.console import make_console, progress_bar
+from redteam_env.utils.console import make_console
 
 PROG = "redteam-env bench"
-INTERRUPTED = 130
 ABOUT = "Train every algorithm in every arrangement on equal budgets and rank them with intervals."
 _NEEDED = {"pyarrow": "eval", "openskill": "eval", "matplotlib": "report", "torch": "train"}
 
@@ -63,26 +62,15 @@ def bench(argv: Sequence[str]) -> int:
 
 def _run(config: BenchConfig, command: str) -> int:
     from algorithms.studies.bench.page import terminal
-    from algorithms.studies.bench.report import MANIFEST, write_report
-    from algorithms.studies.bench.tasks import able, alone, tasks
+    from algorithms.studies.bench.report import write_report
 
     check_parts(config)
     root = Path(config.out).expanduser()
-    manifest = manifest_of(config)
-    open_bench(root / MANIFEST, manifest)
+    open_directory(root / MANIFEST, manifest_of(config), what="benchmark")
     every = tasks(config, able(config))
-    console = make_console(stderr=True)
-    with progress_bar() as bar:
-
-        def report(title: str, done: int, total: int) -> None:
-            bar(title, done, total)
-            if not console.is_terminal:
-                console.print(f"{done}/{total} {title}")
-
-        do = partial(work, config, str(root))
-        if not Workers(root, config.workers, do, alone=alone).run(every, report):
-            console.print("Stopped by Ctrl-C; the same command goes on from here.")
-            return INTERRUPTED
+    where = Where(executor=config.executor, job=config.job, workers=config.workers)
+    if not run_study(root, every, partial(do, config, root), where, make_console(stderr=True)):
+        return INTERRUPTED
     target = Path(config.to).expanduser() if config.to else root / "report"
     figures = write_report(root, every, target, command=command)
     if config.json:

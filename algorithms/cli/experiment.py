@@ -3,17 +3,20 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from algorithms.studies.executors import ExecutorName
+from algorithms.studies.manifest import check_manifest, open_directory
+from algorithms.studies.study import INTERRUPTED, Where, run_study
 from redteam_env.game import Count, RedteamError, check_fields
-from redteam_env.utils.console import make_console, progress_bar
+from redteam_env.utils.console import make_console
 
 PROG = "redteam-env experiment"
-INTERRUPTED = 130
 ABOUT = "Test the papers' claims: train many arms over many seeds, measure, report with intervals."
 _NEEDED = {"pyarrow": "eval", "matplotlib": "report", "torch": "train"}
 _VERBS = ("report", "verify")
@@ -27,12 +30,18 @@ class Run:
         name: claims, or a TOML file of the same form.
         part: Which parts; all in order by default.
         out: The experiment's directory.
-        workers: Processes side by side, one thread each.
+        executor: Where tasks run: processes on this machine, one thread each; submitit (jobs of Slurm,
+            the extra cluster); or ray (tasks on a Ray cluster, the extra ray).
+        job: What a job of submitit or a task of Ray is asked for, NAME=VALUE with a comma between
+            them, such as slurm_partition=gpu,timeout_min=600 or num_gpus=1.
+        workers: Tasks side by side.
     """
 
     name: Annotated[str, tyro.conf.Positional] = "claims"
     part: tuple[str, ...] = ()
     out: str = "runs/claims"
+    executor: ExecutorName = "processes"
+    job: str = ""
     workers: Count = 2
 
     def __post_init__(self) -> None:
@@ -96,24 +105,18 @@ def experiment(argv: Sequence[str]) -> int:
 
 def _run(action: Run) -> int:
     from algorithms.studies.experiments.reading import read_experiment
-    from algorithms.studies.experiments.runner import open_directory, run_part
+    from algorithms.studies.experiments.tasks import MANIFEST, do, manifest_of, tasks
 
     found = read_experiment(action.name)
     parts = [found.part(name) for name in action.part or found.parts]
     root = Path(action.out).expanduser()
-    open_directory(found, root)
+    open_directory(root / MANIFEST, manifest_of(found), what="experiment")
     console = make_console()
+    where = Where(executor=action.executor, job=action.job, workers=action.workers)
+    work = partial(do, dict(found.source), root)
     for part in parts:
-        with progress_bar() as bar:
-
-            def report(title: str, done: int, total: int) -> None:
-                bar(title, done, total)
-                if not console.is_terminal:
-                    console.print(f"{done}/{total} {title}")
-
-            if not run_part(found, root, action.workers, part, report):
-                console.print("Stopped by Ctrl-C; the same command goes on from here.")
-                return INTERRUPTED
+        if not run_study(root, tasks(found, part), work, where, console):
+            return INTERRUPTED
         console.print(f"{part.name} is done. Report: {PROG} report {action.name} --out {root}")
     return 0
 
@@ -121,8 +124,7 @@ def _run(action: Run) -> int:
 def _report(action: Report) -> int:
     from algorithms.studies.experiments.reading import read_experiment
     from algorithms.studies.experiments.report import write_report
-    from algorithms.studies.experiments.runner import MANIFEST, manifest_of
-    from algorithms.studies.manifests import check_manifest
+    from algorithms.studies.experiments.tasks import MANIFEST, manifest_of
 
     found = read_experiment(action.name)
     root, target = Path(action.out).expanduser(), Path(action.to).expanduser()

@@ -16,9 +16,10 @@ from algorithms.speed.comparison import peak, ratio, seconds
 from algorithms.speed.rows import Measured, SpeedConfig
 from algorithms.speed.worker import Turns, take_turns
 from algorithms.studies.bench.config import BenchConfig
-from algorithms.studies.bench.runner import work
-from algorithms.studies.bench.tasks import TRAIN, able, alone, tasks
-from algorithms.studies.workers import Workers
+from algorithms.studies.bench.tasks import able, do, tasks
+from algorithms.studies.executors import Processes
+from algorithms.studies.pool import run_tasks
+from algorithms.studies.tasks import TRAIN
 from algorithms.training.config import TrainConfig
 from redteam_env.game import ATTACKER, DEFENDER, Game, RedteamError
 from redteam_env.judges.resolve import resolve_judge
@@ -153,5 +154,4 @@ def in_bench(config: BenchConfig) -> None:
     """Train the runs of a benchmark as it does, and nothing else of it."""
     root = Path(config.out)
     runs = [task for task in tasks(config, able(config)) if task.kind == TRAIN]
-    workers = Workers(root, config.workers, partial(work, config, str(root)), alone=alone)
-    workers.run(runs, lambda *_: None)
+    run_tasks(root, runs, Processes(config.workers), partial(do, config, root), lambda *_: None)

@@ -8,7 +8,7 @@ A table does not say whether an attacker played. Of rewritten games the shares a
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.studies.games_table import Games
+from algorithms.studies.games import Games
 
 Mask = NDArray[np.bool_]
 

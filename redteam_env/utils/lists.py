@@ -1,7 +1,35 @@
-"""Lists in options: several names in one text, with commas between them."""
+"""Lists in options: several names, or names with values, in one text with commas between them."""
+
+import json
+from typing import Any
+
+from redteam_env.game.errors import RedteamError
 
 
 def listed(text: str | None) -> tuple[str, ...]:
     """Return the parts of a list with commas, each once and without the spaces around it."""
     parts = (part.strip() for part in (text or "").split(","))
     return tuple(dict.fromkeys(part for part in parts if part))
+
+
+def assigned(text: str, *, option: str, example: str) -> dict[str, Any]:
+    """Return the values of ``NAME=VALUE,NAME=VALUE``: JSON where they can be read as such, else text.
+
+    Args:
+        text: The list.
+        option: What the option is called, for messages.
+        example: A part that is right, such as ``lr=5e-4``.
+
+    Raises:
+        RedteamError: If a part is not ``NAME=VALUE``.
+    """
+    found: dict[str, Any] = {}
+    for part in listed(text):
+        name, equals, value = part.partition("=")
+        if not equals or not name:
+            raise RedteamError(f"{option} has {part!r}; write NAME=VALUE, such as {example}.")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found

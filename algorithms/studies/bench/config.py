@@ -1,12 +1,12 @@
 """What a benchmark compares and how: its options and its cells."""
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from algorithms.studies.executors import ExecutorName
 from algorithms.studies.quickstart import SETTINGS
 from algorithms.training.config import (
     SELF_PLAY,
@@ -21,7 +21,7 @@ from redteam_env.evaluation.suites import resolve_suite
 from redteam_env.game import Count, RedteamError, at_least, check_fields, multiple_of, unknown_name
 from redteam_env.protocols import BASE
 from redteam_env.seeds.resolve import resolve_seeds
-from redteam_env.utils.lists import listed
+from redteam_env.utils.lists import assigned, listed
 from redteam_env.worlds import MODELS
 
 WORLD = "apothecary"
@@ -70,7 +70,7 @@ UNTRAINED = Cell(label=BASE, arrangement=BASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchConfig:
-    """Options of ``bench``; all of them but the last four decide the results.
+    """Options of ``bench``; all of them but the last six decide the results.
 
     Attributes:
         algorithms: Algorithms with a comma between them, each ALGORITHM or ALGORITHM+OPPONENTS;
@@ -101,7 +101,11 @@ class BenchConfig:
         response_budget: Games of a fresh attacker's training against each trained defender, for the
             best-response gap; 0 for none.
         measure_seed: Addresses suites, panels and all sampling of the measuring.
-        workers: Processes side by side, one thread each.
+        executor: Where tasks run: processes on this machine, one thread each; submitit (jobs of Slurm,
+            the extra cluster); or ray (tasks on a Ray cluster, the extra ray).
+        job: What a job of submitit or a task of Ray is asked for, NAME=VALUE with a comma between
+            them, such as slurm_partition=gpu,timeout_min=600 or num_gpus=1.
+        workers: Tasks side by side.
         out: The benchmark's directory.
         to: Where leaderboard, games and plots go; by default the folder report in it.
         json: Print the leaderboard as JSON.
@@ -129,6 +133,8 @@ class BenchConfig:
     cross_games: Annotated[int, multiple_of(4)] = 64
     response_budget: Annotated[int, at_least(0)] = 1280
     measure_seed: int = 0
+    executor: ExecutorName = "processes"
+    job: str = ""
     workers: Count = 2
     out: str = "runs/bench"
     to: str | None = None
@@ -237,16 +243,7 @@ class BenchConfig:
         return found
 
     def _settings(self) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for part in listed(self.settings):
-            name, equals, text = part.partition("=")
-            if not equals or not name:
-                raise RedteamError(f"settings has {part!r}; write NAME=VALUE, such as lr=5e-4.")
-            try:
-                found[name] = json.loads(text)
-            except ValueError:
-                found[name] = text
-        return found
+        return assigned(self.settings, option="settings", example="lr=5e-4")
 
     def _options_of(self, algorithm: str, opponents: str) -> set[str]:
         """Return the names of the training options of an algorithm with its opponents."""

@@ -9,8 +9,8 @@ import numpy as np
 from algorithms.studies.bench.config import UNTRAINED, BenchConfig, Cell
 from algorithms.studies.bench.records import COSTS
 from algorithms.studies.bench.scores import ATTACK, DEFENCE, DRAWS, LESS_IS_BETTER, Scores, score
-from algorithms.studies.differences import close
-from algorithms.studies.games_table import CROSS, Games
+from algorithms.studies.games import CROSS, Games
+from algorithms.studies.verify import close
 from redteam_env.evaluation.aggregates import (
     aggregate,
     performance_profile,

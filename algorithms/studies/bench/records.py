@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from algorithms.studies.bench.config import BenchConfig, Cell
-from algorithms.studies.bench.tasks import ATTACK, TRAIN, fielded, plays
-from algorithms.studies.workers import DONE, INTERRUPTED
+from algorithms.studies.bench.tasks import fielded, plays
+from algorithms.studies.tasks import ATTACK, DONE, INTERRUPTED, TRAIN
 from algorithms.training.config import TrainConfig
 from algorithms.training.memory import peak_gb
 from algorithms.training.metrics import step_tokens
@@ -24,14 +24,12 @@ _STEPS = ("tokens", "extra_games", "extra_tokens", "seconds")
 _DIGITS = 4
 
 
-def train_recorded(config: TrainConfig, output: Path, *, alone: bool) -> str:
-    """Train a run and write what it cost.
+def train_recorded(config: TrainConfig, output: Path) -> str:
+    """Train a run and write what it cost; the most memory that this process held is the run's.
 
     Args:
         config: The run.
         output: The JSON file.
-        alone: Whether this process did nothing before, so that the most memory it ever held is the
-            run's; else no peak is written.
 
     Returns:
         ``done``, or ``interrupted`` after Ctrl-C; then nothing is written.
@@ -46,9 +44,7 @@ def train_recorded(config: TrainConfig, output: Path, *, alone: bool) -> str:
         "config": {**(run.stored_config() or {}), "opponent": None},
         **totals(by_step, games=config.run.games, most=config.run.max_tokens),
         # of a run that was interrupted this process saw the end only
-        "peak_memory_gb": round(peak_gb(), 3)
-        if alone and outcome.played == outcome.steps
-        else None,
+        "peak_memory_gb": round(peak_gb(), 3) if outcome.played == outcome.steps else None,
         "by_step": by_step,
     }
     write_text(output, json.dumps(record))

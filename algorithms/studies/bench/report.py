@@ -1,42 +1,48 @@
 """A benchmark's results on disk, and their verification from what was stored."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from algorithms.studies.bench.config import BenchConfig, Cell
 from algorithms.studies.bench.leaderboard import leaderboard, misplaced
-from algorithms.studies.bench.manifest import SCHEMA, check_digest
 from algorithms.studies.bench.page import markdown
 from algorithms.studies.bench.plots import plot
 from algorithms.studies.bench.records import check_records
-from algorithms.studies.bench.tasks import ATTACK, TRAIN, BenchTask
-from algorithms.studies.differences import differences
-from algorithms.studies.games_table import QUIZ, Games, read_tables, stored_table
-from algorithms.studies.manifests import check_manifest
+from algorithms.studies.bench.tasks import MANIFEST, SCHEMA
+from algorithms.studies.games import QUIZ, Games, merge_tables, read_tables
+from algorithms.studies.manifest import check_digest, check_target
+from algorithms.studies.tasks import (
+    ATTACK,
+    MEASURE,
+    RATE,
+    RESPOND,
+    TRAIN,
+    Task,
+    outputs,
+)
+from algorithms.studies.verify import Labels, Say, differences, plain, wrong_verdicts
 from redteam_env.evaluation.suites import resolve_suite
 from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line, RedteamError, check_values
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import QuestionSuite
 from redteam_env.seeds.resolve import resolve_seeds
-from redteam_env.utils.files import read_json, write_aside, write_text
+from redteam_env.utils.files import read_json, write_text
 
-MANIFEST, GAMES, RECORDS, FIGURES, PAGE = (
-    "bench.json",
+GAMES, RECORDS, FIGURES, PAGE = (
     "games.parquet",
     "records.json",
     "leaderboard.json",
     "leaderboard.md",
 )
-Say = Callable[[str], None]
+_ORDER = ("kind", "suite", "attacker", "defender", "attacker_seed", "defender_seed")
+"""What games are sorted by; those of one pair stay in the order of play."""
 
 
-def write_report(root: Path, done: list[BenchTask], target: Path, *, command: str) -> Any:
+def write_report(root: Path, done: Sequence[Task], target: Path, *, command: str) -> Any:
     """Write games, records, leaderboard, page and plots.
 
     Args:
@@ -53,19 +59,16 @@ def write_report(root: Path, done: list[BenchTask], target: Path, *, command: st
     """
     manifest = _json(root / MANIFEST)
     config, every = read_manifest(manifest, root / MANIFEST)
-    if target.is_dir() and any(target.iterdir()):
-        if not (target / MANIFEST).is_file():
-            raise RedteamError(f"{str(target)!r} holds no benchmark's report; give another --to.")
-        check_manifest(target / MANIFEST, manifest, option="--to")
+    check_target(target, MANIFEST, manifest, what="a benchmark's report")
     target.mkdir(parents=True, exist_ok=True)
     write_text(target / MANIFEST, json.dumps(manifest, indent=1))
     records = {
-        f"{task.kind}/{task.cell}-{task.seed}": _json(root / task.output)
+        f"{task.kind}/{task.name}": _json(root / task.output)
         for task in done
         if task.kind in {TRAIN, ATTACK}
     }
     write_text(target / RECORDS, json.dumps(records, separators=(",", ":")))
-    _merge([root / x.output for x in done if x.output.endswith(".parquet")], target / GAMES)
+    merge_tables(outputs(root, done, MEASURE, RATE, RESPOND), target / GAMES, by=_ORDER)
     figures = _figures(config, every, read_tables([target / GAMES]), records)
     write_text(target / FIGURES, json.dumps({"digest": manifest["digest"], **figures}, indent=1))
     write_text(target / PAGE, markdown(figures, command))
@@ -112,7 +115,7 @@ def verify(file: Path, *, say: Say) -> list[str]:
         found = _figures(config, every, games, records)
     except (LookupError, TypeError, ValueError, RedteamError) as error:
         return [*wrong, f"the leaderboard cannot be computed: {error!r}"]
-    wrong += differences(stored, json.loads(json.dumps(found)), "leaderboard")
+    wrong += differences(stored, plain(found), "leaderboard")
     return wrong or [
         f"leaderboard/cells: {x} scores more than the cell above it"
         for x in misplaced(stored["cells"])
@@ -161,16 +164,14 @@ def _verdicts(config: BenchConfig, games: Games) -> list[str]:
     judge = resolve_judge(config.judge)
     wrong: list[str] = []
     played = games.where(kind=[x for x in np.unique(games["kind"]).tolist() if x != QUIZ])
+
+    def labels(prompt: str, response: str) -> Labels:
+        lines = (Line(seat=ATTACKER, text=prompt), Line(seat=DEFENDER, text=response))
+        [verdict] = judge.judge([Dialogue(lines=lines)])
+        return verdict.prompt_harmful, verdict.response_refusal, verdict.response_harmful
+
     if getattr(judge, "exact", False):
-        names = ("prompt", "response", "prompt_harmful", "refused", "told")
-        for prompt, response, *stored in zip(*(played[x].tolist() for x in names), strict=True):
-            if stored[0] is None:  # void or forfeited: nothing was judged
-                continue
-            lines = (Line(seat=ATTACKER, text=prompt), Line(seat=DEFENDER, text=response))
-            [verdict] = judge.judge([Dialogue(lines=lines)])
-            found = [verdict.prompt_harmful, verdict.response_refusal, verdict.response_harmful]
-            if stored != found:
-                wrong.append(f"{prompt!r} was stored as {stored}, is {found}")
+        wrong += wrong_verdicts(played, labels)
     return (wrong + _answers(config, games.where(kind=QUIZ)))[:10]
 
 
@@ -193,19 +194,6 @@ def _answers(config: BenchConfig, rows: Games) -> list[str]:
             elif suite.right(k, response) is not right:
                 wrong.append(f"the answer to {prompt!r} was stored as {right}")
     return wrong
-
-
-def _merge(files: list[Path], target: Path) -> None:
-    """Put tables together, sorted so that they compress well."""
-    table = stored_table(files).unify_dictionaries().combine_chunks()
-    keys = ("kind", "suite", "attacker", "defender", "attacker_seed", "defender_seed")
-    words = {x: table[x].cast(pa.string()) for x in keys[:4]}
-    order = pa.compute.sort_indices(
-        pa.table({**words, **{x: table[x] for x in keys[4:]}}),
-        sort_keys=[(x, "ascending") for x in keys],
-    )
-    with write_aside(target) as partial:
-        pq.write_table(table.take(order), partial, compression="zstd", compression_level=19)
 
 
 def _json(file: Path) -> Any:

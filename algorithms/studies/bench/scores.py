@@ -9,7 +9,7 @@ import numpy as np
 from algorithms.studies.bench.config import UNTRAINED, BenchConfig, Cell
 from algorithms.studies.bench.tasks import fielded, measured, plays
 from algorithms.studies.bench.work import PANEL_ATTACKER, PANEL_DEFENDER
-from algorithms.studies.games_table import CROSS, QUIZ, RESPONSE, SUITE, Games
+from algorithms.studies.games import CROSS, QUIZ, RESPONSE, SUITE, Games
 from algorithms.studies.rates import attacks, faithful_attacks, refusals, share
 from redteam_env.evaluation.diversity import ngram_distance
 from redteam_env.evaluation.rates import defence

@@ -1,55 +1,56 @@
-"""The work of a benchmark, cut into tasks that each leave one file: what exists is done."""
+"""The tasks of a benchmark, its manifest, and who is measured in which role."""
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from algorithms.studies.bench.config import UNTRAINED, BenchConfig, Cell, cells
+from algorithms.studies.manifest import fingerprints, sealed
+from algorithms.studies.tasks import ATTACK, MEASURE, RATE, RESPOND, TRAIN, Task
 from redteam_env import registry
 from redteam_env.evaluation.mixture import PREFIX
 from redteam_env.protocols import BASE
+from redteam_env.utils.lists import listed
 
-TRAIN, MEASURE, RATE, ATTACK, RESPOND = "train", "measure", "rate", "attack", "respond"
+MANIFEST = "bench.json"
+SCHEMA = 2
+PLACES = ("executor", "job", "workers", "out", "to", "json")
+"""Options that decide no result."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchTask:
-    """One piece of work.
+def manifest_of(config: BenchConfig) -> dict[str, Any]:
+    """Return everything that decides a benchmark's results, with a digest of it.
 
-    Attributes:
-        kind: What is done.
-        cell: The cell's name; empty for all cells of a seed.
-        seed: The training seed.
-        output: The file it leaves, relative to the benchmark's directory.
-        needs: Outputs of other tasks that must exist before.
+    Raises:
+        RedteamError: If nothing can be run, or a file cannot be read.
     """
-
-    kind: str
-    cell: str
-    seed: int
-    output: str
-    needs: tuple[str, ...] = ()
-
-    @property
-    def title(self) -> str:
-        """What a person is shown."""
-        return f"{self.kind} {self.cell or 'all'} seed {self.seed}"
-
-
-def run_directory(root: Path, cell: str, seed: int) -> Path:
-    """Return a run's directory."""
-    return root / "runs" / cell / f"seed-{seed}"
+    options = dataclasses.asdict(config)
+    for name in PLACES:
+        del options[name]
+    every = cells(config)
+    unused = Path("unused")
+    runs = [config.options(cell, 0, unused) for cell in every if cell.reason is None]
+    if config.response_budget:
+        runs.append(config.response(None, 0, unused))
+    return sealed(
+        {
+            "schema": SCHEMA,
+            "options": options,
+            "cells": [dataclasses.asdict(cell) for cell in every],
+            **fingerprints(
+                runs,
+                [config.settings_by_name()],
+                suites=listed(config.suites),
+                agents=(*listed(config.panel_attackers), *listed(config.panel_defenders)),
+            ),
+        }
+    )
 
 
 def response_directory(root: Path, cell: str, seed: int) -> Path:
     """Return the directory of the fresh attacker against a run's defender."""
     return root / "responses" / cell / f"seed-{seed}"
-
-
-def record(kind: str, cell: str, seed: int) -> str:
-    """Return the place of a task's output, relative to the benchmark's directory."""
-    suffix = "json" if kind in {TRAIN, ATTACK} else "parquet"
-    return f"records/{kind}/{cell}-{seed}.{suffix}" if cell else f"records/{kind}/{seed}.{suffix}"
 
 
 def plays(config: BenchConfig, cell: Cell, role: str) -> bool:
@@ -84,35 +85,32 @@ def measured(cell: Cell, seeds: int) -> range:
     return range(seeds if cell.trained else 1)
 
 
-def tasks(config: BenchConfig, runnable: Sequence[Cell]) -> list[BenchTask]:
+def tasks(config: BenchConfig, runnable: Sequence[Cell]) -> list[Task]:
     """Return everything a benchmark needs, all cells of a seed before the next seed.
 
     Args:
         config: The options.
         runnable: The cells that can be run.
     """
-    found: list[BenchTask] = []
+    found: list[Task] = []
     for seed in range(config.seeds):
+        runs = []
         for cell in fielded(runnable):
-            trained: tuple[str, ...] = ()
-            if cell.trained:
-                trained = (record(TRAIN, cell.name, seed),)
-                found.append(_task(TRAIN, cell.name, seed))
+            run = Task(kind=TRAIN, arm=cell.name, seed=seed)
+            needs = [run] if cell.trained else []
+            runs += needs
+            found += needs
             if seed in measured(cell, config.seeds):
-                found.append(_task(MEASURE, cell.name, seed, *trained))
+                found.append(Task(kind=MEASURE, arm=cell.name, seed=seed).after(*needs))
             if config.response_budget and plays(config, cell, "defender"):
-                found.append(_task(ATTACK, cell.name, seed, *trained))
-                attack = record(ATTACK, cell.name, seed)
-                found.append(_task(RESPOND, cell.name, seed, *trained, attack))
-        every = [record(TRAIN, cell.name, seed) for cell in runnable]
-        found.append(_task(RATE, "", seed, *every))
+                attack = Task(kind=ATTACK, arm=cell.name, seed=seed).after(*needs)
+                found += [attack, Task(kind=RESPOND, arm=cell.name, seed=seed).after(attack)]
+        found.append(Task(kind=RATE, seed=seed).after(*runs))
     return found
 
 
-def alone(task: BenchTask) -> bool:
-    """Whether a task needs a process of its own: a run whose peak of memory is reported."""
-    return task.kind == TRAIN
+def do(config: BenchConfig, root: Path, task: Task) -> str:
+    """Do a task; torch, which the work needs, is imported in the process of the task."""
+    from algorithms.studies.bench import work  # noqa: PLC0415 - the same
 
-
-def _task(kind: str, cell: str, seed: int, *needs: str) -> BenchTask:
-    return BenchTask(kind=kind, cell=cell, seed=seed, output=record(kind, cell, seed), needs=needs)
+    return work.do(config, root, task)

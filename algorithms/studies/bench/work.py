@@ -3,36 +3,36 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from algorithms.studies.bench.config import BenchConfig, Cell
 from algorithms.studies.bench.records import train_recorded
 from algorithms.studies.bench.tasks import (
-    ATTACK,
-    MEASURE,
-    RATE,
-    RESPOND,
-    TRAIN,
-    BenchTask,
     able,
-    alone,
     fielded,
     plays,
     response_directory,
-    run_directory,
     spec_of,
 )
-from algorithms.studies.games_table import (
+from algorithms.studies.games import (
     CROSS,
     QUIZ,
     RESPONSE,
     SUITE,
+    Rows,
     Who,
     game_rows,
     quiz_row,
     write_table,
 )
-from algorithms.studies.workers import DONE
+from algorithms.studies.tasks import (
+    ATTACK,
+    DONE,
+    MEASURE,
+    RATE,
+    TRAIN,
+    Task,
+    run_directory,
+)
 from algorithms.training.config import TrainConfig
 from redteam_env.evaluation import AgentPool, MemoAgent
 from redteam_env.evaluation.suites import resolve_suite
@@ -46,10 +46,9 @@ from redteam_env.worlds import build_game
 
 PANEL_ATTACKER, PANEL_DEFENDER = "panel attacker", "panel defender"
 FRESH = "fresh attacker"
-Rows = list[dict[str, Any]]
 
 
-def do(config: BenchConfig, root: Path, task: BenchTask) -> str:
+def do(config: BenchConfig, root: Path, task: Task) -> str:
     """Do a task.
 
     Args:
@@ -66,28 +65,28 @@ def do(config: BenchConfig, root: Path, task: BenchTask) -> str:
     try:
         if task.kind in {TRAIN, ATTACK}:
             run = _run_config(config, root, task)
-            return train_recorded(run, root / task.output, alone=alone(task))
+            return train_recorded(run, root / task.output)
         meter = _Meter(config, root, task.seed)
         found = {cell.name: cell for cell in fielded(able(config))}
         rows: Rows = []
         if task.kind == MEASURE:
-            rows = meter.measure(found[task.cell])
+            rows = meter.measure(found[task.arm])
         elif task.kind == RATE:
             rows = meter.rate(list(found.values()))
-        elif task.kind == RESPOND:
-            rows = meter.respond(found[task.cell])
+        else:
+            rows = meter.respond(found[task.arm])
         write_table(root / task.output, rows)
     except RedteamError as error:
         raise RedteamError(f"{task.title}: {error}") from error
     return DONE
 
 
-def _run_config(config: BenchConfig, root: Path, task: BenchTask) -> TrainConfig:
-    run = run_directory(root, task.cell, task.seed)
-    cell = next(x for x in fielded(able(config)) if x.name == task.cell)
+def _run_config(config: BenchConfig, root: Path, task: Task) -> TrainConfig:
+    run = run_directory(root, task.arm, task.seed)
+    cell = next(x for x in fielded(able(config)) if x.name == task.arm)
     if task.kind == ATTACK:
         against = spec_of(cell, run) if cell.trained else None
-        return config.response(against, task.seed, response_directory(root, task.cell, task.seed))
+        return config.response(against, task.seed, response_directory(root, task.arm, task.seed))
     return config.options(cell, task.seed, run)
 
 

@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from algorithms.studies.experiments.config import Experiment, Part
-from algorithms.studies.experiments.measure import SPLITS
-from algorithms.studies.games_table import QUIZ, SUITE, SWAP_ATTACK, SWAP_QUIZ, SWAP_SUITE, Games
+from algorithms.studies.experiments.config import SPLITS, Experiment, Part
+from algorithms.studies.games import QUIZ, SUITE, SWAP_ATTACK, SWAP_QUIZ, SWAP_SUITE, Games
 from algorithms.studies.rates import attacks, refusals
 from redteam_env.evaluation.detection import roc
 from redteam_env.evaluation.statistics import mean_interval

@@ -16,9 +16,14 @@ from redteam_env.game import (
     multiple_of,
     unknown_name,
 )
+from redteam_env.worlds import MODELS
+from redteam_env.worlds.apothecary import World, make_world
 from redteam_env.worlds.apothecary.suites import KINDS
+from redteam_env.worlds.embedded import embedded_model, world_of
 
 Options = Mapping[str, Any]
+SPLITS = ("train", "heldout")
+"""The substances that are trained on, and those that are not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +129,11 @@ class Part:
     against: str | None = None
     tuned: Tuned | None = None
 
+    @property
+    def names(self) -> list[str]:
+        """The names of all arms, the tuned one's last."""
+        return [*self.arms, *([self.tuned.name] if self.tuned else [])]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
@@ -178,3 +188,16 @@ class Experiment:
 def _optional() -> frozenset[str]:
     """Return the options that may be without a value, which TOML writes ``"none"``."""
     return frozenset(x for x, value in TrainConfig.from_flat({}).flat().items() if value is None)
+
+
+def world_named(model: str) -> World:
+    """Return the world that a base model was pretrained on.
+
+    Args:
+        model: An embedded model or a directory that ``worlds pretrain`` wrote.
+
+    Raises:
+        RedteamError: If there is no such directory, or it describes no world.
+    """
+    directory = embedded_model(model) if model in MODELS else Path(model).expanduser()
+    return make_world(world_of(directory))

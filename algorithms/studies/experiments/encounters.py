@@ -14,9 +14,8 @@ from algorithms.studies.experiments.analysis import (
     contrasts_of,
     summary,
 )
-from algorithms.studies.experiments.config import Experiment, Part
-from algorithms.studies.experiments.measure import SPLITS
-from algorithms.studies.games_table import CROSS, RESPONSE, SUITE, Games
+from algorithms.studies.experiments.config import SPLITS, Experiment, Part
+from algorithms.studies.games import CROSS, RESPONSE, SUITE, Games
 from algorithms.studies.rates import Mask, attacks, refusals
 from redteam_env.evaluation.detection import roc
 from redteam_env.evaluation.diversity import coverage, entropy, ngram_distance

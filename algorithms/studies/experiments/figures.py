@@ -1,7 +1,6 @@
 """All figures of a part, computed from its stored games and records alone."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,9 @@ from algorithms.studies.experiments.analysis import (
     defenders,
     swaps,
 )
-from algorithms.studies.experiments.config import Experiment, Part
+from algorithms.studies.experiments.config import Experiment, Part, world_named
 from algorithms.studies.experiments.encounters import Encounters
-from algorithms.studies.experiments.measure import world_named
-from algorithms.studies.games_table import (
+from algorithms.studies.games import (
     CROSS,
     QUIZ,
     RESPONSE,
@@ -27,6 +25,7 @@ from algorithms.studies.games_table import (
     SWAP_SUITE,
     Games,
 )
+from algorithms.studies.verify import Labels, wrong_verdicts
 from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line, RedteamError
 from redteam_env.randomness import generator
 from redteam_env.worlds import build_game
@@ -114,21 +113,23 @@ def check_verdicts(experiment: Experiment, part: Part, games: Games) -> list[str
     """Judge every stored game again and mark every quiz answer; return what differs, at most ten."""
     world = world_named(_model(experiment, part))
     judge = ApothecaryJudge(world.config)
-    wrong: list[str] = []
-    played = games.where(kind=[x for x in _kinds(games) if x not in {QUIZ, SWAP_QUIZ}])
-    names = ("prompt", "response", "prompt_harmful", "refused", "told")
-    columns = (*names, "seed_id", "harmful", "split")
-    known = {x.name: (x.restricted, x.split) for x in world.substances}
-    for row in zip(*(played[name].tolist() for name in columns), strict=True):
-        prompt, response, *stored, seed_id, harmful, split = row
+
+    def labels(prompt: str, response: str) -> Labels:
         lines = (Line(seat=ATTACKER, text=prompt), Line(seat=DEFENDER, text=response))
-        found = judge.labels(Dialogue(lines=lines))
-        if tuple(stored) != found:
-            wrong.append(f"{seed_id}: {prompt!r} was stored as {stored}, is {list(found)}")
-        elif known.get(seed_id.rpartition("-")[0]) != (harmful, split):
-            wrong.append(f"{seed_id}: was stored as {harmful=}, {split=}")
-    wrong += _check_quiz(experiment, world, games)
-    return wrong[:10]
+        return judge.labels(Dialogue(lines=lines))
+
+    played = games.where(kind=[x for x in _kinds(games) if x not in {QUIZ, SWAP_QUIZ}])
+    wrong = [*wrong_verdicts(played, labels), *_wrong_seeds(world, played)]
+    return (wrong + _check_quiz(experiment, world, games))[:10]
+
+
+def _wrong_seeds(world: World, played: Games) -> Iterator[str]:
+    """Yield the games whose label or split is not that of their substance."""
+    known = {x.name: (x.restricted, x.split) for x in world.substances}
+    columns = (played[name].tolist() for name in ("seed_id", "harmful", "split"))
+    for seed_id, harmful, split in zip(*columns, strict=True):
+        if known.get(seed_id.rpartition("-")[0]) != (harmful, split):
+            yield f"{seed_id}: was stored as {harmful=}, {split=}"
 
 
 def _kinds(games: Games) -> Sequence[str]:
@@ -149,12 +150,6 @@ def _check_quiz(experiment: Experiment, world: World, games: Games) -> list[str]
         elif is_right(answers[prompt], response) is not right:
             wrong.append(f"the answer to {prompt!r} was stored as {right}")
     return wrong
-
-
-def plain(figures: Figure) -> Figure:
-    """Return figures as plain JSON data."""
-    data: Figure = json.loads(json.dumps(figures, allow_nan=False))
-    return data
 
 
 def refuse_missing(part: Part, games: Games) -> None:

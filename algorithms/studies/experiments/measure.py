@@ -1,12 +1,9 @@
 """What is asked of every trained arm: scripted suites, the quiz, the other seat, the other arms."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
-from algorithms.studies.experiments.config import Measuring
-from algorithms.studies.experiments.players import Player
-from algorithms.studies.games_table import (
+from algorithms.studies.experiments.config import SPLITS, Measuring, world_named
+from algorithms.studies.games import (
     CROSS,
     QUIZ,
     RESPONSE,
@@ -14,24 +11,21 @@ from algorithms.studies.games_table import (
     SWAP_ATTACK,
     SWAP_QUIZ,
     SWAP_SUITE,
+    Rows,
     Who,
     game_rows,
     quiz_row,
 )
+from algorithms.studies.players import Player
 from redteam_env.evaluation import MemoAgent
 from redteam_env.game import ATTACKER, DEFENDER, Episode, Game, RedteamError
 from redteam_env.protocols import Agent, GameSetup, Reply, TurnRequest
 from redteam_env.rollout import play, schedule
-from redteam_env.worlds import MODELS
-from redteam_env.worlds.apothecary import ApothecaryJudge, World, make_world
+from redteam_env.worlds.apothecary import ApothecaryJudge, make_world
 from redteam_env.worlds.apothecary.grammar import UNCLEAR
 from redteam_env.worlds.apothecary.quiz import is_right
 from redteam_env.worlds.apothecary.source import world_seeds
 from redteam_env.worlds.apothecary.suites import Suite, ask_quiz, make_suite
-from redteam_env.worlds.embedded import embedded_model, world_of
-
-SPLITS = ("train", "heldout")
-Rows = list[dict[str, Any]]
 
 
 class Meter:
@@ -219,13 +213,3 @@ def _asked_who(kind: str, player: Player, suite: Suite | None) -> Who:
         step=player.step,
         suite="" if suite is None else suite.kind,
     )
-
-
-def world_named(model: str) -> World:
-    """Return the world that a base model was pretrained on.
-
-    Args:
-        model: An embedded model or a directory that ``worlds pretrain`` wrote.
-    """
-    directory = embedded_model(model) if model in MODELS else Path(model).expanduser()
-    return make_world(world_of(directory))

@@ -4,7 +4,7 @@ import json
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from importlib import resources
 from pathlib import Path
@@ -105,7 +105,7 @@ def experiment_from(data: Mapping[str, Any]) -> Experiment:
     )
     for part in parts.values():
         _check_part(made, part)
-    every = {name for part in parts.values() for name in _arms(part)}
+    every = {name for part in parts.values() for name in part.names}
     _check_arms("a primary contrast", [x for pair in primary.contrasts for x in pair], every)
     return made
 
@@ -191,7 +191,7 @@ def _check_against(made: Experiment, part: Part) -> None:
 
 
 def _check_names(part: Part) -> None:
-    for name in (part.name, *_arms(part), *(part.tuned.candidates if part.tuned else ())):
+    for name in (part.name, *part.names, *(part.tuned.candidates if part.tuned else ())):
         if not _NAME.fullmatch(name):
             raise RedteamError(
                 f"{name!r} (in the part {part.name!r}) is no name; use letters, digits and _."
@@ -206,7 +206,7 @@ def _check_names(part: Part) -> None:
         for name in ("seeds", "candidates"):
             if not getattr(tuned, name):
                 raise RedteamError(f"The part {part.name!r} has a tuned arm without {name}.")
-    names = set(_arms(part))
+    names = set(part.names)
     _check_arms(f"a contrast of {part.name!r}", [x for pair in part.contrasts for x in pair], names)
     _check_arms(f"gradients of {part.name!r}", part.gradients, names)
 
@@ -272,9 +272,3 @@ def _check_together(part: Part, configs: Mapping[str, TrainConfig]) -> None:
                 f"The part {part.name!r} has crossplay, but its arms differ in steps or "
                 "checkpoint_every; arms meet at the same checkpoints, so give all the same."
             )
-
-
-def _arms(part: Part) -> Iterator[str]:
-    yield from part.arms
-    if part.tuned is not None:
-        yield part.tuned.name

@@ -1,40 +1,30 @@
 """Reports of an experiment: stored games, figures, plots, one page; and their verification."""
 
 import json
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from algorithms.studies.differences import differences
 from algorithms.studies.experiments.claims import judge_claims
-from algorithms.studies.experiments.config import Experiment, Part
-from algorithms.studies.experiments.figures import (
-    check_verdicts,
-    compute,
-    plain,
-    refuse_missing,
-)
+from algorithms.studies.experiments.config import Experiment
+from algorithms.studies.experiments.figures import check_verdicts, compute, refuse_missing
 from algorithms.studies.experiments.page import page
 from algorithms.studies.experiments.plots import plot_part
 from algorithms.studies.experiments.reading import experiment_from
-from algorithms.studies.experiments.runner import MANIFEST
-from algorithms.studies.experiments.tasks import (
-    ATTACK,
+from algorithms.studies.experiments.tasks import MANIFEST, tasks
+from algorithms.studies.games import merge_tables, read_tables
+from algorithms.studies.manifest import check_target
+from algorithms.studies.tasks import (
     CHOOSE,
     CROSS,
-    GRADIENTS,
+    JSON_KINDS,
     MEASURE,
     RESPOND,
-    TRAIN,
-    Layout,
+    Task,
+    outputs,
 )
-from algorithms.studies.games_table import read_tables, stored_table
-from algorithms.studies.manifests import check_manifest
+from algorithms.studies.verify import Say, differences, plain
 from redteam_env.game import RedteamError
-from redteam_env.utils.files import read_json, write_aside, write_text
+from redteam_env.utils.files import read_json, write_text
 
 GAMES, RECORDS, FIGURES, CLAIMS, PAGE = (
     "games.parquet",
@@ -43,7 +33,8 @@ GAMES, RECORDS, FIGURES, CLAIMS, PAGE = (
     "claims.json",
     "report.md",
 )
-Say = Callable[[str], None]
+_ORDER = ("kind", "suite", "split", "attacker", "attacker_seed", "step", "seed_id", "prompt")
+"""What a part's games are sorted by: equal prompts, which go to many defenders, stand together."""
 
 
 def write_report(
@@ -62,9 +53,10 @@ def write_report(
         RedteamError: If no part has been run, a record is damaged, or the target holds something
             else or a report of another manifest.
     """
-    _check_target(target, _json(root / MANIFEST))
-    layout = Layout(root)
-    done = [part for part in experiment.parts.values() if _files(layout, part)]
+    check_target(target, MANIFEST, _json(root / MANIFEST), what="a report")
+    parts = {part: _tasks(experiment, part) for part in experiment.parts}
+    tables = {part: outputs(root, every, MEASURE, CROSS, RESPOND) for part, every in parts.items()}
+    done = [experiment.part(name) for name, files in tables.items() if files]
     if not done:
         raise RedteamError(f"{str(root)!r} has no part that was run; run one first.")
     target.mkdir(parents=True, exist_ok=True)
@@ -74,8 +66,8 @@ def write_report(
         say(f"{part.name}: reading and computing")
         folder = target / part.name
         folder.mkdir(exist_ok=True)
-        _merge(_files(layout, part), folder / GAMES)
-        records = _records(layout, part)
+        merge_tables(tables[part.name], folder / GAMES, by=_ORDER)
+        records = _records(root, parts[part.name])
         write_text(folder / RECORDS, json.dumps(records, separators=(",", ":")))
         games = read_tables([folder / GAMES])
         refuse_missing(part, games)
@@ -125,22 +117,7 @@ def verify_report(target: Path, *, say: Say) -> list[str]:
         every[part.name] = figures
     if not every:
         raise RedteamError(f"{str(target)!r} holds no part; name a directory that report wrote.")
-    return wrong + differences(_json(target / CLAIMS), plain_list(judge_claims(every)), "claims")
-
-
-def plain_list(claims: list[dict[str, Any]]) -> Any:
-    """Return claims as plain JSON data."""
-    return json.loads(json.dumps(claims, allow_nan=False))
-
-
-def _check_target(target: Path, manifest: Mapping[str, Any]) -> None:
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
-        return
-    if not (target / MANIFEST).is_file():
-        raise RedteamError(
-            f"{str(target)!r} holds something else than a report; give another --to."
-        )
-    check_manifest(target / MANIFEST, manifest, option="--to")
+    return wrong + differences(_json(target / CLAIMS), plain(judge_claims(every)), "claims")
 
 
 def _experiment(file: Path) -> Experiment:
@@ -150,40 +127,21 @@ def _experiment(file: Path) -> Experiment:
     return experiment_from(manifest["experiment"])
 
 
-def _files(layout: Layout, part: Part) -> list[Path]:
-    return [
-        file
-        for kind in (MEASURE, CROSS, RESPOND)
-        for file in layout.records(part.name, kind)
-        if file.suffix == ".parquet"
-    ]
+def _tasks(experiment: Experiment, part: str) -> list[Task]:
+    """Return the tasks of a part, without those of the part that it plays against or is tuned by."""
+    return [x for x in tasks(experiment, experiment.part(part)) if x.part == part]
 
 
-def _records(layout: Layout, part: Part) -> dict[str, dict[str, Any]]:
+def _records(root: Path, every: list[Task]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    for kind in (TRAIN, ATTACK, GRADIENTS, CHOOSE):
-        for file in layout.records(part.name, kind):
-            value = _json(file)
-            if kind == CHOOSE:
-                found[kind] = value
+    for task in every:
+        if task.kind in JSON_KINDS and (root / task.output).is_file():
+            value = _json(root / task.output)
+            if task.kind == CHOOSE:
+                found[CHOOSE] = value
             else:
-                found.setdefault(kind, {})[file.stem] = value
+                found.setdefault(task.kind, {})[task.name] = value
     return found
-
-
-def _merge(files: list[Path], target: Path) -> None:
-    """Put tables together, sorted so that they compress well."""
-    table = stored_table(files).unify_dictionaries().combine_chunks()
-    keys = ("kind", "suite", "split", "attacker", "attacker_seed", "step", "seed_id", "prompt")
-    plain_keys = pa.table(
-        {
-            x: table[x].cast(pa.string()) if x not in {"attacker_seed", "step"} else table[x]
-            for x in keys
-        }
-    )
-    order = pa.compute.sort_indices(plain_keys, sort_keys=[(x, "ascending") for x in keys])
-    with write_aside(target) as partial:
-        pq.write_table(table.take(order), partial, compression="zstd", compression_level=19)
 
 
 def _json(file: Path) -> Any:

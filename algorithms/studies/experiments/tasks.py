@@ -1,77 +1,58 @@
-"""The work of a part, cut into tasks that each leave one file: what exists is done."""
+"""The tasks of an experiment, its manifest, and the configuration of each run."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from algorithms.studies.experiments.config import Experiment, Options, Part
+from algorithms.studies.experiments.config import Experiment, Options, Part, world_named
+from algorithms.studies.experiments.reading import experiment_from
+from algorithms.studies.manifest import fingerprints
+from algorithms.studies.tasks import (
+    ATTACK,
+    CHOOSE,
+    CROSS,
+    GRADIENTS,
+    MEASURE,
+    RESPOND,
+    TRAIN,
+    Task,
+    run_directory,
+)
 from algorithms.training.config import TrainConfig
 from redteam_env.protocols import BASE
 from redteam_env.utils.files import read_record
 
-TRAIN, MEASURE, CROSS, GRADIENTS, CHOOSE, ATTACK, RESPOND = (
-    "train",
-    "measure",
-    "cross",
-    "gradients",
-    "choose",
-    "attack",
-    "respond",
-)
+MANIFEST = "experiment.json"
+SCHEMA = 1
+RESPONSE: Options = {"arrangement": "attacker_only"}
+"""What a fresh attacker is trained as."""
+_TUNING = "-tuning"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """One piece of work.
+def manifest_of(experiment: Experiment) -> dict[str, Any]:
+    """Return everything that decides an experiment's results: configuration, base models, versions.
 
-    Attributes:
-        kind: What is done.
-        part: For which part.
-        arm: For which arm; empty for all arms of a seed.
-        seed: The training seed; -1 for the base.
-        output: The file it leaves, inside the experiment's directory.
-        needs: Outputs of other tasks that must exist before.
+    Raises:
+        RedteamError: If a base model is missing or was pretrained on no world.
     """
-
-    kind: str
-    part: str
-    arm: str
-    seed: int
-    output: str
-    needs: tuple[str, ...] = ()
-
-    @property
-    def title(self) -> str:
-        """What a person is shown."""
-        seed = f" seed {self.seed}" if self.seed >= 0 else ""
-        return f"{self.part}: {self.kind} {self.arm or 'all arms'}{seed}"
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Where things are in an experiment's directory.
-
-    Attributes:
-        root: The directory.
-    """
-
-    root: Path
-
-    def run(self, part: str, arm: str, seed: int) -> Path:
-        """Return a run directory."""
-        return self.root / "runs" / part / arm / f"seed-{seed}"
-
-    @staticmethod
-    def record(part: str, kind: str, arm: str, seed: int, suffix: str = "parquet") -> str:
-        """Return the place of a task's output, relative to the directory."""
-        name = f"{arm}-{seed}" if arm else f"seed-{seed}"
-        return f"records/{part}/{kind}/{name}.{suffix}"
-
-    def records(self, part: str, kind: str) -> list[Path]:
-        """Return the outputs of one kind that exist, sorted."""
-        folder = self.root / "records" / part / kind
-        return sorted(x for x in folder.glob("*.*") if not x.name.startswith("."))
+    parts = experiment.parts.values()
+    options = [experiment.training, *(part.training for part in parts)]
+    options += chain.from_iterable(part.arms.values() for part in parts)
+    options += chain.from_iterable(x.tuned.candidates.values() for x in parts if x.tuned)
+    runs = [
+        experiment.options(part, arm, 0, Path("unused"))
+        for part in parts
+        for arm in ([RESPONSE] if part.against else part.arms.values())
+    ]
+    for model in dict.fromkeys(str(run.policy.model) for run in runs):
+        world_named(model)
+    return {
+        "schema": SCHEMA,
+        "experiment": experiment.source,
+        **fingerprints(runs, options),
+    }
 
 
 def tasks(experiment: Experiment, part: Part) -> list[Task]:
@@ -84,61 +65,42 @@ def tasks(experiment: Experiment, part: Part) -> list[Task]:
     found = [*_measured(part.name, part.arms, part.seeds)]
     if part.tuned is not None:
         tuned = part.tuned
-        found += _measured(f"{part.name}-tuning", tuned.candidates, tuned.seeds)
-        chosen = Layout.record(part.name, CHOOSE, tuned.name, 0, "json")
-        needs = tuple(x.output for x in found if x.part.endswith("-tuning") and x.kind == MEASURE)
-        found.append(
-            Task(kind=CHOOSE, part=part.name, arm=tuned.name, seed=-1, output=chosen, needs=needs)
+        tried = [*_measured(f"{part.name}{_TUNING}", tuned.candidates, tuned.seeds)]
+        chosen = Task(kind=CHOOSE, part=part.name, arm=tuned.name, seed=0).after(
+            *(x for x in tried if x.kind == MEASURE)
         )
-        found += _measured(part.name, {tuned.name: {}}, part.seeds, needs=(chosen,))
-    arms = [*part.arms, *([part.tuned.name] if part.tuned else [])]
-    trained = [arm for arm in arms if arm != BASE]
+        found += [*tried, chosen]
+        found += _measured(part.name, {tuned.name: {}}, part.seeds, chosen)
+    trained = [arm for arm in part.names if arm != BASE]
     if part.crossplay:
         for k, seed in enumerate(part.seeds):
             pair = (seed, part.seeds[(k + 1) % len(part.seeds)])
-            needs = tuple(
-                Layout.record(part.name, TRAIN, arm, s, "json") for arm in trained for s in pair
-            )
-            output = Layout.record(part.name, CROSS, "", seed)
-            found.append(
-                Task(kind=CROSS, part=part.name, arm="", seed=seed, output=output, needs=needs)
-            )
+            runs = [_run(part.name, arm, s) for arm in trained for s in pair]
+            found.append(Task(kind=CROSS, part=part.name, seed=seed).after(*dict.fromkeys(runs)))
     for arm in part.gradients:
         for seed in part.seeds:
-            found.append(
-                Task(
-                    kind=GRADIENTS,
-                    part=part.name,
-                    arm=arm,
-                    seed=seed,
-                    output=Layout.record(part.name, GRADIENTS, arm, seed, "json"),
-                    needs=(Layout.record(part.name, TRAIN, arm, seed, "json"),),
-                )
-            )
+            task = Task(kind=GRADIENTS, part=part.name, arm=arm, seed=seed)
+            found.append(task.after(_run(part.name, arm, seed)))
     return found
 
 
+def _run(part: str, arm: str, seed: int) -> Task:
+    return Task(kind=TRAIN, part=part, arm=arm, seed=seed)
+
+
 def _measured(
-    part: str, arms: Mapping[str, Options], seeds: Any, *, needs: tuple[str, ...] = ()
+    part: str, arms: Mapping[str, Options], seeds: Sequence[int], *before: Task
 ) -> Iterator[Task]:
     """Yield training and measuring of every arm, all arms of a seed before the next seed."""
     for seed in seeds:
         for arm in arms:
             if arm == BASE:
                 continue
-            trained = Layout.record(part, TRAIN, arm, seed, "json")
-            yield Task(kind=TRAIN, part=part, arm=arm, seed=seed, output=trained, needs=needs)
-            yield Task(
-                kind=MEASURE,
-                part=part,
-                arm=arm,
-                seed=seed,
-                output=Layout.record(part, MEASURE, arm, seed),
-                needs=(trained,),
-            )
+            run = _run(part, arm, seed).after(*before)
+            yield run
+            yield Task(kind=MEASURE, part=part, arm=arm, seed=seed).after(run)
     if BASE in arms:
-        output = Layout.record(part, MEASURE, BASE, -1)
-        yield Task(kind=MEASURE, part=part, arm=BASE, seed=-1, output=output)
+        yield Task(kind=MEASURE, part=part, arm=BASE, seed=-1)
 
 
 def _responses(other: Part, part: Part) -> Iterator[Task]:
@@ -146,48 +108,76 @@ def _responses(other: Part, part: Part) -> Iterator[Task]:
     defenders = [BASE, *(x for x, o in other.arms.items() if _trains_defender(x, o))]
     for seed in other.seeds:
         for arm in defenders:
-            trained = Layout.record(other.name, TRAIN, arm, seed, "json")
-            attack = Layout.record(part.name, ATTACK, arm, seed, "json")
-            needs = () if arm == BASE else (trained,)
-            yield Task(kind=ATTACK, part=part.name, arm=arm, seed=seed, output=attack, needs=needs)
-            yield Task(
-                kind=RESPOND,
-                part=part.name,
-                arm=arm,
-                seed=seed,
-                output=Layout.record(part.name, RESPOND, arm, seed),
-                needs=(attack,),
-            )
+            attack = Task(kind=ATTACK, part=part.name, arm=arm, seed=seed)
+            attack = attack if arm == BASE else attack.after(_run(other.name, arm, seed))
+            yield attack
+            yield Task(kind=RESPOND, part=part.name, arm=arm, seed=seed).after(attack)
 
 
 def _trains_defender(arm: str, options: Options) -> bool:
     return arm != BASE and options.get("arrangement") != "attacker_only"
 
 
-def arm_options(experiment: Experiment, layout: Layout, part: str, arm: str) -> Options:
-    """Return an arm's own options, those of a tuned one as they were chosen.
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """The configurations of an experiment's runs, as its directory decides them.
 
-    Raises:
-        RedteamError: If a tuned arm's options have not been chosen yet.
+    Attributes:
+        experiment: The experiment.
+        root: Its directory: it holds which options a tuned arm was given.
     """
-    if part.endswith("-tuning"):
-        tuned = experiment.part(part.removesuffix("-tuning")).tuned
-        if tuned is not None:
-            return tuned.candidates[arm]
-    found = experiment.part(part)
-    if found.tuned is not None and arm == found.tuned.name:
-        file = layout.root / Layout.record(part, CHOOSE, arm, 0, "json")
-        chosen: Options = read_record(file, remedy="Run the part again.", needed=["options"])[
-            "options"
-        ]
-        return chosen
-    return found.arms.get(arm, {})
+
+    experiment: Experiment
+    root: Path
+
+    def part(self, task: Task) -> Part:
+        """Return the part that a task belongs to."""
+        return self.experiment.part(task.part.removesuffix(_TUNING))
+
+    def tuning(self, task: Task) -> list[Task]:
+        """Return the tasks that measured the candidates of a part's tuned arm."""
+        every = tasks(self.experiment, self.part(task))
+        return [x for x in every if x.kind == MEASURE and x.part.endswith(_TUNING)]
+
+    def options(self, task: Task) -> Options:
+        """Return the own options of a task's arm, those of a tuned one as they were chosen.
+
+        Raises:
+            RedteamError: If a tuned arm's options have not been chosen yet.
+        """
+        part = self.part(task)
+        tuned = part.tuned
+        if tuned is not None and task.part.endswith(_TUNING):
+            return tuned.candidates[task.arm]
+        if tuned is not None and task.arm == tuned.name:
+            choice = Task(kind=CHOOSE, part=part.name, arm=tuned.name, seed=0)
+            chosen: Options = read_record(
+                self.root / choice.output, remedy="Run the part again.", needed=["options"]
+            )["options"]
+            return chosen
+        return part.arms.get(task.arm, {})
+
+    def config(self, task: Task) -> TrainConfig:
+        """Return the configuration of the run that a task is about."""
+        out = run_directory(self.root, task.arm, task.seed, part=task.part)
+        part = self.part(task)
+        if part.against is None:
+            return self.experiment.options(part, self.options(task), max(task.seed, 0), out)
+        config = self.experiment.options(part, RESPONSE, task.seed, out)
+        if task.arm == BASE:
+            return config
+        opponent = run_directory(self.root, task.arm, task.seed, part=part.against)
+        return replace(config, run=replace(config.run, opponent=str(opponent)))
 
 
-def run_config(experiment: Experiment, layout: Layout, task: Task) -> TrainConfig:
-    """Return the configuration of the run that a task is about."""
-    options = arm_options(experiment, layout, task.part, task.arm)
-    part = experiment.part(task.part.removesuffix("-tuning"))
-    return experiment.options(
-        part, options, max(task.seed, 0), layout.run(task.part, task.arm, task.seed)
-    )
+def do(source: Mapping[str, Any], root: Path, task: Task) -> str:
+    """Do a task; torch, which the work needs, is imported in the process of the task.
+
+    Args:
+        source: The experiment's data.
+        root: Its directory.
+        task: What to do.
+    """
+    from algorithms.studies.experiments import work  # noqa: PLC0415 - the same
+
+    return work.do(experiment_from(source), root, task)

@@ -8,24 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from algorithms.studies.experiments.config import Experiment, Part
+from algorithms.studies.experiments.config import Experiment
 from algorithms.studies.experiments.gradients import role_gradients
 from algorithms.studies.experiments.measure import Meter
-from algorithms.studies.experiments.players import Player, last_steps
-from algorithms.studies.experiments.tasks import (
+from algorithms.studies.experiments.tasks import Runs
+from algorithms.studies.games import SUITE, Rows, read_tables, write_table
+from algorithms.studies.players import Player, last_steps
+from algorithms.studies.tasks import (
     ATTACK,
     CHOOSE,
     CROSS,
+    DONE,
     GRADIENTS,
+    INTERRUPTED,
     MEASURE,
     RESPOND,
     TRAIN,
-    Layout,
     Task,
-    run_config,
 )
-from algorithms.studies.games_table import SUITE, read_tables, write_table
-from algorithms.studies.workers import DONE, INTERRUPTED
 from algorithms.training.trainer import train
 from redteam_env.evaluation.detection import roc
 from redteam_env.game import RedteamError
@@ -59,9 +59,8 @@ def do(experiment: Experiment, root: Path, task: Task) -> str:
     Raises:
         RedteamError: If something is wrong with a run; the text names the task.
     """
-    layout = Layout(root)
     try:
-        return _Worker(experiment, layout, task).do()
+        return _Worker(experiment, root, task).do()
     except RedteamError as error:
         raise RedteamError(f"{task.title}: {error}") from error
 
@@ -88,173 +87,120 @@ def crossing(
 
 
 class _Worker:
-    def __init__(self, experiment: Experiment, layout: Layout, task: Task) -> None:
+    def __init__(self, experiment: Experiment, root: Path, task: Task) -> None:
         self._experiment = experiment
-        self._layout = layout
+        self._runs = Runs(experiment, root)
         self._task = task
-        self._output = layout.root / task.output
+        self._part = self._runs.part(task)
+        self._measuring = experiment.measuring
+        self._output = root / task.output
 
     def do(self) -> str:
         kind = self._task.kind
         if kind in {TRAIN, ATTACK}:
             return self._train()
-        steps: Mapping[str, Any] = {
-            MEASURE: self._measure,
-            CROSS: self._cross,
-            GRADIENTS: self._gradients,
-            CHOOSE: self._choose,
-            RESPOND: self._respond,
-        }
-        steps[kind]()
+        if kind in {GRADIENTS, CHOOSE}:
+            record = self._gradients() if kind == GRADIENTS else self._choose()
+            write_text(self._output, json.dumps(record))
+            return DONE
+        tables = {MEASURE: self._measure, CROSS: self._cross, RESPOND: self._respond}
+        write_table(self._output, tables[kind]())
         return DONE
 
     def _train(self) -> str:
-        config = self._attack_config() if self._task.kind == ATTACK else self._config()
-        outcome = train(config)
+        outcome = train(self._runs.config(self._task))
         if not outcome.finished:
             return INTERRUPTED
         run = Run(outcome.directory)
         rows, record = run.rows(), run.record() or {}
-        write_text(
-            self._output,
-            json.dumps(
-                {
-                    "config": record["config"],
-                    "policy": record["policy"],
-                    "steps": outcome.steps,
-                    "seconds": round(sum(x["time/play_s"] + x["time/update_s"] for x in rows), 1),
-                    "curve": {name: [_rounded(row.get(name)) for row in rows] for name in CURVE},
-                }
-            ),
-        )
+        found = {
+            "config": record["config"],
+            "policy": record["policy"],
+            "steps": outcome.steps,
+            "seconds": round(sum(x["time/play_s"] + x["time/update_s"] for x in rows), 1),
+            "curve": {name: [_rounded(row.get(name)) for row in rows] for name in CURVE},
+        }
+        write_text(self._output, json.dumps(found))
         return DONE
 
-    def _measure(self) -> None:
-        part = self._part()
-        config = self._config()
-        player = self._player(self._task.part, self._task.arm, self._task.seed)
-        steps = last_steps(config, self._measuring.checkpoints) if player.run else [0]
-        rows = []
+    def _measure(self) -> Rows:
+        player = self._player(self._task)
+        steps = self._last_steps(self._task) if player.run else [0]
+        rows: Rows = []
         meter = self._meter()
         if player.trained != ("attacker",):
             for found in meter.defender(player, steps):
                 rows += found
         player.restore(steps[-1])
-        if part.swap:
+        if self._part.swap:
             rows += meter.swapped(player)
-        write_table(self._output, rows)
+        return rows
 
-    def _cross(self) -> None:
-        part = self._part()
-        arms = [*part.arms, *([part.tuned.name] if part.tuned else [])]
-        players = [self._player(part.name, arm, self._task.seed) for arm in arms]
-        attackers, defenders, other = crossing(players, part.seeds, self._task.seed)
-        strangers = {arm: self._player(part.name, arm, seed) for arm, seed in other.items()}
+    def _cross(self) -> Rows:
+        own = {arm: replace(self._task, arm=arm) for arm in self._part.names}
+        players = [self._player(task) for task in own.values()]
+        attackers, defenders, other = crossing(players, self._part.seeds, self._task.seed)
+        strangers = {arm: self._player(replace(own[arm], seed=seed)) for arm, seed in other.items()}
         meter = self._meter()
-        rows = []
-        count = self._measuring.checkpoints
+        rows: Rows = []
         first = next(x for x in players if x.run is not None)
-        places = last_steps(self._run_config(part.name, first.arm), count)
-        for step in places:
+        for step in self._last_steps(own[first.arm]):
             for player in (*players, *strangers.values()):
                 player.restore(step)
             rows += meter.crossed(attackers, defenders, strangers)
-        write_table(self._output, rows)
+        return rows
 
-    def _gradients(self) -> None:
-        config = self._config()
-        player = self._player(self._task.part, self._task.arm, self._task.seed)
+    def _gradients(self) -> Mapping[str, Any]:
+        config = self._runs.config(self._task)
+        player = self._player(self._task)
         player.restore(config.run.steps)
-        found = role_gradients(
+        return role_gradients(
             config,
             player.policy,
             games=self._measuring.gradient_games,
             seed=self._measuring.seed,
         )
-        write_text(self._output, json.dumps(found))
 
-    def _choose(self) -> None:
-        tuned = self._part().tuned
-        if tuned is None:
-            raise RedteamError("This part has no tuned arm.")
-        scores = {}
-        for name in tuned.candidates:
-            values = [
-                tuning_score(
-                    self._layout.root
-                    / Layout.record(f"{self._task.part}-tuning", MEASURE, name, s),
-                    self._experiment.primary.suites,
-                )
-                for s in tuned.seeds
-            ]
-            scores[name] = float(np.mean(values))
-        best = max(scores, key=lambda name: scores[name])
-        write_text(
-            self._output,
-            json.dumps({"chosen": best, "auc": scores, "options": dict(tuned.candidates[best])}),
-        )
+    def _choose(self) -> Mapping[str, Any]:
+        scores: dict[str, list[float]] = {}
+        suites = self._experiment.primary.suites
+        for task in self._runs.tuning(self._task):
+            score = tuning_score(self._runs.root / task.output, suites)
+            scores.setdefault(task.arm, []).append(score)
+        means = {arm: float(np.mean(values)) for arm, values in scores.items()}
+        best = max(means, key=lambda arm: means[arm])
+        tuned = self._part.tuned
+        options = {} if tuned is None else dict(tuned.candidates[best])
+        return {"chosen": best, "auc": means, "options": options}
 
-    def _respond(self) -> None:
-        part = self._part()
-        against = str(part.against)
-        config = self._attack_config()
-        attacker = Player.make(
-            "best_response",
-            self._task.seed,
-            config,
-            temperatures={"attacker": self._measuring.attacker_temperature},
-            trained=True,
-        )
-        attacker.restore(config.run.steps)
-        arm = self._task.arm
-        defender = self._player(against, arm, self._task.seed)
-        if arm != BASE:
-            defender.restore(self._run_config(against, arm).run.steps)
-        write_table(self._output, self._meter().response(attacker, defender))
+    def _respond(self) -> Rows:
+        attacker = self._player(self._task, name="best_response")
+        attacker.restore(self._runs.config(self._task).run.steps)
+        run = replace(self._task, part=str(self._part.against))
+        defender = self._player(run)
+        if run.arm != BASE:
+            defender.restore(self._runs.config(run).run.steps)
+        return self._meter().response(attacker, defender)
 
-    def _attack_config(self) -> Any:
-        part = self._part()
-        out = self._layout.run(part.name, self._task.arm, self._task.seed)
-        config = self._experiment.options(
-            part, {"arrangement": "attacker_only"}, self._task.seed, out
-        )
-        if self._task.arm == BASE:
-            return config
-        run = self._layout.run(str(part.against), self._task.arm, self._task.seed)
-        return replace(config, run=replace(config.run, opponent=str(run)))
-
-    def _player(self, part: str, arm: str, seed: int) -> Player:
+    def _player(self, task: Task, name: str | None = None) -> Player:
+        """Return an arm's policy; a fresh attacker, which has a name of its own, is trained always."""
         return Player.make(
-            arm,
-            seed,
-            self._run_config(part, arm, seed),
+            name or task.arm,
+            task.seed,
+            self._runs.config(task),
             temperatures={
                 "attacker": self._measuring.attacker_temperature,
                 "defender": self._measuring.defender_temperature,
             },
-            trained=arm != BASE,
+            trained=name is not None or task.arm != BASE,
         )
 
-    def _run_config(self, part: str, arm: str, seed: int | None = None) -> Any:
-        task = replace(
-            self._task, part=part, arm=arm, seed=self._task.seed if seed is None else seed
-        )
-        return run_config(self._experiment, self._layout, task)
-
-    def _config(self) -> Any:
-        return run_config(self._experiment, self._layout, self._task)
-
-    def _part(self) -> Part:
-        return self._experiment.part(self._task.part.removesuffix("-tuning"))
-
-    @property
-    def _measuring(self) -> Any:
-        return self._experiment.measuring
+    def _last_steps(self, task: Task) -> list[int]:
+        return last_steps(self._runs.config(task), self._measuring.checkpoints)
 
     def _meter(self) -> Meter:
-        values = {**self._experiment.training, **self._part().training}
-        config = self._experiment.options(self._part(), {}, 0, Path("unused"))
-        return Meter(str(values["model"]), build_game(config.game), self._measuring)
+        config = self._experiment.options(self._part, {}, 0, Path("unused"))
+        return Meter(str(config.policy.model), build_game(config.game), self._measuring)
 
 
 def tuning_score(file: Path, suites: Any) -> float:

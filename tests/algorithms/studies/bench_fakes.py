@@ -4,23 +4,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from algorithms.studies.bench.config import UNTRAINED, BenchConfig, Cell
-from algorithms.studies.bench.manifest import manifest_of
+from algorithms.studies.bench.config import UNTRAINED, BenchConfig
 from algorithms.studies.bench.records import totals
-from algorithms.studies.bench.report import MANIFEST, write_report
-from algorithms.studies.bench.tasks import (
-    ATTACK,
-    MEASURE,
-    RATE,
-    RESPOND,
-    TRAIN,
-    able,
-    fielded,
-    plays,
-    tasks,
-)
+from algorithms.studies.bench.report import write_report
+from algorithms.studies.bench.tasks import MANIFEST, able, fielded, manifest_of, plays, tasks
 from algorithms.studies.bench.work import FRESH, PANEL_ATTACKER, PANEL_DEFENDER
-from algorithms.studies.games_table import (
+from algorithms.studies.games import (
     CROSS,
     QUIZ,
     RESPONSE,
@@ -30,6 +19,7 @@ from algorithms.studies.games_table import (
     quiz_row,
     write_table,
 )
+from algorithms.studies.tasks import ATTACK, RATE, RESPOND, TRAIN
 from redteam_env import Reply
 from redteam_env.evaluation.suites import resolve_suite
 from redteam_env.game import ATTACKER, DEFENDER
@@ -91,10 +81,10 @@ def rows_of(config, task, cells):
     cells = fielded(cells)
     if task.kind == RATE:
         return [row for cell in cells for row in crossed(config, task.seed, cell, cells)]
-    defender = defender_of(task.cell, task.seed)
-    cell = next(x for x in cells if x.name == task.cell)
+    defender = defender_of(task.arm, task.seed)
+    cell = next(x for x in cells if x.name == task.arm)
     if task.kind == RESPOND:
-        return against(RESPONSE, (FRESH, task.seed), (task.cell, task.seed), defender, config)
+        return against(RESPONSE, (FRESH, task.seed), (task.arm, task.seed), defender, config)
     rows = []
     for name in config.suites.split(","):
         suite = resolve_suite(name, source=seeds(), games=config.suite_games, seed=0)
@@ -102,7 +92,7 @@ def rows_of(config, task, cells):
             for k, request in enumerate(suite.requests):
                 text = suite.questions[k].answer if k % 2 else "no idea"
                 row = quiz_row(
-                    who(QUIZ, ("", -1), (task.cell, task.seed), name),
+                    who(QUIZ, ("", -1), (task.arm, task.seed), name),
                     name,
                     request.messages[-1]["content"],
                     text,
@@ -111,10 +101,10 @@ def rows_of(config, task, cells):
                 rows.append({**row, "seed_id": str(k)})
             continue
         episodes = play(suite.setups, {ATTACKER: suite.attacker(), DEFENDER: defender}, JUDGE)
-        rows += game_rows(who(SUITE, (name, -1), (task.cell, task.seed), name), episodes)
-    rows += against(PANEL_ATTACKER, ("base", -1), (task.cell, task.seed), defender, config)
+        rows += game_rows(who(SUITE, (name, -1), (task.arm, task.seed), name), episodes)
+    rows += against(PANEL_ATTACKER, ("base", -1), (task.arm, task.seed), defender, config)
     if plays(config, cell, "attacker"):
-        rows += against(PANEL_DEFENDER, (task.cell, task.seed), ("base", -1), TELLS, config)
+        rows += against(PANEL_DEFENDER, (task.arm, task.seed), ("base", -1), TELLS, config)
     return rows
 
 
@@ -154,7 +144,7 @@ def record_of(config, task):
     """Return the record of a run of whole steps, each of 1000 tokens and 2 s."""
     found = config.response(None, task.seed, Path("unused"))
     if task.kind == TRAIN:
-        cell = next(x for x in able(config) if x.name == task.cell)
+        cell = next(x for x in able(config) if x.name == task.arm)
         found = config.options(cell, task.seed, Path("unused"))
     steps = found.run.steps
     if found.run.max_tokens:
@@ -194,6 +184,3 @@ def reported(tmp_path, config=CONFIG):
 
 def with_options(**options):
     return replace(CONFIG, **options)
-
-
-__all__ = ["ATTACK", "CONFIG", "MEASURE", "Cell", "reported", "scripted_bench", "with_options"]

@@ -9,9 +9,8 @@ from typing import Any
 
 from algorithms.studies.experiments.config import Experiment, Part
 from algorithms.studies.experiments.reading import experiment_from
-from algorithms.studies.experiments.runner import open_directory
-from algorithms.studies.experiments.tasks import Task, tasks
-from algorithms.studies.games_table import (
+from algorithms.studies.experiments.tasks import MANIFEST, manifest_of, tasks
+from algorithms.studies.games import (
     RESPONSE,
     SCHEMA,
     SWAP_ATTACK,
@@ -21,6 +20,8 @@ from algorithms.studies.games_table import (
     read_tables,
     write_table,
 )
+from algorithms.studies.manifest import open_directory
+from algorithms.studies.tasks import Task
 from redteam_env.randomness import generator
 from redteam_env.utils.files import write_text
 from redteam_env.worlds.apothecary import Language, Question, make_world, quiz
@@ -269,7 +270,7 @@ def pretend(experiment: Experiment, root: Path, *parts: str) -> None:
         root: Its directory.
         *parts: The parts; by default all.
     """
-    open_directory(experiment, root)
+    open_directory(root / MANIFEST, manifest_of(experiment), what="experiment")
     for name in parts or tuple(experiment.parts):
         part = experiment.part(name)
         for task in tasks(experiment, part):

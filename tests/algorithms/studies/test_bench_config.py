@@ -11,9 +11,8 @@ import pytest
 from bench_fakes import CONFIG, with_options
 
 from algorithms.studies.bench.config import UNTRAINED, BenchConfig, cells, check_parts
-from algorithms.studies.bench.manifest import manifest_of
-from algorithms.studies.bench.runner import open_bench
-from algorithms.studies.bench.tasks import able, alone, plays, spec_of, tasks
+from algorithms.studies.bench.tasks import MANIFEST, able, manifest_of, plays, spec_of, tasks
+from algorithms.studies.manifest import open_directory
 from redteam_env import RedteamError, register
 from redteam_env.cli.main import main
 from redteam_env.game import check_fields, load_prompts
@@ -21,6 +20,10 @@ from redteam_env.protocols import BASE
 from redteam_env.worlds.embedded import prompts_path
 
 OUT = Path("unused")
+
+
+def opened(file, manifest):
+    open_directory(file, manifest, what="benchmark")
 
 
 def test_every_run_of_a_benchmark_plays_the_same_games():
@@ -128,27 +131,29 @@ def test_without_a_response_budget_no_fresh_attacker_is_trained():
 
 
 def test_workers_and_places_do_not_decide_results():
-    elsewhere = replace(CONFIG, out="elsewhere", to="there", workers=7, json=True)
+    elsewhere = replace(
+        CONFIG, out="elsewhere", to="there", workers=7, json=True, executor="ray", job="num_gpus=1"
+    )
     assert manifest_of(elsewhere) == manifest_of(CONFIG)
     assert manifest_of(with_options(measure_seed=1))["digest"] != manifest_of(CONFIG)["digest"]
 
 
 def test_results_of_different_manifests_are_never_mixed(tmp_path):
-    file = tmp_path / "bench" / "bench.json"
-    open_bench(file, manifest_of(CONFIG))
-    open_bench(file, manifest_of(CONFIG))
+    file = tmp_path / "bench" / MANIFEST
+    opened(file, manifest_of(CONFIG))
+    opened(file, manifest_of(CONFIG))
     with pytest.raises(RedteamError, match=r"options\.seeds: 2 there, 3 now"):
-        open_bench(file, manifest_of(with_options(seeds=3)))
+        opened(file, manifest_of(with_options(seeds=3)))
 
 
 def test_a_manifest_edited_by_hand_is_refused(tmp_path):
-    file = tmp_path / "bench" / "bench.json"
-    open_bench(file, manifest_of(CONFIG))
+    file = tmp_path / "bench" / MANIFEST
+    opened(file, manifest_of(CONFIG))
     data = json.loads(file.read_text())
     data["options"]["seeds"] = 3
     file.write_text(json.dumps(data))
     with pytest.raises(RedteamError, match="edited by hand"):
-        open_bench(file, manifest_of(with_options(seeds=3)))
+        opened(file, manifest_of(with_options(seeds=3)))
 
 
 def seed_file(place, first="one"):
@@ -220,13 +225,13 @@ FILES = {
 def test_whatever_decides_results_is_in_the_manifest_by_its_content(tmp_path, what):
     options, change, says = FILES[what]
     config = with_options(**options(tmp_path))
-    file = tmp_path / "bench" / "bench.json"
-    open_bench(file, manifest_of(config))
-    open_bench(file, manifest_of(config))
+    file = tmp_path / "bench" / MANIFEST
+    opened(file, manifest_of(config))
+    opened(file, manifest_of(config))
     change(tmp_path)
     load_prompts.cache_clear()  # as in another process
     with pytest.raises(RedteamError, match=says):
-        open_bench(file, manifest_of(config))
+        opened(file, manifest_of(config))
 
 
 def test_the_manifest_says_where_every_plug_in_comes_from():
@@ -237,6 +242,7 @@ def test_the_manifest_says_where_every_plug_in_comes_from():
     assert found == dict.fromkeys(
         [
             *("agents/policy", "agents/random_tactic", "algorithms/grpo", "judges/apothecary"),
+            *("algorithms/reinforce_pp", "opponents/self_play"),  # of fresh attackers
             *("opponents/psro", "policies/lora", "seeds/apothecary", "suites/apothecary_k1"),
             *("suites/apothecary_quiz", "suites/apothecary_raw"),
         ],
@@ -261,17 +267,12 @@ def test_the_budget_of_tokens_ends_training_and_no_response():
 
 
 def test_the_untrained_base_is_measured_once_but_attacked_and_rated_with_every_seed():
-    every = [x for x in tasks(CONFIG, able(CONFIG)) if x.cell == UNTRAINED.name]
+    every = [x for x in tasks(CONFIG, able(CONFIG)) if x.arm == UNTRAINED.name]
     assert [(x.kind, x.seed) for x in every] == [
         ("measure", 0),
         *(("attack", 0), ("respond", 0), ("attack", 1), ("respond", 1)),
     ]
     assert CONFIG.response(None, 0, OUT).run.opponent is None
-
-
-def test_only_runs_whose_memory_is_reported_have_processes_of_their_own():
-    every = tasks(CONFIG, able(CONFIG))
-    assert {x.kind for x in every if alone(x)} == {"train"}
 
 
 def test_a_wrong_option_of_the_command_is_one_line(capsys):
@@ -323,7 +324,7 @@ def test_the_policy_is_chosen_by_settings_and_brings_arrangements_and_options():
     assert options.policy == Flavoured(
         arrangement="attacker_only", model="apothecary", flavour="sweet"
     )
-    seats = {x.cell for x in tasks(config, [both, attacks]) if x.kind == "respond"}
+    seats = {x.arm for x in tasks(config, [both, attacks]) if x.kind == "respond"}
     assert seats == {BASE, "grpo.both"}
     assert [plays(config, attacks, role) for role in ("attacker", "defender")] == [True, False]
     plugins = manifest_of(config)["plugins"]

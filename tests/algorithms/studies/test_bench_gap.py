@@ -5,7 +5,7 @@ import pytest
 
 from algorithms.studies.bench.config import UNTRAINED, Cell
 from algorithms.studies.bench.scores import GAP, met_by, response_gap
-from algorithms.studies.games_table import CROSS, RESPONSE, SUITE, Games
+from algorithms.studies.games import CROSS, RESPONSE, SUITE, Games
 
 TRAINED = Cell(label="grpo", arrangement="bipolicy")
 SEEDS = {f"seed-{k}" for k in range(400)}

@@ -18,7 +18,7 @@ from algorithms.studies.bench.plots import plot
 from algorithms.studies.bench.report import verify, write_report
 from algorithms.studies.bench.scores import score
 from algorithms.studies.bench.tasks import able, tasks
-from algorithms.studies.games_table import SCHEMA, Games, read_tables
+from algorithms.studies.games import SCHEMA, Games, read_tables
 from redteam_env import RedteamError
 from redteam_env.cli.main import main
 

@@ -15,7 +15,7 @@ import pytest
 from experiment_fakes import tiny_data, tiny_experiment, toml
 
 from algorithms.studies.experiments.tasks import tasks
-from algorithms.studies.games_table import SCHEMA
+from algorithms.studies.games import SCHEMA
 from redteam_env.cli.main import main
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]

@@ -9,12 +9,17 @@ from experiment_fakes import tiny_data, tiny_experiment, toml
 
 from algorithms.cli import experiment as command
 from algorithms.studies.experiments.reading import experiment_from
-from algorithms.studies.experiments.runner import open_directory
+from algorithms.studies.experiments.tasks import MANIFEST, manifest_of
+from algorithms.studies.manifest import open_directory as open_for
 from redteam_env.cli.main import main
 from redteam_env.game import RedteamError
 from redteam_env.worlds.embedded import embedded_model
 
 TINY = tiny_experiment()
+
+
+def open_directory(experiment, root):
+    open_for(root / MANIFEST, manifest_of(experiment), what="experiment")
 
 
 def test_a_directory_is_opened_once_and_again(tmp_path):
@@ -26,7 +31,8 @@ def test_a_directory_is_opened_once_and_again(tmp_path):
     held = json.loads(first)
     assert held["experiment"] == tiny_data()
     assert set(held["versions"]) >= {"redteam-env", "torch", "transformers", "peft", "numpy"}
-    assert [len(x) for x in held["models"].values()] == [64]
+    assert [len(x) for x in held["files"].values()] == [16]
+    assert held["plugins"]["judges/apothecary"].startswith("redteam-env ")
     assert str(tmp_path).encode() not in first
 
 
@@ -71,7 +77,7 @@ def test_another_base_model_under_the_same_name_is_refused(tmp_path):
     open_directory(made, tmp_path / "tiny")
     weights = model / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
-    with pytest.raises(RedteamError, match=r"models\..*/model: '\w{64}' there, '\w{64}' now"):
+    with pytest.raises(RedteamError, match=r"files\..*/model: '\w{16}' there, '\w{16}' now"):
         open_directory(made, tmp_path / "tiny")
 
 
@@ -112,7 +118,7 @@ def test_an_empty_directory_is_taken(tmp_path):
 
 def test_a_model_that_is_not_there_is_named_before_anything_is_written(tmp_path):
     made = changed(("training", "model"), str(tmp_path / "nothing"))
-    with pytest.raises(RedteamError, match=r"nothing.*model\.safetensors.*worlds pretrain"):
+    with pytest.raises(RedteamError, match=r"nothing.*card\.json.*worlds pretrain"):
         open_directory(made, tmp_path / "tiny")
     assert not (tmp_path / "tiny").exists()
 

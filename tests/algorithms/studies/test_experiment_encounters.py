@@ -4,7 +4,7 @@ import pytest
 from experiment_fakes import WORLD, games_of, row, substances, tiny_experiment
 
 from algorithms.studies.experiments.encounters import Encounters
-from algorithms.studies.games_table import Who, game_rows
+from algorithms.studies.games import Who, game_rows
 from redteam_env.game import ATTACKER, DEFENDER, reward_table
 from redteam_env.protocols import Reply
 from redteam_env.rollout import play

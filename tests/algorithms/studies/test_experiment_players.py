@@ -11,8 +11,9 @@ import torch
 from experiment_fakes import tiny_experiment
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from algorithms.studies.experiments.measure import SPLITS, Meter, world_named
-from algorithms.studies.experiments.players import Player, _log_odds, last_steps
+from algorithms.studies.experiments.config import SPLITS, world_named
+from algorithms.studies.experiments.measure import Meter
+from algorithms.studies.players import Player, _log_odds, last_steps
 from redteam_env import register
 from redteam_env.game import DEFENDER, RedteamError, Seed
 from redteam_env.protocols import TurnRequest

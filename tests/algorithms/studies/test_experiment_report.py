@@ -13,7 +13,7 @@ from algorithms.studies.experiments.figures import check_verdicts
 from algorithms.studies.experiments.plots import plot_part
 from algorithms.studies.experiments.reading import experiment_from
 from algorithms.studies.experiments.report import PAGE, verify_report, write_report
-from algorithms.studies.games_table import SCHEMA, read_tables
+from algorithms.studies.games import SCHEMA, read_tables
 from redteam_env.game import RedteamError
 
 TINY = tiny_experiment()

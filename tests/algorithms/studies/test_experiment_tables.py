@@ -11,7 +11,7 @@ from experiment_fakes import games_of, row
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from algorithms.studies.games_table import (
+from algorithms.studies.games import (
     SCHEMA,
     Who,
     game_rows,

@@ -7,7 +7,8 @@ import pytest
 from experiment_fakes import tiny_experiment
 
 from algorithms.studies.experiments.reading import read_experiment
-from algorithms.studies.experiments.tasks import (
+from algorithms.studies.experiments.tasks import Runs, tasks
+from algorithms.studies.tasks import (
     ATTACK,
     CHOOSE,
     CROSS,
@@ -15,10 +16,8 @@ from algorithms.studies.experiments.tasks import (
     MEASURE,
     RESPOND,
     TRAIN,
-    Layout,
-    arm_options,
-    run_config,
-    tasks,
+    outputs,
+    run_directory,
 )
 from redteam_env.game import RedteamError
 
@@ -40,8 +39,8 @@ def test_no_two_tasks_leave_the_same_file_or_train_in_the_same_place(made, name)
     found = tasks(made, made.part(name))
     outputs = [x.output for x in found]
     assert len(set(outputs)) == len(outputs)
-    layout = Layout(Path("root"))
-    places = [layout.run(x.part, x.arm, x.seed) for x in found if x.kind in {TRAIN, ATTACK}]
+    runs = [x for x in found if x.kind in {TRAIN, ATTACK}]
+    places = [run_directory(Path("root"), x.arm, x.seed, part=x.part) for x in runs]
     assert len(set(places)) == len(places)
 
 
@@ -67,7 +66,7 @@ def test_every_arm_is_trained_and_measured_with_every_seed_and_the_base_once():
     assert kinds(found, CROSS) == [("", 0), ("", 1)]
     assert kinds(found, GRADIENTS) == [("shared", 0), ("shared", 1)]
     cross = next(x for x in found if x.kind == CROSS)
-    assert set(cross.needs) == {Layout.record("arms", TRAIN, arm, s, "json") for arm, s in runs}
+    assert set(cross.needs) == {f"records/arms/train/{arm}-{s}.json" for arm, s in runs}
 
 
 def test_a_tuned_arm_is_trained_after_its_options_were_chosen_on_seeds_of_their_own():
@@ -93,32 +92,33 @@ def test_every_defender_of_the_other_part_and_the_base_is_attacked_and_nothing_e
 
 
 def test_a_tuned_arm_has_the_chosen_options(tmp_path):
-    layout = Layout(tmp_path)
+    runs = Runs(TINY, tmp_path)
     task = next(x for x in tasks(TINY, TINY.part("rates")) if (x.kind, x.arm) == (TRAIN, "tuned"))
     with pytest.raises(RedteamError, match=r"tuned-0\.json.*Run the part again"):
-        arm_options(TINY, layout, "rates", "tuned")
-    file = tmp_path / Layout.record("rates", CHOOSE, "tuned", 0, "json")
+        runs.config(task)
+    file = tmp_path / "records" / "rates" / "choose" / "tuned-0.json"
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps({"chosen": "five", "options": {"arrangement": "shared", "rank": 3}}))
-    config = run_config(TINY, layout, task)
+    config = runs.config(task)
     assert (config.policy.rank, config.policy.arrangement, config.run.seed) == (3, "shared", 0)
     assert config.run.out == str(tmp_path / "runs" / "rates" / "tuned" / "seed-0")
     file.write_text("{}")
     with pytest.raises(RedteamError, match=r"tuned-0\.json"):
-        run_config(TINY, layout, task)
+        runs.config(task)
 
 
 def test_a_candidate_has_its_own_options(tmp_path):
     task = next(x for x in tasks(TINY, TINY.part("rates")) if (x.kind, x.arm) == (TRAIN, "five"))
-    config = run_config(TINY, Layout(tmp_path), task)
+    config = Runs(TINY, tmp_path).config(task)
     assert config.learner.attacker_lr == 2.5e-3
     assert config.run.out == str(tmp_path / "runs" / "rates-tuning" / "five" / "seed-100")
 
 
 def test_half_written_files_are_no_records(tmp_path):
+    found = tasks(TINY, TINY.part("arms"))
     folder = tmp_path / "records" / "arms" / MEASURE
     folder.mkdir(parents=True)
     for name in ("shared-0.parquet", ".shared-1.parquet.partial"):
         (folder / name).touch()
-    assert [x.name for x in Layout(tmp_path).records("arms", MEASURE)] == ["shared-0.parquet"]
-    assert Layout(tmp_path).records("rates", MEASURE) == []
+    assert [x.name for x in outputs(tmp_path, found, MEASURE)] == ["shared-0.parquet"]
+    assert outputs(tmp_path, found, CROSS) == []

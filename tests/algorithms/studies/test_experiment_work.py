@@ -8,10 +8,11 @@ import pytest
 from experiment_fakes import suite_rows, tiny_experiment
 
 from agents.lora.config import WEIGHTS
-from algorithms.studies.experiments.players import Player
-from algorithms.studies.experiments.tasks import CHOOSE, MEASURE, TRAIN, Layout, tasks
+from algorithms.studies.experiments.tasks import tasks
 from algorithms.studies.experiments.work import crossing, do, tuning_score
-from algorithms.studies.games_table import write_table
+from algorithms.studies.games import write_table
+from algorithms.studies.players import Player
+from algorithms.studies.tasks import CHOOSE, MEASURE, TRAIN
 from redteam_env import register
 from redteam_env.evaluation.detection import roc
 from redteam_env.game import RedteamError
@@ -69,7 +70,8 @@ def test_the_candidate_with_the_highest_score_is_chosen_the_first_of_equals(
     made = tiny_experiment()
     for name, gap in zip(("one", "five"), scores, strict=True):
         rows = suite_rows(made, "same", 100, gap)
-        write_table(tmp_path / Layout.record("rates-tuning", "measure", name, 100), rows)
+        tried = task_of(made, "rates", MEASURE, arm=name, seed=100)
+        write_table(tmp_path / tried.output, rows)
     task = task_of(made, "rates", CHOOSE)
     assert do(made, tmp_path, task) == "done"
     found = json.loads((tmp_path / task.output).read_text())

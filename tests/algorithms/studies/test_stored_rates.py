@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from algorithms.studies.games_table import CROSS, Who, game_rows, read_tables, write_table
+from algorithms.studies.games import CROSS, Who, game_rows, read_tables, write_table
 from algorithms.studies.rates import attacks, faithful_attacks, refusals, share
 from redteam_env.evaluation import OUTCOMES
 from redteam_env.game import ATTACKER, DEFENDER, Episode, Seed, Turn, Verdict

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from algorithms.studies.differences import differences
+from algorithms.studies.verify import differences
 
 VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(-1e3, 1e3), st.text(max_size=3)),

@@ -1,19 +1,26 @@
-"""Where stored figures differ from those computed again.
+"""Whether a report holds: where its figures differ from those computed again, its verdicts judged again.
 
 Another processor rounds the last bits differently. So numbers are compared with a tolerance, and
 records in a list by what names them rather than by their place, which two nearly equal scores swap.
 """
 
+import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import islice
 from typing import Any
+
+from algorithms.studies.games import Games
 
 RELATIVE, ABSOLUTE = 1e-9, 1e-12
 """Numbers that differ by less than one of these are equal; the second counts near zero."""
 _NAMING = ("label", "arrangement", "attacker", "defender", "split", "paper", "prediction", "part")
 """Fields that say which record of a list one is; all others are figures."""
 _MOST = 10
+Labels = tuple[bool | None, bool | None, bool | None]
+Say = Callable[[str], None]
+"""Told what is being done."""
 
 
 def differences(stored: Any, computed: Any, where: str = "") -> list[str]:
@@ -25,6 +32,31 @@ def differences(stored: Any, computed: Any, where: str = "") -> list[str]:
         where: What the figures are called; each difference is named by it and by the keys within.
     """
     return list(islice(_differences(stored, computed, where), _MOST))
+
+
+def plain(figures: Any) -> Any:
+    """Return figures as plain JSON data, as they are stored and compared."""
+    return json.loads(json.dumps(figures, allow_nan=False))
+
+
+def wrong_verdicts(played: Games, judge: Callable[[str, str], Labels]) -> Iterator[str]:
+    """Yield which stored verdicts are not those that a judge gives again.
+
+    Args:
+        played: Games, no questions; what is void or forfeited was not judged.
+        judge: Returns for a prompt and a response whether the prompt is harmful, the response refuses,
+            and the response is harmful. The same two are judged once.
+    """
+    again = cache(judge)
+    names = ("seed_id", "prompt", "response", "prompt_harmful", "refused", "told")
+    for seed_id, prompt, response, *stored in zip(
+        *(played[name].tolist() for name in names), strict=True
+    ):
+        if stored[0] is None and stored[1] is None:
+            continue
+        found = again(prompt, response)
+        if tuple(stored) != found:
+            yield f"{seed_id}: {prompt!r} was stored as {stored}, is {list(found)}"
 
 
 def close(first: float, second: float) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -14,6 +15,7 @@ from redteam_env.game import Episode, RedteamError, Verdict
 from redteam_env.utils.files import write_aside
 
 Column = NDArray[Any]
+Rows = list[dict[str, Any]]
 
 SUITE, SWAP_SUITE, CROSS, SWAP_ATTACK, RESPONSE, QUIZ, SWAP_QUIZ = (
     "suite",
@@ -81,7 +83,7 @@ def game_rows(
     scores: Sequence[float] | None = None,
     *,
     void: bool = False,
-) -> list[dict[str, Any]]:
+) -> Rows:
     """Return the rows of played games.
 
     Args:
@@ -140,6 +142,25 @@ def write_table(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=SCHEMA)
     with write_aside(file) as partial:
         pq.write_table(table, partial, compression="zstd", compression_level=9)
+
+
+def merge_tables(files: Sequence[Path], target: Path, *, by: Sequence[str]) -> None:
+    """Put tables together as one, sorted so that it compresses well.
+
+    Args:
+        files: The tables.
+        target: Where the one goes.
+        by: Columns; rows that are alike in all of them stay in their order.
+
+    Raises:
+        RedteamError: If a file cannot be read or has other columns.
+    """
+    table = stored_table(files).unify_dictionaries().combine_chunks()
+    words = [name for name in by if pa.types.is_dictionary(SCHEMA.field(name).type)]
+    keys = {name: table[name].cast(pa.string()) if name in words else table[name] for name in by}
+    order = pa.compute.sort_indices(pa.table(keys), sort_keys=[(x, "ascending") for x in by])
+    with write_aside(target) as partial:
+        pq.write_table(table.take(order), partial, compression="zstd", compression_level=19)
 
 
 class Games:
@@ -214,7 +235,7 @@ def stored_table(files: Sequence[Path]) -> Any:
             tables.append(pq.read_table(file).cast(SCHEMA))
         except (OSError, pa.ArrowException, ValueError) as error:
             raise RedteamError(
-                f"{str(file)!r} is no table of this experiment ({error}); remove it and run again."
+                f"{str(file)!r} is no table of games ({error}); remove it and run again."
             ) from error
     return pa.concat_tables(tables) if tables else SCHEMA.empty_table()
 

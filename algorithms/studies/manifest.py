@@ -1,0 +1,254 @@
+"""The manifest of a study's directory: everything that decides its results; two are never mixed."""
+
+import dataclasses
+import hashlib
+import inspect
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from algorithms.training.config import TrainConfig
+from redteam_env import registry
+from redteam_env.evaluation.agents import LOADER, agent_names
+from redteam_env.game import RedteamError
+from redteam_env.protocols import BASE
+from redteam_env.registry import split_name
+from redteam_env.seeds.resolve import resolve_seeds
+from redteam_env.seeds.source import SPLITS
+from redteam_env.utils.files import digests_of, read_json, sha256_of, write_text
+from redteam_env.utils.lists import listed
+from redteam_env.utils.packages import versions
+from redteam_env.worlds import MODELS, build_game
+from redteam_env.worlds.embedded import embedded_model
+
+STACK = ("redteam-env", "torch", "transformers", "peft", "numpy", "stable-baselines3")
+"""Distributions whose versions a manifest holds."""
+_NAMES = ("algorithm", "arrangement", "callback", "judge", "opponents", "policy", "seeds")
+"""Options whose text is the name of something and no file."""
+_SHOWN = 300
+"""Most characters of a value in a message."""
+_LENGTH = 16
+"""Hexadecimal digits of a digest."""
+
+
+def open_directory(file: Path, wanted: Mapping[str, Any], *, what: str) -> None:
+    """Make a directory of results, or check that it is this one's.
+
+    Args:
+        file: The manifest's place in it.
+        wanted: The manifest.
+        what: What the results are of, such as ``experiment``.
+
+    Raises:
+        RedteamError: If it holds something else, or another manifest; the text shows the difference.
+    """
+    root = file.parent
+    if file.is_file():
+        check_manifest(file, wanted)
+        return
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise RedteamError(f"{str(root)!r} is not empty and holds no {what}; give another --out.")
+    write_text(file, json.dumps(wanted, indent=1))
+
+
+def check_manifest(file: Path, wanted: Mapping[str, Any], *, option: str = "--out") -> None:
+    """Refuse the directory of other results.
+
+    Args:
+        file: Its manifest.
+        wanted: The manifest that it should have.
+        option: The option by which a user names another directory.
+
+    Raises:
+        RedteamError: If the manifest was edited by hand, differs or cannot be read.
+    """
+    found = read_json(file, remedy=f"Give another {option}.")
+    if "digest" in wanted:
+        check_digest(found, file)
+    every = list(_differences(found, wanted, ""))
+    # a digest differs whenever anything does
+    differences = [x for x in every if not x.startswith("digest:")] or every
+    if differences:
+        listed = "; ".join(differences[:5])
+        more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
+        raise RedteamError(
+            f"{str(file.parent)!r} holds results of another manifest ({listed}{more}). Results of "
+            f"different manifests are never mixed: give another {option}, or the configuration and "
+            "versions it was started with."
+        )
+
+
+def check_target(target: Path, file: str, manifest: Mapping[str, Any], *, what: str) -> None:
+    """Refuse to write a report over anything but one of the same manifest.
+
+    Args:
+        target: Where it is to go.
+        file: The name of the manifest in it.
+        manifest: The manifest.
+        what: What kind of report it is, such as ``a benchmark's report``.
+
+    Raises:
+        RedteamError: If something else is there.
+    """
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    if not (target / file).is_file():
+        raise RedteamError(f"{str(target)!r} holds something else than {what}; give another --to.")
+    check_manifest(target / file, manifest, option="--to")
+
+
+def _differences(found: Any, wanted: Any, where: str) -> Iterator[str]:
+    if isinstance(found, dict) and isinstance(wanted, Mapping):
+        for name in sorted({*found, *wanted}):
+            place = f"{where}.{name}" if where else name
+            yield from _differences(found.get(name), wanted.get(name), place)
+    elif isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
+        for k, (there, now) in enumerate(zip(found, wanted, strict=True)):
+            yield from _differences(there, now, f"{where}[{k}]")
+    elif found != wanted:
+        yield f"{where}: {_shown(found)} there, {_shown(wanted)} now"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def sealed(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a manifest with its own digest, by which an edit is noticed."""
+    return {**body, "digest": digest_of(body)}
+
+
+def digest_of(manifest: Mapping[str, Any]) -> str:
+    """Return a digest of a manifest, the digest in it left out."""
+    body = {name: value for name, value in manifest.items() if name != "digest"}
+    return _digest([json.dumps(body, sort_keys=True)])
+
+
+def check_digest(manifest: Any, file: Path) -> None:
+    """Refuse a manifest that was edited by hand.
+
+    Raises:
+        RedteamError: If it does not carry its own digest.
+    """
+    if not isinstance(manifest, dict) or manifest.get("digest") != digest_of(manifest):
+        raise RedteamError(
+            f"{str(file)!r} was edited by hand, or damaged: its digest is not that of its content. "
+            "Restore it, or start in another --out; its results cannot be told apart from others."
+        )
+
+
+def fingerprints(
+    configs: Sequence[TrainConfig],
+    options: Iterable[Mapping[str, Any]],
+    *,
+    suites: Sequence[str] = (),
+    agents: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return what stands behind the names in a study's options.
+
+    The seeds of all splits, the instruction texts, and every file of models, agents and options by
+    their hashes; which distribution each plug-in comes from; versions. A model named by its hub id is
+    known by that name (and ``revision`` in its options) alone.
+
+    Args:
+        configs: A configuration of every kind of run.
+        options: The training options that the study sets.
+        suites: Registered suites that are asked.
+        agents: Agents beside those that are trained.
+
+    Raises:
+        RedteamError: If a file cannot be read.
+    """
+    games = {config.game.prompts: build_game(config.game) for config in configs}
+    named = [
+        *(str(getattr(config.policy, "model", "")) for config in configs),
+        *agents,
+        *(
+            value
+            for part in options
+            for name, value in part.items()
+            if isinstance(value, str) and name not in _NAMES
+        ),
+    ]
+    return {
+        "seeds": _seeds(dict.fromkeys(config.game.seeds for config in configs)),
+        "prompts": _digest(game.prompts.digest for game in games.values()),
+        "files": dict(_files(dict.fromkeys(named))),
+        "plugins": dict(_plugins(configs, suites, agents)),
+        "versions": versions(STACK),
+    }
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:_LENGTH]
+
+
+def _seeds(sources: Iterable[str]) -> str:
+    """Return a digest of all seeds of sources, in their order."""
+    return _digest(
+        json.dumps(dataclasses.asdict(seed), sort_keys=True)
+        for source in map(resolve_seeds, sources)
+        for split in SPLITS
+        for seed in source.seeds(split)
+    )
+
+
+def _files(named: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield what names files or folders here, each with a digest of every file behind it."""
+    for spec in named:
+        root = _place(spec)
+        try:
+            if root is not None and root.is_file():
+                yield spec, sha256_of(root)[:_LENGTH]
+            elif root is not None:
+                yield spec, _digest(f"{name} {sha}" for name, sha in digests_of(root).items())
+        except OSError as error:
+            raise RedteamError(
+                f"A file of {spec!r} cannot be read ({error}), so the manifest cannot hold it; make it "
+                "readable."
+            ) from error
+
+
+def _place(spec: str) -> Path | None:
+    """Return the file or folder that is meant, perhaps behind a prefix as in ``mixture:RUN``."""
+    if spec in MODELS:
+        return embedded_model(spec)
+    if spec in {BASE, *agent_names()}:
+        return None
+    places = (Path(text).expanduser() for text in (spec, spec.partition(":")[2]) if text)
+    return next((place for place in places if place.exists()), None)
+
+
+def _plugins(
+    configs: Sequence[TrainConfig], suites: Sequence[str], agents: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield each plug-in that is used, as ``KIND/NAME``, with the distribution it comes from."""
+    used = {("agents", LOADER), *(("agents", split_name(spec)[0]) for spec in agents)}
+    used |= {("suites", name) for name in suites}
+    for config in configs:
+        run = config.run
+        used |= {("policies", run.policy), ("algorithms", run.algorithm)}
+        used |= {("opponents", run.opponents), ("judges", config.game.judge.partition(":")[0])}
+        used |= {("callbacks", name) for name in listed(run.callback)}
+        for source in listed(config.game.seeds):
+            name = source.partition("?")[0].partition(":")[0]
+            used.add(("seeds", name if name in registry.names("seeds") else "file"))
+    origins: dict[tuple[str, str], str] = {}
+    for x in registry.found():
+        origins.setdefault((x.kind, x.name), x.distribution)
+    for kind, name in sorted(used):
+        if (kind, name) in origins:
+            origin = origins[kind, name]
+            yield f"{kind}/{name}", _in_process(kind, name) if origin == "-" else origin
+
+
+def _in_process(kind: str, name: str) -> str:
+    """Return what can be told of a plug-in that no distribution brings: a digest of its source file."""
+    try:
+        file = inspect.getsourcefile(registry.load(kind, name))
+    except TypeError:  # an object without a source
+        file = None
+    there = file is not None and Path(file).is_file()
+    return "registered in process" + (f", {sha256_of(Path(str(file)))[:_LENGTH]}" if there else "")
