@@ -17,7 +17,6 @@ from redteam_env.game import (
     GameState,
     RedteamError,
     Seed,
-    Turn,
     Verdict,
     role_of,
 )
@@ -312,29 +311,31 @@ def role_batches(episodes: Sequence[Episode], *, step: int = 0) -> dict[str, Bat
         For each role with samples, its batch, in the order of the episodes. Turns without a
         generation (scripted or frozen third-party agents) and empty completions are left out.
     """
-    rows: dict[str, list[tuple[int, Turn]]] = {}
+    rows: dict[str, list[tuple[int, int]]] = {}
     for k, episode in enumerate(episodes):
-        for turn in episode.turns:
+        for place, turn in enumerate(episode.turns):
             if turn.generation is None or turn.seat not in episode.samples:
                 continue
             if turn.generation.completion_ids:
-                rows.setdefault(role_of(turn.seat), []).append((k, turn))
+                rows.setdefault(role_of(turn.seat), []).append((k, place))
     return {role: _batch(role, own, tuple(episodes), step) for role, own in rows.items()}
 
 
 def _batch(
-    role: str, rows: Sequence[tuple[int, Turn]], episodes: tuple[Episode, ...], step: int
+    role: str, rows: Sequence[tuple[int, int]], episodes: tuple[Episode, ...], step: int
 ) -> Batch:
-    places, turns = [k for k, _ in rows], [turn for _, turn in rows]
+    turns = [episodes[k].turns[place] for k, place in rows]
+    places = [k for k, _ in rows]
     numbers = {k: number for number, k in enumerate(dict.fromkeys(places))}
     return Batch.of(
         role,
         [turn.generation for turn in turns if turn.generation is not None],
-        [episodes[k].rewards[turn.seat] for k, turn in rows],
+        [episodes[k].rewards[turn.seat] for k, turn in zip(places, turns, strict=True)],
         games=[numbers[k] for k in places],
         groups=[episodes[k].group for k in places],
         turns=turns,
         episodes=episodes,
         episode_index=places,
+        turn_index=[place for _, place in rows],
         step=step,
     )

@@ -12,7 +12,9 @@ import redteam_env
 ROOT = Path(redteam_env.__file__).parents[1]
 PACKAGES = ("redteam_env", "agents", "algorithms")
 HEAVY = ("torch", "transformers", "peft", "accelerate", "vllm", "stable_baselines3")
-ALGORITHMS = ["dr_grpo", "grpo", "online_dpo", "ppo", "rae", "reinforce", "reinforce_pp", "rloo"]
+ALGORITHMS = [
+    *("dr_grpo", "grpo", "mappo", "online_dpo", "ppo", "rae", "reinforce", "reinforce_pp", "rloo")
+]
 BASE = "game protocols randomness"
 """What nearly everybody builds on."""
 PLAYED = "game protocols registry runs rollout judges.resolve seeds.resolve worlds"

@@ -300,6 +300,7 @@ def test_batches_hold_the_turns_that_may_be_trained_on():
             assert batch.rewards[k] == episode.rewards[seat]
             assert batch.groups[k] == episode.group
             assert batch.episodes[batch.episode_index[k]] is episode
+            assert episode.turns[batch.turn_index[k]] is batch.turns[k]
             assert episode.void is None
 
 

@@ -104,3 +104,19 @@ class StandardisedConfig(PolicyGradientConfig):
     """
 
     scale_floor: Annotated[float, above(0)] = SCALE_FLOOR
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActorCriticConfig(StandardisedConfig):
+    """Settings of algorithms with a critic.
+
+    Attributes:
+        gae_lambda: Weight of later steps in the advantage, in [0, 1].
+        value_lr: AdamW's learning rate of the value heads; they are scaled so that one rate fits
+            models of any width.
+        value_epochs: Passes over a step's samples that fit the value heads.
+    """
+
+    gae_lambda: Share = 0.95
+    value_lr: Annotated[float, above(0)] = 0.1
+    value_epochs: Count = 2

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from redteam_env.game import Game, Generation
+from redteam_env.game import ATTACKER, Episode, Game, Generation, Seed, Turn
 from redteam_env.protocols import Batch
 from redteam_env.registry import load
 
@@ -30,6 +30,9 @@ class _Blank:
         return self._tensors
 
     value_parameters = parameters
+
+    def encode_example(self, *_: object, **__: object) -> Generation:
+        return _generation(1, np.random.default_rng(0))
 
     def values(self, role: str, generations: Sequence[Generation]) -> Any:  # noqa: ARG002 - the protocol's
         longest = max(len(g.completion_ids) for g in generations)
@@ -59,7 +62,25 @@ def advantage_seconds(algorithm: str, tokens: int, *, length: int = 500) -> floa
     groups = [k // GROUP for k in range(len(generations))]
     learner = factory(factory.Config(), policy=_Blank(), game=Game(), seed=0)
     started = time.perf_counter()
-    batch = Batch.of("attacker", generations, rewards, groups=groups)
+    turn = Turn(seat=ATTACKER, text="a", visible="a")
+    game = Episode(
+        seed=Seed(id="a", text="a", harmful=True),
+        rewritten=True,
+        turns=(turn,),
+        verdict=None,
+        rewards={},
+        components={},
+        samples=(),
+    )
+    batch = Batch.of(
+        "attacker",
+        generations,
+        rewards,
+        groups=groups,
+        turns=[turn] * len(generations),
+        episodes=[game],
+        episode_index=[0] * len(generations),
+    )
     reference = np.where(batch.mask, batch.sampled - 0.1, 0.0)
     batches = {"attacker": batch.with_(old=batch.sampled, reference=reference)}
     learner.prepare(_Blank(), batches)

@@ -41,8 +41,8 @@ class RunConfig:
     """How long a run is and where it goes.
 
     Attributes:
-        algorithm: What learns: reinforce_pp, reinforce, rae, rloo, grpo, dr_grpo, ppo, online_dpo, or
-            an installed plug-in; each brings options of its own.
+        algorithm: What learns: reinforce_pp, reinforce, rae, rloo, grpo, dr_grpo, ppo, mappo,
+            online_dpo, or an installed plug-in; each brings options of its own.
         steps: Training steps in all.
         max_tokens: End the run after the step in which so many tokens have been sampled in all, by all
             seats and in a league's own games too; 0 for no such end.

@@ -241,6 +241,33 @@ class Game:
             messages.append({"role": speaker, "content": line.text})
         return messages
 
+    def open_messages(self, state: GameState, seat: str) -> Messages:
+        """Return the chat messages of a seat as if nothing were hidden from it.
+
+        They hold what the environments' ``state()`` holds, in the form that a model is prompted with:
+        for a centralised critic, while the seats themselves are asked with :meth:`messages`.
+
+        Args:
+            state: A state in which the seat is to move.
+            seat: The seat.
+
+        Returns:
+            A system message with the rules of the seat and then of the others (the attacker's tell the
+            seed's label); a user message that begins with the seed; then every turn as it was written,
+            thoughts included, user and assistant alternating.
+        """
+        seats = (seat, *(other for other in self.seats if other != seat))
+        seed = self.prompts.request(state.seed.text) if state.rewritten else state.seed.text
+        spoken = [("user", seed)]
+        for turn in state.turns:
+            role = "assistant" if turn.seat == seat else "user"
+            if role == spoken[-1][0]:
+                spoken[-1] = (role, f"{spoken[-1][1]}\n\n{turn.text}")
+            else:
+                spoken.append((role, turn.text))
+        rules = "\n\n".join(self.rules_text(state, x) for x in seats)
+        return [{"role": role, "content": text} for role, text in [("system", rules), *spoken]]
+
     def finish(
         self,
         state: GameState,

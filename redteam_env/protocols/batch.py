@@ -10,7 +10,7 @@ import numpy as np
 from redteam_env.game import Episode, Generation, RedteamError, Turn
 
 _TOKENS = ("mask", "sampled", "old", "reference", "advantages", "weights")
-_ROWS = ("rewards", "games", "groups", "episode_index")
+_ROWS = ("rewards", "games", "groups", "episode_index", "turn_index")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,6 +37,8 @@ class Batch:
             hold the same. Empty if the batch was made from tokens alone.
         episode_index: Where each row's game is in ``episodes``, integers (rows,): it joins both
             seats' rows by game.
+        turn_index: Where each row's turn is among the turns of its game, integers (rows,): what was
+            said before it are those of a smaller index.
         step: The training step.
         old: Log-probabilities that ratios are taken to: the sampler's or the trainer's own.
         reference: Log-probabilities under the frozen reference.
@@ -59,6 +61,7 @@ class Batch:
     turns: tuple[Turn, ...] = ()
     episodes: tuple[Episode, ...] = ()
     episode_index: Any
+    turn_index: Any
     step: int = 0
     old: Any = None
     reference: Any = None
@@ -82,6 +85,7 @@ class Batch:
         turns: Sequence[Turn] = (),
         episodes: Sequence[Episode] = (),
         episode_index: Sequence[int] | None = None,
+        turn_index: Sequence[int] | None = None,
         step: int = 0,
     ) -> Self:
         """Make a batch of tokens and rewards.
@@ -95,12 +99,14 @@ class Batch:
             turns: As the attribute.
             episodes: As the attribute.
             episode_index: As the attribute; by default that of ``games``.
+            turn_index: As the attribute; by default the first turn of each game.
             step: As the attribute.
 
         Raises:
             RedteamError: If there are no rows, or not as many rewards, games or groups as rows.
         """
         given = {"rewards": rewards, "games": games, "groups": groups, "turns": turns or None}
+        given |= {"episode_index": episode_index, "turn_index": turn_index}
         for name, values in given.items():
             if values is not None and len(values) != len(generations):
                 raise RedteamError(
@@ -127,6 +133,9 @@ class Batch:
             episode_index=numbers
             if episode_index is None
             else np.asarray(episode_index, dtype=int),
+            turn_index=np.zeros(len(generations), dtype=int)
+            if turn_index is None
+            else np.asarray(turn_index, dtype=int),
             step=step,
         )
 

@@ -34,6 +34,7 @@ KL = {"attacker": 0.2, "defender": 0.7}
 VALUES = {"attacker": [0.3, -0.2, 0.5], "defender": [-0.4, 0.1, 0.0]}
 CONFIDENCE = {"attacker": [0.9, 0.2, -0.1, 1.0, 1.0, 0.4], "defender": [0.5, 0.3, 0.8]}
 LAM, LENGTH = 0.7, 16.0
+VALUED = ("ppo", "mappo")
 
 
 def turns(role):
@@ -97,7 +98,7 @@ def expected(name, step, role):
         return lambda table: (
             ref.clipped_loss(step, plain, table, per="sample", k3=step.beta) / LENGTH
         )
-    if name == "ppo":
+    if name in VALUED:
         rows = ref.standardised(ref.gae(step, VALUES[role], LAM)[0])
         return lambda table: ref.clipped_loss(step, rows, table, per="token")
     kind, _, how = name.partition(" ")
@@ -111,7 +112,7 @@ def expected(name, step, role):
 def settings(name):
     own = {
         "dr_grpo": {"length_norm": LENGTH},
-        "ppo": {"gae_lambda": LAM, "value_epochs": 1},
+        **{critic: {"gae_lambda": LAM, "value_epochs": 1} for critic in VALUED},
         "dpo": {"pair_loss": "dpo"},
         "ipo": {"pair_loss": "ipo"},
         "dpo judge": {"pair_loss": "dpo", "preference": "judge"},
@@ -120,7 +121,7 @@ def settings(name):
     return {"attacker_kl": KL["attacker"], "defender_kl": KL["defender"], **own.get(name, {})}
 
 
-PLAIN = ("reinforce", "rae", "rloo", "grpo", "dr_grpo", "ppo")
+PLAIN = ("reinforce", "rae", "rloo", "grpo", "dr_grpo", *VALUED)
 PAIRED = ("dpo", "ipo", "dpo judge", "ipo judge")
 
 
@@ -196,8 +197,9 @@ def test_the_size_of_passes_does_not_change_the_step(name):
             assert one == close(two, 1e-12)
 
 
-def test_a_value_head_steps_towards_the_returns():
-    algorithm, policy = made("ppo")
+@pytest.mark.parametrize("name", VALUED)
+def test_a_value_head_steps_towards_the_returns(name):
+    algorithm, policy = made(name)
     metrics = algorithm.update(policy, {role: batch(role) for role in GAMES})
     for role, values in VALUES.items():
         step = ref.Step(turns(role), START[role], BASE, KL[role])
@@ -293,7 +295,7 @@ def test_an_algorithm_without_a_ratio_takes_one_optimiser_step_by_default(name):
     assert set(steps.values()) == {1.0}
 
 
-STANDARDISED = ("reinforce_pp", "ppo", "grpo")
+STANDARDISED = ("reinforce_pp", "grpo", *VALUED)
 
 
 def sizes(name, batches, **more):

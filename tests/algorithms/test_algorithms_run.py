@@ -22,6 +22,7 @@ from redteam_env.registry import load
 
 GROUPED = [name for name in BUILT_IN if getattr(load("algorithms", name), "least_group", 1) > 1]
 HEADS = "policy/value_heads.safetensors"
+VALUED = {"mappo": "MAPPO", "ppo": "PPO"}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def test_every_algorithm_trains_every_arrangement(make, algorithm, arrangement):
     assert len(moved) == len(set(WEIGHTS[arrangement].values()) - {"base"})
     assert max(moved) > 0
     heads = outcome.directory / "checkpoints/step-000002" / HEADS
-    assert heads.exists() == (algorithm == "ppo")
+    assert heads.exists() == (algorithm in VALUED)
 
 
 @pytest.mark.parametrize("algorithm", BUILT_IN)
@@ -137,12 +138,14 @@ def test_void_games_leave_their_group(doubles, tmp_path, algorithm):
     assert [row["attacker/samples"] for row in metrics(outcome.directory)] == [10, 10]
 
 
-def test_ppo_refuses_a_policy_without_value_heads(doubles, tmp_path):
+@pytest.mark.parametrize("algorithm", VALUED)
+def test_a_critic_refuses_a_policy_without_value_heads(doubles, tmp_path, algorithm):
     doubles("judges", "matrix", lambda: MatrixJudge(matrix=DOMINANCE))
     tables = {name: [[0.0] * 3] for name in ("attacker", "defender", "base")}
     policy = TablePlayers({"attacker": "attacker", "defender": "defender"}, tables)
-    config = TrainConfig.from_flat(options("ppo", tmp_path / "run"))
-    with pytest.raises(RedteamError, match=r"ppo needs.*TablePlayers lacks values.*ValuedPolicy"):
+    config = TrainConfig.from_flat(options(algorithm, tmp_path / "run"))
+    needs = rf"{VALUED[algorithm]} needs.*TablePlayers lacks values.*ValuedPolicy"
+    with pytest.raises(RedteamError, match=needs):
         train(config, policy=policy)
     assert not (tmp_path / "run").exists()
 
@@ -160,6 +163,7 @@ BAD = {
     "grpo": ({"clip": 0.0}, {"importance_cap": 0.0}, {"importance_cap": math.nan}),
     "dr_grpo": ({"length_norm": 0.0}, {"clip": -1.0}),
     "ppo": ({"gae_lambda": 1.1}, {"value_lr": 0.0}, {"value_epochs": 0}),
+    "mappo": ({"clip": 0.0}, {"gae_lambda": -0.1}),
     "online_dpo": ({"kl": 0.0}, {"attacker_kl": 0.0}),
 }
 

@@ -1,5 +1,6 @@
 import copy
 import dataclasses
+import itertools
 import pickle
 
 import pytest
@@ -50,6 +51,20 @@ def views(game, state, seat):
     """Everything the rules ever show a seat."""
     shown = [game.instruction(state, seat), *(line.text for line in state.dialogue.lines)]
     return [*shown, *(message["content"] for message in game.messages(state, seat))]
+
+
+@given(rules, st.lists(soup, min_size=1, max_size=6), st.booleans())
+def test_open_messages_hide_nothing_and_alternate(game, texts, rewritten):
+    state, texts = game.start(SEED, rewritten=rewritten), list(texts)
+    while state.to_move is not None:
+        messages = game.open_messages(state, state.to_move)
+        assert [x["role"] for x in messages[:2]] == ["system", "user"]
+        assert all(a["role"] != b["role"] for a, b in itertools.pairwise(messages))
+        written = "\n\n".join(message["content"] for message in messages)
+        assert all(turn.text in written for turn in state.turns)
+        assert SEED.text in written
+        assert all(game.rules_text(state, seat) in messages[0]["content"] for seat in game.seats)
+        state = game.apply(state, texts.pop(0) if len(texts) > 1 else texts[0])
 
 
 @given(rules, st.lists(soup, min_size=1, max_size=6), st.booleans())

@@ -34,7 +34,7 @@ WRONG = {
     "--checkpoint-every 0": "checkpoint_every is 0; give a whole number >= 1",
     "--seed pi": "--seed INT",
     "--arrangement both": "'bipolicy', 'shared', 'shared_full', 'independent'",
-    "--algorithm nope": "Unknown algorithm 'nope'. Allowed: dr_grpo, grpo, online_dpo, ppo, rae, reinforce, reinforce_pp, rloo",
+    "--algorithm nope": "Unknown algorithm 'nope'. Allowed: dr_grpo, grpo, mappo, online_dpo, ppo, rae, reinforce, reinforce_pp, rloo",
     "--algorithm grpo": "--group-size 2 or more",
     "--group-size 3": "games is 8, no multiple of group_size = 3",
     "--importance-cap 0": "importance_cap is 0.0; give a finite number > 0",

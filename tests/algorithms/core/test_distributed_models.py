@@ -25,7 +25,7 @@ from redteam_env.runs import Run
 pytestmark = pytest.mark.slow
 CASES = [
     f"{algorithm}, {arrangement}"
-    for algorithm in ("reinforce_pp", "grpo", "ppo", "online_dpo", "rae")
+    for algorithm in ("reinforce_pp", "grpo", "ppo", "mappo", "online_dpo", "rae")
     for arrangement in ("bipolicy", "shared")
 ]
 NOISE = {f"{role}/{what}" for role in ("attacker", "defender") for what in ("accuracy", "value")}
@@ -71,7 +71,7 @@ def two(options, tmp_path_factory):
     for case in CASES:
         algorithm, arrangement = case.split(", ")
         jobs[case] = {**options, "algorithm": algorithm, "arrangement": arrangement}
-        jobs[case] |= {"value_lr": 1e-3} if algorithm == "ppo" else {}
+        jobs[case] |= {"value_lr": 1e-3} if algorithm in {"ppo", "mappo"} else {}
         jobs[case]["out"] = str(root / case)
     done = launch_jobs(root / "jobs.json", jobs)
     assert list(done.values()) == [[{"steps": 2, "finished": True}] * 2] * len(jobs)
