@@ -11,9 +11,10 @@ from typing import Annotated
 
 import tyro
 
-from algorithms.studies.bench.config import BenchConfig, check_parts
+from algorithms.studies.bench.config import BenchConfig, check_parts, config_from
 from algorithms.studies.bench.tasks import MANIFEST, able, do, manifest_of, tasks
 from algorithms.studies.manifest import open_directory
+from algorithms.studies.plans import read_plan
 from algorithms.studies.study import INTERRUPTED, Where, run_study
 from redteam_env.game import RedteamError
 from redteam_env.utils.console import make_console
@@ -38,7 +39,7 @@ def bench(argv: Sequence[str]) -> int:
     """Train algorithms on equal budgets, measure and rank them; verify a leaderboard.
 
     Args:
-        argv: Options to run, or ``verify FILE``.
+        argv: Options to run, a plan perhaps before them, or ``verify FILE``.
 
     Returns:
         0 if all was done, 1 if a leaderboard does not hold, 130 after Ctrl-C.
@@ -55,12 +56,21 @@ def bench(argv: Sequence[str]) -> int:
     flags = (tyro.conf.FlagCreatePairsOff,)
     if argv and argv[0] == "verify":
         return _verify(tyro.cli(Verify, prog=f"{PROG} verify", args=list(argv[1:]), config=flags))
-    about = f"{ABOUT} Further: {PROG} verify FILE."
-    config = tyro.cli(BenchConfig, prog=PROG, description=about, args=list(argv), config=flags)
-    return _run(config, f"{PROG} {shlex.join(argv)}".strip())
+    named = argv[0] if argv and not argv[0].startswith("-") else None
+    plan = None if named is None else read_plan(named, what="plan of a benchmark")
+    about = f"{ABOUT} Further: {PROG} PLAN with these options (a TOML file of them, FILE.py that assigns PLAN, or MODULE:NAME), {PROG} verify FILE."
+    config = tyro.cli(
+        BenchConfig,
+        prog=PROG,
+        description=about,
+        args=list(argv if plan is None else argv[1:]),
+        default=BenchConfig() if plan is None else config_from(plan.data),
+        config=flags,
+    )
+    return _run(config, f"{PROG} {shlex.join(argv)}".strip(), None if plan is None else plan.source)
 
 
-def _run(config: BenchConfig, command: str) -> int:
+def _run(config: BenchConfig, command: str, code: str | None) -> int:
     from algorithms.studies.bench.page import terminal
     from algorithms.studies.bench.report import write_report
 
@@ -69,7 +79,8 @@ def _run(config: BenchConfig, command: str) -> int:
     open_directory(root / MANIFEST, manifest_of(config), what="benchmark")
     every = tasks(config, able(config))
     where = Where(executor=config.executor, job=config.job, workers=config.workers)
-    if not run_study(root, every, partial(do, config, root), where, make_console(stderr=True)):
+    work, console = partial(do, config, root), make_console(stderr=True)
+    if not run_study(root, every, work, where, console, code=code):
         return INTERRUPTED
     target = Path(config.to).expanduser() if config.to else root / "report"
     figures = write_report(root, every, target, command=command)

@@ -27,7 +27,8 @@ class Run:
     """Run parts of an experiment; what is done already is left alone.
 
     Attributes:
-        name: claims, or a TOML file of the same form.
+        name: claims, or a plan of your own: a TOML file of the same form, FILE.py that assigns PLAN, or
+            MODULE:NAME.
         part: Which parts; all in order by default.
         out: The experiment's directory.
         executor: Where tasks run: processes on this machine, one thread each; submitit (jobs of Slurm,
@@ -53,7 +54,7 @@ class Report:
     """Write games, figures, plots and one page of every part that was run.
 
     Attributes:
-        name: claims, or the TOML file that was run.
+        name: claims, or the plan that was run.
         out: The experiment's directory.
         to: Where the report goes.
     """
@@ -115,7 +116,7 @@ def _run(action: Run) -> int:
     where = Where(executor=action.executor, job=action.job, workers=action.workers)
     work = partial(do, dict(found.source), root)
     for part in parts:
-        if not run_study(root, tasks(found, part), work, where, console):
+        if not run_study(root, tasks(found, part), work, where, console, code=found.code):
             return INTERRUPTED
         console.print(f"{part.name} is done. Report: {PROG} report {action.name} --out {root}")
     return 0

@@ -17,9 +17,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, Any
+
+import psutil
 
 from algorithms.training.memory import peak_gb
 from redteam_env.game import RedteamError
@@ -198,8 +200,14 @@ class Turns:
 
 
 def _cpu() -> float:
+    """Return the CPU time of this process and of its children, those that are still there as well."""
     times = os.times()
-    return time.process_time() + times.children_user + times.children_system
+    found = time.process_time() + times.children_user + times.children_system
+    for child in psutil.Process().children():  # such as the server that forks a study's processes
+        with suppress(psutil.NoSuchProcess):
+            own = child.cpu_times()
+            found += own.user + own.system + own.children_user + own.children_system
+    return float(found)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from algorithms.studies.executors import ExecutorName, make_executor
+from algorithms.studies.plans import with_plan
 from algorithms.studies.pool import run_tasks
 from algorithms.studies.tasks import Task, Work
 from redteam_env.utils.console import progress_bar
@@ -32,7 +34,13 @@ class Where:
 
 
 def run_study(
-    root: Path, every: Sequence[Task], work: Work, where: Where, console: Console
+    root: Path,
+    every: Sequence[Task],
+    work: Work,
+    where: Where,
+    console: Console,
+    *,
+    code: str | None,
 ) -> bool:
     """Do what a study still needs, with a progress bar; without a terminal, a line a task.
 
@@ -42,6 +50,7 @@ def run_study(
         work: Does one in another process.
         where: Where they run.
         console: Takes the lines.
+        code: The Python that the plan stands in, which each task's process imports; ``None`` for none.
 
     Returns:
         Whether all is done; false after Ctrl-C.
@@ -57,7 +66,7 @@ def run_study(
             if not console.is_terminal:
                 console.print(f"{done}/{total} {title}")
 
-        if run_tasks(root, every, executor, work, report):
+        if run_tasks(root, every, executor, partial(with_plan, code, work), report):
             return True
     console.print("Stopped by Ctrl-C; the same command goes on from here.")
     return False

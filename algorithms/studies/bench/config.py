@@ -1,6 +1,7 @@
 """What a benchmark compares and how: its options and its cells."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,15 @@ from algorithms.training.config import (
 from redteam_env import registry
 from redteam_env.evaluation import check_spec
 from redteam_env.evaluation.suites import resolve_suite
-from redteam_env.game import Count, RedteamError, at_least, check_fields, multiple_of, unknown_name
+from redteam_env.game import (
+    Count,
+    RedteamError,
+    at_least,
+    check_fields,
+    check_values,
+    multiple_of,
+    unknown_name,
+)
 from redteam_env.protocols import BASE
 from redteam_env.seeds.resolve import resolve_seeds
 from redteam_env.utils.lists import assigned, listed
@@ -336,3 +345,25 @@ def check_parts(config: BenchConfig) -> None:
         resolve_suite(name, source=source, games=4, seed=config.measure_seed)
     for spec in (*listed(config.panel_attackers), *listed(config.panel_defenders)):
         check_spec(spec)
+
+
+def config_from(data: Mapping[str, Any]) -> BenchConfig:
+    """Return the options that a plan gives by name; lists, and the table of settings, as such.
+
+    Args:
+        data: The plan.
+
+    Raises:
+        RedteamError: If a name is unknown or a value wrong.
+    """
+    known = [field.name for field in dataclasses.fields(BenchConfig)]
+    values: dict[str, Any] = {}
+    for name, value in data.items():
+        if name not in known:
+            raise unknown_name("option of a benchmark", name, known)
+        parts = value
+        if isinstance(value, Mapping):
+            parts = [f"{x}={y if isinstance(y, str) else json.dumps(y)}" for x, y in value.items()]
+        values[name] = ",".join(map(str, parts)) if isinstance(parts, list) else parts
+    check_values(BenchConfig, values)
+    return BenchConfig(**values)

@@ -145,7 +145,8 @@ class Experiment:
         measuring: How runs are measured.
         primary: What arms are compared by.
         parts: The parts by name, in order.
-        source: The file's own data, for the manifest.
+        source: The plan's own data, for the manifest.
+        code: The Python that the plan stands in; ``None`` for TOML.
     """
 
     name: str
@@ -154,6 +155,7 @@ class Experiment:
     primary: Primary
     parts: Mapping[str, Part]
     source: Mapping[str, Any]
+    code: str | None = None
 
     def part(self, name: str) -> Part:
         """Return a part.

@@ -2,7 +2,6 @@
 
 import json
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
@@ -18,6 +17,7 @@ from algorithms.studies.experiments.config import (
     Primary,
     Tuned,
 )
+from algorithms.studies.plans import read_plan
 from algorithms.training.config import TrainConfig
 from redteam_env.game import RedteamError, check_values, unknown_name
 from redteam_env.protocols import BASE
@@ -47,32 +47,24 @@ def read_experiment(named: str) -> Experiment:
     """Read an experiment.
 
     Args:
-        named: ``claims``, or the path of a TOML file of the same form.
+        named: ``claims``, or a plan of the same form (:mod:`algorithms.studies.plans`).
 
     Raises:
-        RedteamError: If there is no such file, it is no TOML, or anything in it is unknown or wrong;
-            the text names it.
+        RedteamError: If there is no such plan, or anything in it is unknown or wrong; the text names
+            it.
     """
-    if named in BUILTIN:
-        text = (resources.files(__package__) / BUILTIN[named]).read_text(encoding="utf-8")
-        return experiment_from(tomllib.loads(text))
-    file = Path(named).expanduser()
-    if not file.is_file():
-        raise unknown_name(
-            "experiment",
-            named,
-            BUILTIN,
-            hint="Or name a TOML file; there is none of that name.",
-        )
-    try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RedteamError(f"The experiment {named!r} cannot be read: {error}.") from error
-    return experiment_from(data)
+    folder = resources.files(__package__)
+    builtin = {x: (folder / file).read_text(encoding="utf-8") for x, file in BUILTIN.items()}
+    plan = read_plan(named, what="experiment", builtin=builtin)
+    return experiment_from(plan.data, code=plan.source)
 
 
-def experiment_from(data: Mapping[str, Any]) -> Experiment:
-    """Return the experiment that a TOML file's data describe, with every run's options checked.
+def experiment_from(data: Mapping[str, Any], *, code: str | None = None) -> Experiment:
+    """Return the experiment that a plan's data describe, with every run's options checked.
+
+    Args:
+        data: The plan.
+        code: The Python that it stands in.
 
     Raises:
         RedteamError: If anything in it is unknown, missing or wrong.
@@ -102,6 +94,7 @@ def experiment_from(data: Mapping[str, Any]) -> Experiment:
         primary=primary,
         parts=parts,
         source=json.loads(json.dumps(data)),
+        code=code,
     )
     for part in parts.values():
         _check_part(made, part)

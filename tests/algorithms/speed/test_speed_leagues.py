@@ -21,15 +21,10 @@ def test_every_row_comes_out_and_every_version_is_played(tmp_path, monkeypatch, 
         played.append((role, directory.name))
         return past(policy, role, directory, **named)
 
-    class Inline:  # a process takes seconds to start
-        def __init__(self, root, count, work, *, alone):
-            self.root, self.work, self.alone = root, work, alone
-
-        def run(self, every, report):
-            for task in every:
-                assert self.alone(task)
-                assert self.work(task) == "done"
-                runs["bench"].append(json.loads((self.root / task.output).read_text()))
+    def inline(root, every, executor, work, report):  # a process takes seconds to start
+        for task in every:
+            assert work(task) == "done"
+            runs["bench"].append(json.loads((root / task.output).read_text()))
 
     def by_itself(config):
         outcome = train(config)
@@ -37,7 +32,7 @@ def test_every_row_comes_out_and_every_version_is_played(tmp_path, monkeypatch, 
 
     monkeypatch.setattr(worker, "side", inside)
     monkeypatch.setattr(LoraPolicy, "past_agent", past_agent)
-    monkeypatch.setattr(leagues, "Workers", Inline)
+    monkeypatch.setattr(leagues, "run_tasks", inline)
     monkeypatch.setattr(leagues, "_STEPS", 5)
     monkeypatch.setattr(leagues, "by_itself", by_itself)
     threads = torch.get_num_threads()

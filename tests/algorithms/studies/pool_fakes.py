@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from redteam_env.game import RedteamError
+from redteam_env.registry import names
 
 WAIT, HANG, FAIL, ERR, DIE, DIE_ONCE = "wait", "hang", "fail", "err", "die", "die_once"
 
@@ -31,4 +32,12 @@ def work(root, task):
     file = place / task.output
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(f"{os.getpid()} {os.environ['OMP_NUM_THREADS']}")
+    return "done"
+
+
+def registered(root, task):
+    """Leave the names of the algorithms that this process knows."""
+    file = Path(root) / task.output
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(" ".join(names("algorithms")))
     return "done"

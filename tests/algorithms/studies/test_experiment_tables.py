@@ -160,7 +160,7 @@ def foreign(tmp_path, kind):
 )
 def test_a_foreign_file_is_refused_by_name(tmp_path, kind):
     file = foreign(tmp_path, kind)
-    with pytest.raises(RedteamError, match=r"foreign\.parquet.*no table of this experiment"):
+    with pytest.raises(RedteamError, match=r"foreign\.parquet.*no table of games"):
         read_tables([file])
 
 
