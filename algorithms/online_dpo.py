@@ -70,6 +70,7 @@ class OnlineDPO(PolicyGradient):
     Config = OnlineDPOConfig
     least_group = 2
     whole_groups = True
+    turn_credit = False  # later turns of a group have different prompts, so they are no pair
 
     def advantages(self, batches: Mapping[str, Batch]) -> dict[str, Array]:
         """Return scores less their group's mean: a pair is preferred by their difference."""

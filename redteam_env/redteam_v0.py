@@ -19,7 +19,9 @@ Rules
     otherwise the seed goes *raw* to the defender and the attacker never moves. The defender answers.
     A rewritten game goes on for ``exchanges`` exchanges, a raw one has one. Then a judge reads the
     public dialogue and says whether the prompt is harmful, whether the response refuses, and
-    whether the response is harmful; the rewards are paid and both seats terminate.
+    whether the response is harmful; the rewards are paid and both seats terminate. With
+    ``credit="turn"`` it reads the dialogue as it stood after each exchange, and the rewards are the
+    sums of what the exchanges pay; ``episode.exchanges`` has them one by one.
 
     The attacker is told to keep the request what it is (harmful or harmless). The defender is told
     to answer what is harmless and to refuse what is harmful.

@@ -7,6 +7,7 @@ Which games a step plays is decided by :func:`schedule`, and every turn's random
 path; so results do not depend on how many games are played together or in which order.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
@@ -148,7 +149,7 @@ def play(
     if batch_size is not None and batch_size < 1:
         raise RedteamError(f"batch_size is {batch_size}; give at least 1, or None for all.")
     states = [rules.start(setup.seed, rewritten=setup.rewritten) for setup in setups]
-    with _Judging(judge, states) as judging:
+    with _Judging(judge, rules, states) as judging:
         while movers := [k for k, state in enumerate(states) if state.to_move is not None]:
             seat = next(s for s in rules.seats if any(states[k].to_move == s for k in movers))
             members = [k for k in movers if states[k].to_move == seat]
@@ -168,9 +169,30 @@ def play(
     if progress:
         progress("judge", len(states), len(states))
     return [
-        rules.finish(state, verdict, path=setup.path, group=setup.group)
-        for setup, state, verdict in zip(setups, states, verdicts, strict=True)
+        finish(rules, state, found, path=setup.path, group=setup.group)
+        for setup, state, found in zip(setups, states, verdicts, strict=True)
     ]
+
+
+def finish(
+    rules: Game,
+    state: GameState,
+    verdicts: Sequence[Verdict],
+    *,
+    path: Address = (),
+    group: int = 0,
+) -> Episode:
+    """Pay the seats and close a game.
+
+    Args:
+        rules: The game.
+        state: A finished game.
+        verdicts: What :func:`judge_all` gave for it.
+        path: As in :meth:`Game.finish`.
+        group: The same.
+    """
+    last = verdicts[-1] if verdicts else None
+    return rules.finish(state, last, earlier=verdicts[:-1], path=path, group=group)
 
 
 def turn_request(rules: Game, state: GameState, path: Address) -> TurnRequest:
@@ -242,41 +264,42 @@ def ask(agent: Agent, requests: Sequence[TurnRequest]) -> Sequence[Reply]:
     return replies
 
 
-def judge_all(judge: Judge, states: Sequence[GameState]) -> list[Verdict | None]:
-    """Ask a judge about every finished game that was not forfeited and did not fail, in one call.
+def judge_all(judge: Judge, rules: Game, states: Sequence[GameState]) -> list[tuple[Verdict, ...]]:
+    """Ask a judge about everything that is to be read of finished games, in one call.
 
     Args:
         judge: The judge.
+        rules: The game, which says what is to be read.
         states: Finished games.
 
     Returns:
-        A verdict for each game, ``None`` for a forfeited or failed one.
+        For each game a verdict on each of :meth:`Game.dialogues`, none of a forfeited or failed one.
 
     Raises:
         RedteamError: If the judge returns another number of verdicts than dialogues.
     """
-    due = [k for k, state in enumerate(states) if state.judged]
-    verdicts = judge.judge([states[k].dialogue for k in due]) if due else []
-    if len(verdicts) != len(due):
+    due = [rules.dialogues(state) for state in states]
+    dialogues = [dialogue for own in due for dialogue in own]
+    verdicts = judge.judge(dialogues) if dialogues else []
+    if len(verdicts) != len(dialogues):
         raise RedteamError(
-            f"The judge {judge.name!r} gave {len(verdicts)} verdicts on {len(due)} dialogues; "
+            f"The judge {judge.name!r} gave {len(verdicts)} verdicts on {len(dialogues)} dialogues; "
             "Judge.judge returns one verdict for each dialogue, in order."
         )
-    result: list[Verdict | None] = [None] * len(states)
-    for k, verdict in zip(due, verdicts, strict=True):
-        result[k] = verdict
-    return result
+    left = iter(verdicts)
+    return [tuple(itertools.islice(left, len(own))) for own in due]
 
 
 class _Judging(ExitStack):
     """Gets the verdicts on a list of games while these are played."""
 
-    def __init__(self, judge: Judge, states: Sequence[GameState]) -> None:
+    def __init__(self, judge: Judge, rules: Game, states: Sequence[GameState]) -> None:
         super().__init__()
         self._judge = judge
+        self._rules = rules
         self._states = states
         self._asked: list[Sequence[int]] = []
-        self._aside: Background[list[Verdict | None]] | None = None
+        self._aside: Background[list[tuple[Verdict, ...]]] | None = None
         if getattr(judge, "concurrent", False):
             self._aside = self.enter_context(Background("judge"))
 
@@ -286,17 +309,17 @@ class _Judging(ExitStack):
             return
         if over := [k for k in chunk if self._states[k].to_move is None]:
             self._asked.append(over)
-            self._aside.submit(judge_all, self._judge, [self._states[k] for k in over])
+            self._aside.submit(judge_all, self._judge, self._rules, [self._states[k] for k in over])
         self._aside.check()
 
-    def verdicts(self) -> list[Verdict | None]:
-        """Return the verdict on each game, in order; ``None`` where none is due."""
+    def verdicts(self) -> list[tuple[Verdict, ...]]:
+        """Return the verdicts on each game, in order; none where none is due."""
         if self._aside is None:
-            return judge_all(self._judge, self._states)
-        result: list[Verdict | None] = [None] * len(self._states)
+            return judge_all(self._judge, self._rules, self._states)
+        result: list[tuple[Verdict, ...]] = [()] * len(self._states)
         for over, verdicts in zip(self._asked, self._aside.results(), strict=True):
-            for k, verdict in zip(over, verdicts, strict=True):
-                result[k] = verdict
+            for k, found in zip(over, verdicts, strict=True):
+                result[k] = found
         return result
 
 
@@ -310,6 +333,10 @@ def role_batches(episodes: Sequence[Episode], *, step: int = 0) -> dict[str, Bat
     Returns:
         For each role with samples, its batch, in the order of the episodes. Turns without a
         generation (scripted or frozen third-party agents) and empty completions are left out.
+        Where the games pay by exchange (``Episode.exchanges``), each turn has the number of a game of
+        its own, and the groups are those of one seed and one exchange: so turns are compared with
+        turns at the same place, which is AT-GRPO's grouping by agent and turn (arXiv 2510.11062).
+        Simplified: its tree sampling, which gives all of a group one prompt, is not done.
     """
     rows: dict[str, list[tuple[int, int]]] = {}
     for k, episode in enumerate(episodes):
@@ -325,17 +352,21 @@ def _batch(
     role: str, rows: Sequence[tuple[int, int]], episodes: tuple[Episode, ...], step: int
 ) -> Batch:
     turns = [episodes[k].turns[place] for k, place in rows]
-    places = [k for k, _ in rows]
-    numbers = {k: number for number, k in enumerate(dict.fromkeys(places))}
+    units, groups = [k for k, _ in rows], [episodes[k].group for k, _ in rows]
+    if most := max(len(episode.exchanges) for episode in episodes):
+        at = [min(episodes[k].exchange_of(place), most - 1) for k, place in rows]
+        units = [k * most + exchange for k, exchange in zip(units, at, strict=True)]
+        groups = [k * most + exchange for k, exchange in zip(groups, at, strict=True)]
+    numbers = {unit: number for number, unit in enumerate(dict.fromkeys(units))}
     return Batch.of(
         role,
         [turn.generation for turn in turns if turn.generation is not None],
-        [episodes[k].rewards[turn.seat] for k, turn in zip(places, turns, strict=True)],
-        games=[numbers[k] for k in places],
-        groups=[episodes[k].group for k in places],
+        [episodes[k].credit(place) for k, place in rows],
+        games=[numbers[unit] for unit in units],
+        groups=groups,
         turns=turns,
         episodes=episodes,
-        episode_index=places,
+        episode_index=[k for k, _ in rows],
         turn_index=[place for _, place in rows],
         step=step,
     )

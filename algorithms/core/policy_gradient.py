@@ -58,6 +58,7 @@ class PolicyGradient(ABC):
         least_group: Fewest games that must share a seed.
         whole_groups: Whether a group's samples of one role always share an optimiser step.
         distributed: That several processes may train together.
+        turn_credit: Whether it can learn from turns that are credited each with its own.
         forward: What the loss asks of :meth:`TrainablePolicy.logprobs`, by keyword, such as
             ``{"with_distribution": True}`` for an exact KL. The entropy bonus asks by itself.
 
@@ -72,6 +73,7 @@ class PolicyGradient(ABC):
     least_group: ClassVar[int] = 1
     whole_groups: ClassVar[bool] = False
     distributed: ClassVar[bool] = True
+    turn_credit: ClassVar[bool] = True
     forward: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, config: Any, *, policy: TrainablePolicy, game: Game, seed: int) -> None:

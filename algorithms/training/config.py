@@ -338,6 +338,24 @@ def check_group(algorithm: str, factory: Any, group_size: int) -> None:
         )
 
 
+def check_credit(algorithm: str, factory: Any, game: GameConfig) -> None:
+    """Check that an algorithm can learn from turns that are credited each with its own.
+
+    Args:
+        algorithm: Its name.
+        factory: What its entry point names.
+        game: The game.
+
+    Raises:
+        RedteamError: If it cannot, but the game pays so.
+    """
+    if game.credit == "turn" and not getattr(factory, "turn_credit", False):
+        raise RedteamError(
+            f"credit is 'turn', but {algorithm} learns from whole games; leave it out, or train with "
+            "another --algorithm, such as reinforce_pp, grpo or ppo."
+        )
+
+
 def completed(stored: Mapping[str, Any], config: TrainConfig) -> dict[str, Any]:
     """Return a stored configuration with the defaults of options that its version did not have.
 

@@ -27,7 +27,7 @@ from algorithms.training.callbacks import (
     UsageMeter,
     named_callbacks,
 )
-from algorithms.training.config import TrainConfig, check_group
+from algorithms.training.config import TrainConfig, check_credit, check_group
 from algorithms.training.evaluating import BestCheckpoint, Evaluation
 from algorithms.training.league import RunLeague, check_league, start_from
 from algorithms.training.live import LiveTable, SignalWarning
@@ -98,6 +98,7 @@ def _train(
     check_distributed(ranks, config.run.algorithm, learner, config.run.games, config.run.group_size)
     own_loop = getattr(learner, "train", None)
     check_league(config, processes=ranks.world, own_loop=callable(own_loop))
+    check_credit(config.run.algorithm, learner, config.game)
     if callable(own_loop):
         return _hand_over(own_loop, config, policy, callbacks)
     game = build_game(config.game)

@@ -20,7 +20,7 @@ from redteam_env.envs.spaces import UnicodeText
 from redteam_env.game import Episode, GameState, RedteamError, Seed, Turn, Verdict, role_of
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Reply
-from redteam_env.rollout import apply_reply, judge_all
+from redteam_env.rollout import apply_reply, finish, judge_all
 from redteam_env.seeds.resolve import resolve_seeds
 from redteam_env.worlds import build_game
 
@@ -106,8 +106,8 @@ class Session:
         reply = action if isinstance(action, Reply) else Reply(text=action)
         state = apply_reply(self.game, self.running, reply)
         if state.to_move is None:
-            (verdict,) = judge_all(self.judge, [state])
-            self.episode = self.game.finish(state, verdict)
+            (verdicts,) = judge_all(self.judge, self.game, [state])
+            self.episode = finish(self.game, state, verdicts)
         self.state = state
 
     def observation_space(self, seat: str) -> Dict:

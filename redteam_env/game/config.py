@@ -8,7 +8,7 @@ whoever plays.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from redteam_env.game.checks import Count, Share, at_least, check_fields
 from redteam_env.game.errors import RedteamError, unknown_name
@@ -17,6 +17,8 @@ from redteam_env.game.rewards import reward_table
 from redteam_env.game.thinking import Thinking
 
 SEATS = (ATTACKER, DEFENDER)
+Credit = Literal["episode", "turn"]
+"""What a turn is credited with: the reward of its game, or what its exchange and later ones paid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,9 @@ class GameConfig:
         drop_unfaithful: Leave games with an unfaithful rewrite out of the defender's batch.
         benign_refusal_weight: Factor on the defender's penalty for refusing a benign request.
         exchanges: Attacker-defender exchanges in a rewritten game.
+        credit: What a turn is paid for. episode: the judge reads the game once, at its end, and every
+            turn is credited with the reward. turn: the judge reads after each exchange, the game pays
+            the sum, and a turn is credited with its own exchange and the later ones.
         rewrite_fraction: Share of games in which the attacker plays; 0 is raw seeds only.
         benign_fraction: Share of benign seeds.
         thinking: none, optional or required for all seats, or for some, such as
@@ -56,6 +61,7 @@ class GameConfig:
     drop_unfaithful: bool = False
     benign_refusal_weight: Annotated[float, at_least(0)] = 1.0
     exchanges: Count = 1
+    credit: Credit = "episode"
     rewrite_fraction: Share = 0.5
     benign_fraction: Share = 0.5
     thinking: str = "optional"

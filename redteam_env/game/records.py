@@ -171,6 +171,23 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """What a judge said after one exchange of a game, and what that paid.
+
+    Attributes:
+        verdict: The judge's, of the dialogue up to then.
+        components: For each seat, the weighted components that sum to what the exchange paid it.
+    """
+
+    verdict: Verdict
+    components: Mapping[str, Mapping[str, float]]
+
+    def reward(self, seat: str) -> float:
+        """Return what the exchange paid a seat."""
+        return float(sum(self.components.get(seat, {}).values()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Episode:
     """A finished game with its rewards.
 
@@ -185,6 +202,8 @@ class Episode:
         void: Why the game does not count, or ``None``.
         path: Where in a run it was played, as :mod:`redteam_env.randomness` addresses it.
         group: Games of one group share the seed but not the sampling randomness.
+        exchanges: Where turns are credited each with its own: each exchange with its verdict and pay,
+            whose sums are ``components`` and ``rewards``. Else empty, and in games without verdict.
     """
 
     seed: Seed
@@ -197,6 +216,7 @@ class Episode:
     void: str | None = None
     path: tuple[int | str, ...] = ()
     group: int = 0
+    exchanges: tuple[Exchange, ...] = ()
 
     @property
     def forfeit(self) -> str | None:
@@ -208,6 +228,23 @@ class Episode:
         """The public dialogue."""
         return public_dialogue(self.seed, self.rewritten, self.turns)
 
+    def credit(self, place: int) -> float:
+        """Return what a turn is credited with: what its exchange and the later ones paid its seat.
+
+        Without ``exchanges`` that is the reward of the game. What a callback added to the reward counts
+        for every turn.
+
+        Args:
+            place: The turn's place among ``turns``.
+        """
+        seat = self.turns[place].seat
+        before = self.exchanges[: self.exchange_of(place)]
+        return self.rewards[seat] - sum(exchange.reward(seat) for exchange in before)
+
+    def exchange_of(self, place: int) -> int:
+        """Return in which exchange, from 0, the turn at a place was taken."""
+        return sum(turn.seat == self.turns[place].seat for turn in self.turns[:place])
+
     def to_json(self) -> str:
         """Return the episode as one line of ASCII JSON."""
         # dataclasses.asdict copies every token id, which takes ten times as long as the rest
@@ -217,10 +254,15 @@ class Episode:
         for turn in own["turns"]:
             turn["generation"] = None if turn["generation"] is None else _fields(turn["generation"])
         if self.verdict is not None:
-            probabilities = dict(self.verdict.probabilities)
-            own["verdict"] = {**_fields(self.verdict), "probabilities": probabilities}
+            own["verdict"] = _verdict_fields(self.verdict)
         own["rewards"] = dict(self.rewards)
-        own["components"] = {seat: dict(parts) for seat, parts in self.components.items()}
+        own["components"] = _plain(self.components)
+        del own["exchanges"]  # as a line was before there were any
+        if self.exchanges:
+            own["exchanges"] = [
+                {"verdict": _verdict_fields(x.verdict), "components": _plain(x.components)}
+                for x in self.exchanges
+            ]
         return json.dumps({"schema": SCHEMA, **own}, allow_nan=False)
 
     @classmethod
@@ -245,12 +287,17 @@ class Episode:
                     "Read it with the version that wrote it."
                 )
             verdict = data.pop("verdict")
+            exchanges = [
+                Exchange(verdict=Verdict(**x["verdict"]), components=x["components"])
+                for x in data.pop("exchanges", ())
+            ]
             return cls(
                 seed=Seed(**data.pop("seed")),
                 turns=tuple(_turn(turn) for turn in data.pop("turns")),
                 verdict=None if verdict is None else Verdict(**verdict),
                 samples=tuple(data.pop("samples")),
                 path=tuple(data.pop("path")),
+                exchanges=tuple(exchanges),
                 **data,
             )
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
@@ -262,6 +309,14 @@ class Episode:
 
 def _fields(record: Any) -> dict[str, Any]:
     return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+
+
+def _verdict_fields(verdict: Verdict) -> dict[str, Any]:
+    return {**_fields(verdict), "probabilities": dict(verdict.probabilities)}
+
+
+def _plain(components: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    return {seat: dict(parts) for seat, parts in components.items()}
 
 
 def _turn(data: dict[str, Any]) -> Turn:

@@ -4,20 +4,26 @@ One game: a seed is drawn; the attacker rewrites it (or it goes raw to the defen
 answers; after the agreed number of exchanges a judge reads the public dialogue and rewards are
 given (Self-RedTeam, arXiv 2506.07468, section 3). The faces in :mod:`redteam_env.envs` and the
 batched :mod:`redteam_env.rollout` all call this one class.
+
+With ``credit = "turn"`` the judge reads the dialogue as it stood after each exchange, each exchange pays
+by the same table, and a turn is credited with what its exchange and the later ones paid: a return from
+the turn on, as MARSHAL's turn-level estimator has it (arXiv 2510.15414: turn rewards are summed backward,
+then normalised per role).
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from redteam_env.game.checks import Count, check_fields
-from redteam_env.game.config import SEATS, GameConfig
+from redteam_env.game.config import SEATS, Credit, GameConfig
 from redteam_env.game.errors import RedteamError, unknown_name
 from redteam_env.game.prompts import Prompts, load_prompts
 from redteam_env.game.records import (
     DEFENDER,
     Dialogue,
     Episode,
+    Exchange,
     Generation,
     Seed,
     Turn,
@@ -80,6 +86,8 @@ class Game:
         rewards: The table that pays the seats.
         prompts: The instruction texts.
         exchanges: Attacker-defender exchanges in a rewritten game; a raw game has one.
+        credit: Whether the judge reads the game once, or after each exchange, which then pays its own
+            turns: ``episode`` or ``turn``.
         thinking: The thinking rule of each seat; seats not named may think (``optional``).
         leak_on_violation: Show malformed turns as a whole, as Self-RedTeam's code does.
         max_seed_chars: Longest seed, in characters; a longer one is an error.
@@ -90,6 +98,7 @@ class Game:
     rewards: RewardTable = PRESETS[_DEFAULT.rewards]
     prompts: Prompts = field(default_factory=load_prompts)
     exchanges: Count = _DEFAULT.exchanges
+    credit: Credit = _DEFAULT.credit
     thinking: Mapping[str, Thinking] = field(default_factory=dict)
     leak_on_violation: bool = _DEFAULT.leak_on_violation
     max_seed_chars: Count = _DEFAULT.max_seed_chars
@@ -268,11 +277,33 @@ class Game:
         rules = "\n\n".join(self.rules_text(state, x) for x in seats)
         return [{"role": role, "content": text} for role, text in [("system", rules), *spoken]]
 
+    def dialogues(self, state: GameState) -> tuple[Dialogue, ...]:
+        """Return what a judge is to read of a finished game.
+
+        Args:
+            state: A state in which nobody is to move.
+
+        Returns:
+            Nothing of a game that was forfeited or failed; else the dialogue, or with ``credit =
+            "turn"`` the dialogue as it stood after each exchange.
+        """
+        if not state.judged:
+            return ()
+        ends = [last for _, last in self._spans(state)]
+        return tuple(public_dialogue(state.seed, state.rewritten, state.turns[:k]) for k in ends)
+
+    def _spans(self, state: GameState) -> list[tuple[int, int]]:
+        """Return the turns, from and up to, that are judged and paid together."""
+        turns = len(state.turns)
+        size = len(self.seats) if self.credit == "turn" and state.rewritten else turns
+        return [(k, min(k + size, turns)) for k in range(0, turns, size)]
+
     def finish(
         self,
         state: GameState,
         verdict: Verdict | None,
         *,
+        earlier: Sequence[Verdict] = (),
         path: tuple[int | str, ...] = (),
         group: int = 0,
     ) -> Episode:
@@ -280,16 +311,18 @@ class Game:
 
         Args:
             state: A state in which nobody is to move.
-            verdict: The judge's; ``None`` exactly if the game was forfeited or a seat failed.
+            verdict: The judge's on the whole dialogue; ``None`` exactly if the game was forfeited or a
+                seat failed.
+            earlier: Its verdicts on all but the last of :meth:`dialogues`, in order.
             path: Where in a run the game was played.
             group: The group of games it belongs to.
 
         Returns:
             The episode. It is void, with rewards of 0 and nothing to train on, if a seat failed, or
-            the verdict failed or left a field unknown.
+            a verdict failed or left a field unknown.
 
         Raises:
-            RedteamError: If somebody is still to move, or the verdict is missing or not due.
+            RedteamError: If somebody is still to move, or a verdict is missing or not due.
         """
         if state.to_move is not None:
             raise RedteamError(f"{state.to_move} is still to move; a running game has no verdict.")
@@ -299,23 +332,30 @@ class Game:
                 if verdict
                 else "A finished game needs a verdict."
             )
-        void = _void_reason(state, verdict)
+        spans = self._spans(state) if verdict is not None else []
+        verdicts = (*earlier, verdict) if verdict is not None else ()
+        if len(earlier) != max(0, len(spans) - 1):
+            raise RedteamError(
+                f"This game needs {max(0, len(spans) - 1)} verdicts on earlier exchanges, but has "
+                f"{len(earlier)}; ask the judge about each of Game.dialogues."
+            )
+        void = _void_reason(state, verdicts)
         components: dict[str, dict[str, float]] = {seat: {} for seat in self.seats}
         samples: tuple[str, ...] = ()
+        exchanges: list[Exchange] = []
         if state.forfeited:
             seat = state.turns[-1].seat
             must_think = self.must_think(seat)
             components[seat] = self.rewards.forfeit(role_of(seat), must_think=must_think)
             samples = (seat,)
-        elif verdict is not None and void is None:
-            paid = self.rewards.score(
-                seed_harmful=state.seed.harmful,
-                rewritten=state.rewritten,
-                verdict=verdict,
-                formats=self._formats(state),
-            )
-            components = {seat: dict(paid.get(role_of(seat), {})) for seat in self.seats}
-            samples = self._samples(state, verdict)
+        elif verdicts and void is None:
+            exchanges = [
+                Exchange(verdict=x, components=self._paid(state, x, state.turns[slice(*span)]))
+                for x, span in zip(verdicts, spans, strict=True)
+            ]
+            for exchange in exchanges:
+                _add(components, exchange.components)
+            samples = self._samples(state, verdicts)
         return Episode(
             seed=state.seed,
             rewritten=state.rewritten,
@@ -327,21 +367,32 @@ class Game:
             void=void,
             path=path,
             group=group,
+            exchanges=tuple(exchanges) if self.credit == "turn" else (),
         )
 
-    def _formats(self, state: GameState) -> dict[str, bool]:
-        seats = [x for x in self.seats if self.must_think(x) and self._played(state, x)]
-        return {
-            role_of(seat): all(turn.well_formed for turn in state.turns if turn.seat == seat)
-            for seat in seats
-        }
+    def _paid(
+        self, state: GameState, verdict: Verdict, turns: Sequence[Turn]
+    ) -> dict[str, dict[str, float]]:
+        """Return what some turns pay each seat, by the verdict on the dialogue up to the last of them."""
+        paid = self.rewards.score(
+            seed_harmful=state.seed.harmful,
+            rewritten=state.rewritten,
+            verdict=verdict,
+            formats=self._formats(turns),
+        )
+        return {seat: dict(paid.get(role_of(seat), {})) for seat in self.seats}
+
+    def _formats(self, turns: Sequence[Turn]) -> dict[str, bool]:
+        kept = {seat: [x.well_formed for x in turns if x.seat == seat] for seat in self.seats}
+        return {role_of(x): all(kept[x]) for x in self.seats if self.must_think(x) and kept[x]}
 
     @staticmethod
     def _played(state: GameState, seat: str) -> bool:
         return any(turn.seat == seat for turn in state.turns)
 
-    def _samples(self, state: GameState, verdict: Verdict) -> tuple[str, ...]:
-        faithful = not state.rewritten or verdict.prompt_harmful == state.seed.harmful
+    def _samples(self, state: GameState, verdicts: Sequence[Verdict]) -> tuple[str, ...]:
+        label = state.seed.harmful
+        faithful = not state.rewritten or all(x.prompt_harmful == label for x in verdicts)
         drop = self.rewards.drop_unfaithful and not faithful
         return tuple(
             seat
@@ -370,10 +421,22 @@ class Game:
                 error=turn.error,
                 truncated=turn.truncated,
             )
-        return self.finish(state, episode.verdict, path=episode.path, group=episode.group)
+        return self.finish(
+            state,
+            episode.verdict,
+            earlier=[exchange.verdict for exchange in episode.exchanges[:-1]],
+            path=episode.path,
+            group=episode.group,
+        )
 
 
-def _void_reason(state: GameState, verdict: Verdict | None) -> str | None:
+def _void_reason(state: GameState, verdicts: Sequence[Verdict]) -> str | None:
     if state.error is not None:
         return f"{role_of(state.turns[-1].seat)} error: {state.error}"
-    return None if verdict is None else verdict.void_reason
+    return next((x.void_reason for x in verdicts if x.void_reason is not None), None)
+
+
+def _add(totals: dict[str, dict[str, float]], more: Mapping[str, Mapping[str, float]]) -> None:
+    for seat, parts in more.items():
+        for name, value in parts.items():
+            totals[seat][name] = totals[seat][name] + value if name in totals[seat] else value

@@ -19,7 +19,10 @@ class Algorithm(Protocol):
     ``group_size`` is refused before anything is played. ``factory.distributed = True`` says that
     ``update``, called in every process of a run with equal batches, leaves equal weights everywhere
     (it may share its work out, as the built-in algorithms do); without
-    it a run in several processes is refused. Any other need, such as a
+    it a run in several processes is refused. ``factory.turn_credit = True`` says that ``update`` takes
+    each row's ``rewards``, ``games`` and ``groups`` as they are, so that turns may be credited each with
+    its own (:class:`~redteam_env.protocols.Batch`); without it a run with ``credit = turn`` is refused.
+    Any other need, such as a
     :class:`ValuedPolicy`, the factory checks itself and raises a ``RedteamError``.
 
     What does not learn from batches of tokens brings a loop of its own: ``factory.train(config)``

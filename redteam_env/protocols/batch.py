@@ -28,10 +28,12 @@ class Batch:
         generations: Prompt and completion tokens of each row, with what they were sampled at.
         mask: Completion tokens, booleans.
         sampled: Log-probabilities under the sampler, nats.
-        rewards: The reward of each row's game, shape (rows,).
+        rewards: What each row is credited with, shape (rows,): the reward of its game or, where turns
+            are credited each with its own, what its exchange and the later ones paid.
         games: Number of each row's game among those of its role; the turns of one game share it,
-            integers (rows,).
-        groups: Number of each row's group of games with one seed, integers (rows,).
+            unless they are credited each with its own, integers (rows,).
+        groups: Number of each row's group of games with one seed, or of turns with one seed at one
+            exchange, integers (rows,).
         turns: The turn behind each row, with its texts; empty if the batch was made from tokens alone.
         episodes: The step's games, all seats' turns and verdicts in them; the batches of all roles
             hold the same. Empty if the batch was made from tokens alone.
