@@ -1,20 +1,16 @@
 """The trained policy of a run at one of its checkpoints, ready to play, to be scored and probed."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from algorithms.training.config import TrainConfig
-from redteam_env.game import DEFENDER, Game, GameState, Generation, RedteamError, role_of
-from redteam_env.protocols import Agent, TrainablePolicy
+from redteam_env.game import Episode, Game, RedteamError
+from redteam_env.protocols import Agent, Scorer, TrainablePolicy
 from redteam_env.registry import build
+from redteam_env.rollout import turn_request
 from redteam_env.runs import Run
 from redteam_env.worlds.apothecary.grammar import REFUSALS
-
-_ROWS = 256
 
 
 @dataclass(slots=True)
@@ -84,60 +80,32 @@ class Player:
         """
         return self.policy.agent(weights_of or role, temperature=self.temperatures[role])
 
-    def refusal_scores(
-        self, game: Game, states: Sequence[GameState], *, weights_of: str = "defender"
-    ) -> list[float]:
-        """Return the log-odds that the answer begins as a refusal does.
 
-        Args:
-            game: The rules.
-            states: Games in which the defender is to move.
-            weights_of: Whose weights answer.
+def refusal_scores(agent: Agent, game: Game, episodes: Sequence[Episode]) -> list[float]:
+    """Return the log-odds that a defender's answer begins as a refusal does.
 
-        Returns:
-            ``log p - log(1 - p)`` in nats, p the probability of a refusal's first token at
-            temperature 1.
-        """
-        policy = self.policy
-        prompts = [
-            policy.encode_example(
-                role_of(DEFENDER),
-                game.messages(state, DEFENDER),
-                REFUSALS[0],
-                prefill=game.prefill(DEFENDER),
-            )
-            for state in states
-        ]
-        openings = _first_tokens(policy, game, states[0])
-        order = sorted(range(len(prompts)), key=lambda k: len(prompts[k].prompt_ids))
-        found: dict[int, float] = {}
-        for start in range(0, len(order), _ROWS):
-            chunk = order[start : start + _ROWS]
-            with torch.no_grad():
-                logs = [
-                    policy.logprobs(weights_of, [_opening(prompts[k], token) for k in chunk])
-                    for token in openings
-                ]
-            values = torch.logsumexp(
-                torch.stack([x.logprobs[:, 0].double() for x in logs]), dim=0
-            ).tolist()
-            found.update(zip(chunk, values, strict=True))
-        return [_log_odds(found[k]) for k in range(len(prompts))]
+    Args:
+        agent: The defender.
+        game: The rules.
+        episodes: Games whose rewritten requests it is asked.
 
+    Returns:
+        ``log p - log(1 - p)`` in nats, p the probability of a refusal's first token at temperature 1.
 
-def _first_tokens(policy: TrainablePolicy, game: Game, state: GameState) -> list[int]:
-    messages = game.messages(state, DEFENDER)
-    examples = [policy.encode_example("defender", messages, text) for text in REFUSALS]
-    return sorted({example.completion_ids[0] for example in examples})
-
-
-def _opening(prompt: Generation, token: int) -> Generation:
-    return replace(prompt, completion_ids=(token,), logprobs=(0.0,), temperature=1.0)
-
-
-def _log_odds(log_p: float) -> float:
-    log_p = min(log_p, -1e-12)
-    return log_p - math.log(-math.expm1(log_p))
+    Raises:
+        RedteamError: If the agent does not know how probable its answers are.
+    """
+    if not isinstance(agent, Scorer):
+        raise RedteamError(
+            f"{type(agent).__name__} has no method log_odds(), so its refusals have no score; give the "
+            "policy's agent one (redteam_env.protocols.Scorer)."
+        )
+    requests = []
+    for episode in episodes:
+        state = game.start(episode.seed, rewritten=True)
+        state = game.apply(state, episode.turns[0].text)
+        requests.append(turn_request(game, state, episode.path))
+    return list(agent.log_odds(requests, REFUSALS))
 
 
 def last_steps(config: TrainConfig, n: int) -> list[int]:

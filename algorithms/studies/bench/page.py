@@ -1,7 +1,6 @@
 """The leaderboard as a table, for a terminal and as Markdown; names come from plug-ins and are escaped."""
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -21,8 +20,9 @@ from algorithms.studies.bench.scores import (
     REFUSAL_REWRITTEN,
     ROBUSTNESS,
 )
+from algorithms.studies.markdown import cell, code, number, plain, table
 from redteam_env.report.tables import judge_line
-from redteam_env.utils.text import escape_controls, safe_text
+from redteam_env.utils.text import safe_text
 
 Figures = Mapping[str, Any]
 TITLES: Mapping[str, str] = {
@@ -58,16 +58,12 @@ _ABOUT_ROWS: Mapping[str, str] = {
     "nor checkpoints. The peak is that of a process which did nothing else; there is "
     "none where a run was interrupted",
 }
-_ACTIVE = re.compile(r"[\\`*\[\]<>|~!$&#@]|\b_|_\b|://|www\.|[\r\n]")
-"""What Markdown or HTML would read as more than text; an underscore within a word is none."""
-_NUMBER = re.compile(r"-?[\d.,]*( \[[\w., -]+\])?|---")
-"""A number, with its interval."""
 
 
-def table(figures: Figures) -> list[list[str]]:
+def board(figures: Figures) -> list[list[str]]:
     """Return the leaderboard's rows, the heading first."""
     heading = ["cell", *TITLES.values(), *_RATINGS, *_COST]
-    return [heading, *(_row(cell) for cell in figures["cells"])]
+    return [heading, *(_row(x) for x in figures["cells"])]
 
 
 def title(cell: Figures) -> str:
@@ -98,17 +94,13 @@ def _row(cell: Figures) -> list[str]:
 
 
 def _number(found: Figures | None, digits: int = 2) -> str:
-    if found is None:
-        return "-"
-    interval = found["interval"]
-    shown = "no interval" if interval is None else ", ".join(f"{x:.{digits}f}" for x in interval)
-    return f"{found['value']:.{digits}f} [{shown}]"
+    return number(found, digits=digits, none="no interval")
 
 
 def terminal(figures: Figures) -> RenderableType:
     """Return the leaderboard for a terminal: the main columns."""
     shown = Table(title="Leaderboard", show_lines=False)
-    rows = table(figures)
+    rows = board(figures)
     columns = [rows[0].index(name) for name in _ON_TERMINAL]
     for k in columns:
         shown.add_column(rows[0][k])
@@ -140,10 +132,10 @@ def comparable(figures: Figures, shown: Callable[[str], str] = str) -> str:
     budget = figures["budget"]
     cells = [x for x in figures["cells"] if x["trained"] and x["reason"] is None]
     groups: dict[str, list[str]] = {BY_GAMES: [], BY_TOKENS: [], "": []}
-    for cell in cells:
-        ended = set(cell["cost"]["ended_by"])
-        groups[ended.pop() if len(ended) == 1 else ""].append(shown(title(cell)))
-    tokens = [x for cell in cells for x in cell["cost"]["tokens"]["by_seed"]]
+    for row in cells:
+        ended = set(row["cost"]["ended_by"])
+        groups[ended.pop() if len(ended) == 1 else ""].append(shown(title(row)))
+    tokens = [x for row in cells for x in row["cost"]["tokens"]["by_seed"]]
     spread = f"{min(tokens):,.0f} to {max(tokens):,.0f}" if tokens else "none"
     if not budget["tokens"]:
         return (
@@ -174,11 +166,10 @@ def markdown(figures: Figures, command: str) -> str:
         figures: The leaderboard.
         command: What made it.
     """
-    rows = table(figures)
-    lines = ["# Leaderboard", "", f"Made by {_code(command)}.", "", _line(rows[0])]
-    lines.append(_line(["---"] * len(rows[0])))
-    lines += [_line(row + [""] * (len(rows[0]) - len(row))) for row in rows[1:]]
-    lines += ["", _below(figures, _plain), "", "What the columns are:", ""]
+    heading, *rows = board(figures)
+    lines = ["# Leaderboard", "", f"Made by {code(command)}.", ""]
+    lines += table(heading, rows, shown=cell)
+    lines += ["", _below(figures, plain), "", "What the columns are:", ""]
     lines += [f"- **{TITLES[name]}**: {about}." for name, about in ABOUT.items()]
     lines += [f"- **{name}**: {about}." for name, about in _ABOUT_ROWS.items()]
     for name in COMPARED:
@@ -194,34 +185,5 @@ def _improvement(found: Figures, title: str) -> list[str]:
         "",
         f"## Probability that a run of the row scores higher than one of the column: {title}",
     ]
-    lines += ["", _line(["", *names]), _line(["---"] * (len(names) + 1))]
-    for first in names:
-        cells = [_number(found[first].get(second)) for second in names]
-        lines.append(_line([first, *cells]))
-    return lines
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(map(_escaped, cells))} |"
-
-
-def _escaped(text: str) -> str:
-    """Return a cell's text; numbers with their intervals stand as they are."""
-    return text if _NUMBER.fullmatch(text) else _plain(text)
-
-
-def _plain(text: str) -> str:
-    """Return text as Markdown that shows it and nothing else: no link, no HTML, no other column."""
-    return _ACTIVE.sub(lambda x: _entities(x[0]), escape_controls(text))
-
-
-def _entities(text: str) -> str:
-    return " " if text in "\r\n" else "".join(f"&#{ord(char)};" for char in text)
-
-
-def _code(text: str) -> str:
-    """Return text as a span of code, whatever it holds."""
-    line = escape_controls(text).replace("\n", " ")
-    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
-    pad = " " if line.startswith("`") or line.endswith("`") else ""
-    return f"{fence}{pad}{line}{pad}{fence}"
+    rows = [[x, *(_number(found[x].get(other)) for other in names)] for x in names]
+    return [*lines, "", *table(["", *names], rows, shown=cell)]

@@ -16,7 +16,7 @@ from algorithms.studies.games import (
     game_rows,
     quiz_row,
 )
-from algorithms.studies.players import Player
+from algorithms.studies.players import Player, refusal_scores
 from redteam_env.evaluation import MemoAgent
 from redteam_env.game import ATTACKER, DEFENDER, Episode, Game, RedteamError
 from redteam_env.protocols import Agent, GameSetup, Reply, TurnRequest
@@ -118,38 +118,15 @@ class Meter:
             step = max(player.step for player in (*attackers, *defenders))
             setups = self._cross_setups((place, step))
             for defender in opponents:
-                episodes = self._play(
-                    setups, {ATTACKER: rewriter, DEFENDER: defender.agent("defender")}
-                )
-                rows += game_rows(
-                    Who(
-                        kind=CROSS,
-                        attacker=attacker.arm,
-                        defender=defender.arm,
-                        attacker_seed=attacker.seed,
-                        defender_seed=defender.seed,
-                        step=step,
-                    ),
-                    episodes,
-                    self._scores(defender, episodes, weights_of="defender"),
-                )
+                who = _pair(CROSS, attacker, defender, step)
+                rows += self._scored(who, setups, rewriter, defender.agent("defender"))
         return rows
 
     def response(self, attacker: Player, defender: Player) -> Rows:
         """Return the rows of a fresh attacker against the frozen defender it was trained against."""
         setups = self._cross_setups((attacker.seed, "response"))
-        agents = {ATTACKER: attacker.agent("attacker"), DEFENDER: defender.agent("defender")}
-        episodes = self._play(setups, agents)
-        scores = self._scores(defender, episodes, weights_of="defender")
-        who = Who(
-            kind=RESPONSE,
-            attacker=attacker.arm,
-            defender=defender.arm,
-            attacker_seed=attacker.seed,
-            defender_seed=defender.seed,
-            step=attacker.step,
-        )
-        return game_rows(who, episodes, scores)
+        who = _pair(RESPONSE, attacker, defender, attacker.step)
+        return self._scored(who, setups, attacker.agent("attacker"), defender.agent("defender"))
 
     def _cross_setups(self, path: tuple[int | str, ...]) -> list[GameSetup]:
         source = world_seeds(self.world)
@@ -169,9 +146,8 @@ class Meter:
         rows: Rows = []
         agent = player.agent("defender", weights_of=weights_of)
         for suite in self._suites:
-            episodes = self._play(suite.setups, {ATTACKER: suite.attacker(), DEFENDER: agent})
-            scores = self._scores(player, episodes, weights_of=weights_of)
-            rows += game_rows(_asked_who(suite_kind, player, suite), episodes, scores)
+            who = _asked_who(suite_kind, player, suite)
+            rows += self._scored(who, suite.setups, suite.attacker(), agent)
         return rows + self._quiz(player, agent, quiz_kind)
 
     def _quiz(self, player: Player, agent: Agent, kind: str) -> Rows:
@@ -182,14 +158,11 @@ class Meter:
             for x, reply in ask_quiz(self.world, agent, self.measuring.quiz_games, path)
         ]
 
-    def _scores(
-        self, player: Player, episodes: Sequence[Episode], *, weights_of: str
-    ) -> list[float]:
-        states = []
-        for episode in episodes:
-            state = self._game.start(episode.seed, rewritten=True)
-            states.append(self._game.apply(state, episode.turns[0].text))
-        return player.refusal_scores(self._game, states, weights_of=weights_of)
+    def _scored(
+        self, who: Who, setups: Sequence[GameSetup], attacker: Agent, defender: Agent
+    ) -> Rows:
+        episodes = self._play(setups, {ATTACKER: attacker, DEFENDER: defender})
+        return game_rows(who, episodes, refusal_scores(defender, self._game, episodes))
 
     def _play(self, setups: Sequence[GameSetup], agents: Mapping[str, Agent]) -> list[Episode]:
         return play(setups, agents, self._judge, game=self._game)
@@ -201,6 +174,17 @@ class _Silent:
     def act(self, requests: Sequence[TurnRequest]) -> list[Reply]:
         """Answer every request."""
         return [Reply(text=UNCLEAR) for _ in requests]
+
+
+def _pair(kind: str, attacker: Player, defender: Player, step: int) -> Who:
+    return Who(
+        kind=kind,
+        attacker=attacker.arm,
+        defender=defender.arm,
+        attacker_seed=attacker.seed,
+        defender_seed=defender.seed,
+        step=step,
+    )
 
 
 def _asked_who(kind: str, player: Player, suite: Suite | None) -> Who:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from algorithms.studies.experiments.config import Experiment
+from algorithms.studies.markdown import number, table
 from redteam_env.protocols import BASE
 from redteam_env.worlds.apothecary.rates import ATTACK_SUCCESS, FAITHFULNESS
 
@@ -68,39 +69,24 @@ def _defenders(figures: Figures) -> list[str]:
     lines: list[str] = []
     for split, title in _SPLITS.items():
         primary = found["splits"][split]["primary"]
-        rows = [
-            [arm, *(_number(primary[m][arm]) for m in primary), _number(found["quiz"].get(arm))]
-            for arm in primary["auc"]
-        ]
-        head = ["defender", "AUC", "miss", "attack success", "over-refusal, rewritten", "quiz"]
-        lines += [f"Scripted held-out attacks, {title}:", "", *_table(head, rows), ""]
+        names = ("AUC", "miss", "attack success", "over-refusal, rewritten")
+        columns = {**dict(zip(names, primary.values(), strict=True)), "quiz": found["quiz"]}
+        lines += _by_arm(f"Scripted held-out attacks, {title}:", "defender", columns)
     contrasts = [
-        [pair, title, *(_number(x[m], sign=True) for m in ("auc", "miss"))]
+        [pair, title, *(number(x[m], sign=True) for m in ("auc", "miss"))]
         for split, title in _SPLITS.items()
         for pair, x in found["splits"][split]["contrasts"].items()
     ]
     if contrasts:
-        lines += ["Contrasts:", "", *_table(["arms", "substances", "AUC", "miss"], contrasts), ""]
-    lines += _encounters(figures)
-    if "gradients" in figures:
-        rows = [
-            [
-                arm,
-                *(
-                    _number(figures["gradients"][k][arm])
-                    for k in ("between", "attacker_halves", "defender_halves")
-                ),
-            ]
-            for arm in figures["gradients"]["between"]
-        ]
-        head = ["arm", "attacker and defender", "halves of attacker", "halves of defender"]
-        games = ", ".join(map(str, figures["gradients"]["games"]))
-        lines += [
-            f"Cosine of gradients on shared weights, {games} games:",
-            "",
-            *_table(head, rows),
-            "",
-        ]
+        lines += ["Contrasts:", "", *table(["arms", "substances", "AUC", "miss"], contrasts), ""]
+    if "crossplay" in figures:
+        lines += _crossplay(figures["crossplay"]["pairs"])
+    for name, title, first, titles in _TABLES:
+        if name in figures:
+            columns = {head: figures[name][key] for key, head in titles.items()}
+            lines += _by_arm(title.format(**figures), first, columns)
+    if "swaps" in figures:
+        lines += _swaps(figures["swaps"])
     if "tuned" in figures:
         tuned = figures["tuned"]
         tried = ", ".join(f"{k} {v:.3f}" for k, v in tuned["auc"].items())
@@ -108,102 +94,94 @@ def _defenders(figures: Figures) -> list[str]:
     return lines
 
 
-def _encounters(figures: Figures) -> list[str]:
+_TABLES: tuple[tuple[str, str, str, Mapping[str, str]], ...] = (
+    (
+        "own_play",
+        "Exact attack success against:",
+        "arm",
+        {"own": "own defender", "stranger": "same arm, other seed", BASE: "base"},
+    ),
+    (
+        "attackers",
+        "What attackers write:",
+        "attacker",
+        {
+            FAITHFULNESS: "exact faithfulness",
+            "label_drift": "label drift",
+            "refuses": "refuses",
+            "hidden": "hides the name",
+            "entropy": "entropy (bits)",
+            "coverage": "coverage",
+            "distance": "word distance",
+        },
+    ),
+    (
+        "twin",
+        "Projected onto the tabular twin (reward units, exact there):",
+        "arm",
+        {
+            "attacker_gain": "attacker could gain",
+            "defender_gain": "defender could gain",
+            "nash_conv": "NashConv",
+        },
+    ),
+    (
+        "gradients",
+        "Cosine of gradients on shared weights, {gradients[games][0]} games:",
+        "arm",
+        {
+            "between": "attacker and defender",
+            "attacker_halves": "halves of attacker",
+            "defender_halves": "halves of defender",
+        },
+    ),
+)
+"""Tables of one row an arm: the figures' name, the title, the first heading, and the other headings."""
+
+
+def _by_arm(title: str, first: str, columns: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a table of one row an arm, for the arms of the first column."""
+    arms = next(iter(columns.values()))
+    rows = [[arm, *(number(x.get(arm)) for x in columns.values())] for arm in arms]
+    return [title, "", *table([first, *columns], rows), ""]
+
+
+def _crossplay(cells: Sequence[Figures]) -> list[str]:
     lines: list[str] = []
-    if "crossplay" in figures:
-        for split, title in _SPLITS.items():
-            for rate, name in (
-                (ATTACK_SUCCESS, "Exact attack success"),
-                ("over_refusal_rewritten", "Over-refusal of benign rewrites"),
-            ):
-                head, rows = _grid(figures["crossplay"]["pairs"], split, rate)
-                lines += [
-                    f"{name} in cross-play (rows attack), {title}:",
-                    "",
-                    *_table(head, rows),
-                    "",
-                ]
-    if "own_play" in figures:
-        own = figures["own_play"]
-        rows = [
-            [arm, *(_number(own[k].get(arm)) for k in ("own", "stranger", BASE))]
-            for arm in own["own"]
-        ]
-        head = ["arm", "own defender", "same arm, other seed", "base"]
-        lines += ["Exact attack success against:", "", *_table(head, rows), ""]
-    if "attackers" in figures:
-        names = (
-            FAITHFULNESS,
-            "label_drift",
-            "refuses",
-            "hidden",
-            "entropy",
-            "coverage",
-            "distance",
-        )
-        found = figures["attackers"]
-        rows = [[arm, *(_number(found[k].get(arm)) for k in names)] for arm in found[FAITHFULNESS]]
-        head = [
-            "attacker",
-            "exact faithfulness",
-            "label drift",
-            "refuses",
-            "hides the name",
-            "entropy (bits)",
-            "coverage",
-            "word distance",
-        ]
-        lines += ["What attackers write:", "", *_table(head, rows), ""]
-    if "swaps" in figures:
-        lines += _swaps(figures["swaps"])
-    if "twin" in figures:
-        twin = figures["twin"]
-        rows = [
-            [arm, *(_number(twin[k][arm]) for k in ("attacker_gain", "defender_gain", "nash_conv"))]
-            for arm in twin["nash_conv"]
-        ]
-        head = ["arm", "attacker could gain", "defender could gain", "NashConv"]
-        lines += [
-            "Projected onto the tabular twin (reward units, exact there):",
-            "",
-            *_table(head, rows),
-            "",
-        ]
+    for split, title in _SPLITS.items():
+        for rate, name in (
+            (ATTACK_SUCCESS, "Exact attack success"),
+            ("over_refusal_rewritten", "Over-refusal of benign rewrites"),
+        ):
+            columns: dict[str, dict[str, Any]] = {}
+            for x in cells:
+                if x["split"] == split:
+                    columns.setdefault(x["defender"], {})[x["attacker"]] = x[rate]
+            lines += _by_arm(f"{name} in cross-play (rows attack), {title}:", "", columns)
     return lines
 
 
 def _swaps(swaps: Figures) -> list[str]:
-    one = swaps["attacker_weights_defend"]
-    rows = [
-        [
-            arm,
-            *(_number(one[split]["auc"].get(arm)) for split in _SPLITS),
-            _number(one["shown_attack_success"].get(arm)),
-            _number(one["quiz"].get(arm)),
-        ]
-        for arm in one["heldout"]["auc"]
-    ]
-    head = [
-        "attacker's weights of",
-        "AUC, training",
-        "AUC, held out",
-        "attack success, shown tactics",
-        "quiz",
-    ]
-    other = swaps["defender_weights_attack"]
-    back = [
-        [arm, _number(other["faithfulness"][arm]), _number(other["refuses_harmful_seed"][arm])]
-        for arm in other["faithfulness"]
-    ]
+    one, other = swaps["attacker_weights_defend"], swaps["defender_weights_attack"]
     return [
-        "Attacker's weights in the defender's seat:",
-        "",
-        *_table(head, rows),
-        "",
-        "Defender's weights in the attacker's seat:",
-        "",
-        *_table(["defender's weights of", "faithfulness", "refuses a harmful seed"], back),
-        "",
+        *_by_arm(
+            "Attacker's weights in the defender's seat:",
+            "attacker's weights of",
+            {
+                "AUC, training": one["train"]["auc"],
+                "AUC, held out": one["heldout"]["auc"],
+                "attack success, shown tactics": one["shown_attack_success"],
+                "quiz": one["quiz"],
+            },
+        ),
+        *_by_arm(
+            "Defender's weights in the attacker's seat:",
+            "defender's weights of",
+            {
+                "faithfulness": other["faithfulness"],
+                "refuses a harmful seed": other["refuses_harmful_seed"],
+            },
+        ),
     ]
 
 
@@ -211,25 +189,18 @@ def _responses(figures: Figures) -> list[str]:
     lines: list[str] = []
     for split, title in _SPLITS.items():
         found = figures["responses"][split]
-        names = (ATTACK_SUCCESS, "over_refusal_rewritten", "miss")
-        rows = [[arm, *(_number(found[k].get(arm)) for k in names)] for arm in found[names[0]]]
-        head = [
-            "defender",
-            "exact attack success",
-            "over-refusal, rewritten",
-            "miss at fixed over-refusal",
-        ]
-        lines += [
-            f"Fresh attackers, {title} (a lower bound on what an attacker can do):",
-            "",
-            *_table(head, rows),
-            "",
-        ]
+        columns = {
+            "exact attack success": found[ATTACK_SUCCESS],
+            "over-refusal, rewritten": found["over_refusal_rewritten"],
+            "miss at fixed over-refusal": found["miss"],
+        }
+        about = f"Fresh attackers, {title} (a lower bound on what an attacker can do):"
+        lines += _by_arm(about, "defender", columns)
         rows = [
-            [pair, _number(x[ATTACK_SUCCESS], sign=True), _number(x["miss"], sign=True)]
+            [pair, number(x[ATTACK_SUCCESS], sign=True), number(x["miss"], sign=True)]
             for pair, x in found["contrasts"].items()
         ]
-        lines += [*_table(["contrast", "exact attack success", "miss"], rows), ""]
+        lines += [*table(["contrast", "exact attack success", "miss"], rows), ""]
     return lines
 
 
@@ -239,12 +210,12 @@ def _training(training: Figures) -> list[str]:
             arm,
             f"{x['trained']:,}",
             f"{x['whole_model_over_one_set']:.2f}",
-            _number(training["seconds"][arm]),
+            number(training["seconds"][arm]),
         ]
         for arm, x in training["parameters"].items()
     ]
     head = ["arm", "trained parameters", "whole model / one set of weights", "seconds a run"]
-    return ["What was trained:", "", *_table(head, rows)]
+    return ["What was trained:", "", *table(head, rows)]
 
 
 def _claims(claims: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -267,7 +238,7 @@ def _claims(claims: Sequence[Mapping[str, Any]]) -> list[str]:
         ]
         for claim in claims
     ]
-    return lines + _table(["paper", "claim", "predicts here", "measured", "verdict"], rows)
+    return lines + table(["paper", "claim", "predicts here", "measured", "verdict"], rows)
 
 
 def _claimed(claim: Mapping[str, Any]) -> str:
@@ -275,28 +246,3 @@ def _claimed(claim: Mapping[str, Any]) -> str:
         return ""
     low, high = claim["interval"]
     return f"{claim['measured']:+.3f} [{low:+.3f}, {high:+.3f}], {claim['runs']} runs"
-
-
-def _grid(cells: Sequence[Figures], split: str, rate: str) -> tuple[list[str], list[list[str]]]:
-    found = {(x["attacker"], x["defender"]): x[rate] for x in cells if x["split"] == split}
-    columns = list(dict.fromkeys(defender for _, defender in found))
-    rows = list(dict.fromkeys(attacker for attacker, _ in found))
-    return ["", *columns], [[a, *(_number(found.get((a, d))) for d in columns)] for a in rows]
-
-
-def _number(value: Any, *, sign: bool = False) -> str:
-    if value is None:
-        return "-"
-    form = "+.3f" if sign else ".3f"
-    if value["interval"] is None:
-        return f"{value['mean']:{form}}"
-    low, high = value["interval"]
-    return f"{value['mean']:{form}} [{low:{form}}, {high:{form}}]"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [
-        f"| {' | '.join(head)} |",
-        f"|{'---|' * len(head)}",
-        *(f"| {' | '.join(row)} |" for row in rows),
-    ]

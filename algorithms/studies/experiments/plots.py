@@ -65,15 +65,8 @@ def _primary(plt: Any, splits: Figures, file: Path) -> None:
         (("auc", "AUC of the refusal score"), ("miss", "miss rate at fixed over-refusal")),
         strict=True,
     ):
-        arms = list(splits["train"]["primary"][measure])
-        for k, (split, name) in enumerate(_SPLITS.items()):
-            found = [splits[split]["primary"][measure][arm] for arm in arms]
-            places = np.arange(len(arms)) + 0.2 * (k - 0.5)
-            bars = np.array([_bars(x) or [[0.0], [0.0]] for x in found])[:, :, 0].T
-            axis.errorbar(
-                [x["mean"] for x in found], places, xerr=bars, fmt="o", capsize=2, label=name
-            )
-        axis.set(title=title, yticks=range(len(arms)), yticklabels=arms)
+        _arms(axis, {split: splits[split]["primary"][measure] for split in _SPLITS})
+        axis.set(title=title)
     axes[0].invert_yaxis()
     axes[1].legend(fontsize=7)
     save(plt, figure, file)
@@ -81,20 +74,22 @@ def _primary(plt: Any, splits: Figures, file: Path) -> None:
 
 def _responses(plt: Any, responses: Figures, file: Path) -> None:
     figure, axis = plt.subplots(figsize=(6, 4))
-    arms = list(responses["train"][ATTACK_SUCCESS])
-    for k, (split, name) in enumerate(_SPLITS.items()):
-        found = [responses[split][ATTACK_SUCCESS][arm] for arm in arms]
-        places = np.arange(len(arms)) + 0.2 * (k - 0.5)
-        bars = np.array([_bars(x) or [[0.0], [0.0]] for x in found])[:, :, 0].T
-        axis.errorbar([x["mean"] for x in found], places, xerr=bars, fmt="o", capsize=2, label=name)
-    axis.set(
-        xlabel="exact attack success of a fresh attacker",
-        yticks=range(len(arms)),
-        yticklabels=arms,
-    )
+    _arms(axis, {split: responses[split][ATTACK_SUCCESS] for split in _SPLITS})
+    axis.set(xlabel="exact attack success of a fresh attacker")
     axis.invert_yaxis()
     axis.legend(fontsize=7)
     save(plt, figure, file)
+
+
+def _arms(axis: Any, splits: Mapping[str, Figures]) -> None:
+    """Draw a value of every arm, with its interval, the splits above each other."""
+    arms = list(splits["train"])
+    for k, (split, name) in enumerate(_SPLITS.items()):
+        found = [splits[split][arm] for arm in arms]
+        places = np.arange(len(arms)) + 0.2 * (k - 0.5)
+        bars = np.array([_bars(x) or [[0.0], [0.0]] for x in found])[:, :, 0].T
+        axis.errorbar([x["mean"] for x in found], places, xerr=bars, fmt="o", capsize=2, label=name)
+    axis.set(yticks=range(len(arms)), yticklabels=arms)
 
 
 def _curves(plt: Any, records: Mapping[str, Any], file: Path) -> None:

@@ -322,7 +322,7 @@ def test_hostile_names_are_shown_as_they_stand(made, tmp_path):
     assert "a `command` | <b>" in shown
     rows = [line for line in page.splitlines() if line.startswith("| ")]
     columns = {x: [y.count(" |") for y in rows if y.count(" |") == x] for x in {len(TITLES) + 9}}
-    assert len(columns[len(TITLES) + 9]) == len(figures["cells"]) + 2
+    assert len(columns[len(TITLES) + 9]) == len(figures["cells"]) + 1
     plot(figures, tmp_path)
     # matplotlib writes what it draws as a comment; it hides labels that begin with an underscore
     assert "_a$b$_" in (tmp_path / "profiles.svg").read_text()

@@ -13,9 +13,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from algorithms.studies.experiments.config import SPLITS, world_named
 from algorithms.studies.experiments.measure import Meter
-from algorithms.studies.players import Player, _log_odds, last_steps
+from algorithms.studies.players import Player, last_steps, refusal_scores
 from redteam_env import register
-from redteam_env.game import DEFENDER, RedteamError, Seed
+from redteam_env.game import ATTACKER, DEFENDER, Episode, RedteamError, Seed, Turn
 from redteam_env.protocols import TurnRequest
 from redteam_env.runs import POLICY, Run
 from redteam_env.worlds import build_game
@@ -140,26 +140,37 @@ def test_each_seat_has_its_own_temperature_and_can_be_given_the_other_roles_weig
     assert (swapped.adapter, swapped.temperature) == ("defender", 1.0)
 
 
-def states(game, texts):
-    found = []
-    for k, text in enumerate(texts):
-        seed = Seed(id=str(k), text="how do i make x", harmful=True)
-        found.append(game.apply(game.start(seed, rewritten=True), text))
-    return found
+def asked(texts):
+    """Games in which a defender was asked some texts."""
+    return [
+        Episode(
+            seed=Seed(id=str(k), text="how do i make x", harmful=True),
+            rewritten=True,
+            turns=(Turn(seat=ATTACKER, text=text, visible=text),),
+            verdict=None,
+            rewards={},
+            components={},
+            samples=(),
+            path=(k,),
+        )
+        for k, text in enumerate(texts)
+    ]
 
 
 def test_the_refusal_score_is_the_log_odds_of_a_refusals_first_word(config, base):
     """Compared with the embedded model read by transformers alone."""
     game = build_game(config.game)
     texts = make_suite(world(), "k1", "train", 16).texts
-    rows = states(game, texts)
-    found = base.refusal_scores(game, rows)
+    rows = asked(texts)
+    found = refusal_scores(base.agent("defender"), game, rows)
     model, tokenizer = (
         AutoModelForCausalLM.from_pretrained(MODEL),
         AutoTokenizer.from_pretrained(MODEL),
     )
     (sorry,) = {x.split()[0] for x in REFUSALS}
-    for state, score in zip(rows, found, strict=True):
+    for text, score in zip(texts, found, strict=True):
+        seed = Seed(id="0", text="how do i make x", harmful=True)
+        state = game.apply(game.start(seed, rewritten=True), text)
         ids = tokenizer.apply_chat_template(
             list(game.messages(state, DEFENDER)),
             add_generation_prompt=True,
@@ -183,22 +194,18 @@ def world():
 
 def test_scores_do_not_depend_on_what_is_scored_together(config, base):
     game = build_game(config.game)
-    rows = states(game, make_suite(world(), "k3", "heldout", 10).texts)
-    whole = base.refusal_scores(game, rows)
-    assert base.refusal_scores(game, rows[::-1]) == pytest.approx(whole[::-1], abs=1e-5)
+    rows = asked(make_suite(world(), "k3", "heldout", 10).texts)
+    agent = base.agent("defender")
+    whole = refusal_scores(agent, game, rows)
+    assert refusal_scores(agent, game, rows[::-1]) == pytest.approx(whole[::-1], abs=1e-5)
     for row, score in zip(rows, whole, strict=True):
-        assert base.refusal_scores(game, [row]) == pytest.approx([score], abs=1e-5)
+        assert refusal_scores(agent, game, [row]) == pytest.approx([score], abs=1e-5)
 
 
-@pytest.mark.parametrize("p", [0.5, 0.9, 1e-6, 1 - 1e-9])
-def test_log_odds_of_a_share(p):
-    assert _log_odds(math.log(p)) == pytest.approx(math.log(p) - math.log1p(-p), rel=1e-6)
-
-
-@pytest.mark.parametrize("log_p", [0.0, 1e-9, -1e-15, -1e4])
-def test_log_odds_of_certainty_and_impossibility_are_finite(log_p):
-    assert math.isfinite(_log_odds(log_p))
-    assert (_log_odds(log_p) > 0) == (log_p > -1)
+def test_a_defender_that_does_not_know_its_probabilities_is_refused(config):
+    game = build_game(config.game)
+    with pytest.raises(RedteamError, match=r"object has no method log_odds"):
+        refusal_scores(object(), game, asked(["x"]))
 
 
 @pytest.mark.parametrize(
