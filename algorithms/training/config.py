@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from algorithms.training.callbacks import callback_settings
 from algorithms.training.evaluating import EvaluationConfig
 from algorithms.training.replay import ReplayConfig
+from algorithms.training.scripted import ScriptedConfig
 from algorithms.training.stopping import StoppingConfig
 from redteam_env.game import (
     Count,
@@ -103,6 +104,7 @@ class TrainConfig:
         policy: The policies' own settings.
         learner: The algorithm's own settings.
         sampler: The opponent sampler's own settings; by default those it comes with.
+        scripted: Scripted opponents beside the sampler's.
         replay: Which seeds are played again.
         evaluation: Suites while it trains, and the best checkpoint.
         stopping: When it ends early.
@@ -114,6 +116,7 @@ class TrainConfig:
     policy: Any
     learner: Any
     sampler: Any = None
+    scripted: ScriptedConfig = field(default_factory=ScriptedConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     stopping: StoppingConfig = field(default_factory=StoppingConfig)
@@ -152,11 +155,32 @@ class TrainConfig:
                 f"opponent is {self.run.opponent!r}, but {self.arrangement} trains both "
                 "seats; give --arrangement attacker_only or defender_only."
             )
+        self._check_scripted(roles)
         if self.run.opponents != SELF_PLAY and len(roles) != 2:
             raise RedteamError(
                 f"opponents is {self.run.opponents!r}, which needs two trained seats, but "
                 f"{self.arrangement} trains the {roles[0]} alone; give another --arrangement, or "
                 "name a frozen --opponent instead."
+            )
+
+    def _check_scripted(self, roles: list[str]) -> None:
+        """Refuse scripted opponents that nobody would meet."""
+        specs = self.scripted.specs
+        for role, names in specs.items():
+            if names and not set(roles) - {role}:
+                raise RedteamError(
+                    f"scripted_{role}s is {','.join(names)!r}, but {self.arrangement} trains nobody who "
+                    "would meet them; leave it out."
+                )
+        if any(specs.values()) and self.run.opponent is not None:
+            raise RedteamError(
+                f"opponent is {self.run.opponent!r}, which plays every game, so there is no share for "
+                "scripted opponents; leave one of them out."
+            )
+        if any(specs.values()) and self.game.rewrite_fraction == 0:
+            raise RedteamError(
+                "Scripted opponents are met in rewritten games, but rewrite_fraction is 0: raise it, or "
+                "leave scripted_share out."
             )
 
     @classmethod
@@ -251,6 +275,7 @@ def components(options: Mapping[str, Any]) -> dict[str, Any]:
         "policy": settings("policies", options.get("policy", defaults.policy)),
         "learner": settings("algorithms", options.get("algorithm", defaults.algorithm)),
         "sampler": settings("opponents", options.get("opponents", defaults.opponents)),
+        "scripted": ScriptedConfig,
         "replay": ReplayConfig,
         "evaluation": EvaluationConfig,
         "stopping": StoppingConfig,

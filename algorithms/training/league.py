@@ -2,8 +2,8 @@
 
 An opponent sampler decides (:mod:`algorithms.opponents`); this does what it asks for. Frozen versions are
 folders ``opponents/NAME@VERSION`` of the run directory that never change; a checkpoint names those it
-needs, with the SHA-256 of every file, and holds the sampler's state (for PSRO the pay-off matrix) in
-``league.json``. A version that neither the run nor any checkpoint names is removed.
+needs, with the SHA-256 of every file, and holds the sampler's state (for PSRO the pay-off matrix) and the
+games against scripted opponents (:mod:`algorithms.training.scripted`) in ``league.json``. A version that neither the run nor any checkpoint names is removed.
 """
 
 import dataclasses
@@ -11,10 +11,12 @@ import inspect
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from algorithms.training.config import SELF_PLAY, TrainConfig
 from algorithms.training.metrics import sampled
 from algorithms.training.replay import payoff
+from algorithms.training.scripted import ScriptedOpponents, is_scripted
 from algorithms.training.versions import Versions
 from redteam_env.evaluation import Dispatcher
 from redteam_env.game import Episode, Game, RedteamError, role_of
@@ -50,6 +52,7 @@ class RunLeague(Callback):
         source: Where seeds come from.
         judge: Who reads the games.
         directory: The run directory.
+        scripted: The scripted agents of each role, by specification.
         resumed: The checkpoint that the run goes on from.
 
     Raises:
@@ -66,9 +69,11 @@ class RunLeague(Callback):
         source: SeedSource,
         judge: Judge,
         directory: Path,
+        scripted: Mapping[str, Mapping[str, Agent]] = MappingProxyType({}),
         resumed: Path | None = None,
     ) -> None:
         self._config = config
+        self._scripted = ScriptedOpponents(config.scripted, scripted, seed=config.run.seed)
         self._policy = policy
         self._game = game
         self._source = source
@@ -151,6 +156,8 @@ class RunLeague(Callback):
         return [_result(episode, players) for episode in episodes if episode.void is None]
 
     def _agent(self, role: str, name: str) -> Agent:
+        if is_scripted(name):
+            return self._scripted.agent(role, name)
         if "@" not in name:
             return self._policy.agent(role)
         policy = _league_policy(self._policy, "a frozen version")
@@ -182,6 +189,7 @@ class RunLeague(Callback):
                         f"The opponent sampler {self._config.run.opponents!r} lets the {role} learn from "
                         f"games that {match.players.get(role)!r} plays; only current weights learn."
                     )
+        matches = self._scripted.mixed(step, matches, list(groups.values()))
         self._matches = dict(zip(groups, matches, strict=True))
         return setups
 
@@ -207,17 +215,24 @@ class RunLeague(Callback):
             RedteamError: If a callback let somebody else play a trained role.
         """
         taken = sorted(set(self.weights) - self._asked)
-        if taken and self._config.run.opponents != SELF_PLAY:
+        if taken and (self._config.run.opponents != SELF_PLAY or self._scripted.active):
+            chooser = (
+                f"--opponents {self._config.run.opponents}"
+                if self._config.run.opponents != SELF_PLAY
+                else "--scripted-share"
+            )
             raise RedteamError(
-                f"A callback chose who plays the {taken[0]}, but --opponents "
-                f"{self._config.run.opponents} does that; leave one of them out."
+                f"A callback chose who plays the {taken[0]}, but {chooser} does that; leave one of them "
+                "out."
             )
         self._asked = set()
-        self._results = [
-            _result(episode, self._matches[episode.group].players)
-            for episode in self._training.episodes
-            if episode.rewritten and episode.void is None
-        ]
+        self._results = self._scripted.own(
+            [
+                _result(episode, self._matches[episode.group].players)
+                for episode in self._training.episodes
+                if episode.rewritten and episode.void is None
+            ]
+        )
         result = []
         for episode in episodes:
             learners = self._matches[episode.group].learners
@@ -235,24 +250,27 @@ class RunLeague(Callback):
         started = time.monotonic()
         own = {**self._sampler.finish(step, self._results), **self._own_games}
         self._own_games = {}
+        row |= self._scripted.row()
         if own:
             row |= {**own, "time/league_s": time.monotonic() - started}
 
     def on_checkpoint(self, directory: Path) -> None:
         """Write the league into a checkpoint that is being made; nothing if there is nothing to keep."""
         self._tidy()
-        if state := dict(self._sampler.state()):
+        state, scripted = dict(self._sampler.state()), dict(self._scripted.state())
+        if state or scripted:
             record = {
                 "opponents": self._config.run.opponents,
                 "state": state,
                 "versions": self._versions.state(),
+                **({"scripted": scripted} if scripted else {}),
             }
             write_league(directory, record)
 
     def _restore(self, checkpoint: Path) -> None:
         record = read_league(checkpoint)
         if record is None:
-            if self._sampler.state():
+            if self._sampler.state() or self._scripted.active:
                 raise RedteamError(
                     f"{str(checkpoint)!r} has no {LEAGUE}, so the league cannot go on; remove it to resume "
                     "from the checkpoint before."
@@ -265,6 +283,7 @@ class RunLeague(Callback):
             )
         self._versions.load_state(record["versions"], checkpoint)
         self._sampler.load_state(record["state"])
+        self._scripted.load_state(record.get("scripted", {}))
         self._tidy()
 
     def _tidy(self) -> None:
@@ -290,6 +309,7 @@ def check_league(config: TrainConfig, *, processes: int, own_loop: bool) -> None
     run = config.run
     asked = {
         "--opponents": run.opponents if run.opponents != SELF_PLAY else None,
+        "--scripted-share": config.scripted.scripted_share or None,
         "--seed-replay": config.replay.seed_replay if config.replay.seed_replay != "none" else None,
         "--init-from": run.init_from,
         "--eval-every": config.evaluation.eval_every or None,

@@ -10,7 +10,7 @@ its part of the games, all learn from all of them, and process 0 alone writes an
 
 import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -116,6 +116,7 @@ def _train(
     for seed in source.seeds("train"):
         game.start(seed, rewritten=True)
     check_ready(judge)
+    scripted = _scripted_agents(config)
     evaluation = None
     if config.evaluation.eval_every:
         evaluation = Evaluation(config.evaluation, source, seed=config.run.seed)
@@ -143,7 +144,7 @@ def _train(
         tokens=sampled_before(files, done),
     )
     run.fixed = _fixed_agents(config, policy, game)
-    run.callbacks = Callbacks(_callbacks(run, evaluation, callbacks))
+    run.callbacks = Callbacks(_callbacks(run, evaluation, scripted, callbacks))
     if found:
         policy.restore(found.policy)
         state, states = checkpoint.read_state(found)
@@ -180,7 +181,12 @@ def _hand_over(
     return own_loop(config)
 
 
-def _callbacks(run: Training, evaluation: Evaluation | None, given: Sequence[Any]) -> list[Any]:
+def _callbacks(
+    run: Training,
+    evaluation: Evaluation | None,
+    scripted: Mapping[str, Mapping[str, Agent]],
+    given: Sequence[Any],
+) -> list[Any]:
     """Return all callbacks of a run in order: those of its settings around those that were given."""
     config, policy = run.config, run.policy
     named = {role: (str(config.run.opponent), agent) for role, agent in run.fixed.items()}
@@ -198,6 +204,7 @@ def _callbacks(run: Training, evaluation: Evaluation | None, given: Sequence[Any
         source=run.source,
         judge=run.judge,
         directory=run.directory,
+        scripted=scripted,
         resumed=run.resumed,
     )
     usage = UsageMeter({**named, "judge": (run.judge.name, run.judge)})
@@ -245,16 +252,30 @@ def _fixed_agents(config: TrainConfig, policy: TrainablePolicy, game: Game) -> d
     """Return the named opponent for each role that is not trained."""
     if config.run.opponent is None:
         return {}
-    pool = AgentPool(
-        base=getattr(config.policy, "model", None),
-        max_new_tokens=getattr(config.policy, "max_new_tokens", None),
-        temperature=getattr(config.policy, "temperature", 1.0),
-    )
+    pool = _pool(config)
     return {
         role: pool.agent(config.run.opponent, role)
         for role in map(role_of, game.seats)
         if role not in policy.trainable_roles
     }
+
+
+def _scripted_agents(config: TrainConfig) -> dict[str, dict[str, Agent]]:
+    """Return the scripted opponents of each role, by specification; a bad one is refused here."""
+    pool = _pool(config)
+    return {
+        role: {spec: pool.agent(spec, role) for spec in specs}
+        for role, specs in config.scripted.specs.items()
+    }
+
+
+def _pool(config: TrainConfig) -> AgentPool:
+    """Return what makes agents that sample as the run's policy does."""
+    return AgentPool(
+        base=getattr(config.policy, "model", None),
+        max_new_tokens=getattr(config.policy, "max_new_tokens", None),
+        temperature=getattr(config.policy, "temperature", 1.0),
+    )
 
 
 def _make_algorithm(
