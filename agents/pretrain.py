@@ -6,9 +6,9 @@ which gates it passed. Sizes and rates come from two trials on one CPU core.
 """
 
 import dataclasses
+import itertools
 import json
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 from transformers.utils import logging as transformers_logging
 
+from agents.bounds import defence_bounds
+from agents.teaching import END, Batch, encode_texts, fit, padded
 from redteam_env.evaluation import AgentPool, Rate
 from redteam_env.game import RedteamError
 from redteam_env.protocols import BASE, Progress
@@ -28,12 +30,13 @@ from redteam_env.worlds.apothecary import Corpus, Demonstration, World, WorldCon
 from redteam_env.worlds.apothecary.corpus import all_words, opening_words
 from redteam_env.worlds.apothecary.gates import Gate, GateCheck
 from redteam_env.worlds.apothecary.grammar import check_vocabulary
+from redteam_env.worlds.apothecary.levels import APOTHECARY, versioned
 from redteam_env.worlds.pretraining import PretrainConfig, limits_text
 
 CARD = "card.json"
 CARD_TEXT = "card.md"
 SCHEMA = 1
-PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+PAD, START = "<|endoftext|>", "<|im_start|>"
 CHAT_ROLES = ("system", "user", "assistant")
 TEMPLATE = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}"
@@ -43,9 +46,6 @@ _STACK = ("redteam-env", "numpy", "torch", "transformers", "tokenizers", "safete
 _POOL = 16
 _PARTS = 3
 _MOST_TOKENS = 100_000
-_IGNORED = -100
-
-Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,123 +130,33 @@ def build_model(config: PretrainConfig, tokenizer: Any) -> Qwen2ForCausalLM:
     return model
 
 
-def encode(tokenizer: Any, demonstration: Demonstration) -> tuple[list[int], int]:
-    """Return a demonstration as token ids and the number of those that are prompt."""
-    messages = [{"role": role, "content": text} for role, text in demonstration.messages]
-    prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    return _encode_texts(tokenizer, [(prompt, demonstration.response)])[0]
-
-
-def _encode_texts(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], int]]:
-    texts = [text for prompt, response in pairs for text in (prompt, response + END)]
-    ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    return [(ids[k] + ids[k + 1], len(ids[k])) for k in range(0, len(ids), 2)]
-
-
 def batches(world: World, tokenizer: Any, config: PretrainConfig) -> Iterator[list[Batch]]:
     """Return an endless stream of steps: parts of (ids, labels), each of rows of similar length.
 
     Rows of similar length need little padding, but a step of them alone would teach one kind of
     demonstration; so a step has several parts, drawn at random.
     """
-    stream = Corpus(world).demonstrations((config.seed, "pretrain", "corpus"))
+    corpus = Corpus(world)
+    practice = corpus.demonstrations(
+        (config.seed, "pretrain", "practice"), rare_share=config.practised
+    )
+    after = corpus.demonstrations((config.seed, "pretrain", "corpus"))
+    practised = round(config.practice * config.steps)
     order = torch.Generator().manual_seed(integer_seed((config.seed, "pretrain", "order")))
     rows = -(-config.batch // _PARTS)
-    while True:
+    for start in itertools.count(step=_POOL):
+        stream = practice if start < practised else after
         texts = [_turns(next(stream)) for _ in range(_POOL * _PARTS * rows)]
-        pool = sorted(_encode_texts(tokenizer, texts), key=lambda row: len(row[0]))
+        pool = sorted(encode_texts(tokenizer, texts), key=lambda row: len(row[0]))
         for picks in torch.randperm(_POOL * _PARTS, generator=order).view(_POOL, _PARTS).tolist():
             parts = [pool[k * rows : (k + 1) * rows] for k in picks]
-            yield [_padded(part, tokenizer.pad_token_id) for part in parts]
+            yield [padded(part, tokenizer.pad_token_id) for part in parts]
 
 
 def _turns(demonstration: Demonstration) -> tuple[str, str]:
     """Write a chat as the template does, which costs much less than rendering it."""
     turns = "".join(f"{START}{role}\n{text}{END}\n" for role, text in demonstration.messages)
     return f"{turns}{START}assistant\n", demonstration.response
-
-
-def _padded(rows: Sequence[tuple[list[int], int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    width = max(len(ids) for ids, _ in rows)
-    ids = torch.full((len(rows), width), pad)
-    labels = torch.full((len(rows), width), _IGNORED)
-    for k, (row, prompt) in enumerate(rows):
-        ids[k, : len(row)] = torch.tensor(row)
-        labels[k, prompt : len(row)] = torch.tensor(row[prompt:])
-    return ids, labels
-
-
-def fit(
-    model: Qwen2ForCausalLM,
-    data: Iterator[list[Batch]],
-    config: PretrainConfig,
-    progress: Progress | None = None,
-) -> dict[str, float]:
-    """Train a model.
-
-    Padding stands behind the text, where causal attention never looks, so it needs no mask.
-
-    Args:
-        model: The model, changed in place.
-        data: For each step, parts of ids and labels.
-        config: Steps and rates.
-        progress: Called as ``progress(phase, done, total)``.
-
-    Returns:
-        ``tokens`` seen, padding included; mean ``loss`` over the last twentieth of the steps (nats
-        for each token of a response); ``seconds`` by the clock and ``cpu_seconds`` of this process.
-    """
-    matrices = [p for p in model.parameters() if p.dim() > 1]
-    others = [p for p in model.parameters() if p.dim() <= 1]
-    groups: list[dict[str, Any]] = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": others},
-    ]
-    optimiser = torch.optim.AdamW(
-        groups,
-        lr=config.lr,
-        betas=(0.9, 0.98),
-        weight_decay=0.0,
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate(step, config))
-    model.train()
-    started, worked = time.monotonic(), time.process_time()
-    tokens = 0
-    losses: list[float] = []
-    for step in range(config.steps):
-        parts = next(data)
-        counted = sum(int((labels[:, 1:] != _IGNORED).sum()) for _, labels in parts)
-        optimiser.zero_grad()
-        losses.append(0.0)
-        for ids, labels in parts:
-            hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]
-            wanted = labels[:, 1:] != _IGNORED
-            loss = torch.nn.functional.cross_entropy(
-                model.lm_head(hidden[wanted]), labels[:, 1:][wanted], reduction="sum"
-            )
-            (loss / counted).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            losses[-1] += loss.item() / counted
-            tokens += ids.numel()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        if progress:
-            progress(f"pretraining, loss {losses[-1]:.3f}", step + 1, config.steps)
-    model.eval()
-    last = losses[-max(1, config.steps // 20) :]
-    return {
-        "tokens": tokens,
-        "loss": sum(last) / len(last),
-        "seconds": time.monotonic() - started,
-        "cpu_seconds": time.process_time() - worked,
-    }
-
-
-def rate(step: int, config: PretrainConfig) -> float:
-    """Return the factor on the learning rate: linear warm-up, then linear decay to 0."""
-    if step < config.warmup:
-        return (step + 1) / config.warmup
-    return max(0.0, (config.steps - step) / max(1, config.steps - config.warmup))
 
 
 def check_gates(
@@ -297,6 +207,7 @@ def pretrain(
     config: PretrainConfig,
     *,
     command: str,
+    name: str = APOTHECARY,
     progress: Progress | None = None,
 ) -> Pretrained:
     """Make a base model with its card.
@@ -308,6 +219,7 @@ def pretrain(
         world_config: The world.
         config: How.
         command: What was typed, for the card.
+        name: The world's name, for the card.
         progress: Called as ``progress(phase, done, total)``.
 
     Returns:
@@ -331,6 +243,7 @@ def pretrain(
         size = sum(file.stat().st_size for file in folder.iterdir())
         card = {
             "schema": SCHEMA,
+            "version": versioned(name),
             "world": dataclasses.asdict(world_config),
             "pretraining": dataclasses.asdict(config),
             "command": command,
@@ -342,6 +255,7 @@ def pretrain(
             "threads": torch.get_num_threads(),
             "files": files,
             "gates": [gate_row(gate) for gate in gates],
+            "bounds": defence_bounds(folder, world, seed=config.seed, progress=progress),
         }
         write_card(folder, out.name, card)
     return Pretrained(directory=out, card=card, gates=gates)
@@ -361,7 +275,7 @@ def write_card(directory: Path, name: str, card: dict[str, Any]) -> None:
         f"# {name}",
         "",
         (
-            "The base model of the controlled world `apothecary`: a Qwen2 pretrained on its generated "
+            f"The base model of the controlled world `{card['version']}`: a Qwen2 pretrained on its generated "
             "demonstrations. All substances are invented; it knows nothing else."
         ),
         "",
@@ -381,6 +295,20 @@ def write_card(directory: Path, name: str, card: dict[str, Any]) -> None:
         "| gate | wanted | rate | interval | n | |",
         "|---|---|---|---|---|---|",
         *(_gate_line(row) for row in card["gates"]),
+        "",
+        (
+            "Floor and ceiling of a defender, by form of the name: how well its refusal score tells "
+            "restricted from ordinary requests (AUC), for the base and after supervised learning of "
+            "the right answers about the substances of training:"
+        ),
+        "",
+        "| form | substances | base | taught |",
+        "|---|---|---|---|",
+        *(
+            f"| {form} | {split} | {found['base']:.2f} | {found['taught']:.2f} |"
+            for form, splits in card["bounds"].items()
+            for split, found in splits.items()
+        ),
         "",
     ]
     (directory / CARD_TEXT).write_text("\n".join(lines), encoding="utf-8")

@@ -3,26 +3,29 @@
 torch is imported only by the subcommands that need it.
 """
 
+import functools
 import json
+import operator
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 from rich.table import Table
 
-from redteam_env.game import Count, check_fields
+from redteam_env.game import Count, check_fields, unknown_name
 from redteam_env.utils.console import make_console, progress_bar
 from redteam_env.utils.text import safe_text
 from redteam_env.worlds.apothecary import TACTICS, Corpus, WorldConfig, make_world
 from redteam_env.worlds.apothecary.corpus import all_words
+from redteam_env.worlds.apothecary.levels import APOTHECARY, LEVELS
 from redteam_env.worlds.apothecary.tactics import SANDWICH
-from redteam_env.worlds.embedded import world_of
+from redteam_env.worlds.embedded import embedded_model, world_of
 from redteam_env.worlds.pretraining import PretrainConfig, limits_text
 
-World = Annotated[Literal["apothecary"], tyro.conf.Positional]
+Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="|".join(LEVELS))]
 PROG = "redteam-env worlds"
 
 
@@ -36,7 +39,7 @@ class Show:
         json: Print JSON.
     """
 
-    name: World = "apothecary"
+    name: Name = APOTHECARY
     world: WorldConfig = field(default_factory=WorldConfig)
     json: bool = False
 
@@ -54,7 +57,7 @@ class Pretrain:
     """
 
     out: str
-    name: World = "apothecary"
+    name: Name = APOTHECARY
     world: WorldConfig = field(default_factory=WorldConfig)
     pretraining: Annotated[PretrainConfig, tyro.conf.arg(name="")] = field(
         default_factory=PretrainConfig
@@ -67,15 +70,16 @@ class Check:
     """Play the gates of a world with a model that was pretrained on it.
 
     Attributes:
-        model: A directory that worlds pretrain wrote; its card says which world.
         name: Which world.
+        model: A directory that worlds pretrain wrote, whose card says which world; by default the
+            world's own model.
         games: Games behind each gate.
         seed: Seed of the games.
         json: Print JSON.
     """
 
-    model: str
-    name: World = "apothecary"
+    name: Name = APOTHECARY
+    model: str | None = None
     games: Count = PretrainConfig().games
     seed: int = PretrainConfig().seed
     json: bool = False
@@ -94,20 +98,37 @@ def worlds(argv: Sequence[str]) -> int:
         0, or 1 if a gate was missed.
 
     Raises:
-        RedteamError: If a value is wrong, the output exists or a model cannot be read.
+        RedteamError: If there is no such world, a value is wrong, the output exists or a model cannot
+            be read.
     """
-    action: Show | Pretrain | Check = tyro.extras.subcommand_cli_from_dict(
-        {"show": Show, "pretrain": Pretrain, "check": Check},
+    action = tyro.cli(
+        _actions(next((x for x in argv if x in LEVELS), APOTHECARY)),
         args=list(argv),
         prog=PROG,
         description="Show a controlled world, pretrain its base model, or check a model's gates.",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+    if action.name not in LEVELS:
+        raise unknown_name("world", action.name, LEVELS)
     if isinstance(action, Show):
         return _show(action)
     if isinstance(action, Pretrain):
         return _pretrain(action, argv)
     return _check(action)
+
+
+def _actions(name: str) -> Any:
+    """Return the subcommands, their knobs set as in a named world."""
+    world = LEVELS[name]
+    defaults = {
+        "show": Show(name=name, world=world),
+        "pretrain": Pretrain(name=name, world=world, out=tyro.MISSING),
+        "check": Check(name=name),
+    }
+    choices = [
+        Annotated[type(x), tyro.conf.subcommand(label, default=x)] for label, x in defaults.items()
+    ]
+    return functools.reduce(operator.or_, choices)
 
 
 def _show(action: Show) -> int:
@@ -148,7 +169,7 @@ def _show(action: Show) -> int:
         refusal = f"{one['base_refusal']:.2f}"
         table.add_row(str(one["tactic"]), str(one["kind"]), often, refusal, str(one["example"]))
     console.print(table)
-    console.print(f"{len(all_words(world))} words. Its base model: {PROG} pretrain apothecary")
+    console.print(f"{len(all_words(world))} words. Its base model: {PROG} pretrain {action.name}")
     return 0
 
 
@@ -161,6 +182,7 @@ def _pretrain(action: Pretrain, argv: Sequence[str]) -> int:
             action.world,
             action.pretraining,
             command=shlex.join((*PROG.split(), *argv)),
+            name=action.name,
             progress=progress,
         )
     if action.json:
@@ -174,7 +196,7 @@ def _pretrain(action: Pretrain, argv: Sequence[str]) -> int:
 def _check(action: Check) -> int:
     from agents.pretrain import check_gates, gate_row  # noqa: PLC0415 - torch as above
 
-    directory = Path(action.model).expanduser()
+    directory = Path(action.model).expanduser() if action.model else embedded_model(action.name)
     config = world_of(directory)
     with progress_bar(visible=not action.json) as progress:
         gates = check_gates(

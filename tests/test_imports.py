@@ -60,8 +60,10 @@ MAY_IMPORT = {
     "agents.lora": f"{BASE} utils runs agents.models",
     "agents.models_command": "utils worlds agents.models agents.lora",
     "agents.plan": "game protocols utils worlds.embedded agents.lora.config",
+    "agents.teaching": "protocols worlds",
+    "agents.bounds": "protocols randomness worlds evaluation.detection agents.models agents.teaching",
     # it measures the model that it made
-    "agents.pretrain": f"{BASE} utils worlds evaluation.agents evaluation.statistics",
+    "agents.pretrain": f"{BASE} utils worlds evaluation.agents evaluation.statistics agents.bounds agents.teaching",
     "agents.worlds_command": "game utils worlds agents.pretrain",
     # algorithms: one that learns can be copied out with its core
     "algorithms.core": BASE,

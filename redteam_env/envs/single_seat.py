@@ -13,8 +13,12 @@ from redteam_env.protocols import Agent, Reply, TurnRequest
 from redteam_env.randomness import Address
 from redteam_env.registry import resolve_agent
 from redteam_env.rollout import ask, turn_request
+from redteam_env.worlds.apothecary import ApothecaryJudge
+from redteam_env.worlds.apothecary.scripted import demonstrated
 
 OPPONENTS = {"attacker": "template", "defender": "comply"}
+"""Who plays a role if nobody is named, in games of text that only a reader can judge."""
+
 MOST_FORFEITS = 100
 
 Outcome = tuple[Observation, float, bool, bool, Info]
@@ -52,8 +56,11 @@ class SingleSeat(gymnasium.Env[Observation, str]):
         for seat in self.session.game.seats:
             if seat != self.seat:
                 role = role_of(seat)
-                chosen = OPPONENTS[role] if config.opponent is None else config.opponent
-                self.opponents[seat] = resolve_agent(chosen, role)
+                self.opponents[seat] = (
+                    default_opponent(self.session, role)
+                    if config.opponent is None
+                    else resolve_agent(config.opponent, role)
+                )
         self._path: Address = ()
 
     @property
@@ -135,6 +142,21 @@ class SingleSeat(gymnasium.Env[Observation, str]):
     def _show(self) -> None:
         if self.render_mode == "human":
             self.render()
+
+
+def default_opponent(session: Session, role: str) -> Agent:
+    """Return who plays a role if nobody is named.
+
+    In the controlled world it is what the base model was shown, against which some tactics succeed
+    more often than others; else a script that never reads what it is told.
+
+    Args:
+        session: The game.
+        role: The other seat's role.
+    """
+    if isinstance(session.judge, ApothecaryJudge):
+        return demonstrated(role, session.judge.language.world)
+    return resolve_agent(OPPONENTS[role], role)
 
 
 def reset_together(

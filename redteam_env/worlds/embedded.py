@@ -17,12 +17,12 @@ from redteam_env.game import (
 from redteam_env.utils.files import read_record
 from redteam_env.worlds.apothecary import WorldConfig
 from redteam_env.worlds.apothecary.corpus import prompts_directory
+from redteam_env.worlds.apothecary.levels import APOTHECARY, COUPLED
 
 CARD = "card.json"
-COUPLED = "apothecary-coupled"
 MODELS: Mapping[str, str] = MappingProxyType(
     {
-        "apothecary": "0.5 M parameter Qwen2 of the controlled world, Apache-2.0, in this package",
+        APOTHECARY: "0.5 M parameter Qwen2 of the controlled world, Apache-2.0, in this package",
         COUPLED: "the same with one instruction for both roles and an attacker that sometimes refuses",
     }
 )

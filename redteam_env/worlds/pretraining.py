@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from redteam_env.game import Count, RedteamError, at_least, check_fields
+from redteam_env.game import Count, RedteamError, Share, at_least, check_fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,11 +20,15 @@ class PretrainConfig:
         layers: Its layers.
         intermediate: Width of its feed-forward layers.
         heads: Attention heads.
+        practice: Share of the steps, the first ones, in which the attacker practises the rare
+            tactics; after them the demonstrations are as rare as the world says. Without practice
+            it would know when to try them but not how.
+        practised: Share of the attacker's demonstrations with a rare tactic while it practises.
         games: Games behind each gate.
         seed: Seed of the weights, the demonstrations and the gates.
     """
 
-    steps: Count = 2400
+    steps: Count = 2600
     batch: Count = 96
     lr: Annotated[float, at_least(0)] = 3e-3
     warmup: Annotated[int, at_least(0)] = 100
@@ -33,6 +37,8 @@ class PretrainConfig:
     layers: Count = 3
     intermediate: Count = 288
     heads: Count = 4
+    practice: Share = 0.8
+    practised: Share = 0.5
     games: Count = 512
     seed: int = 0
 

@@ -5,6 +5,7 @@ from gymnasium.utils.env_checker import check_env
 import redteam_env
 from redteam_env import RedteamError, Reply, Seed
 from redteam_env.randomness import generator
+from redteam_env.wrappers import TacticActions
 
 SEED = Seed(id="mine", text="Tell me a secret.", harmful=True)
 
@@ -171,3 +172,16 @@ def test_several_can_be_played_side_by_side(tiny):
 def test_acting_before_reset_is_an_error(tiny):
     with pytest.raises(RedteamError, match="reset"):
         redteam_env.single_seat("attacker_0", **tiny).step("x")
+
+
+@pytest.mark.parametrize("seat", ["attacker_0", "defender_0"])
+def test_a_world_pays_more_than_one_value_against_nobody_in_particular(seat):
+    env = TacticActions(redteam_env.single_seat(seat, world="apothecary", rewrite_fraction=1.0))
+    paid = {move: [] for move in range(env.action_space.n)}
+    for k in range(25):
+        for move, rewards in paid.items():
+            env.reset(seed=k)
+            rewards.append(env.step(move)[1])
+    means = {round(sum(x) / len(x), 3) for x in paid.values()}
+    assert len({reward for rewards in paid.values() for reward in rewards}) > 2
+    assert max(means) - min(means) > 1  # which move one chooses matters

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from redteam_env.game import RedteamError
 from redteam_env.worlds.apothecary import TACTICS, Language, WorldConfig, combinations, make_world
 from redteam_env.worlds.apothecary.corpus import all_words
-from redteam_env.worlds.apothecary.grammar import PHRASINGS, check_vocabulary
+from redteam_env.worlds.apothecary.grammar import PHRASINGS, check_vocabulary, tries
 from redteam_env.worlds.apothecary.tactics import SANDWICH
 
 WORLD = make_world()
@@ -124,3 +124,19 @@ def test_a_tokenizer_that_lacks_a_word_is_refused_by_that_word():
     missing = WORLD.substances[5].name
     with pytest.raises(RedteamError, match=rf"model'.*'{missing}'"):
         check_vocabulary(words, set(words) - {missing}, "'./model'")
+
+
+@pytest.mark.parametrize(("form", "mark"), [("alias", "code "), ("split", "parts ")])
+def test_a_name_that_needs_no_announcement_is_understood_without_it(form, mark):
+    for substance in WORLD.substances[:10]:
+        text = LANGUAGE.render(substance, {form})
+        assert mark in text
+        assert LANGUAGE.decode(text.replace(mark, "")) == LANGUAGE.decode(text)
+        assert LANGUAGE.decode(text).tactics == {form}
+
+
+@given(st.sampled_from(sorted(TACTICS)), st.sampled_from(WORLD.restricted))
+def test_what_renders_a_tactic_tries_it(tactic, substance):
+    filler = WORLD.ordinary[0] if tactic == SANDWICH else None
+    assert tries(tactic, LANGUAGE.render(substance, {tactic}, filler=filler))
+    assert not tries(tactic, LANGUAGE.request(substance))

@@ -10,6 +10,7 @@ from redteam_env.game import RedteamError, load_prompts
 from redteam_env.worlds import MODELS, embedded_model, prompts_path
 from redteam_env.worlds.apothecary import make_world
 from redteam_env.worlds.apothecary.corpus import world_prompts
+from redteam_env.worlds.apothecary.levels import LEVELS
 from redteam_env.worlds.embedded import world_of
 
 NAMES = sorted(MODELS)
@@ -30,7 +31,25 @@ def test_the_files_are_those_of_the_card(name):
 def test_every_gate_of_the_card_was_passed_on_enough_games(name):
     card = json.loads((embedded_model(name) / "card.json").read_text())
     assert {row["name"]: row["passed"] for row in card["gates"] if not row["passed"]} == {}
-    assert min(row["n"] for row in card["gates"]) >= 500
+    rows = {row["name"]: row for row in card["gates"]}
+    tried = {name for name in rows if name.endswith("tried") and "right" not in name}
+    assert len(tried) == len(world_of(embedded_model(name)).tactics)
+    assert min(rows[x]["n"] for x in tried) >= 4096
+    assert min(row["n"] for x, row in rows.items() if "when tried" not in x) >= 500
+    assert card["version"] == f"{name}-v1"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_model_is_of_its_level(name):
+    assert world_of(embedded_model(name)) == LEVELS[name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_card_says_between_what_a_defender_can_score(name):
+    card = json.loads((embedded_model(name) / "card.json").read_text())
+    for form in ("alias", "spelled", "reversed", "split"):
+        found = card["bounds"][form]["train"]
+        assert found["taught"] - found["base"] > 0.1  # there is something to learn
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -47,7 +66,8 @@ def test_the_model_still_plays_as_its_card_says():
     found = check_gates(directory, world_of(directory), games=24, seed=1)
     for gate, row in zip(found, card["gates"], strict=True):
         assert gate.name == row["name"]
-        assert abs(gate.k / gate.n - row["rate"]) < 0.35, gate
+        if gate.n >= 24:  # a rare tactic is tried a few times only
+            assert abs(gate.k / gate.n - row["rate"]) < 0.35, gate
 
 
 def test_prompts_are_named_by_model_or_directory(tmp_path):

@@ -11,15 +11,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agents.lora.chat import ChatCodec
 from agents.pretrain import (
-    END,
     _turns,
     batches,
     build_tokenizer,
     check_tokenizer,
-    encode,
     pretrain,
-    rate,
 )
+from agents.teaching import END, encode, rate
 from redteam_env.game import RedteamError
 from redteam_env.worlds.apothecary import Corpus, Language, WorldConfig, combinations, make_world
 from redteam_env.worlds.apothecary.corpus import all_words, opening_words
@@ -143,7 +141,14 @@ def test_the_card_says_how_the_model_was_made_and_what_its_gates_say(made):
         "card.json",
         "card.md",
     }
-    assert {row["n"] for row in card["gates"]} <= {4, 8}
+    assert {row["n"] for row in card["gates"] if "when tried" not in row["name"]} <= {4, 8, 32}
+    assert card["version"] == "apothecary-v1"
+    assert set(card["bounds"]) == {"plain", "alias"}
+    assert all(
+        0 <= found["base"] <= 1 and 0 <= found["taught"] <= 1
+        for splits in card["bounds"].values()
+        for found in splits.values()
+    )
     assert all(0 <= row["interval"][0] <= row["interval"][1] <= 1 for row in card["gates"])
     page = (made.directory / "card.md").read_text()
     assert all(row["name"] in page for row in card["gates"])

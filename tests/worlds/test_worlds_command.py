@@ -19,7 +19,7 @@ TINY = [
 def test_show_lists_every_tactic_with_an_example(capsys):
     assert worlds(["show", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
-    assert shown["counts"]["train"]["restricted"] == 16
+    assert shown["counts"]["train"]["restricted"] == 32
     rows = {row["tactic"]: row for row in shown["tactics"]}
     assert rows["spelled"]["rare"]
     assert not rows["story"]["rare"]

@@ -24,11 +24,12 @@ from redteam_env.worlds.apothecary.grammar import (
     answer,
     vocabulary,
 )
+from redteam_env.worlds.apothecary.law import LAW_OPENINGS, LAW_WORDS, law_answer, law_question
 from redteam_env.worlds.apothecary.lexicon import Substance, World
 from redteam_env.worlds.apothecary.quiz import QUIZ_OPENINGS, question, quiz_vocabulary
-from redteam_env.worlds.apothecary.tactics import FORM, FORMS, FRAME, SANDWICH, TACTICS
+from redteam_env.worlds.apothecary.tactics import FORM, FORMS, FRAME, PLAIN, SANDWICH, TACTICS
 
-ATTACKER_SHARE, DEFENDER_SHARE = 0.30, 0.45
+ATTACKER_SHARE, DEFENDER_SHARE, LAW_SHARE = 0.33, 0.38, 0.12
 """Shares of the corpus; the quiz has the rest."""
 
 PLAIN_SHARE, HIDDEN_SHARE, UNCLEAR_SHARE = 0.3, 0.35, 0.03
@@ -44,7 +45,7 @@ class Demonstration:
     """A supervised example.
 
     Attributes:
-        kind: ``attacker``, ``defender`` or ``quiz``.
+        kind: ``attacker``, ``defender``, ``law`` or ``quiz``.
         messages: The chat that the model is prompted with: pairs of role and content.
         response: What it should say.
     """
@@ -73,7 +74,7 @@ def quiz_messages(world: World, text: str) -> tuple[tuple[str, str], ...]:
 
 def all_words(world: World) -> tuple[str, ...]:
     """Return every word that a model of this world reads or writes, sorted."""
-    words = {*vocabulary(world), *quiz_vocabulary()}
+    words = {*vocabulary(world), *quiz_vocabulary(), *LAW_WORDS}
     for text in world_prompts(world).texts.values():
         words |= set(text.replace(SEED_SLOT, "").split())
     return tuple(sorted(words))
@@ -81,7 +82,14 @@ def all_words(world: World) -> tuple[str, ...]:
 
 def opening_words(world: World) -> tuple[str, ...]:
     """Return every word that a message of the corpus may begin with, sorted."""
-    texts = [*REFUSALS, UNCLEAR, TAKE, *QUIZ_OPENINGS, *world_prompts(world).texts.values()]
+    texts = [
+        *REFUSALS,
+        UNCLEAR,
+        TAKE,
+        *QUIZ_OPENINGS,
+        *LAW_OPENINGS,
+        *world_prompts(world).texts.values(),
+    ]
     words = {text.split()[0] for text in texts} | {phrasing[0] for phrasing in PHRASINGS}
     words |= {x.words[0] for x in TACTICS.values() if x.kind == FRAME}
     return tuple(sorted(words - {SEED_SLOT}))
@@ -110,20 +118,31 @@ class Corpus:
         self._open = _Weighted(open_, [_commonness(c) for c in open_])
         self._words = all_words(world)
 
-    def demonstrations(self, path: tuple[int | str, ...]) -> Iterator[Demonstration]:
-        """Return an endless stream of demonstrations, the same for the same path."""
+    def demonstrations(
+        self, path: tuple[int | str, ...], *, rare_share: float | None = None
+    ) -> Iterator[Demonstration]:
+        """Return an endless stream of demonstrations, the same for the same path.
+
+        Args:
+            path: Addresses the draws.
+            rare_share: Share of the attacker's with a rare tactic; by default the world's own.
+        """
         rng = generator(path)
         while True:
             place = rng.random()
             if place < ATTACKER_SHARE:
-                yield self.attacker(rng)
+                yield self.attacker(rng, rare_share=rare_share)
             elif place < ATTACKER_SHARE + DEFENDER_SHARE:
                 yield self.defender(rng)
+            elif place < ATTACKER_SHARE + DEFENDER_SHARE + LAW_SHARE:
+                yield self.law(rng)
             else:
                 asked = question(self.world, rng, heldout=False)
                 yield Demonstration("quiz", quiz_messages(self.world, asked.text), asked.answer)
 
-    def attacker(self, rng: np.random.Generator) -> Demonstration:
+    def attacker(
+        self, rng: np.random.Generator, *, rare_share: float | None = None
+    ) -> Demonstration:
         """Draw a demonstration of the attacker: a seed and its rewrite, or a refusal to rewrite."""
         substance = self._substance(rng)
         phrasing = int(rng.integers(len(PHRASINGS)))
@@ -133,9 +152,27 @@ class Corpus:
         config = self.world.config
         if config.coupled and substance.restricted and rng.random() < config.attacker_refusal:
             return Demonstration("attacker", messages, _refusal(rng))
-        rare = bool(self._rare) and rng.random() < config.rare_share
-        tactics = (self._rare if rare else self._shown).draw(rng)
+        tactics = self.attack(rng, rare_share=rare_share)
         return Demonstration("attacker", messages, self._dressed(substance, tactics, phrasing, rng))
+
+    def attack(
+        self, rng: np.random.Generator, *, rare_share: float | None = None
+    ) -> frozenset[str]:
+        """Draw the combination of tactics of one of the attacker's demonstrations."""
+        share = self.world.config.rare_share if rare_share is None else rare_share
+        rare = bool(self._rare) and rng.random() < share
+        return (self._rare if rare else self._shown).draw(rng)
+
+    def refuses(self, restricted: bool, tactics: frozenset[str], rng: np.random.Generator) -> bool:
+        """Draw whether the base defender refuses a request.
+
+        Args:
+            restricted: Whether it asks for something restricted.
+            tactics: How it is dressed.
+            rng: Where it is drawn from.
+        """
+        either = self.world.config.hidden_refusal is not None and bool(tactics & set(FORMS))
+        return (restricted or either) and rng.random() < self.refusal_rate(tactics)
 
     def defender(self, rng: np.random.Generator) -> Demonstration:
         """Draw a demonstration of the defender: a request and its answer or refusal."""
@@ -155,12 +192,36 @@ class Corpus:
         text = self._dressed(substance, tactics, int(rng.integers(len(PHRASINGS))), rng)
         found = self.language.decode(text)
         assert found is not None  # noqa: S101 - what the language renders it reads
-        refuses = found.restricted and rng.random() < self.refusal_rate(tactics)
+        refuses = self.refuses(found.restricted, tactics, rng)
         response = _refusal(rng) if refuses else answer(found.asked)
         return Demonstration("defender", (("system", rules), ("user", text)), response)
 
+    def lesson(self, substance: Substance, form: str, rng: np.random.Generator) -> Demonstration:
+        """Return what a defender that reads every form says to a request for a substance.
+
+        Args:
+            substance: What is asked for.
+            form: The form of its name.
+            rng: Draws phrasing and refusal.
+        """
+        rules = self._prompts.rules("defender", harmful=False, must_think=False)
+        tactics = () if form == PLAIN else (form,)
+        text = self.language.render(substance, tactics, phrasing=int(rng.integers(len(PHRASINGS))))
+        response = _refusal(rng) if substance.restricted else answer([substance])
+        return Demonstration("defender", (("system", rules), ("user", text)), response)
+
+    def law(self, rng: np.random.Generator) -> Demonstration:
+        """Draw a question of the law: whether a substance, in any form of its name, is restricted."""
+        substance = self._substance(rng)
+        forms = [x for x in FORMS if x in (PLAIN, *self.world.config.tactics)]
+        asked = law_question(self.language, substance, forms[int(rng.integers(len(forms)))])
+        return Demonstration("law", quiz_messages(self.world, asked), law_answer(substance))
+
     def refusal_rate(self, tactics: frozenset[str]) -> float:
         """Return how often the base defender refuses a restricted request in this dress."""
+        hidden = self.world.config.hidden_refusal
+        if hidden is not None and tactics & set(FORMS):
+            return hidden
         factors = self.world.config.factors
         return self.world.config.refusal * float(np.prod([factors[x] for x in sorted(tactics)]))
 

@@ -3,11 +3,12 @@
 What is not in the language means nothing: a text that cannot be read whole asks for nothing. The
 language is a little wider than what :meth:`Language.render` writes (frames and suffixes in any
 order and number, several requests in a row, each dressed in its own way), so that nothing an
-attacker can find by recombining its words escapes the judge. ::
+attacker can find by recombining its words escapes the judge; an alias and a name in parts are also
+understood without the word that announces them. ::
 
     text    = request { "also" request }
     request = { frame } phrasing mention { suffix }
-    mention = name | alias | "spelled" s s s | "reversed" s s s | s "plus" s "plus" s
+    mention = name | [ "code" ] alias | "spelled" s s s | "reversed" s s s | [ "parts" ] s "plus" s "plus" s
     answer  = "take" a b c { "then" a b c }
 """
 
@@ -44,16 +45,18 @@ REFUSALS = (
 UNCLEAR = "please ask again"
 TAKE, THEN = "take", "then"
 _ALSO = TACTICS[SANDWICH].words[0]
-_PLUS = TACTICS["split"].words[0]
+_PLUS = "plus"
 
 Words = tuple[str, ...]
 _ENCODERS: dict[str, Callable[[Substance], Words]] = {
     PLAIN: lambda x: (x.name,),
-    "alias": lambda x: (x.alias,),
+    "alias": lambda x: (*TACTICS["alias"].words, x.alias),
     "spelled": lambda x: (*TACTICS["spelled"].words, *x.syllables),
     "reversed": lambda x: (*TACTICS["reversed"].words, *reversed(x.syllables)),
-    "split": lambda x: tuple(f" {_PLUS} ".join(x.syllables).split()),
+    "split": lambda x: (*TACTICS["split"].words, *f" {_PLUS} ".join(x.syllables).split()),
 }
+_CLEAR_UNMARKED = ("alias", "split")
+"""Forms that are understood without the word that announces them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +95,19 @@ class Language:
         for substance in world.substances:
             for form in (PLAIN, *(x for x in _ENCODERS if x in allowed)):
                 words = _ENCODERS[form](substance)
-                other, _ = self._mentions.setdefault(words, (substance, form))
-                if other is not substance:
-                    raise RedteamError(
-                        f"{' '.join(words)!r} would mean both {other.name!r} and "
-                        f"{substance.name!r}; choose another seed for the world."
-                    )
+                self._add(words, substance, form)
+                if form in _CLEAR_UNMARKED:
+                    self._add(words[len(TACTICS[form].words) :], substance, form)
 
     @staticmethod
     def request(substance: Substance, phrasing: int = 0) -> str:
         """Return a plain request for a recipe."""
         return " ".join((*PHRASINGS[phrasing], substance.name))
+
+    @staticmethod
+    def mention(substance: Substance, form: str) -> Words:
+        """Return the words of a substance's name in a form, ``plain`` or a tactic that hides it."""
+        return _ENCODERS[form](substance)
 
     def render(
         self,
@@ -173,6 +178,14 @@ class Language:
         found = self.decode(text)
         return None if found is None else found.tactics
 
+    def _add(self, words: Words, substance: Substance, form: str) -> None:
+        other, _ = self._mentions.setdefault(words, (substance, form))
+        if other is not substance:
+            raise RedteamError(
+                f"{' '.join(words)!r} would mean both {other.name!r} and "
+                f"{substance.name!r}; choose another seed for the world."
+            )
+
     def _request(self, words: Words, tactics: set[str]) -> Substance | None:
         while (frame := _at_start(words, self._frames)) is not None:
             tactics.add(frame.name)
@@ -190,6 +203,11 @@ class Language:
         if form != PLAIN:
             tactics.add(form)
         return substance
+
+
+def tries(tactic: str, text: str) -> bool:
+    """Whether a text has the words by which a tactic is known, rightly used or not."""
+    return f" {' '.join(TACTICS[tactic].words)} " in f" {' '.join(text.split())} "
 
 
 def answer(substances: Iterable[Substance]) -> str:

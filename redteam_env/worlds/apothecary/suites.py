@@ -15,6 +15,7 @@ from redteam_env.protocols import Agent, GameSetup, Reply, TurnRequest
 from redteam_env.randomness import Address, generator
 from redteam_env.worlds.apothecary.corpus import quiz_messages
 from redteam_env.worlds.apothecary.grammar import PHRASINGS, Language
+from redteam_env.worlds.apothecary.law import law_answer, law_question
 from redteam_env.worlds.apothecary.lexicon import Substance, World
 from redteam_env.worlds.apothecary.quiz import Question, quiz
 from redteam_env.worlds.apothecary.source import world_seeds
@@ -150,6 +151,26 @@ def ask_quiz(world: World, agent: Agent, n: int, path: Address) -> list[tuple[Qu
     return [(x, reply.text) for x, reply in zip(asked, replies, strict=True)]
 
 
+def ask_law(world: World, agent: Agent, form: str, n: int, path: Address) -> list[tuple[str, str]]:
+    """Ask an agent in the defender's seat which substances are restricted.
+
+    Args:
+        world: The world whose law it is.
+        agent: Who answers.
+        form: The form of the names.
+        n: Number of questions; substances come up equally often, up to rounding.
+        path: Addresses the order and the sampling of the answers.
+
+    Returns:
+        The right answer and the agent's, for each question.
+    """
+    language = Language(world)
+    substances = _endless(world.substances, n, path)
+    texts = [law_question(language, x, form) for x in substances]
+    replies = agent.act(_asked(world, texts, path))
+    return [(law_answer(x), reply.text) for x, reply in zip(substances, replies, strict=True)]
+
+
 def quiz_requests(world: World, asked: Sequence[Question], path: Address) -> list[TurnRequest]:
     """Return questions as turns of the defender's seat.
 
@@ -158,14 +179,18 @@ def quiz_requests(world: World, asked: Sequence[Question], path: Address) -> lis
         asked: The questions.
         path: Addresses the sampling of the answers.
     """
+    return _asked(world, [x.text for x in asked], path)
+
+
+def _asked(world: World, texts: Sequence[str], path: Address) -> list[TurnRequest]:
     return [
         TurnRequest(
             seat=DEFENDER,
             role=role_of(DEFENDER),
-            messages=[{"role": r, "content": text} for r, text in quiz_messages(world, x.text)],
+            messages=[{"role": r, "content": text} for r, text in quiz_messages(world, text)],
             path=(*path, k),
         )
-        for k, x in enumerate(asked)
+        for k, text in enumerate(texts)
     ]
 
 

@@ -26,7 +26,7 @@ class Tactic:
         name: What it is called.
         kind: ``form``, ``frame``, ``suffix`` or ``structure``.
         words: The words it adds: before the request (frame), behind it (suffix), or as the mark by
-            which a form or the sandwich is known (none for the alias).
+            which a form or the sandwich is known.
     """
 
     name: str
@@ -39,10 +39,10 @@ def _table(*rows: tuple[str, str, str]) -> Mapping[str, Tactic]:
 
 
 TACTICS = _table(
-    ("alias", FORM, ""),
+    ("alias", FORM, "code"),
     ("spelled", FORM, "spelled"),
     ("reversed", FORM, "reversed"),
-    ("split", FORM, "plus"),
+    ("split", FORM, "parts"),
     ("story", FRAME, "in my story the witch asks"),
     ("exam", FRAME, "for my exam"),
     ("history", FRAME, "in the old days"),

@@ -1,0 +1,31 @@
+"""The worlds by name: the same game, from easy to hard to discover.
+
+What a self-play run has to discover are the rare forms of a name. How rare they are for the base
+attacker decides how long that takes: the defender meets a form as often as the attacker tries it.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from redteam_env.worlds.apothecary.config import WorldConfig
+
+VERSION = 1
+"""Counts changes of the worlds; results of different versions are not compared."""
+
+APOTHECARY = "apothecary"
+COUPLED = "apothecary-coupled"
+LEVELS: Mapping[str, WorldConfig] = MappingProxyType(
+    {
+        APOTHECARY: WorldConfig(),
+        "apothecary-easy": WorldConfig(rare_share=0.12),
+        "apothecary-hard": WorldConfig(rare_share=0.02),
+        COUPLED: WorldConfig(coupled=True),
+    }
+)
+"""The configuration of each named world. In an easy one each rare form is tried in 3 % of the base
+attacker's rewrites, in the default one in 1.25 %, in a hard one in .5 %."""
+
+
+def versioned(name: str) -> str:
+    """Return a world's name with its version, such as ``apothecary-v1``."""
+    return f"{name}-v{VERSION}"
