@@ -195,6 +195,16 @@ class Run:
         text = "".join(f"{episode.to_json()}\n" for episode in episodes)
         write_text(self.path / EPISODES / f"{_name(step)}.jsonl", text)
 
+    def read_episodes(self, step: int) -> list[Episode]:
+        """Return the games of a step; none if it has no file.
+
+        Raises:
+            RedteamError: If a line is damaged.
+        """
+        file = self.path / EPISODES / f"{_name(step)}.jsonl"
+        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+        return [Episode.from_json(line) for line in lines]
+
     def drop_episodes(self, done: int) -> None:
         """Remove the games of steps that a resumed run plays again, or will not play."""
         for file in (self.path / EPISODES).glob("step-*.jsonl"):

@@ -16,7 +16,6 @@ import torch
 
 from algorithms.speed.advantages import advantage_seconds
 from algorithms.speed.rows import Measured, SpeedConfig
-from algorithms.studies.quickstart import SETTINGS
 from algorithms.training.config import TrainConfig
 from algorithms.training.memory import peak_gb
 from algorithms.training.trainer import train
@@ -146,7 +145,7 @@ def train_some(options: SpeedConfig, arrangement: str) -> Trained:
         steps = options.steps + 1
         own = {"arrangement": arrangement, "games": options.games, "device": "cpu"}
         length = {"steps": steps, "checkpoint_every": steps, "out": str(out), "json": True}
-        config = TrainConfig.from_flat({**SETTINGS, **own, **length})
+        config = TrainConfig.from_flat({"world": "apothecary", **own, **length})
         load_s, policy = _timed(
             lambda: build("policies", config.run.policy, config=config.policy, seed=0)
         )

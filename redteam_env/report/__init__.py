@@ -1,5 +1,6 @@
-"""What people look at: tables of rates, comparisons and cross-play."""
+"""What people look at: tables of rates, comparisons and cross-play, and curves."""
 
+from redteam_env.report.curves import Curve, curves_svg, mean, sparkline
 from redteam_env.report.tables import (
     comparison_report,
     crossplay_report,
@@ -12,12 +13,16 @@ from redteam_env.report.tables import (
 )
 
 __all__ = [
+    "Curve",
     "comparison_report",
     "crossplay_report",
+    "curves_svg",
     "difference_cell",
     "judge_line",
+    "mean",
     "rate_cell",
     "rates_report",
+    "sparkline",
     "usage_lines",
     "void_line",
 ]

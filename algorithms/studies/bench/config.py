@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from algorithms.studies.executors import ExecutorName
-from algorithms.studies.quickstart import SETTINGS
 from algorithms.training.config import (
     SELF_PLAY,
     RunConfig,
@@ -98,8 +97,8 @@ class BenchConfig:
         source: Seed source, as --seeds of train.
         judge: Judge.
         prompts: Instruction texts, as for train; by default those of the world for its model.
-        settings: Training options of every run, NAME=VALUE with a comma between them, over those of
-            quickstart in the controlled world.
+        settings: Training options of every run, NAME=VALUE with a comma between them, over those of the
+            world whose model it is.
         suites: Evaluation suites with a comma between them.
         suite_games: Games or questions of each suite.
         panel_attackers: Attackers that every defender meets, with a comma between them: base, agents,
@@ -208,7 +207,7 @@ class BenchConfig:
 
     def _options(self, own: Mapping[str, Any], budget: int, out: Path) -> TrainConfig:
         known = self._options_of(str(own["algorithm"]), str(own.get("opponents", SELF_PLAY)))
-        defaults = SETTINGS if self.model in MODELS else {}
+        defaults = {"world": self.model} if self.model in registry.names("worlds") else {}
         values = {x: v for x, v in {**defaults, **self.settings_by_name()}.items() if x in known}
         steps = budget // self.games
         return TrainConfig.from_flat(

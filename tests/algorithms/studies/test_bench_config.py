@@ -245,6 +245,7 @@ def test_the_manifest_says_where_every_plug_in_comes_from():
             *("algorithms/reinforce_pp", "opponents/self_play"),  # of fresh attackers
             *("opponents/psro", "policies/lora", "seeds/apothecary", "suites/apothecary_k1"),
             *("suites/apothecary_quiz", "suites/apothecary_raw"),
+            *("callbacks/exact", "callbacks/novelty"),  # the world's
         ],
         ours,
     )

@@ -1,56 +1,49 @@
 """The command ``quickstart``: self-play in the controlled world, and what it did to both sides.
 
-It trains two arrangements of LoRA weights on the model that comes with the package, one after the
-other, then plays all attackers against all defenders (:mod:`algorithms.studies.quickstart_result`). It can
-be stopped at any time and goes on where it was.
+It trains two arrangements of LoRA weights on the model that comes with the package, side by side and
+watched (:mod:`algorithms.studies.quickstart.live`), then plays all attackers against all defenders
+(:mod:`algorithms.studies.quickstart.result`) and says whether there was a race
+(:mod:`algorithms.studies.quickstart.race`). It can be stopped at any time and goes on where it was.
 """
 
 import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any
 
 import tyro
+from rich.console import Console
 
-from algorithms.studies.quickstart_result import ARRANGEMENTS, RATES, READING, measure, report
-from algorithms.training.config import RunConfig, TrainConfig
+from algorithms.studies.executors import Processes
+from algorithms.studies.pool import run_tasks
+from algorithms.studies.quickstart.live import Watch
+from algorithms.studies.quickstart.page import report, write_curves
+from algorithms.studies.quickstart.race import curves_of, examples, measures, race_of
+from algorithms.studies.quickstart.result import ARRANGEMENTS, RATES, READING, measure
+from algorithms.studies.study import INTERRUPTED as ENDED_BY_CTRL_C
+from algorithms.studies.tasks import DONE, INTERRUPTED, RECORDS, TRAIN, Task
+from algorithms.training.config import TrainConfig
 from algorithms.training.rundir import open_run
 from redteam_env.game import Count, RedteamError, at_least, check_fields
 from redteam_env.runs import Run
 from redteam_env.utils.console import make_console, progress_bar
 from redteam_env.utils.files import write_text
 from redteam_env.utils.packages import versions
+from redteam_env.worlds import world_options
 from redteam_env.worlds.apothecary import ApothecaryJudge, seeds
 
 WORLD = "apothecary"
-SETTINGS: Mapping[str, Any] = MappingProxyType(
-    {
-        **dict.fromkeys(("model", "seeds", "judge", "prompts"), WORLD),
-        "rank": 16,
-        "max_new_tokens": 24,
-        "lr": 5e-4,
-        "warmup_steps": 5,
-        "kl": 0.05,
-        "faithfulness_gate": -1.5,
-        "drop_unfaithful": True,
-        "thinking": "none",
-        "checkpoint_every": 10,
-    }
-)
-"""Options of ``train`` that learn within a few dozen steps here. Without the gate attackers rewrite
-harm away, and games with such rewrites would teach the defender wrong labels."""
-
 TRAINING = ("steps", "games", "seed")
 """Options of ``quickstart`` that are the runs' own."""
 
 OUT = "runs/quickstart"
 RESULT = "result.json"
-SCHEMA = 1
-INTERRUPTED = 130
-_RUN = RunConfig(steps=30)
+CURVES = "curves.svg"
+SCHEMA = 2
+_WORLD = world_options(WORLD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,16 +56,16 @@ class QuickstartConfig:
         evaluation_games: Held-out games of each pairing, half from harmful seeds; and half as many
             quiz questions.
         seed: Seed of everything random.
-        out: Directory of the two runs and result.json; by default the first of runs/quickstart,
-            runs/quickstart-2 and so on that is free. A quickstart that was interrupted there goes
-            on.
-        json: Print the result as JSON instead of tables.
+        out: Directory of the two runs, result.json and curves.svg; by default the first of
+            runs/quickstart, runs/quickstart-2 and so on that is free. A quickstart that was interrupted
+            there goes on.
+        json: Print the result as JSON instead of curves and tables.
     """
 
-    steps: Count = _RUN.steps
-    games: Count = _RUN.games
-    evaluation_games: Annotated[int, at_least(2)] = 512
-    seed: int = _RUN.seed
+    steps: Count = _WORLD["steps"]
+    games: Count = _WORLD["games"]
+    evaluation_games: Annotated[int, at_least(2)] = 256
+    seed: int = 0
     out: str | None = None
     json: bool = False
 
@@ -81,7 +74,7 @@ class QuickstartConfig:
 
 
 def quickstart(argv: Sequence[str]) -> int:
-    """Train two arrangements in a small controlled world, compare them in cross-play; no download.
+    """Watch attackers and defenders learn in a small controlled world, no download.
 
     Args:
         argv: The command's arguments.
@@ -93,23 +86,25 @@ def quickstart(argv: Sequence[str]) -> int:
         RedteamError: If a value is wrong or the directory cannot be used.
     """
     options = parse_quickstart(argv)
-    out = Path(options.out or _free_directory(OUT))
+    out = Path(options.out or free_directory(OUT))
     configs = {name: run_config(name, options, out) for name in ARRANGEMENTS}
     _open(out, configs)
+    notes = make_console(stderr=True)
     try:
-        result = _work(options, out, configs)
+        result = _work(options, out, configs, notes)
     except KeyboardInterrupt:
         result = None
-    notes = make_console(stderr=True)
     if result is None:
         command = shlex.join(("redteam-env", "quickstart", "--out", str(out)))
         notes.print(f"Stopped by Ctrl-C. This goes on from here: {command}")
-        return INTERRUPTED
+        return ENDED_BY_CTRL_C
     write_text(out / RESULT, json.dumps(result, indent=1, allow_nan=False) + "\n")
+    write_curves(result, out / CURVES)
     if options.json:
         print(json.dumps(result, allow_nan=False))  # noqa: T201 - the command's output
     else:
-        make_console().print(report(result))
+        console = make_console()
+        console.print(report(result, console))
     return 0
 
 
@@ -130,11 +125,12 @@ def parse_quickstart(argv: Sequence[str]) -> QuickstartConfig:
         SystemExit: After ``--help`` (0) or an option that does not exist (2).
     """
     options = _parse(argv, QuickstartConfig())
-    stored = Run(Path(options.out) / ARRANGEMENTS[0]).stored_config() if options.out else None
-    if stored is None:
-        return options
-    begun = {name: stored[name] for name in TRAINING if name in stored}
-    return _parse(argv, replace(QuickstartConfig(), **begun))
+    for name in ARRANGEMENTS if options.out else ():
+        stored = Run(Path(str(options.out)) / name).stored_config()
+        if stored is not None:
+            begun = {name: stored[name] for name in TRAINING if name in stored}
+            return _parse(argv, replace(QuickstartConfig(), **begun))
+    return options
 
 
 def _parse(argv: Sequence[str], default: QuickstartConfig) -> QuickstartConfig:
@@ -143,8 +139,9 @@ def _parse(argv: Sequence[str], default: QuickstartConfig) -> QuickstartConfig:
         args=list(argv),
         default=default,
         prog="redteam-env quickstart",
-        description="Train two arrangements of LoRA weights in the controlled world apothecary, one "
-        "after the other, and play all attackers against all defenders. Nothing is downloaded.",
+        description="Train two arrangements of LoRA weights side by side in the controlled world "
+        "apothecary, show what attackers discover and how defenders answer, and play all attackers "
+        "against all defenders. Nothing is downloaded.",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
 
@@ -158,20 +155,22 @@ def run_config(arrangement: str, options: QuickstartConfig, out: Path) -> TrainC
         out: The quickstart's directory.
 
     Returns:
-        :data:`SETTINGS` with the options.
+        The world's settings with the options.
     """
     return TrainConfig.from_flat(
         {
-            **SETTINGS,
+            "world": WORLD,
             "arrangement": arrangement,
-            **{name: getattr(options, name) for name in (*TRAINING, "json")},
+            **{name: getattr(options, name) for name in TRAINING},
             "out": str(out / arrangement),
             "resume": True,
+            "json": True,
         }
     )
 
 
-def _free_directory(name: str) -> str:
+def free_directory(name: str) -> str:
+    """Return a path where there is nothing yet: the name, or the name with the next free number."""
     number = 1
     path = name
     while Path(path).exists():
@@ -188,7 +187,8 @@ def _open(out: Path, configs: Mapping[str, TrainConfig]) -> None:
     """
     try:
         there = {x.name for x in out.iterdir()} if out.exists() else set()
-        if strange := sorted(x for x in there - {*configs, RESULT} if not x.startswith(".")):
+        known = {*configs, RECORDS, RESULT, CURVES}
+        if strange := sorted(x for x in there - known if not x.startswith(".")):
             raise RedteamError(
                 f"{str(out)!r} holds {strange[0]!r}, which is no part of a quickstart; give another "
                 "directory as --out."
@@ -207,20 +207,16 @@ def _open(out: Path, configs: Mapping[str, TrainConfig]) -> None:
 
 
 def _work(
-    options: QuickstartConfig, out: Path, configs: Mapping[str, TrainConfig]
+    options: QuickstartConfig, out: Path, configs: Mapping[str, TrainConfig], notes: Console
 ) -> dict[str, Any] | None:
     """Train and measure; ``None`` if Ctrl-C ended a run early."""
-    from algorithms.training.trainer import train  # noqa: PLC0415 - imports torch
-
-    notes = make_console(stderr=True)
-    parts = len(configs) + 1
-    for k, (name, config) in enumerate(configs.items(), 1):
-        if not options.json:
-            notes.print(f"{k}/{parts} Training {name}: {options.steps} steps of {options.games}.")
-        if train(config).interrupted:
-            return None
     if not options.json:
-        notes.print(f"{parts}/{parts} Playing all attackers against all defenders, held out.")
+        both = " and ".join(configs)
+        notes.print(f"1/2 Training {both} side by side: {options.steps} steps of {options.games}.")
+    if not _train(options, out, configs, notes):
+        return None
+    if not options.json:
+        notes.print("2/2 Playing all attackers against all defenders, held out.")
     with progress_bar(visible=not options.json) as progress:
         found = measure(
             {name: str(out / name) for name in configs},
@@ -233,11 +229,50 @@ def _work(
         "command": "quickstart",
         "version": versions(["redteam-env"])["redteam-env"],
         "settings": {k: v for k, v in asdict(options).items() if k not in {"out", "json"}},
+        "world": WORLD,
         "runs": {name: str(out / name) for name in configs},
         "result": str(out / RESULT),
+        "svg": str(out / CURVES),
         "judge": ApothecaryJudge.name,
         "seeds": asdict(seeds().card),
         "rates": dict(RATES),
+        "races": {name: _race(out / name) for name in configs},
         **found,
         "reading": READING,
     }
+
+
+def _train(
+    options: QuickstartConfig, out: Path, configs: Mapping[str, TrainConfig], notes: Console
+) -> bool:
+    """Train all runs side by side; false after Ctrl-C."""
+    tasks = [Task(kind=TRAIN, arm=name, seed=options.seed) for name in configs]
+    quiet = {"starting", *(task.title for task in tasks)}  # the curves say that
+
+    def note(what: str, *_: int) -> None:
+        if not options.json and what not in quiet:
+            notes.print(f"{what[:1].upper()}{what[1:]}.")
+
+    runs = {name: out / name for name in configs}
+    with Watch(runs, options.steps, console=notes, quiet=options.json):
+        work = partial(_train_one, options, out)
+        return run_tasks(out, tasks, Processes(len(tasks)), work, note)
+
+
+def _train_one(options: QuickstartConfig, out: Path, task: Task) -> str:
+    from algorithms.training.trainer import train  # noqa: PLC0415 - imports torch
+
+    outcome = train(run_config(task.arm, options, out))
+    if outcome.interrupted:
+        return INTERRUPTED
+    write_text(out / task.output, json.dumps({"run": task.arm, "steps": outcome.steps}) + "\n")
+    return DONE
+
+
+def _race(run: Path) -> dict[str, Any]:
+    """Return what happened in a run, as plain JSON."""
+    judge = ApothecaryJudge()
+    curves = curves_of(Run(run).rows(), judge)
+    race = race_of(curves[next(iter(measures(judge)))])
+    shown = [asdict(one) for one in examples(run, race, judge)]
+    return {**race.to_json(), "sentence": race.sentence(), "examples": shown, "curves": curves}
