@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from redteam_env.protocols import WorldOptions
+from redteam_env.worlds.apothecary.levels import APOTHECARY, COUPLED
 
 TRAINING: Mapping[str, Any] = MappingProxyType(
     {
@@ -57,20 +58,18 @@ ARRANGEMENTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 def apothecary() -> WorldOptions:
     """Return the settings of the world in which both roles have instructions of their own."""
-    return _options("apothecary", model="apothecary")
+    return _options(APOTHECARY)
 
 
 def coupled() -> WorldOptions:
     """Return the settings of the world in which both roles share one instruction."""
-    return _options("apothecary", model="apothecary-coupled")
+    return _options(COUPLED)
 
 
-def _options(world: str, *, model: str) -> WorldOptions:
-    """Return the settings of a world.
+def _options(model: str) -> WorldOptions:
+    """Return the settings of a world by its embedded model, whose instruction texts are used, too.
 
-    Args:
-        world: Name of its seed source and judge.
-        model: Name of its embedded model, whose instruction texts are used, too.
+    All of them have the same language, and so the same seeds and judge.
     """
-    named = {"model": model, "prompts": model, "seeds": world, "judge": world}
+    named = {"model": model, "prompts": model, "seeds": APOTHECARY, "judge": APOTHECARY}
     return WorldOptions(options={**named, **TRAINING}, arrangements=ARRANGEMENTS)
