@@ -3,6 +3,7 @@
 The study's directory, and any plug-in, must be the same on every machine.
 """
 
+import os
 from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
@@ -129,9 +130,10 @@ class Ray:
         self._ours = False
 
     def __enter__(self) -> Self:
-        """Connect."""
+        """Connect; a cluster that this starts reports nothing to Ray's makers unless it is asked to."""
         if not self._ray.is_initialized():
-            self._ray.init(log_to_driver=False)
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            self._ray.init(log_to_driver=False, include_dashboard=False)
             self._ours = True
         return self
 

@@ -11,8 +11,10 @@ from algorithms.cli import experiment as command
 from algorithms.studies.experiments.reading import experiment_from
 from algorithms.studies.experiments.tasks import MANIFEST, manifest_of
 from algorithms.studies.manifest import open_directory as open_for
+from redteam_env import register
 from redteam_env.cli.main import main
 from redteam_env.game import RedteamError
+from redteam_env.worlds.apothecary import ApothecaryJudge
 from redteam_env.worlds.embedded import embedded_model
 
 TINY = tiny_experiment()
@@ -78,6 +80,19 @@ def test_another_base_model_under_the_same_name_is_refused(tmp_path):
     weights = model / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
     with pytest.raises(RedteamError, match=r"files\..*/model: '\w{16}' there, '\w{16}' now"):
+        open_directory(made, tmp_path / "tiny")
+
+
+def test_a_plug_in_from_elsewhere_is_refused(tmp_path, installed):
+    entry = "[redteam_env.judges]\nmine = mine:mine\n"
+    code = "from redteam_env.worlds.apothecary import ApothecaryJudge as mine\n"
+    made = changed(("training", "judge"), "mine")
+    installed(code, entry, name="first-mine", module="mine")
+    open_directory(made, tmp_path / "tiny")
+    assert "judges/mine" in json.loads((tmp_path / "tiny" / MANIFEST).read_text())["plugins"]
+    open_directory(made, tmp_path / "tiny")
+    register("judges", "mine", ApothecaryJudge)
+    with pytest.raises(RedteamError, match=r"plugins\.judges/mine: 'first-mine 1\.2' there, 'reg"):
         open_directory(made, tmp_path / "tiny")
 
 

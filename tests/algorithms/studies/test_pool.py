@@ -153,6 +153,7 @@ def here():
     except ImportError:
         yield
         return
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     ray.init(
         num_cpus=2,
         include_dashboard=False,
