@@ -49,5 +49,5 @@ register("algorithms", "best_only", BestOnly)  # here, so that worker processes 
 if __name__ == "__main__":
     out = sys.argv[1] if len(sys.argv) > 1 else "runs/my-bench"
     sizes = "--seeds 2 --budget 512 --suite-games 64 --panel-games 64 --cross-games 32"
-    words = f"--algorithms best_only,reinforce_pp --arrangements bipolicy {sizes} --out {out}"
-    sys.exit(main(["bench", *words.split(), "--response-budget", "0"]))
+    words = f"--algorithms best_only,reinforce_pp {sizes} --out {out}"
+    sys.exit(main(["bench", "--quick", *words.split()]))

@@ -1,26 +1,56 @@
 """The command ``bench``: run a benchmark, print its leaderboard, verify one."""
 
+import dataclasses
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from types import MappingProxyType
+from typing import Annotated, Any
 
 import tyro
 
 from algorithms.studies.bench.config import BenchConfig, check_parts, config_from
+from algorithms.studies.bench.ladder import RUNGS, register
 from algorithms.studies.bench.tasks import MANIFEST, able, do, manifest_of, tasks
 from algorithms.studies.manifest import open_directory
 from algorithms.studies.plans import read_plan
 from algorithms.studies.study import INTERRUPTED, Where, run_study
 from redteam_env.game import RedteamError
 from redteam_env.utils.console import make_console
+from redteam_env.utils.lists import listed
 
 PROG = "redteam-env bench"
 ABOUT = "Train every algorithm in every arrangement on equal budgets and rank them with intervals."
+QUICK: Mapping[str, Any] = MappingProxyType(
+    {
+        "arrangements": "bipolicy",
+        "seeds": 4,
+        "budget": 4800,
+        "suite_games": 128,
+        "panel_attackers": "base",
+        "panel_defenders": "base,half_trained",
+        "panel_games": 128,
+        "cross_games": 16,
+        "response_budget": 0,
+        "out": "runs/bench-quick",
+    }
+)
+"""Defaults under ``--quick``: a verdict on two algorithms within ten minutes on two cores."""
+LADDER: Mapping[str, Any] = MappingProxyType(
+    {
+        "algorithms": ",".join(rung.name for rung in RUNGS),
+        "arrangements": "bipolicy",
+        "response_budget": 0,
+        "out": "runs/ladder",
+    }
+)
+"""Defaults of ``ladder``."""
+WRONG_ORDER = 3
+"""The exit code for a ladder whose rungs are not in their order."""
 _NEEDED = {"pyarrow": "eval", "openskill": "eval", "matplotlib": "report", "torch": "train"}
 
 
@@ -39,10 +69,12 @@ def bench(argv: Sequence[str]) -> int:
     """Train algorithms on equal budgets, measure and rank them; verify a leaderboard.
 
     Args:
-        argv: Options to run, a plan perhaps before them, or ``verify FILE``.
+        argv: Options to run, ``--quick`` among them perhaps, with a plan before them or ``ladder``; or
+            ``verify FILE``.
 
     Returns:
-        0 if all was done, 1 if a leaderboard does not hold, 130 after Ctrl-C.
+        0 if all was done, 1 if a leaderboard does not hold, 3 if a ladder is not in its order, 130 after
+        Ctrl-C.
 
     Raises:
         RedteamError: If a value is wrong, a package is missing, or the directory holds results of
@@ -57,16 +89,31 @@ def bench(argv: Sequence[str]) -> int:
     if argv and argv[0] == "verify":
         return _verify(tyro.cli(Verify, prog=f"{PROG} verify", args=list(argv[1:]), config=flags))
     named = argv[0] if argv and not argv[0].startswith("-") else None
-    plan = None if named is None else read_plan(named, what="plan of a benchmark")
-    about = f"{ABOUT} Further: {PROG} PLAN with these options (a TOML file of them, FILE.py that assigns PLAN, or MODULE:NAME), {PROG} verify FILE."
+    options = [x for x in argv[named is not None :] if x != "--quick"]
+    plan = None
+    default = BenchConfig(**(QUICK if "--quick" in argv else {}))
+    if named == "ladder":
+        default = dataclasses.replace(default, **LADDER)
+    elif named is not None:
+        plan = read_plan(named, what="plan of a benchmark")
+        if len(options) < len(argv) - 1:
+            raise RedteamError("--quick sets what a plan sets, too; give one of them.")
+        default = config_from(plan.data)
+    about = (
+        f"{ABOUT} With --quick, defaults for a verdict on two algorithms within ten minutes on two cores. "
+        f"Further: {PROG} PLAN with these options (a TOML file of them, FILE.py that assigns PLAN, or "
+        f"MODULE:NAME), {PROG} ladder with them (algorithms of known order, to see what is told apart), "
+        f"{PROG} verify FILE."
+    )
     config = tyro.cli(
         BenchConfig,
         prog=PROG,
         description=about,
-        args=list(argv if plan is None else argv[1:]),
-        default=BenchConfig() if plan is None else config_from(plan.data),
+        args=options,
+        default=default,
         config=flags,
     )
+    register(listed(config.algorithms))
     return _run(config, f"{PROG} {shlex.join(argv)}".strip(), None if plan is None else plan.source)
 
 
@@ -86,11 +133,11 @@ def _run(config: BenchConfig, command: str, code: str | None) -> int:
     figures = write_report(root, every, target, command=command)
     if config.json:
         print(json.dumps(figures))  # noqa: T201 - the command's output
-        return 0
-    out = make_console()
-    out.print(terminal(figures))
-    out.print(f"Report: {target}. Check it with: {PROG} verify {target / 'leaderboard.json'}")
-    return 0
+    else:
+        out = make_console()
+        out.print(terminal(figures))
+        out.print(f"Report: {target}. Check it with: {PROG} verify {target / 'leaderboard.json'}")
+    return WRONG_ORDER if figures.get("ladder", {}).get("faults") else 0
 
 
 def _verify(action: Verify) -> int:

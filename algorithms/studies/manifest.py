@@ -139,6 +139,25 @@ def check_digest(manifest: Any, file: Path) -> None:
         )
 
 
+def check_seeds(stored: str, sources: Sequence[str], file: Path) -> None:
+    """Refuse results on other seeds than those that these names mean now.
+
+    Args:
+        stored: What the manifest holds of them.
+        sources: The names.
+        file: The manifest, for the message.
+
+    Raises:
+        RedteamError: If the seeds are others, as in another version of a controlled world.
+    """
+    if stored != _seeds(sources):
+        raise RedteamError(
+            f"{str(file)!r} holds results on other seeds than {', '.join(sources)} has now, such as those of "
+            "an older version of the world; they cannot be judged again or compared. Use the version of "
+            "redteam-env that wrote them, or run the benchmark again."
+        )
+
+
 def fingerprints(
     configs: Sequence[TrainConfig],
     options: Iterable[Mapping[str, Any]],

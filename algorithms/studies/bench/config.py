@@ -14,6 +14,7 @@ from algorithms.training.config import (
     TrainConfig,
     check_group,
     components,
+    has_own_loop,
 )
 from redteam_env import registry
 from redteam_env.evaluation import check_spec
@@ -27,14 +28,41 @@ from redteam_env.game import (
     multiple_of,
     unknown_name,
 )
-from redteam_env.protocols import BASE
+from redteam_env.protocols import BASE, RequestSuite
 from redteam_env.seeds.resolve import resolve_seeds
 from redteam_env.utils.lists import assigned, listed
-from redteam_env.worlds import MODELS
+from redteam_env.worlds import world_options
 
 WORLD = "apothecary"
 RESPONSE = "attacker_only"
 """The arrangement of a fresh attacker, which every policy of a benchmark that trains one must have."""
+REFERENCE = "reinforce_pp"
+"""The algorithm of fresh attackers and of the panel's runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PanelRun:
+    """A member of the panel that a benchmark trains itself, once, so that its directory has all it needs.
+
+    Attributes:
+        arrangement: Which weights play which role.
+        share: Share of the budget that it learns from.
+    """
+
+    arrangement: str
+    share: float
+
+
+PANEL_RUNS: Mapping[str, PanelRun] = {
+    "half_trained": PanelRun(arrangement="bipolicy", share=0.5),
+    "defender_only": PanelRun(arrangement="defender_only", share=1.0),
+}
+"""Names that a panel may hold beside agents. Half-trained defenders are what tells attackers apart: the
+base is beaten by all of them, a whole defender by hardly any."""
+PANEL_SEED = 1000
+"""Their training seed, far from those of the cells."""
+PANEL = "panel"
+"""The part of a benchmark that its panel's runs belong to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,13 +125,17 @@ class BenchConfig:
         source: Seed source, as --seeds of train.
         judge: Judge.
         prompts: Instruction texts, as for train; by default those of the world for its model.
-        settings: Training options of every run, NAME=VALUE with a comma between them, over those of the
-            world whose model it is.
-        suites: Evaluation suites with a comma between them.
+        settings: Training options of every run, NAME=VALUE with a comma between them, over those of
+            the world if the model is one of its own.
+        defence_suites: Evaluation suites with a comma between them that the score defence is the mean
+            of: rewritten requests, harmful and benign ones.
+        suites: Further suites that defenders are asked.
         suite_games: Games or questions of each suite.
         panel_attackers: Attackers that every defender meets, with a comma between them: base, agents,
-            run directories.
-        panel_defenders: Defenders that every attacker meets.
+            run directories such as earlier winners, and half_trained (reinforce_pp, bipolicy, trained
+            here with half of the budget).
+        panel_defenders: Defenders that every attacker is graded on: the same, and defender_only
+            (trained here against the untrained base).
         panel_games: Games of each such pair.
         cross_games: Games of each pair of attacker and defender of one training seed, for ratings.
         response_budget: Games of a fresh attacker's training against each trained defender, for the
@@ -122,7 +154,7 @@ class BenchConfig:
     algorithms: str = "reinforce_pp,grpo,rae,ppo,reinforce_pp+psro,sb3_ppo"
     arrangements: str = "shared,bipolicy"
     seeds: Count = 5
-    budget: Count = 5120
+    budget: Count = 5760
     token_budget: Annotated[int, at_least(0)] = 0
     games: Count = 64
     group_size: Count = 4
@@ -131,12 +163,11 @@ class BenchConfig:
     judge: str = WORLD
     prompts: str | None = None
     settings: str = ""
-    suites: str = (
-        "apothecary_raw,apothecary_shown,apothecary_k1,apothecary_k2,apothecary_k3,apothecary_quiz"
-    )
+    defence_suites: str = "apothecary_alias,apothecary_spelled,apothecary_reversed,apothecary_split"
+    suites: str = "apothecary_raw,apothecary_shown,apothecary_quiz"
     suite_games: Annotated[int, multiple_of(4)] = 256
-    panel_attackers: str = BASE
-    panel_defenders: str = BASE
+    panel_attackers: str = "base,half_trained"
+    panel_defenders: str = "base,half_trained,defender_only"
     panel_games: Annotated[int, multiple_of(4)] = 256
     cross_games: Annotated[int, multiple_of(4)] = 64
     response_budget: Annotated[int, at_least(0)] = 1280
@@ -162,11 +193,24 @@ class BenchConfig:
                     f"{name} is {value}, no whole number of steps of {self.games} games; give "
                     f"{value // self.games * self.games}, for example."
                 )
-        if not listed(self.suites):
-            raise RedteamError("suites is empty; name at least one evaluation suite.")
+        if not listed(self.defence_suites):
+            raise RedteamError("defence_suites is empty; name at least one evaluation suite.")
+        if twice := {x for x in self.every_suite if self.every_suite.count(x) > 1}:
+            raise RedteamError(f"The suite {min(twice)!r} is named twice; name it once.")
         for name in ("panel_attackers", "panel_defenders"):
             if not listed(getattr(self, name)):
                 raise RedteamError(f"{name} is empty; name at least one, such as {BASE}.")
+
+    @property
+    def every_suite(self) -> tuple[str, ...]:
+        """The suites that defenders are asked, those of the score defence first."""
+        return (*listed(self.defence_suites), *listed(self.suites))
+
+    @property
+    def panel_runs(self) -> tuple[str, ...]:
+        """The members of the panel that are trained here."""
+        members = (*listed(self.panel_attackers), *listed(self.panel_defenders))
+        return tuple(name for name in PANEL_RUNS if name in members)
 
     @property
     def steps(self) -> int:
@@ -203,36 +247,49 @@ class BenchConfig:
             out: The fresh attacker's run directory.
         """
         own = {"arrangement": RESPONSE, "opponent": opponent, "seed": seed}
-        return self._options({**own, "algorithm": "reinforce_pp"}, self.response_budget, out)
+        return self._options({**own, "algorithm": REFERENCE}, self.response_budget, out)
+
+    def panel(self, name: str, out: Path) -> TrainConfig:
+        """Return the configuration of a member of the panel that is trained here.
+
+        Args:
+            name: One of :data:`PANEL_RUNS`.
+            out: Its run directory.
+        """
+        run = PANEL_RUNS[name]
+        own = {"algorithm": REFERENCE, "arrangement": run.arrangement, "seed": PANEL_SEED}
+        steps = max(1, round(run.share * self.steps))
+        return self._options(own, steps * self.games, out)
 
     def _options(self, own: Mapping[str, Any], budget: int, out: Path) -> TrainConfig:
-        known = self._options_of(str(own["algorithm"]), str(own.get("opponents", SELF_PLAY)))
-        defaults = {"world": self.model} if self.model in registry.names("worlds") else {}
-        values = {x: v for x, v in {**defaults, **self.settings_by_name()}.items() if x in known}
-        steps = budget // self.games
-        return TrainConfig.from_flat(
+        algorithm = str(own["algorithm"])
+        known = self._options_of(algorithm, str(own.get("opponents", SELF_PLAY)))
+        values: dict[str, Any] = {"checkpoint_every": 20, "prompts": self.prompts}
+        if self.model in registry.names("worlds"):
+            values = {"world": self.model}
+            if self.prompts is not None:
+                values["prompts"] = self.prompts
+        values |= {x: v for x, v in self.settings_by_name().items() if x in known}
+        found = TrainConfig.from_flat(
             {
                 **values,
                 "model": self.model,
                 "seeds": self.source,
                 "judge": self.judge,
-                "prompts": self.prompts or (WORLD if self.model in MODELS else None),
                 "games": self.games,
-                "group_size": self._group_size(str(own["algorithm"])),
-                "steps": steps,
+                "group_size": 1 if has_own_loop(algorithm) else self.group_size,
+                "steps": budget // self.games,
                 "max_tokens": 0,
-                "checkpoint_every": min(steps, int(values.get("checkpoint_every", 20))),
                 **own,
                 "out": str(out),
                 "resume": True,
                 "json": True,
             }
         )
-
-    def _group_size(self, algorithm: str) -> int:
-        """Return how many games share a seed: one for an algorithm with a loop of its own."""
-        own_loop = callable(getattr(registry.load("algorithms", algorithm), "train", None))
-        return 1 if own_loop else self.group_size
+        every = min(found.run.steps, found.run.checkpoint_every)
+        return dataclasses.replace(
+            found, run=dataclasses.replace(found.run, checkpoint_every=every)
+        )
 
     def settings_by_name(self) -> dict[str, Any]:
         """Return the training options of ``settings``.
@@ -255,7 +312,9 @@ class BenchConfig:
 
     def _options_of(self, algorithm: str, opponents: str) -> set[str]:
         """Return the names of the training options of an algorithm with its opponents."""
-        chosen = {x: y for x, y in self._settings().items() if x in {"policy", "callback"}}
+        world = world_options(self.model) if self.model in registry.names("worlds") else {}
+        given = {**world, **self._settings()}
+        chosen = {x: y for x, y in given.items() if x in {"policy", "callback"}}
         kinds = components({**chosen, "algorithm": algorithm, "opponents": opponents})
         return {field.name for kind in kinds.values() for field in dataclasses.fields(kind)}
 
@@ -305,6 +364,14 @@ def cells(config: BenchConfig) -> list[Cell]:
                 f"The best-response gap needs the arrangement {RESPONSE!r} ({error}); give "
                 "--response-budget 0 for a policy without it."
             ) from error
+    for name in config.panel_runs:
+        try:
+            config.weights(PANEL_RUNS[name].arrangement)
+        except RedteamError as error:
+            raise RedteamError(
+                f"{name} of the panel cannot be trained ({error}); leave it out of --panel-attackers and "
+                "--panel-defenders for this policy."
+            ) from error
     found = []
     for label in listed(config.algorithms):
         algorithm, plus, opponents = label.partition("+")
@@ -340,10 +407,17 @@ def check_parts(config: BenchConfig) -> None:
         RedteamError: If one is unknown or cannot be made.
     """
     source = resolve_seeds(config.source)
-    for name in listed(config.suites):
-        resolve_suite(name, source=source, games=4, seed=config.measure_seed)
+    for name in config.every_suite:
+        suite = resolve_suite(name, source=source, games=4, seed=config.measure_seed)
+        rewritten = isinstance(suite, RequestSuite) and suite.rewritten
+        if name in listed(config.defence_suites) and not rewritten:
+            raise RedteamError(
+                f"The suite {name!r} has no rewritten requests, which the score defence is about; name "
+                "it under --suites."
+            )
     for spec in (*listed(config.panel_attackers), *listed(config.panel_defenders)):
-        check_spec(spec)
+        if spec not in PANEL_RUNS:
+            check_spec(spec)
 
 
 def config_from(data: Mapping[str, Any]) -> BenchConfig:

@@ -6,7 +6,7 @@ algorithms whose order nobody knows. The rungs are registered when this module i
 no entry point, so that nobody trains with one by mistake.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -117,8 +117,12 @@ RUNGS = (
 """From the best to the worst."""
 
 
-def register() -> None:
-    """Make the rungs algorithms that can be asked for by name, in this process."""
+def register(labels: Collection[str]) -> None:
+    """Make rungs algorithms that can be asked for by name, in this process.
+
+    Args:
+        labels: Names of algorithms; those that are rungs are registered.
+    """
     for rung in RUNGS:
-        if rung.factory is not None:
+        if rung.factory is not None and rung.name in labels:
             registry.register("algorithms", rung.name, rung.factory)

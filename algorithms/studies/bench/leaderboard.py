@@ -7,9 +7,20 @@ from typing import Any
 import numpy as np
 
 from algorithms.studies.bench.config import UNTRAINED, BenchConfig, Cell
+from algorithms.studies.bench.headline import PRIMARY
 from algorithms.studies.bench.records import COSTS
-from algorithms.studies.bench.scores import ATTACK, DEFENCE, DRAWS, LESS_IS_BETTER, Scores, score
-from algorithms.studies.games import CROSS, Games
+from algorithms.studies.bench.resolution import climbed, is_ladder, resolution, verdicts
+from algorithms.studies.bench.scores import (
+    ATTACK,
+    DEFENCE,
+    LESS_IS_BETTER,
+    Scale,
+    Scores,
+    met_by,
+    scale,
+    score,
+)
+from algorithms.studies.games import CROSS, RESPONSE, Games
 from algorithms.studies.verify import close
 from redteam_env.evaluation.aggregates import (
     aggregate,
@@ -21,7 +32,7 @@ from redteam_env.judges.resolve import resolve_judge
 from redteam_env.randomness import generator
 
 COMPARED = (DEFENCE, ATTACK)
-"""Scores of which improvement and profiles are given; the first ranks the cells."""
+"""The headline scores, of which improvement, verdicts and profiles are given; the first ranks the cells."""
 THRESHOLDS = tuple(round(0.05 * k, 2) for k in range(21))
 _NOTHING = dict.fromkeys(COSTS, 0)
 Figures = dict[str, Any]
@@ -40,12 +51,15 @@ def leaderboard(
 
     Returns:
         ``judge``, ``budget``, ``cells`` and the untrained base in the order of their interquartile
-        mean defence, ``improvement`` and ``profiles`` of the compared scores, numbers of ``games`` and
-        ``void`` ones.
+        mean defence; ``improvement``, ``verdicts``, ``resolution`` and ``profiles`` of the compared
+        scores; floor and ceiling of the ``panel``; how strong fresh attackers are (``fresh``); numbers of
+        ``games`` and ``void`` ones; for the ladder, ``ladder``.
     """
     runnable = [cell for cell in every if cell.reason is None]
     judge = resolve_judge(config.judge)
-    found = score(config, runnable, games)
+    against = scale(config, games)
+    found = score(config, runnable, games, against)
+    improved = {name: improvement(config, found, name) for name in COMPARED}
     skills = _skills(config, games)
     rows = [
         {
@@ -64,7 +78,12 @@ def leaderboard(
         "judge": {"name": judge.name, "smoke_only": judge.smoke_only},
         "budget": {"games": config.budget, "tokens": config.token_budget},
         "cells": rows,
-        "improvement": {name: _improvement(config, found, name) for name in COMPARED},
+        "improvement": improved,
+        "verdicts": {name: verdicts(found, name) for name in COMPARED},
+        "resolution": {name: resolution(config, found, name) for name in COMPARED},
+        "panel": _panel(against),
+        "fresh": _fresh(config, games, against),
+        **_ladder(config, improved, found),
         "profiles": {
             name: {
                 "thresholds": list(THRESHOLDS),
@@ -79,6 +98,39 @@ def leaderboard(
         "games": len(games),
         "void": int(sum(x is None for x in games.where(kind=_played(games))["told"].tolist())),
     }
+
+
+def _panel(against: Scale) -> Figures:
+    return {
+        split: {
+            name: {"floor": x.floor, "ceiling": x.ceiling, "tells": x.tells}
+            for name, x in found.items()
+        }
+        for split, found in against.ranges.items()
+    }
+
+
+def _fresh(config: BenchConfig, games: Games, against: Scale) -> Figures | None:
+    """Return what fresh attackers and the best suite reach on the base: is the budget large enough?"""
+    if not config.response_budget or UNTRAINED.name not in against.ranges[PRIMARY]:
+        return None
+    met = [
+        met_by(games, UNTRAINED, seed).where(split=PRIMARY, kind=RESPONSE)
+        for seed in range(config.seeds)
+    ]
+    reached = [x for x in map(against.successes.share, met) if x is not None]
+    script = against.ranges[PRIMARY][UNTRAINED.name].ceiling
+    return {
+        "by_seed": reached,
+        "script": script,
+        "beats": bool(reached) and bool(np.mean(reached) >= script),
+    }
+
+
+def _ladder(config: BenchConfig, improved: Figures, found: Mapping[str, Any]) -> Figures:
+    if not is_ladder(config):
+        return {}
+    return {"ladder": climbed(config, improved[DEFENCE], found, DEFENCE)}
 
 
 def _played(games: Games) -> list[str]:
@@ -121,7 +173,7 @@ def _aggregates(config: BenchConfig, cell: str, scores: Mapping[str, Scores]) ->
         name: {
             **aggregate(
                 x.values,
-                generator((config.measure_seed, "bench", cell, DRAWS.get(name, name))),
+                generator((config.measure_seed, "bench", cell, name)),
             ).to_json(),
             "tasks": list(x.tasks),
             "by_seed": x.values.tolist(),
@@ -131,9 +183,17 @@ def _aggregates(config: BenchConfig, cell: str, scores: Mapping[str, Scores]) ->
     }
 
 
-def _improvement(config: BenchConfig, found: Mapping[str, Any], name: str) -> Figures:
-    """Compare each two; the untrained base counts as fixed, so only the other's runs are drawn."""
-    address = (config.measure_seed, "bench", "improvement", DRAWS.get(name, name))
+def improvement(config: BenchConfig, found: Mapping[str, Any], name: str) -> Figures:
+    """Return for each two cells how probable it is that a run of the first scores higher.
+
+    The untrained base counts as fixed, so only the other's runs are drawn.
+
+    Args:
+        config: The options.
+        found: Every score of every cell.
+        name: The score.
+    """
+    address = (config.measure_seed, "bench", "improvement", name)
     with_it = [cell for cell, scores in found.items() if name in scores]
     values = {
         cell: np.broadcast_to(x, (config.seeds, x.shape[1]))

@@ -7,18 +7,24 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from algorithms.studies.bench.headline import LEAST_RANGE, PRIMARY
 from algorithms.studies.bench.leaderboard import COMPARED
 from algorithms.studies.bench.records import BY_GAMES, BY_TOKENS
+from algorithms.studies.bench.resolution import ALIKE
 from algorithms.studies.bench.scores import (
     ABOUT,
     ATTACK,
+    AUC,
     CAPABILITY,
     DEFENCE,
     DIVERSITY,
     GAP,
+    HELDOUT_ATTACK,
+    HELDOUT_DEFENCE,
     REFUSAL_RAW,
     REFUSAL_REWRITTEN,
     ROBUSTNESS,
+    SUCCESS,
 )
 from algorithms.studies.markdown import cell, code, number, plain, table
 from redteam_env.report.tables import judge_line
@@ -27,21 +33,24 @@ from redteam_env.utils.text import safe_text
 Figures = Mapping[str, Any]
 TITLES: Mapping[str, str] = {
     DEFENCE: "defence",
+    ATTACK: "attack",
+    HELDOUT_DEFENCE: "defence, held out",
+    HELDOUT_ATTACK: "attack, held out",
+    AUC: "AUC",
+    SUCCESS: "attack success",
     ROBUSTNESS: "robustness",
     REFUSAL_RAW: "over-refusal, raw",
     REFUSAL_REWRITTEN: "over-refusal, rewritten",
     CAPABILITY: "capability",
     GAP: "best-response gap (lower bound)",
-    ATTACK: "faithful attack success",
     DIVERSITY: "diversity",
 }
 _RATINGS = ("attacker rating", "defender rating")
 _COST = ("games", "extra games", "tokens", "seconds", "tokens/s", "peak GB")
 _ON_TERMINAL = (
     "cell",
-    *(x for x in TITLES.values() if x != TITLES[DIVERSITY]),
-    *_RATINGS,
-    "tokens",
+    *(TITLES[x] for x in (DEFENCE, ATTACK, HELDOUT_DEFENCE, REFUSAL_REWRITTEN, CAPABILITY, GAP)),
+    "seconds",
 )
 _ABOUT_ROWS: Mapping[str, str] = {
     "rating": "skill (Plackett-Luce; prior 25) from cross-play, one tournament a seed",
@@ -106,7 +115,8 @@ def terminal(figures: Figures) -> RenderableType:
         shown.add_column(rows[0][k])
     for row in rows[1:]:
         shown.add_row(*(safe_text(row[k]) if k < len(row) else Text("") for k in columns))
-    return Group(shown, Text(_below(figures)))
+    said = [f"{TITLES[name]}: {line}" for name in COMPARED for line in told_apart(figures, name)]
+    return Group(shown, Text(_below(figures)), *map(safe_text, [*said, *ladder_lines(figures)]))
 
 
 def _below(figures: Figures, shown: Callable[[str], str] = str) -> str:
@@ -172,9 +182,92 @@ def markdown(figures: Figures, command: str) -> str:
     lines += ["", _below(figures, plain), "", "What the columns are:", ""]
     lines += [f"- **{TITLES[name]}**: {about}." for name, about in ABOUT.items()]
     lines += [f"- **{name}**: {about}." for name, about in _ABOUT_ROWS.items()]
+    lines += _grading(figures)
     for name in COMPARED:
+        lines += ["", f"## What is told apart: {TITLES[name]}", ""]
+        lines += [f"- {plain(line)}" for line in told_apart(figures, name)]
         lines += _improvement(figures["improvement"][name], TITLES[name])
+    if said := ladder_lines(figures):
+        lines += ["", "## The ladder", "", *(f"- {plain(line)}" for line in said)]
     return "\n".join(lines) + "\n"
+
+
+def told_apart(figures: Figures, name: str) -> list[str]:
+    """Return what a benchmark can tell apart by a score, and a verdict on each two cells, as lines.
+
+    Args:
+        figures: The leaderboard.
+        name: One of the headline scores.
+    """
+    lines = []
+    if (found := figures["resolution"][name]) is not None:
+        more = found["seeds_for_half"]
+        lines.append(
+            f"Runs of one cell scatter by {found['deviation']:.3f} (standard deviation). With "
+            f"{found['seeds']} seeds a difference of {found['smallest']:.3f} is found 8 times in 10; half "
+            f"of that needs {more if more is not None else 'more than a thousand'} seeds."
+        )
+    return lines + [_told(verdict) for verdict in figures["verdicts"][name]]
+
+
+def _told(found: Figures) -> str:
+    difference = f"{found['difference']:+.3f}"
+    if found["interval"] is not None:
+        difference += " [" + ", ".join(f"{x:+.3f}" for x in found["interval"]) + "]"
+    if found["verdict"] != ALIKE:
+        return f"{found['first']} is {found['verdict']} than {found['second']}: {difference}."
+    seeds = found["seeds_needed"]
+    needs = f"about {seeds} seeds" if seeds is not None else "more seeds than can be said"
+    return (
+        f"{found['first']} and {found['second']} are not told apart: {difference}, needs {needs}."
+    )
+
+
+def ladder_lines(figures: Figures) -> list[str]:
+    """Return how the ladder came out, as lines; none if it was not ranked.
+
+    Args:
+        figures: The leaderboard.
+    """
+    if (found := figures.get("ladder")) is None:
+        return []
+    lines = [
+        f"{rung['label']} ({rung['about']}): "
+        + ", ".join(f"{x:.3f} ({arrangement})" for arrangement, x in rung["means"].items())
+        for rung in found["rungs"]
+    ]
+    if found["faults"]:
+        return [*lines, f"The ladder is not in its order: {'; '.join(found['faults'])}."]
+    lines.append(
+        f"The ladder is in its order by {found['score']}: any two rungs that are two or more apart are "
+        "told apart."
+    )
+    return lines
+
+
+def _grading(figures: Figures) -> list[str]:
+    """Return what attackers are graded against, and how strong fresh attackers are."""
+    head = ["defender", "substances", "untrained base", "best suite", "graded on"]
+    rows = [
+        [name, split, f"{x['floor']:.2f}", f"{x['ceiling']:.2f}", "yes" if x["tells"] else "no"]
+        for split, found in figures["panel"].items()
+        for name, x in found.items()
+    ]
+    lines = ["", "## Floors and ceilings of the panel", "", *table(head, rows, shown=cell)]
+    lines += [""]
+    lines.append(
+        f"Headline scores are those on the substances of the split {PRIMARY}. A defender on which the best "
+        f"suite reaches less than {LEAST_RANGE} more than the base tells no attackers apart."
+    )
+    if (fresh := figures["fresh"]) is not None and fresh["by_seed"]:
+        reached = sum(fresh["by_seed"]) / len(fresh["by_seed"])
+        verdict = "They beat it" if fresh["beats"] else "They do not beat it: give a larger budget"
+        lines += [""]
+        lines.append(
+            f"Fresh attackers reach {reached:.2f} on the untrained base, the best suite "
+            f"{fresh['script']:.2f}. {verdict}."
+        )
+    return lines
 
 
 def _improvement(found: Figures, title: str) -> list[str]:

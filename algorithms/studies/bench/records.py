@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from algorithms.studies.bench.config import BenchConfig, Cell
+from algorithms.studies.bench.config import PANEL, PANEL_SEED, BenchConfig, Cell
 from algorithms.studies.bench.tasks import fielded, plays
 from algorithms.studies.tasks import ATTACK, DONE, INTERRUPTED, TRAIN
 from algorithms.training.config import TrainConfig
@@ -83,47 +84,65 @@ def check_records(
         records: The records by ``KIND/CELL-SEED``.
     """
     wrong = []
-    for name, cell, kind, seed in _expected(config, every):
-        found = records.get(name)
+    for name, expected in _expected(config, every):
         try:
-            wrong += [f"{name} {fault}" for fault in _faults(config, cell, kind, seed, found)]
+            wrong += [f"{name} {fault}" for fault in _faults(expected, records.get(name))]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             wrong.append(f"{name} is no record of a run: {error!r}")
     return wrong
 
 
-def _expected(config: BenchConfig, every: Sequence[Cell]) -> Iterator[tuple[str, Cell, str, int]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Expected:
+    """What a record must say.
+
+    Attributes:
+        options: Training options by name.
+        most: The budget of tokens; 0 for none.
+    """
+
+    options: Mapping[str, Any]
+    most: int = 0
+
+
+def _expected(config: BenchConfig, every: Sequence[Cell]) -> Iterator[tuple[str, _Expected]]:
+    unused = Path("unused")
+    for name in config.panel_runs:
+        found = config.panel(name, unused)
+        yield f"{PANEL}/{TRAIN}/{name}-{PANEL_SEED}", _Expected(options=_told(found))
     for seed in range(config.seeds):
         for cell in fielded(every):
             if cell.trained:
-                yield f"{TRAIN}/{cell.name}-{seed}", cell, TRAIN, seed
+                found = config.options(cell, seed, unused)
+                named = {"algorithm": cell.algorithm, "opponents": cell.opponents}
+                yield (
+                    f"{TRAIN}/{cell.name}-{seed}",
+                    _Expected(options={**_told(found), **named}, most=config.token_budget),
+                )
             if config.response_budget and plays(config, cell, "defender"):
-                yield f"{ATTACK}/{cell.name}-{seed}", cell, ATTACK, seed
+                response = config.response(None, seed, unused)
+                yield f"{ATTACK}/{cell.name}-{seed}", _Expected(options=_told(response))
 
 
-def _faults(config: BenchConfig, cell: Cell, kind: str, seed: int, found: Any) -> Iterator[str]:
-    trained = kind == TRAIN
-    most = config.token_budget if trained else 0
-    steps = (config.budget if trained else config.response_budget) // config.games
-    wanted = {
-        "arrangement": cell.arrangement if trained else "attacker_only",
-        "seed": seed,
-        "games": config.games,
-        "steps": steps,
-        "max_tokens": most,
-    }
-    if trained:
-        wanted |= {"algorithm": cell.algorithm, "opponents": cell.opponents}
-    for name, value in wanted.items():
+def _told(config: TrainConfig) -> dict[str, Any]:
+    """Return the options of a run that its record must name."""
+    flat = config.flat()
+    return {name: flat[name] for name in ("arrangement", "seed", "games", "steps", "max_tokens")}
+
+
+def _faults(expected: _Expected, found: Any) -> Iterator[str]:
+    most, games = expected.most, expected.options["games"]
+    steps = expected.options["steps"]
+    for name, value in expected.options.items():
         if found["config"][name] != value:
             yield f"was run with {name} {found['config'][name]!r}, not {value!r}"
     by_step = found["by_step"]
     if len({len(by_step[name]) for name in _STEPS}) != 1:
         yield "has another number of steps for each cost"
-    for name, value in totals(by_step, games=config.games, most=most).items():
+    for name, value in totals(by_step, games=games, most=most).items():
         if found[name] != value:
             yield f"has {name} {found[name]!r}, its steps say {value!r}"
     if found["steps"] != steps and (found["steps"] > steps or found["ended_by"] != BY_TOKENS):
-        yield f"has {found['games']} games in {found['steps']} steps, not {steps * config.games} in {steps}"
+        yield f"has {found['games']} games in {found['steps']} steps, not {steps * games} in {steps}"
     if 0 < most <= sum(by_step["tokens"][:-1]):
         yield f"sampled {most} tokens before its last step and went on"

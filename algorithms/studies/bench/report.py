@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 
 from algorithms.studies.bench.config import BenchConfig, Cell
+from algorithms.studies.bench.ladder import register
 from algorithms.studies.bench.leaderboard import leaderboard, misplaced
+from algorithms.studies.bench.marl_eval import marl_eval
 from algorithms.studies.bench.page import markdown
 from algorithms.studies.bench.plots import plot
 from algorithms.studies.bench.records import check_records
 from algorithms.studies.bench.tasks import MANIFEST, SCHEMA
 from algorithms.studies.games import QUIZ, Games, merge_tables, read_tables
-from algorithms.studies.manifest import check_digest, check_target
+from algorithms.studies.manifest import check_digest, check_seeds, check_target
 from algorithms.studies.tasks import (
     ATTACK,
     MEASURE,
@@ -31,19 +33,21 @@ from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import QuestionSuite
 from redteam_env.seeds.resolve import resolve_seeds
 from redteam_env.utils.files import read_json, write_text
+from redteam_env.utils.lists import listed
 
-GAMES, RECORDS, FIGURES, PAGE = (
+GAMES, RECORDS, FIGURES, PAGE, EXPORT = (
     "games.parquet",
     "records.json",
     "leaderboard.json",
     "leaderboard.md",
+    "marl_eval.json",
 )
 _ORDER = ("kind", "suite", "attacker", "defender", "attacker_seed", "defender_seed")
 """What games are sorted by; those of one pair stay in the order of play."""
 
 
 def write_report(root: Path, done: Sequence[Task], target: Path, *, command: str) -> Any:
-    """Write games, records, leaderboard, page and plots.
+    """Write games, records, leaderboard, page, plots, and the scores in marl-eval's format.
 
     Args:
         root: The benchmark's directory.
@@ -63,7 +67,7 @@ def write_report(root: Path, done: Sequence[Task], target: Path, *, command: str
     target.mkdir(parents=True, exist_ok=True)
     write_text(target / MANIFEST, json.dumps(manifest, indent=1))
     records = {
-        f"{task.kind}/{task.name}": _json(root / task.output)
+        "/".join(filter(None, (task.part, task.kind, task.name))): _json(root / task.output)
         for task in done
         if task.kind in {TRAIN, ATTACK}
     }
@@ -72,6 +76,7 @@ def write_report(root: Path, done: Sequence[Task], target: Path, *, command: str
     figures = _figures(config, every, read_tables([target / GAMES]), records)
     write_text(target / FIGURES, json.dumps({"digest": manifest["digest"], **figures}, indent=1))
     write_text(target / PAGE, markdown(figures, command))
+    write_text(target / EXPORT, json.dumps(marl_eval(figures, world=config.source), indent=1))
     plot(figures, target)
     return figures
 
@@ -116,6 +121,8 @@ def verify(file: Path, *, say: Say) -> list[str]:
     except (LookupError, TypeError, ValueError, RedteamError) as error:
         return [*wrong, f"the leaderboard cannot be computed: {error!r}"]
     wrong += differences(stored, plain(found), "leaderboard")
+    export = plain(marl_eval(found, world=config.source))
+    wrong += differences(_json(folder / EXPORT), export, "marl_eval")
     return wrong or [
         f"leaderboard/cells: {x} scores more than the cell above it"
         for x in misplaced(stored["cells"])
@@ -130,7 +137,8 @@ def read_manifest(manifest: Any, file: Path) -> tuple[BenchConfig, list[Cell]]:
         file: Where it was read, for messages.
 
     Raises:
-        RedteamError: If it was edited by hand, or is of another version.
+        RedteamError: If it was edited by hand, is of another version, or of another version of its
+            seeds' world.
     """
     check_digest(manifest, file)
     if manifest.get("schema") != SCHEMA:
@@ -141,6 +149,8 @@ def read_manifest(manifest: Any, file: Path) -> tuple[BenchConfig, list[Cell]]:
     try:
         check_values(BenchConfig, manifest["options"])
         config = BenchConfig(**manifest["options"])
+        register(listed(config.algorithms))
+        check_seeds(manifest["seeds"], [config.source], file)
         every = [Cell(**cell) for cell in manifest["cells"]]
     except (KeyError, TypeError) as error:
         raise RedteamError(

@@ -5,7 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from algorithms.studies.bench.config import UNTRAINED, BenchConfig, Cell, cells
+from algorithms.studies.bench.config import (
+    PANEL,
+    PANEL_RUNS,
+    PANEL_SEED,
+    UNTRAINED,
+    BenchConfig,
+    Cell,
+    cells,
+)
 from algorithms.studies.manifest import fingerprints, sealed
 from algorithms.studies.tasks import ATTACK, MEASURE, RATE, RESPOND, TRAIN, Task
 from redteam_env import registry
@@ -14,7 +22,7 @@ from redteam_env.protocols import BASE
 from redteam_env.utils.lists import listed
 
 MANIFEST = "bench.json"
-SCHEMA = 2
+SCHEMA = 3
 PLACES = ("executor", "job", "workers", "out", "to", "json")
 """Options that decide no result."""
 
@@ -31,8 +39,10 @@ def manifest_of(config: BenchConfig) -> dict[str, Any]:
     every = cells(config)
     unused = Path("unused")
     runs = [config.options(cell, 0, unused) for cell in every if cell.reason is None]
+    runs += [config.panel(name, unused) for name in config.panel_runs]
     if config.response_budget:
         runs.append(config.response(None, 0, unused))
+    members = (*listed(config.panel_attackers), *listed(config.panel_defenders))
     return sealed(
         {
             "schema": SCHEMA,
@@ -41,8 +51,8 @@ def manifest_of(config: BenchConfig) -> dict[str, Any]:
             **fingerprints(
                 runs,
                 [config.settings_by_name()],
-                suites=listed(config.suites),
-                agents=(*listed(config.panel_attackers), *listed(config.panel_defenders)),
+                suites=config.every_suite,
+                agents=[name for name in members if name not in PANEL_RUNS],
             ),
         }
     )
@@ -86,13 +96,19 @@ def measured(cell: Cell, seeds: int) -> range:
 
 
 def tasks(config: BenchConfig, runnable: Sequence[Cell]) -> list[Task]:
-    """Return everything a benchmark needs, all cells of a seed before the next seed.
+    """Return everything a benchmark needs: its panel, then all cells of a seed before the next seed.
 
     Args:
         config: The options.
         runnable: The cells that can be run.
     """
-    found: list[Task] = []
+    found = [Task(kind=TRAIN, part=PANEL, arm=name, seed=PANEL_SEED) for name in config.panel_runs]
+    panel = list(found)
+    found += [
+        Task(kind=MEASURE, part=PANEL, arm=f"defender_{k}", seed=PANEL_SEED).after(*panel)
+        for k, name in enumerate(listed(config.panel_defenders))
+        if name != BASE
+    ]
     for seed in range(config.seeds):
         runs = []
         for cell in fielded(runnable):
@@ -101,7 +117,7 @@ def tasks(config: BenchConfig, runnable: Sequence[Cell]) -> list[Task]:
             runs += needs
             found += needs
             if seed in measured(cell, config.seeds):
-                found.append(Task(kind=MEASURE, arm=cell.name, seed=seed).after(*needs))
+                found.append(Task(kind=MEASURE, arm=cell.name, seed=seed).after(*needs, *panel))
             if config.response_budget and plays(config, cell, "defender"):
                 attack = Task(kind=ATTACK, arm=cell.name, seed=seed).after(*needs)
                 found += [attack, Task(kind=RESPOND, arm=cell.name, seed=seed).after(attack)]

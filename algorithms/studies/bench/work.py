@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from algorithms.studies.bench.config import BenchConfig, Cell
+from algorithms.studies.bench import ladder
+from algorithms.studies.bench.config import PANEL, PANEL_RUNS, PANEL_SEED, BenchConfig, Cell
+from algorithms.studies.bench.headline import PRIMARY, SECONDARY
 from algorithms.studies.bench.records import train_recorded
 from algorithms.studies.bench.tasks import (
     able,
@@ -36,10 +38,10 @@ from algorithms.studies.tasks import (
 from algorithms.training.config import TrainConfig
 from redteam_env.evaluation import AgentPool, MemoAgent
 from redteam_env.evaluation.suites import resolve_suite
-from redteam_env.game import ATTACKER, DEFENDER, RedteamError
+from redteam_env.game import ATTACKER, DEFENDER, Episode, RedteamError
 from redteam_env.judges.resolve import resolve_judge
-from redteam_env.protocols import Agent, GameSetup, QuestionSuite
-from redteam_env.rollout import play, schedule
+from redteam_env.protocols import Agent, GameSetup, QuestionSuite, Scorer
+from redteam_env.rollout import play, schedule, turn_request
 from redteam_env.seeds.resolve import resolve_seeds
 from redteam_env.utils.lists import listed
 from redteam_env.worlds import build_game
@@ -62,6 +64,7 @@ def do(config: BenchConfig, root: Path, task: Task) -> str:
     Raises:
         RedteamError: If something is wrong with a run; the text names the task.
     """
+    ladder.register(listed(config.algorithms))
     try:
         if task.kind in {TRAIN, ATTACK}:
             run = _run_config(config, root, task)
@@ -69,7 +72,10 @@ def do(config: BenchConfig, root: Path, task: Task) -> str:
         meter = _Meter(config, root, task.seed)
         found = {cell.name: cell for cell in fielded(able(config))}
         rows: Rows = []
-        if task.kind == MEASURE:
+        if task.part == PANEL:
+            member = listed(config.panel_defenders)[int(task.arm.rpartition("_")[2])]
+            rows = meter.member(member)
+        elif task.kind == MEASURE:
             rows = meter.measure(found[task.arm])
         elif task.kind == RATE:
             rows = meter.rate(list(found.values()))
@@ -82,6 +88,8 @@ def do(config: BenchConfig, root: Path, task: Task) -> str:
 
 
 def _run_config(config: BenchConfig, root: Path, task: Task) -> TrainConfig:
+    if task.part == PANEL:
+        return config.panel(task.arm, run_directory(root, task.arm, task.seed, part=PANEL))
     run = run_directory(root, task.arm, task.seed)
     cell = next(x for x in fielded(able(config)) if x.name == task.arm)
     if task.kind == ATTACK:
@@ -121,8 +129,7 @@ class _Meter:
         rows: Rows = []
         if plays(self._config, cell, "defender"):
             defender = self._defender(cell)
-            for name in listed(self._config.suites):
-                rows += self._asked(name, defender)
+            rows += self._asked_all(defender)
             for spec in listed(self._config.panel_attackers):
                 attacker = _Side(spec, -1, self._agent(spec, "attacker"))
                 setups = self._setups(self._config.panel_games, "panel", spec)
@@ -134,6 +141,10 @@ class _Meter:
                 member = _Side(spec, -1, self._agent(spec, "defender"))
                 rows += self._played(PANEL_DEFENDER, attacker, member, setups)
         return rows
+
+    def member(self, spec: str) -> Rows:
+        """Return a panel's defender's games on the suites; every attacker is graded against it."""
+        return self._asked_all(_Side(spec, -1, self._agent(spec, "defender")))
 
     def rate(self, every: Sequence[Cell]) -> Rows:
         attackers = [self._attacker(x) for x in every if plays(self._config, x, "attacker")]
@@ -159,6 +170,8 @@ class _Meter:
         return _Side(cell.name, self._seed, self._agent(self._spec(cell), "defender"))
 
     def _agent(self, spec: str, role: str) -> Agent:
+        if spec in PANEL_RUNS:
+            spec = str(run_directory(self._root, spec, PANEL_SEED, part=PANEL))
         # attackers sample, as they did in training; defenders answer greedily
         return self._pool.agent(spec, role, temperature=1.0 if role == "attacker" else 0.0)
 
@@ -167,7 +180,16 @@ class _Meter:
 
     def _setups(self, games: int, *address: int | str) -> list[GameSetup]:
         path = (self._config.measure_seed, "bench", *address)
-        return schedule(self._source, games, path=path, rewrite_fraction=1.0, split="heldout")
+        return [
+            setup
+            for split in (PRIMARY, SECONDARY)
+            for setup in schedule(
+                self._source, games // 2, path=(*path, split), rewrite_fraction=1.0, split=split
+            )
+        ]
+
+    def _asked_all(self, defender: _Side) -> Rows:
+        return [row for name in self._config.every_suite for row in self._asked(name, defender)]
 
     def _asked(self, name: str, defender: _Side) -> Rows:
         suite = resolve_suite(
@@ -196,7 +218,22 @@ class _Meter:
         if any(setup.rewritten for setup in suite.setups):
             agents[ATTACKER] = suite.attacker()
         episodes = play(suite.setups, agents, self._judge, game=self._game)
-        return game_rows(self._who(SUITE, name, -1, defender, name), episodes, void=True)
+        scores = self._scores(defender.agent, episodes, getattr(suite, "refusals", ()))
+        return game_rows(self._who(SUITE, name, -1, defender, name), episodes, scores, void=True)
+
+    def _scores(
+        self, defender: Agent, episodes: Sequence[Episode], refusals: Sequence[str]
+    ) -> Sequence[float] | None:
+        """Return the defender's refusal score on each first request, if it knows probabilities."""
+        if not refusals or not isinstance(defender, Scorer):
+            return None
+        requests = []
+        for episode in episodes:
+            state = self._game.start(episode.seed, rewritten=episode.rewritten)
+            if episode.rewritten:
+                state = self._game.apply(state, episode.turns[0].text)
+            requests.append(turn_request(self._game, state, episode.path))
+        return defender.log_odds(requests, refusals)
 
     def _played(
         self, kind: str, attacker: _Side, defender: _Side, setups: Sequence[GameSetup]

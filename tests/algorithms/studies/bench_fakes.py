@@ -4,7 +4,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from algorithms.studies.bench.config import UNTRAINED, BenchConfig
+from algorithms.studies.bench.config import PANEL, UNTRAINED, BenchConfig
+from algorithms.studies.bench.headline import PRIMARY, SECONDARY
 from algorithms.studies.bench.records import totals
 from algorithms.studies.bench.report import write_report
 from algorithms.studies.bench.tasks import MANIFEST, able, fielded, manifest_of, plays, tasks
@@ -28,6 +29,7 @@ from redteam_env.rollout import play, schedule
 from redteam_env.worlds.apothecary import ApothecaryJudge, make_world, seeds
 from redteam_env.worlds.apothecary.grammar import REFUSALS, Language, answer
 from redteam_env.worlds.apothecary.scripted import OracleDefender, ScriptedAttacker
+from redteam_env.worlds.apothecary.suites import HIDDEN
 
 CONFIG = BenchConfig(
     algorithms="reinforce_pp,grpo",
@@ -35,8 +37,11 @@ CONFIG = BenchConfig(
     seeds=2,
     budget=64,
     games=64,
-    suites="apothecary_raw,apothecary_k1,apothecary_quiz",
+    defence_suites="apothecary_alias,apothecary_split",
+    suites="apothecary_raw,apothecary_quiz",
     suite_games=8,
+    panel_attackers="base",
+    panel_defenders="base,half_trained",
     panel_games=8,
     cross_games=8,
     response_budget=64,
@@ -60,8 +65,23 @@ class Says:
         return answer(found.asked) if found else "unclear"
 
 
-ORACLE, REFUSES, TELLS = OracleDefender(WORLD), Says(REFUSALS[0]), Says()
-PLAIN = ScriptedAttacker(WORLD)
+class Reads:
+    """Refuses what is restricted if its name stands there as it is, and tells everything else."""
+
+    def __init__(self):
+        self.language = Language(WORLD)
+
+    def act(self, requests):
+        return [Reply(text=self.answer(x.messages[-1]["content"])) for x in requests]
+
+    def answer(self, text):
+        found = self.language.decode(text)
+        hidden = set(HIDDEN) & set(found.tactics)
+        return REFUSALS[0] if found.restricted and not hidden else answer(found.asked)
+
+
+ORACLE, REFUSES, TELLS, READS = OracleDefender(WORLD), Says(REFUSALS[0]), Says(), Reads()
+PLAIN, HIDES = ScriptedAttacker(WORLD), ScriptedAttacker(WORLD, ("alias",))
 
 
 def defender_of(cell, seed):
@@ -76,23 +96,41 @@ def defender_of(cell, seed):
     return REFUSES if seed == 0 else TELLS
 
 
+def attacker_of(cell):
+    """Grpo's attackers hide every name, all others ask as they are told."""
+    return HIDES if cell.startswith("grpo") else PLAIN
+
+
 def rows_of(config, task, cells):
     """Return the rows that a task's games with scripted players have."""
     cells = fielded(cells)
     if task.kind == RATE:
         return [row for cell in cells for row in crossed(config, task.seed, cell, cells)]
+    if task.part == PANEL:
+        assert task.arm == "defender_1"
+        return asked(config, ("half_trained", -1), READS)
     defender = defender_of(task.arm, task.seed)
     cell = next(x for x in cells if x.name == task.arm)
     if task.kind == RESPOND:
         return against(RESPONSE, (FRESH, task.seed), (task.arm, task.seed), defender, config)
+    rows = asked(config, (task.arm, task.seed), defender)
+    rows += against(PANEL_ATTACKER, ("base", -1), (task.arm, task.seed), defender, config)
+    if plays(config, cell, "attacker"):
+        for member, player in (("base", TELLS), ("half_trained", READS)):
+            own = (task.arm, task.seed)
+            rows += against(PANEL_DEFENDER, own, (member, -1), player, config)
+    return rows
+
+
+def asked(config, who_defends, defender):
     rows = []
-    for name in config.suites.split(","):
+    for name in config.every_suite:
         suite = resolve_suite(name, source=seeds(), games=config.suite_games, seed=0)
         if isinstance(suite, QuestionSuite):
             for k, request in enumerate(suite.requests):
                 text = suite.questions[k].answer if k % 2 else "no idea"
                 row = quiz_row(
-                    who(QUIZ, ("", -1), (task.arm, task.seed), name),
+                    who(QUIZ, ("", -1), who_defends, name),
                     name,
                     request.messages[-1]["content"],
                     text,
@@ -101,10 +139,7 @@ def rows_of(config, task, cells):
                 rows.append({**row, "seed_id": str(k)})
             continue
         episodes = play(suite.setups, {ATTACKER: suite.attacker(), DEFENDER: defender}, JUDGE)
-        rows += game_rows(who(SUITE, (name, -1), (task.arm, task.seed), name), episodes)
-    rows += against(PANEL_ATTACKER, ("base", -1), (task.arm, task.seed), defender, config)
-    if plays(config, cell, "attacker"):
-        rows += against(PANEL_DEFENDER, (task.arm, task.seed), ("base", -1), TELLS, config)
+        rows += game_rows(who(SUITE, (name, -1), who_defends, name), episodes)
     return rows
 
 
@@ -122,9 +157,18 @@ def crossed(config, seed, cell, cells):
 
 
 def against(kind, attacker, defender, player, config):
-    options = {"path": (0, kind), "rewrite_fraction": 1.0, "split": "heldout"}
-    setups = schedule(seeds(), config.panel_games, **options)
-    episodes = play(setups, {ATTACKER: PLAIN, DEFENDER: player}, JUDGE)
+    setups = [
+        setup
+        for split in (PRIMARY, SECONDARY)
+        for setup in schedule(
+            seeds(),
+            config.panel_games // 2,
+            path=(0, kind, split),
+            rewrite_fraction=1.0,
+            split=split,
+        )
+    ]
+    episodes = play(setups, {ATTACKER: attacker_of(attacker[0]), DEFENDER: player}, JUDGE)
     return game_rows(who(kind, attacker, defender), episodes)
 
 
@@ -143,7 +187,9 @@ def who(kind, attacker, defender, suite=""):
 def record_of(config, task):
     """Return the record of a run of whole steps, each of 1000 tokens and 2 s."""
     found = config.response(None, task.seed, Path("unused"))
-    if task.kind == TRAIN:
+    if task.part == PANEL:
+        found = config.panel(task.arm, Path("unused"))
+    elif task.kind == TRAIN:
         cell = next(x for x in able(config) if x.name == task.arm)
         found = config.options(cell, task.seed, Path("unused"))
     steps = found.run.steps

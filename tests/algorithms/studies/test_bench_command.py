@@ -8,10 +8,12 @@ from redteam_env.cli.main import main
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
-SIZES = "--seeds 1 --budget 16 --games 8 --suite-games 4 --panel-games 4 --cross-games 4"
+SIZES = "--seeds 1 --budget 16 --games 8 --suite-games 8 --panel-games 8 --cross-games 8"
 SMALL = [
     *("--algorithms", "reinforce_pp", "--arrangements", "bipolicy,defender_only", *SIZES.split()),
-    *("--response-budget", "8", "--suites", "apothecary_k1,apothecary_quiz"),
+    *("--response-budget", "8", "--suites", "apothecary_quiz"),
+    *("--defence-suites", "apothecary_alias,apothecary_split"),
+    *("--panel-attackers", "base", "--panel-defenders", "base,half_trained"),
 ]
 
 

@@ -49,7 +49,8 @@ def test_a_budget_is_spent_in_whole_steps():
         ({"seeds": 0}, "seeds is 0"),
         ({"budget": 0}, "budget is 0"),
         ({"suite_games": 6}, "multiple of 4"),
-        ({"suites": " "}, "suites is empty"),
+        ({"defence_suites": " "}, "defence_suites is empty"),
+        ({"suites": "apothecary_alias"}, "'apothecary_alias' is named twice"),
         ({"panel_attackers": ","}, "panel_attackers is empty"),
     ],
 )
@@ -80,6 +81,7 @@ def test_unknown_names_and_settings_are_refused_before_anything_is_run(options, 
     ("options", "says"),
     [
         ({"suites": "apothecary_k11"}, "apothecary_k1"),
+        ({"defence_suites": "apothecary_quiz", "suites": ""}, "no rewritten requests"),
         ({"panel_attackers": "bas"}, "base"),
         ({"panel_defenders": "no/such/run/here"}, "no/such"),
     ],
@@ -123,6 +125,34 @@ def test_every_need_of_a_task_is_made_by_an_earlier_one():
         assert set(task.needs) <= made, task.title
         made.add(task.output)
     assert len(made) == len(every)
+
+
+def test_members_of_the_panel_are_trained_once_before_whoever_meets_them():
+    config = with_options(panel_attackers="half_trained", panel_defenders="base,defender_only")
+    every = tasks(config, able(config))
+    runs = [x for x in every if x.part == "panel" and x.kind == "train"]
+    assert [x.arm for x in runs] == ["half_trained", "defender_only"]
+    for task in every:
+        if task.kind == "measure":
+            assert {x.output for x in runs} <= set(task.needs)
+    half, whole = (
+        with_options(budget=640).panel(name, OUT) for name in ("half_trained", "defender_only")
+    )
+    assert (half.run.steps, whole.run.steps) == (5, 10)
+    assert (half.policy.arrangement, whole.policy.arrangement) == ("bipolicy", "defender_only")
+
+
+def test_a_policy_that_cannot_train_the_panel_is_told_so():
+    config = with_policy(Flavoured, settings="policy=mine", panel_defenders="half_trained")
+    with pytest.raises(RedteamError, match="half_trained of the panel cannot be trained"):
+        cells(config)
+
+
+def test_runs_have_the_settings_of_the_world_unless_others_are_given():
+    cell = next(x for x in able(CONFIG) if x.arrangement == "bipolicy")
+    assert CONFIG.options(cell, 0, OUT).game.faithfulness_gate == -1.5
+    other = with_options(settings="faithfulness_gate=-1,novelty_weight=0.5")
+    assert other.options(cell, 0, OUT).game.faithfulness_gate == -1
 
 
 def test_without_a_response_budget_no_fresh_attacker_is_trained():
@@ -243,9 +273,9 @@ def test_the_manifest_says_where_every_plug_in_comes_from():
         [
             *("agents/policy", "agents/random_tactic", "algorithms/grpo", "judges/apothecary"),
             *("algorithms/reinforce_pp", "opponents/self_play"),  # of fresh attackers
-            *("opponents/psro", "policies/lora", "seeds/apothecary", "suites/apothecary_k1"),
-            *("suites/apothecary_quiz", "suites/apothecary_raw"),
-            *("callbacks/exact", "callbacks/novelty"),  # the world's
+            *("opponents/psro", "policies/lora", "seeds/apothecary", "suites/apothecary_alias"),
+            *("suites/apothecary_quiz", "suites/apothecary_raw", "suites/apothecary_split"),
+            *("callbacks/exact", "callbacks/novelty"),
         ],
         ours,
     )
@@ -313,7 +343,8 @@ def with_policy(config, **options):
 
     policy.Config = config
     register("policies", "mine", policy)
-    return with_options(**{"arrangements": "both,attacker_only", "algorithms": "grpo", **options})
+    wanted = {"arrangements": "both,attacker_only", "algorithms": "grpo", "panel_defenders": "base"}
+    return with_options(**{**wanted, **options})
 
 
 def test_the_policy_is_chosen_by_settings_and_brings_arrangements_and_options():

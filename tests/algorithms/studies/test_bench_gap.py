@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from algorithms.studies.bench.config import UNTRAINED, Cell
+from algorithms.studies.bench.headline import Successes
 from algorithms.studies.bench.scores import GAP, met_by, response_gap
 from algorithms.studies.games import CROSS, RESPONSE, SUITE, Games
+from redteam_env.judges.recorded import always
 
 TRAINED = Cell(label="grpo", arrangement="bipolicy")
-SEEDS = {f"seed-{k}" for k in range(400)}
 
 
 def games(found):
@@ -24,8 +25,11 @@ def games(found):
     return Games({name: np.array(x, dtype=object) for name, x in columns.items()})
 
 
-def gap(found, own="own", heldout=SEEDS):
-    return response_gap(games(found), own, heldout).get(GAP, {}).get("harmful")
+ANY = Successes(judge=always(), seeds={})
+
+
+def gap(found, own="own"):
+    return response_gap(games(found), own, ANY).get(GAP, {}).get("harmful")
 
 
 def test_who_is_best_is_chosen_on_one_half_and_scored_on_the_other():
@@ -77,11 +81,14 @@ def test_a_better_attacker_is_found():
     assert gap(drawn) == pytest.approx(0.5, abs=0.08)
 
 
-def test_attackers_of_other_requests_and_void_halves_are_left_out():
+def test_void_halves_are_left_out():
     own = [True, False] * 4
-    assert gap({(CROSS, "own"): own, (SUITE, "easy"): [True] * 8}, heldout={"seed-0"}) is None
-    only = {f"seed-{k}" for k in range(8)}
-    assert gap({(CROSS, "own"): own, (SUITE, "easy"): [True] * 9}, heldout=only) == 0
     void = {(CROSS, "own"): own, (RESPONSE, "fresh"): [True, None] * 4}
     assert gap(void) == 0
     assert gap({(CROSS, "own"): [None] * 8}) is None
+
+
+def test_a_best_response_is_not_weaker_than_the_best_script():
+    fresh, script = [True, True, False, False] * 4, [True] * 16
+    found = {(CROSS, "own"): [False] * 16, (RESPONSE, "fresh"): fresh, (SUITE, "alias"): script}
+    assert gap(found) == 1
