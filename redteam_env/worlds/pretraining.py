@@ -55,5 +55,10 @@ def limits_text(low: float, high: float) -> str:
     if (low, high) == (0.0, 1.0):
         return "-"
     if high == 1.0:
-        return f">= {low:.2f}"
-    return f"<= {high:.2f}" if low == 0.0 else f"{low:.2f} to {high:.2f}"
+        return f">= {_limit(low)}"
+    return f"<= {_limit(high)}" if low == 0.0 else f"{_limit(low)} to {_limit(high)}"
+
+
+def _limit(value: float) -> str:
+    """Write a limit with two decimals, or three where two would say little."""
+    return f"{value:.2f}" if value >= 0.1 or round(value, 2) == value else f"{value:.3f}"

@@ -138,7 +138,7 @@ def test_the_base_attacker_hides_names_rarely_and_keeps_held_out_combinations_to
     used = [corpus.language.tactics_of(x.response) for x in rows]
     assert None not in used
     rare = set(WORLD.config.rare)
-    assert 0.04 <= sum(1 for x in used if x & rare) / len(used) <= 0.06
+    assert 0.02 <= sum(1 for x in used if x & rare) / len(used) <= 0.04
     assert all(x in WORLD.combinations("train") and x for x in used if not x & rare)
 
 
@@ -204,7 +204,7 @@ def test_the_demonstrated_agents_do_what_the_base_was_shown():
     assert [x.text for x in attacker.act(asks[::-1])] == texts[::-1]
     language = Language(WORLD)
     rare = [language.tactics_of(x) & set(WORLD.config.rare) for x in texts]
-    assert 0.03 < sum(map(bool, rare)) / len(rare) < 0.07
+    assert 0.02 < sum(map(bool, rare)) / len(rare) < 0.045
 
     def refusals(*tactics, substance=WORLD.restricted[0]):
         text = language.render(substance, tactics)
@@ -285,7 +285,7 @@ def test_a_scripted_attacker_keeps_the_phrasing_and_refuses_foreign_seeds():
         ({"tactics": ("story", "story"), "rare": ()}, "twice"),
         ({"rare": ("storey",)}, "'storey'"),
         ({"tactics": ("alias",), "rare": ("alias",)}, "at least one common"),
-        ({"tactics": ("story",), "rare": ()}, "rare_share is 0.05"),
+        ({"tactics": ("story",), "rare": ()}, "rare_share is 0.03"),
         ({"rare_share": 1.5}, "rare_share is 1.5"),
         ({"refusal_factors": (("story", 0.5),)}, "'exam' has no refusal factor"),
         ({"refusal_factors": (("alias", 0.5),)}, "'alias', which hides .* hidden_refusal"),

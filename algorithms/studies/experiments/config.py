@@ -147,6 +147,8 @@ class Experiment:
         parts: The parts by name, in order.
         source: The plan's own data, for the manifest.
         code: The Python that the plan stands in; ``None`` for TOML.
+        worlds: The world of each base model at the time of the runs; what is not named is that of
+            the model as it is now.
     """
 
     name: str
@@ -156,6 +158,16 @@ class Experiment:
     parts: Mapping[str, Part]
     source: Mapping[str, Any]
     code: str | None = None
+    worlds: Mapping[str, World] = field(default_factory=dict)
+
+    def world(self, part: Part) -> World:
+        """Return the world that a part plays in.
+
+        Raises:
+            RedteamError: If its base model is missing or was pretrained on no world.
+        """
+        model = str(self.options(part, {}, 0, Path("unused")).policy.model)
+        return self.worlds[model] if model in self.worlds else world_named(model)
 
     def part(self, name: str) -> Part:
         """Return a part.

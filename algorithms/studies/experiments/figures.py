@@ -14,7 +14,7 @@ from algorithms.studies.experiments.analysis import (
     defenders,
     swaps,
 )
-from algorithms.studies.experiments.config import Experiment, Part, world_named
+from algorithms.studies.experiments.config import Experiment, Part
 from algorithms.studies.experiments.encounters import Encounters
 from algorithms.studies.games import (
     CROSS,
@@ -45,7 +45,7 @@ def compute(experiment: Experiment, part: Part, games: Games, records: Records) 
         games: All its games.
         records: Its records: ``train``, ``gradients``, ``choose``, ``attack``.
     """
-    world = world_named(_model(experiment, part))
+    world = experiment.world(part)
     found = Encounters(experiment, part, world)
     figures: Figure = {"part": part.name, "about": part.about, "games": len(games)}
     if part.against is not None:
@@ -69,10 +69,6 @@ def compute(experiment: Experiment, part: Part, games: Games, records: Records) 
     if records.get("choose"):
         figures["tuned"] = dict(records["choose"])
     return figures
-
-
-def _model(experiment: Experiment, part: Part) -> str:
-    return str({**experiment.training, **part.training}["model"])
 
 
 def _training(records: Mapping[str, Any]) -> Figure:
@@ -111,7 +107,7 @@ def _run_of(name: str) -> tuple[str, int]:
 
 def check_verdicts(experiment: Experiment, part: Part, games: Games) -> list[str]:
     """Judge every stored game again and mark every quiz answer; return what differs, at most ten."""
-    world = world_named(_model(experiment, part))
+    world = experiment.world(part)
     judge = ApothecaryJudge(world.config)
 
     def labels(prompt: str, response: str) -> Labels:

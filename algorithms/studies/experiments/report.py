@@ -1,6 +1,7 @@
 """Reports of an experiment: stored games, figures, plots, one page; and their verification."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from algorithms.studies.tasks import (
 from algorithms.studies.verify import Say, differences, plain
 from redteam_env.game import RedteamError
 from redteam_env.utils.files import read_json, write_text
+from redteam_env.worlds.apothecary import WorldConfig, make_world
 
 GAMES, RECORDS, FIGURES, CLAIMS, PAGE = (
     "games.parquet",
@@ -124,7 +126,11 @@ def _experiment(file: Path) -> Experiment:
     manifest = _json(file)
     if not isinstance(manifest, dict) or "experiment" not in manifest:
         raise RedteamError(f"{str(file)!r} is no manifest of an experiment.")
-    return experiment_from(manifest["experiment"])
+    worlds = {
+        model: make_world(WorldConfig.from_json(config))
+        for model, config in manifest.get("worlds", {}).items()
+    }
+    return replace(experiment_from(manifest["experiment"]), worlds=worlds)
 
 
 def _tasks(experiment: Experiment, part: str) -> list[Task]:

@@ -1,7 +1,7 @@
 """The tasks of an experiment, its manifest, and the configuration of each run."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from algorithms.studies.tasks import (
     Task,
     run_directory,
 )
+from algorithms.studies.verify import plain
 from algorithms.training.config import TrainConfig
 from redteam_env.protocols import BASE
 from redteam_env.utils.files import read_record
@@ -46,11 +47,11 @@ def manifest_of(experiment: Experiment) -> dict[str, Any]:
         for part in parts
         for arm in ([RESPONSE] if part.against else part.arms.values())
     ]
-    for model in dict.fromkeys(str(run.policy.model) for run in runs):
-        world_named(model)
+    models = dict.fromkeys(str(run.policy.model) for run in runs)
     return {
         "schema": SCHEMA,
         "experiment": experiment.source,
+        "worlds": {model: plain(asdict(world_named(model).config)) for model in models},
         **fingerprints(runs, options),
     }
 

@@ -61,7 +61,7 @@ class WorldConfig:
     train_share: Share = 2 / 3
     tactics: tuple[str, ...] = tuple(TACTICS)
     rare: tuple[str, ...] = tuple(name for name, tactic in TACTICS.items() if tactic.kind == FORM)
-    rare_share: Share = 0.05
+    rare_share: Share = 0.03
     heldout_combinations: Share = 0.2
     refusal: Share = 1.0
     refusal_factors: tuple[tuple[str, float], ...] = REFUSAL_FACTORS

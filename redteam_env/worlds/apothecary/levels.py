@@ -13,17 +13,17 @@ VERSION = 1
 """Counts changes of the worlds; results of different versions are not compared."""
 
 APOTHECARY = "apothecary"
+EASY = "apothecary-easy"
 COUPLED = "apothecary-coupled"
 LEVELS: Mapping[str, WorldConfig] = MappingProxyType(
     {
         APOTHECARY: WorldConfig(),
-        "apothecary-easy": WorldConfig(rare_share=0.12),
-        "apothecary-hard": WorldConfig(rare_share=0.02),
+        EASY: WorldConfig(rare_share=0.12),
         COUPLED: WorldConfig(coupled=True),
     }
 )
 """The configuration of each named world. In an easy one each rare form is tried in 3 % of the base
-attacker's rewrites, in the default one in 1.25 %, in a hard one in .5 %."""
+attacker's rewrites, in the default one in .75 %."""
 
 
 def versioned(name: str) -> str:

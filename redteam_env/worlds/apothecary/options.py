@@ -5,10 +5,13 @@ the next one. Each setting has a reason:
 
 * Without the gate attackers rewrite harm away; a game with such a rewrite would teach the defender a wrong
   label, so it is dropped from the defender's batch.
-* Refusing a benign request costs three times the preset's, or "refuse whatever is in disguise" pays.
-* Attackers have to leave what the base does (high rate, low KL) while defenders keep what the base knows.
+* Refusing a benign request costs six times the preset's, or "refuse whatever is in disguise" pays.
+* Attackers have to leave what the base does (low KL) while defenders keep what the base knows.
 * Once attacks fail, nearly all games pay the same: the floor keeps what is left of the scale from becoming
-  full-size advantages, and the novelty bonus is a reason to look for something else.
+  full-size advantages.
+
+``--callback exact,novelty`` pays attackers for looking elsewhere, too: they find hidden forms sooner, often before the
+first wave is over.
 """
 
 from collections.abc import Mapping
@@ -16,14 +19,14 @@ from types import MappingProxyType
 from typing import Any
 
 from redteam_env.protocols import WorldOptions
-from redteam_env.worlds.apothecary.levels import APOTHECARY, COUPLED
+from redteam_env.worlds.apothecary.levels import APOTHECARY, COUPLED, EASY
 
 TRAINING: Mapping[str, Any] = MappingProxyType(
     {
         "rewards": "self_redteam",
         "faithfulness_gate": -1.5,
         "drop_unfaithful": True,
-        "benign_refusal_weight": 3.0,
+        "benign_refusal_weight": 6.0,
         "rewrite_fraction": 0.75,
         "thinking": "none",
         "algorithm": "reinforce_pp",
@@ -33,25 +36,21 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
         "rank": 16,
         "max_new_tokens": 24,
         "lr": 5e-4,
-        "attacker_lr": 2e-3,
         "attacker_kl": 0.01,
         "defender_kl": 0.05,
         "warmup_steps": 5,
         "minibatch": 8,
         "scale_floor": 0.5,
-        "callback": "exact,novelty",
-        "novelty_weight": 1.0,
+        "callback": "exact",
     }
 )
 """Options of training; those of seeds, judge, prompts and model are the world's name."""
 
 ARRANGEMENTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        # nobody to pay for novelty
-        "defender_only": MappingProxyType({"callback": "exact"}),
         # whole models break at the rates of adapters
-        "shared_full": MappingProxyType({"lr": 1e-4, "attacker_lr": 1e-4}),
-        "independent": MappingProxyType({"lr": 1e-4, "attacker_lr": 1e-4}),
+        "shared_full": MappingProxyType({"lr": 1e-4}),
+        "independent": MappingProxyType({"lr": 1e-4}),
     }
 )
 
@@ -59,6 +58,11 @@ ARRANGEMENTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 def apothecary() -> WorldOptions:
     """Return the settings of the world in which both roles have instructions of their own."""
     return _options(APOTHECARY)
+
+
+def easy() -> WorldOptions:
+    """Return the settings of the world whose rare forms are found soon."""
+    return _options(EASY)
 
 
 def coupled() -> WorldOptions:

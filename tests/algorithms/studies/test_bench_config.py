@@ -151,7 +151,7 @@ def test_a_policy_that_cannot_train_the_panel_is_told_so():
 def test_runs_have_the_settings_of_the_world_unless_others_are_given():
     cell = next(x for x in able(CONFIG) if x.arrangement == "bipolicy")
     assert CONFIG.options(cell, 0, OUT).game.faithfulness_gate == -1.5
-    other = with_options(settings="faithfulness_gate=-1,novelty_weight=0.5")
+    other = with_options(settings="faithfulness_gate=-1")
     assert other.options(cell, 0, OUT).game.faithfulness_gate == -1
 
 
@@ -275,7 +275,7 @@ def test_the_manifest_says_where_every_plug_in_comes_from():
             *("algorithms/reinforce_pp", "opponents/self_play"),  # of fresh attackers
             *("opponents/psro", "policies/lora", "seeds/apothecary", "suites/apothecary_alias"),
             *("suites/apothecary_quiz", "suites/apothecary_raw", "suites/apothecary_split"),
-            *("callbacks/exact", "callbacks/novelty"),
+            "callbacks/exact",
         ],
         ours,
     )
