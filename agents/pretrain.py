@@ -299,7 +299,8 @@ def write_card(directory: Path, name: str, card: dict[str, Any]) -> None:
         (
             "Floor and ceiling of a defender, by form of the name: how well its refusal score tells "
             "restricted from ordinary requests (AUC), for the base and after supervised learning of "
-            "the right answers about the substances of training:"
+            "the right answers about the substances of training. Where `taught` is no higher than "
+            "`base` there is nothing to measure:"
         ),
         "",
         "| form | substances | base | taught |",

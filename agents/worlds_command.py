@@ -101,15 +101,10 @@ def worlds(argv: Sequence[str]) -> int:
         RedteamError: If there is no such world, a value is wrong, the output exists or a model cannot
             be read.
     """
-    action = tyro.cli(
-        _actions(next((x for x in argv if x in LEVELS), APOTHECARY)),
-        args=list(argv),
-        prog=PROG,
-        description="Show a controlled world, pretrain its base model, or check a model's gates.",
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
-    if action.name not in LEVELS:
-        raise unknown_name("world", action.name, LEVELS)
+    named = _parsed(argv, WorldConfig()).name
+    if named not in LEVELS:
+        raise unknown_name("world", named, LEVELS)
+    action = _parsed(argv, LEVELS[named])
     if isinstance(action, Show):
         return _show(action)
     if isinstance(action, Pretrain):
@@ -117,18 +112,24 @@ def worlds(argv: Sequence[str]) -> int:
     return _check(action)
 
 
-def _actions(name: str) -> Any:
-    """Return the subcommands, their knobs set as in a named world."""
-    world = LEVELS[name]
+def _parsed(argv: Sequence[str], world: WorldConfig) -> Any:
+    """Return the subcommand that is asked for; what it does not say of the world is as given."""
     defaults = {
-        "show": Show(name=name, world=world),
-        "pretrain": Pretrain(name=name, world=world, out=tyro.MISSING),
-        "check": Check(name=name),
+        "show": Show(world=world),
+        "pretrain": Pretrain(world=world, out=tyro.MISSING),
+        "check": Check(),
     }
-    choices = [
+    choices: Any = [
         Annotated[type(x), tyro.conf.subcommand(label, default=x)] for label, x in defaults.items()
     ]
-    return functools.reduce(operator.or_, choices)
+    actions: Any = functools.reduce(operator.or_, choices)
+    return tyro.cli(
+        actions,
+        args=list(argv),
+        prog=PROG,
+        description="Show a controlled world, pretrain its base model, or check a model's gates.",
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
 
 
 def _show(action: Show) -> int:

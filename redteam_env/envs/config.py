@@ -70,8 +70,8 @@ class SeatConfig(EnvConfig):
     Attributes:
         seat: The seat to play, such as ``attacker_0``.
         opponent: Who plays the other seat: the name of an agent or an
-            :class:`~redteam_env.protocols.Agent`. By default, with the judge of the controlled
-            world, what its base model was shown in that role; else ``template`` attacks and ``comply``
+            :class:`~redteam_env.protocols.Agent`. By default, with seeds and judge of the
+            controlled world, what its base model was shown in that role; else ``template`` attacks and ``comply``
             defends.
     """
 

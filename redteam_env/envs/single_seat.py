@@ -147,15 +147,16 @@ class SingleSeat(gymnasium.Env[Observation, str]):
 def default_opponent(session: Session, role: str) -> Agent:
     """Return who plays a role if nobody is named.
 
-    In the controlled world it is what the base model was shown, against which some tactics succeed
+    With seeds and judge of the controlled world it is what the base model was shown, against which some tactics succeed
     more often than others; else a script that never reads what it is told.
 
     Args:
         session: The game.
         role: The other seat's role.
     """
-    if isinstance(session.judge, ApothecaryJudge):
-        return demonstrated(role, session.judge.language.world)
+    judge = session.judge
+    if isinstance(judge, ApothecaryJudge) and session.seeds.card.name == judge.name:
+        return demonstrated(role, judge.language.world)
     return resolve_agent(OPPONENTS[role], role)
 
 

@@ -185,3 +185,9 @@ def test_a_world_pays_more_than_one_value_against_nobody_in_particular(seat):
     means = {round(sum(x) / len(x), 3) for x in paid.values()}
     assert len({reward for rewards in paid.values() for reward in rewards}) > 2
     assert max(means) - min(means) > 1  # which move one chooses matters
+
+
+def test_other_seeds_have_an_opponent_that_reads_any_text():
+    env = redteam_env.single_seat("defender_0", judge="apothecary", seeds="builtin")
+    observation, _ = env.reset(seed=0)
+    assert observation["dialogue"]

@@ -60,3 +60,15 @@ def test_check_needs_a_card(tmp_path):
 def test_an_impossible_world_is_one_clear_error(tmp_path):
     with pytest.raises(RedteamError, match="distinct triples"):
         worlds(["pretrain", "--out", str(tmp_path / "x"), *TINY, "--world.ingredients", "3"])
+
+
+def test_a_world_is_named_by_its_own_word_only(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert worlds(["show", "apothecary-easy", "--world.seed", "3"]) == 0
+    assert "pretrain apothecary-easy" in capsys.readouterr().out
+    assert worlds(["pretrain", "--out", "apothecary-coupled", *TINY, "--json"]) == 1
+    card = json.loads(capsys.readouterr().out)
+    assert card["version"] == "apothecary-v1"
+    assert not card["world"]["coupled"]
+    with pytest.raises(RedteamError, match="world 'apothecari'"):
+        worlds(["check", "apothecari"])

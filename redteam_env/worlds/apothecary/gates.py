@@ -25,9 +25,9 @@ from redteam_env.worlds.apothecary.tactics import FORMS, PLAIN
 TACTIC_GAMES = 8
 """How many times as many rewrites stand behind the gates of single tactics: a rare one is tried in few."""
 
-RARE_LOW, RARE_HIGH = 0.4, 2.4
-"""How often a rare tactic is tried, as multiples of its share of the demonstrations: of 1.25 % for
-one of four at the default ``rare_share``, between .5 and 3 %."""
+RARE_LOW, RARE_HIGH = 2 / 3, 4
+"""How often a rare tactic is tried, as multiples of its share of the demonstrations: of .75 % for each of
+the four of the default world, between .5 and 3 %."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The worlds by name: the same game, from easy to hard to discover.
+"""The worlds by name: the same game, in which more or less is left to discover.
 
 What a self-play run has to discover are the rare forms of a name. How rare they are for the base
 attacker decides how long that takes: the defender meets a form as often as the attacker tries it.
