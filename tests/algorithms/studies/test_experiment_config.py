@@ -8,7 +8,7 @@ from experiment_fakes import tiny_data, tiny_experiment, toml
 from agents.lora.config import WEIGHTS
 from algorithms.studies.experiments.reading import experiment_from, read_experiment
 from redteam_env.game import RedteamError
-from redteam_env.worlds.apothecary.suites import KINDS
+from redteam_env.worlds.apothecary.suites import HIDDEN, KINDS
 
 
 def put(place, value):
@@ -245,7 +245,7 @@ class TestClaims:
         assert self.made.primary.over_refusal == 0.10
         assert self.made.primary.suites == ["k1", "k2", "k3"]
         measuring = self.made.measuring
-        assert set(measuring.suites) == set(KINDS)
+        assert set(measuring.suites) == set(KINDS) - set(HIDDEN)
         assert 3 <= measuring.checkpoints <= 5
         cell = measuring.suite_games // 2 * len(self.made.primary.suites)
         assert cell * measuring.checkpoints >= 500
