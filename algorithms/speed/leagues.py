@@ -126,7 +126,8 @@ def run_once(spec: Mapping[str, Any], turns: Turns) -> None:
                 group_size=1,
                 budget=_STEPS * spec["games"],
                 response_budget=0,
-                panel_defenders="base",  # the panel's own runs are none of what is compared
+                panel_attackers="base",  # the panel's own runs are none of what is compared
+                panel_defenders="base",
                 settings="device=cpu",
                 out=folder,
             )
