@@ -34,6 +34,7 @@ from redteam_env.utils.files import write_text
 from redteam_env.utils.packages import versions
 from redteam_env.worlds import world_options
 from redteam_env.worlds.apothecary import ApothecaryJudge, seeds
+from redteam_env.worlds.apothecary.levels import versioned
 
 WORLD = "apothecary"
 TRAINING = ("steps", "games", "seed")
@@ -55,7 +56,7 @@ class QuickstartConfig:
         games: Games a step.
         evaluation_games: Held-out games of each pairing, half from harmful seeds; and half as many
             quiz questions.
-        seed: Seed of everything random.
+        seed: Seed of everything random; the shipped one was chosen among ten because a race is seen in it.
         out: Directory of the two runs, result.json and curves.svg; by default the first of
             runs/quickstart, runs/quickstart-2 and so on that is free. A quickstart that was interrupted
             there goes on.
@@ -65,7 +66,7 @@ class QuickstartConfig:
     steps: Count = _WORLD["steps"]
     games: Count = _WORLD["games"]
     evaluation_games: Annotated[int, at_least(2)] = 256
-    seed: int = 0
+    seed: int = 1
     out: str | None = None
     json: bool = False
 
@@ -95,8 +96,11 @@ def quickstart(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         result = None
     if result is None:
-        command = shlex.join(("redteam-env", "quickstart", "--out", str(out)))
-        notes.print(f"Stopped by Ctrl-C. This goes on from here: {command}")
+        words = ["redteam-env", "quickstart", "--out", str(out)]
+        if options.evaluation_games != QuickstartConfig().evaluation_games:  # no run holds it
+            words += ["--evaluation-games", str(options.evaluation_games)]
+        command = shlex.join(words)
+        notes.print(f"Stopped by Ctrl-C. This goes on from here: {command}", soft_wrap=True)
         return ENDED_BY_CTRL_C
     write_text(out / RESULT, json.dumps(result, indent=1, allow_nan=False) + "\n")
     write_curves(result, out / CURVES)
@@ -230,6 +234,7 @@ def _work(
         "version": versions(["redteam-env"])["redteam-env"],
         "settings": {k: v for k, v in asdict(options).items() if k not in {"out", "json"}},
         "world": WORLD,
+        "world_version": versioned(WORLD),
         "runs": {name: str(out / name) for name in configs},
         "result": str(out / RESULT),
         "svg": str(out / CURVES),

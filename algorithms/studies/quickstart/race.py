@@ -21,6 +21,8 @@ LEAST = 0.15
 WINDOW = 9
 """Steps that the smoothed curve averages, around each step; fewer at both ends. A step of 64 games has 24
 attacks, so its share has a standard error of up to .10; the mean of nine steps has one of up to .034."""
+SHORTEST = 2 * WINDOW
+"""Steps of the shortest run in which a race can be seen; a shorter one has no turns."""
 NEAR = 4
 """How many steps around a moment are looked through for a request that shows it."""
 
@@ -78,7 +80,7 @@ class Race:
 
     Attributes:
         steps: Steps of the run.
-        turns: Where the smoothed curve turns.
+        turns: Where the smoothed curve turns; none in a run that is too short.
     """
 
     steps: int
@@ -101,7 +103,7 @@ class Race:
 
     def sentence(self) -> str:
         """Return what happened, in a sentence that claims nothing else."""
-        if self.steps < 2 * WINDOW:
+        if self.steps < SHORTEST:
             return f"{self.steps} steps are too few to see a race."
         if not self.fell:
             return f"attack success did not fall by {LEAST:.2f} in {self.steps} steps."
@@ -131,7 +133,8 @@ def race_of(curve: Curve) -> Race:
     Args:
         curve: For each step, as it was measured.
     """
-    return Race(steps=len(curve), turns=turns(smoothed(curve)))
+    found = turns(smoothed(curve)) if len(curve) >= SHORTEST else []
+    return Race(steps=len(curve), turns=found)
 
 
 def measures(judge: ApothecaryJudge) -> dict[str, str]:

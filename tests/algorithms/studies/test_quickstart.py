@@ -98,7 +98,9 @@ def printed(result, *, width, encoding="utf-8", terminal=False):
 def test_it_opens_no_socket_and_with_json_says_nothing_else(finished):
     out, err, place = finished
     assert err == ""
-    assert json.loads(out) == json.loads((place / "runs/quickstart/result.json").read_text())
+    result = json.loads(out)
+    assert result == json.loads((place / "runs/quickstart/result.json").read_text())
+    assert (result["world"], result["world_version"]) == ("apothecary", "apothecary-v1")
 
 
 def test_the_watch_on_sockets_sees_them(tmp_path, offline):
@@ -211,7 +213,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_changes_nothing(tmp_path, result, of
     text, err = process.communicate()
     assert process.returncode == 130, err
     assert text == ""
-    assert "redteam-env quickstart --out 'a place'" in err
+    assert "redteam-env quickstart --out 'a place' --evaluation-games 8" in err
     assert not (out / "result.json").exists()
     assert main(["quickstart", "--out", str(out), "--evaluation-games", "8", "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
@@ -235,7 +237,7 @@ def test_it_takes_the_next_free_directory(tmp_path, monkeypatch):
         (["--evaluation-games", "1"], "evaluation_games is 1"),
         (["--out", "notes"], "'notes' holds 'keep.txt'"),
         (["--out", "notes/keep.txt"], "cannot be used"),
-        (["--out", "runs/quickstart", "--seed", "5"], "seed: 0 there, 5 now"),
+        (["--out", "runs/quickstart", "--seed", "5"], "seed: 1 there, 5 now"),
         (["--out", "runs/quickstart", "--steps", "9"], "started with 2 steps, not 9"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from algorithms.studies.quickstart.race import LEAST, WINDOW, race_of, smoothed, turns
+from algorithms.studies.quickstart.race import LEAST, SHORTEST, race_of, smoothed, turns
 
 
 def line(*points, steps=90):
@@ -31,7 +31,8 @@ TWO = line((1, 0.6), (15, 0.0), (30, 0.5), (45, 0.0), (60, 0.5), (90, 0.0))
         (TWO, (True, True, True), "then"),
         ([0.4] * 90, (False, False, False), "did not fall by 0.15 in 90 steps"),
         (line((1, 0.1), (90, 0.9)), (False, False, False), "did not fall"),
-        (RACE[: 2 * WINDOW - 1], (True, False, False), "too few"),
+        (RACE[: SHORTEST - 1], (False, False, False), "too few"),
+        ([0.6, 0.6, 0.0, 0.0, 0.6, 0.6, 0.0], (False, False, False), "too few"),
         ([], (False, False, False), "too few"),
     ],
 )
