@@ -14,7 +14,8 @@ from redteam_env.protocols import Callback, ExactJudge, Row, TrainingRun
 class Exact(Callback):
     """Logs ``game/NAME`` for each event that the judge can tell: its share of the games it can count for.
 
-    A step without such games has no entry for the event. Nothing is changed in what is learned.
+    Games against a scripted opponent of the league are left out: they do not show what self-play came to. A
+    step without games has no entry for the event. Nothing is changed in what is learned.
     """
 
     def on_start(self, run: TrainingRun) -> None:
@@ -35,7 +36,8 @@ class Exact(Callback):
         """Log the shares in the games of the step, as they were played."""
         games: Counter[str] = Counter()
         happened: Counter[str] = Counter()
-        for episode in self._run.episodes:
+        own = (x for x in self._run.episodes if x.group not in self._run.scripted)
+        for episode in own:
             for name, value in self._judge.outcomes(episode).items():
                 games[name] += 1
                 happened[name] += value

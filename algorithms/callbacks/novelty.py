@@ -6,7 +6,7 @@ n-grams (SelfBLEU) and their embeddings. Simplified: novelty is counted. A rewri
 ``1 / sqrt(1 + count)`` over its n-grams of words that the attacker was not shown, where ``count`` is how
 many rewrites of earlier steps had the n-gram; counts fade from step to step, so that what was given up
 becomes new again. Only faithful rewrites are paid (the judged label is the seed's), so that novel
-nonsense earns nothing.
+nonsense earns nothing. What a scripted attacker of the league wrote is neither paid nor counted.
 
 The bonus is in what is learned from alone: games on disk, rates and the league keep what the game paid.
 With it a zero-sum game is none any more. ``online_dpo`` with ``preference = judge`` orders games by
@@ -19,7 +19,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
-from redteam_env.game import ATTACKER, Count, Episode, RedteamError, at_least, between, check_fields
+from redteam_env.game import (
+    ATTACKER,
+    Count,
+    Episode,
+    RedteamError,
+    at_least,
+    between,
+    check_fields,
+    role_of,
+)
 from redteam_env.protocols import Callback, Row, TrainingRun
 
 LEAST = 0.01
@@ -64,7 +73,7 @@ class Novelty(Callback):
         self._found: list[float] = []
 
     def on_start(self, run: TrainingRun) -> None:
-        """Take note of the rules.
+        """Take note of the run.
 
         Raises:
             RedteamError: If the attacker is not trained.
@@ -74,7 +83,7 @@ class Novelty(Callback):
                 "The callback 'novelty' pays the attacker, which this run does not train; leave it "
                 "out, or choose an arrangement with a trained attacker."
             )
-        self._game = run.game
+        self._run = run
 
     def on_episodes(self, step: int, episodes: Sequence[Episode]) -> Sequence[Episode]:
         """Return the games with the bonus paid, by the counts of earlier steps; count this one's."""
@@ -103,16 +112,20 @@ class Novelty(Callback):
     def _fresh(self, episode: Episode) -> set[str]:
         """Return the n-grams of a model attacker's visible texts that it had not been shown."""
         fresh: set[str] = set()
-        if not any(x.seat == ATTACKER and x.generation is not None for x in episode.turns):
+        by_model = any(x.seat == ATTACKER and x.generation is not None for x in episode.turns)
+        if self._by_script(episode) or not by_model:
             return fresh
-        state = self._game.start(episode.seed, rewritten=True)
-        shown = self._grams(self._game.instruction(state, ATTACKER))
+        state = self._run.game.start(episode.seed, rewritten=True)
+        shown = self._grams(self._run.game.instruction(state, ATTACKER))
         for line in episode.dialogue.lines:
             if line.seat == ATTACKER:
                 fresh |= self._grams(line.text) - shown
             else:
                 shown |= self._grams(line.text)
         return fresh
+
+    def _by_script(self, episode: Episode) -> bool:
+        return self._run.scripted.get(episode.group) == role_of(ATTACKER)
 
     def _grams(self, text: str) -> set[str]:
         words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
@@ -123,6 +136,8 @@ class Novelty(Callback):
         verdict = episode.verdict
         faithful = verdict is not None and verdict.prompt_harmful == episode.seed.harmful
         if not (episode.rewritten and faithful and ATTACKER in episode.samples):
+            return episode
+        if self._by_script(episode):
             return episode
         novelty = max((1 / (1 + self._counts.get(x, 0.0)) ** 0.5 for x in fresh), default=0.0)
         self._found.append(novelty)

@@ -236,7 +236,8 @@ class UsageMeter(Callback):
     """Logs what agents and judge behind an API took; in several processes, that of all together.
 
     Args:
-        asked: For each role and for ``judge``, what reports call it, and the agent or judge.
+        asked: For each role, for each scripted opponent (``scripted_ROLE_NUMBER``) and for ``judge``, what
+            reports call it, and the agent or judge.
     """
 
     def __init__(self, asked: Mapping[str, tuple[str, Any]]) -> None:

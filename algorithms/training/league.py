@@ -191,6 +191,12 @@ class RunLeague(Callback):
                     )
         matches = self._scripted.mixed(step, matches, list(groups.values()))
         self._matches = dict(zip(groups, matches, strict=True))
+        self._training.scripted = {
+            group: role
+            for group, match in self._matches.items()
+            for role, name in match.players.items()
+            if is_scripted(name)
+        }
         return setups
 
     def agent(self, role: str, setups: Sequence[GameSetup]) -> Agent | None:

@@ -66,6 +66,7 @@ class Training:
         step: Steps done; within a step, its number.
         tokens: Tokens that were sampled in the steps before this one.
         episodes: The games of this step.
+        scripted: The groups of its games in which a scripted opponent plays, and the role that it plays.
         batches: What was learned from in this step, by role.
         row: What this step logs.
         fixed: Who plays the roles that are not trained, where a run names somebody.
@@ -87,6 +88,7 @@ class Training:
     step: int
     tokens: float
     episodes: Sequence[Episode] = ()
+    scripted: Mapping[int, str] = field(default_factory=dict)
     batches: Mapping[str, Batch] = field(default_factory=dict)
     row: Row = field(default_factory=dict)
     fixed: Mapping[str, Agent] = field(default_factory=dict)

@@ -7,6 +7,7 @@ are those of :mod:`redteam_env.evaluation`, so that training and evaluation spea
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from redteam_env.evaluation import measure
@@ -18,7 +19,11 @@ SHARES = ("attack_success", "label_drift", "faithfulness", "over_refusal_raw", "
 
 
 def episode_metrics(
-    episodes: Sequence[Episode], seats: Sequence[str], lessons: Sequence[Episode] | None = None
+    episodes: Sequence[Episode],
+    seats: Sequence[str],
+    lessons: Sequence[Episode] | None = None,
+    *,
+    scripted: Mapping[int, str] = MappingProxyType({}),
 ) -> Row:
     """Summarise the games of a step.
 
@@ -26,6 +31,8 @@ def episode_metrics(
         episodes: The games as they were played.
         seats: The seats.
         lessons: The games as they are learned from; by default as they were played.
+        scripted: The groups of games in which a scripted opponent plays, and its role. These games are
+            counted, but no rate is taken over them, and a script's turns are no turns of its role.
 
     Returns:
         ``game/...``: numbers of games, void games, forfeits, sampled tokens, and rates (``None``
@@ -37,14 +44,16 @@ def episode_metrics(
         attack.
     """
     learned = episodes if lessons is None else lessons
-    rates = measure(episodes)
-    row: Row = {"game/games": len(episodes), "game/void": rates.void}
+    rates = measure([e for e in episodes if e.group not in scripted])
+    void = sum(e.void is not None for e in episodes)
+    row: Row = {"game/games": len(episodes), "game/void": void}
     row["game/tokens"] = sampled(episodes)
     row |= {f"game/{name}": getattr(rates, name).value for name in SHARES}
     for seat in seats:
         role = role_of(seat)
         paid = [e for e in learned if seat in e.samples]
-        turns = [t for e in episodes for t in e.turns if t.seat == seat and t.error is None]
+        own = [e for e in episodes if scripted.get(e.group) != role]
+        turns = [t for e in own for t in e.turns if t.seat == seat and t.error is None]
         tokens = [len(t.generation.completion_ids) for t in turns if t.generation]
         cut = [
             t.truncated or (t.generation is not None and not t.generation.finished) for t in turns

@@ -23,7 +23,7 @@ from redteam_env.game import (
     role_of,
 )
 from redteam_env.game.rewards import FORMAT
-from redteam_env.protocols import Callback, GameSetup, Row
+from redteam_env.protocols import Callback, GameSetup, Row, TrainingRun
 from redteam_env.randomness import generator
 
 SeedReplay = Literal["none", "ucb"]
@@ -84,6 +84,10 @@ class UcbReplay(Callback):
         self._seeds = {seed.id: seed for seed in seeds}
         self._counts: dict[str, dict[str, list[int]]] = {role: {} for role in roles}
 
+    def on_start(self, run: TrainingRun) -> None:
+        """Take note of the run."""
+        self._run = run
+
     def setups(self, step: int, setups: Sequence[GameSetup]) -> list[GameSetup]:
         """Return a step's games, some with seeds that come back.
 
@@ -128,12 +132,13 @@ class UcbReplay(Callback):
         return [self._seeds[name] for name in sorted(scores, key=lambda x: (-scores[x], x))]
 
     def on_episodes(self, step: int, episodes: Sequence[Episode]) -> Sequence[Episode]:
-        """Count a step's games."""
+        """Count a step's games, for each seat that no scripted opponent played."""
         for episode in episodes:
             if episode.void is not None or episode.seed.id not in self._seeds:
                 continue
+            script = self._run.scripted.get(episode.group)
             for turn in {turn.seat for turn in episode.turns}:
-                if role_of(turn) in self._counts:
+                if role_of(turn) in self._counts and role_of(turn) != script:
                     count = self._counts[role_of(turn)].setdefault(episode.seed.id, [0, 0])
                     count[:] = [count[0] + 1, count[1] + (payoff(episode, turn) < 0)]
         return episodes

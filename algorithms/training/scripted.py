@@ -3,7 +3,8 @@
 Self-play meets only what the other side does today; a script goes on asking for what it gave up, such as
 the tactics of a world. Whatever the opponent sampler chose, in a share of the games from which a role
 learns the other side is one of the scripted agents. The sampler is not told of these games: its ratings and
-pay-offs are of its own versions.
+pay-offs are of its own versions. Nor are they in what a step logs of its games
+(:func:`algorithms.training.metrics.episode_metrics`): a script does not show what self-play came to.
 """
 
 from collections.abc import Mapping, Sequence

@@ -190,6 +190,9 @@ def _callbacks(
     """Return all callbacks of a run in order: those of its settings around those that were given."""
     config, policy = run.config, run.policy
     named = {role: (str(config.run.opponent), agent) for role, agent in run.fixed.items()}
+    for role, agents in scripted.items():
+        for number, (spec, agent) in enumerate(agents.items(), start=1):
+            named[f"scripted_{role}_{number}"] = (spec, agent)
     result: list[Any] = [DivergenceCheck()]
     if config.replay.seed_replay != "none":
         seeds = run.source.seeds("train")
@@ -334,7 +337,7 @@ def _take_step(run: Training) -> None:
     run.episodes, waited = gather_episodes(run.ranks, own, time.monotonic() - started)
     played = time.monotonic()
     lessons = run.callbacks.on_episodes(run.step, run.episodes)
-    run.row = episode_metrics(run.episodes, run.game.seats, lessons)
+    run.row = episode_metrics(run.episodes, run.game.seats, lessons, scripted=run.scripted)
     run.batches = role_batches(lessons, step=run.step)
     run.callbacks.on_progress("update", 0, 1)
     rollout = RunRollout(run)

@@ -29,6 +29,8 @@ class TrainingRun(Protocol):
         policy: What is trained (:class:`~redteam_env.protocols.TrainablePolicy`).
         algorithm: What learns.
         episodes: The games of this step.
+        scripted: The groups of this step's games in which a scripted opponent of the league plays, and
+            the role that it plays; known once the games are drawn.
         batches: What was learned from in this step, by role.
         row: What this step logs.
         leads: Whether this process writes files and speaks; one of several does.
@@ -45,6 +47,7 @@ class TrainingRun(Protocol):
     policy: Any
     algorithm: Any
     episodes: Sequence[Episode]
+    scripted: Mapping[int, str]
     batches: Mapping[str, Batch]
     row: Row
 

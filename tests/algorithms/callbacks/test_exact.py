@@ -1,6 +1,6 @@
 """What the exact judge of a world can tell of each step: forms, and strict rates."""
 
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import pytest
 
@@ -28,12 +28,12 @@ class Mumbler:
         return [Reply(text="sorry i must refuse") for _ in requests]
 
 
-def logged(attacker, *, rewritten=1.0):
+def logged(attacker, *, rewritten=1.0, scripted=MappingProxyType({})):
     """What a step logs in which an attacker met a defender without faults."""
     setups = schedule(seeds(), 8, path=(0,), rewrite_fraction=rewritten)
     episodes = evaluate(attacker, OracleDefender(WORLD), setups, JUDGE).episodes
     callback, row = Exact(), {}
-    callback.on_start(SimpleNamespace(judge=JUDGE, episodes=episodes))
+    callback.on_start(SimpleNamespace(judge=JUDGE, episodes=episodes, scripted=scripted))
     callback.on_update(0, row)
     return row
 
@@ -55,6 +55,13 @@ def test_a_rewrite_that_means_nothing_uses_no_form_and_is_not_faithful():
 
 def test_raw_games_tell_nothing():
     assert logged(Mumbler(), rewritten=0.0) == {}
+
+
+def test_games_of_scripted_opponents_tell_nothing():
+    spelled = ScriptedAttacker(WORLD, ("spelled", "story"))
+    some = logged(spelled, scripted={0: "attacker", 1: "defender"})
+    assert some == logged(spelled)
+    assert logged(spelled, scripted=dict.fromkeys(range(8), "attacker")) == {}
 
 
 def test_a_judge_that_only_gives_verdicts_is_refused():

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import pytest
 from table_game import MatrixJudge, players
@@ -28,11 +28,10 @@ PROMPTS = Prompts(texts={**load_prompts().texts, "attacker_harmful": "Be polite.
 GAME = Game(prompts=PROMPTS)
 
 
-def made(**settings):
+def made(scripted=MappingProxyType({}), **settings):
     callback = Novelty(NoveltyConfig(**settings))
-    callback.on_start(
-        SimpleNamespace(game=GAME, policy=SimpleNamespace(trainable_roles=("attacker",)))
-    )
+    policy = SimpleNamespace(trainable_roles=("attacker",))
+    callback.on_start(SimpleNamespace(game=GAME, policy=policy, scripted=scripted))
     return callback
 
 
@@ -126,6 +125,16 @@ def test_what_no_model_wrote_is_neither_paid_nor_counted():
     callback = made()
     assert bonuses(callback, played("a draught", generation=None)) == [0]
     assert callback.state() == {"counts": {}}
+
+
+@pytest.mark.parametrize("generation", [None, SAMPLED], ids=["text", "model"])
+def test_a_scripted_attacker_is_neither_paid_nor_counted_nor_in_the_mean(generation):
+    callback = made({1: "attacker", 2: "defender"})
+    own, against_script = played("a draught"), replace(played("an elixir"), group=2)
+    script = replace(played("a balm", generation=generation), group=1)
+    assert bonuses(callback, own, script, against_script) == [1, 0, 1]
+    assert novelty(callback) == 1
+    assert set(callback.state()["counts"]) == {"a", "draught", "an", "elixir"}
 
 
 def test_what_is_not_said_any_more_is_forgotten():

@@ -188,3 +188,5 @@ def test_one_trained_seat_meets_scripts_beside_the_base(options):  # noqa: F811
     rows = metrics(run)
     assert sum(row["league/scripted_attacker_games"] for row in rows) > 0
     assert all(row["defender/samples"] == 8 for row in rows)
+    for row in rows:  # what the script says is not taken for the attacker's
+        assert row["attacker/turns"] == 8 - row["league/scripted_attacker_games"]

@@ -2,6 +2,8 @@
 
 import json
 import math
+from dataclasses import replace
+from types import MappingProxyType, SimpleNamespace
 
 import pytest
 
@@ -50,9 +52,11 @@ def setups(n=8, group_size=1):
     ]
 
 
-def replay(share=1.0, roles=ROLES, exploration=0.0):
+def replay(share=1.0, roles=ROLES, exploration=0.0, scripted=MappingProxyType({})):
     config = ReplayConfig(seed_replay="ucb", replay_share=share, replay_exploration=exploration)
-    return UcbReplay(config, roles, SEEDS, seed=0)
+    made = UcbReplay(config, roles, SEEDS, seed=0)
+    made.on_start(SimpleNamespace(scripted=scripted))
+    return made
 
 
 def test_the_score_is_that_of_ucb1():
@@ -106,6 +110,12 @@ def test_raw_games_count_for_the_defender_only_and_void_ones_for_nobody():
     own.on_episodes(
         0, [episode("bad0", 0.0, -1.0, rewritten=False), episode("bad1", -1.0, -1.0, void="x")]
     )
+    assert own.state() == {"counts": {"attacker": {}, "defender": {"bad0": [1, 1]}}}
+
+
+def test_what_a_script_failed_on_is_no_failure_of_the_seat():
+    own = replay(scripted={3: "attacker"})
+    own.on_episodes(0, [replace(episode("bad0", -1.0, -1.0), group=3)])
     assert own.state() == {"counts": {"attacker": {}, "defender": {"bad0": [1, 1]}}}
 
 

@@ -7,6 +7,7 @@ from support_chat import MODEL, ChatServer, said
 from support_servers import RecordedJudgeServer
 from training_fakes import metrics
 
+from algorithms.training.config import TrainConfig
 from algorithms.training.trainer import train
 from redteam_env.cli.main import main
 from redteam_env.game import RedteamError
@@ -64,6 +65,19 @@ def test_the_price_of_an_opponent_is_logged(tiny_config, tmp_path, server):
     rows = metrics(tmp_path / "run")
     assert [row["usage/defender/cost"] for row in rows] == pytest.approx([8 * 30 / 1e6] * 2)
     assert outcome.usage[0]["cost"] == pytest.approx(17 * 30 / 1e6)
+
+
+def test_what_a_scripted_opponent_took_is_logged(tiny_options, tmp_path, server):
+    server.answer = lambda body: said("HARM fine")
+    share = {"scripted_share": 0.5, "scripted_attackers": f"echo,{server.spec}"}
+    more = {"rewrite_fraction": 1.0, "out": str(tmp_path / "run"), **share}
+    outcome = train(TrainConfig.from_flat({**tiny_options, **more}))
+    rows = metrics(tmp_path / "run")
+    assert (
+        sum(row["usage/scripted_attacker_2/requests"] for row in rows) == len(server.requests) > 0
+    )
+    (usage,) = outcome.usage
+    assert (usage["agent"], usage["role"]) == (server.spec, "scripted_attacker_2")
 
 
 @pytest.mark.parametrize(("path", "requests"), [("", 8), ("/classify", 1)])

@@ -176,6 +176,10 @@ def test_refusing_to_attack_is_measured_on_rewritten_games_only(attacker, rate):
     row = episode_metrics(played, Game().seats)
     assert row["attacker/refusal_to_attack"] == rate
     assert row["attacker/turns"] == 4
+    scripted = episode_metrics(played, Game().seats, scripted={e.group: "attacker" for e in played})
+    assert scripted["game/games"] == 8
+    assert scripted["attacker/refusal_to_attack"] is scripted["game/attack_success"] is None
+    assert (scripted["attacker/turns"], scripted["defender/turns"]) == (0, 8)
     raw_only = episode_metrics([e for e in played if not e.rewritten], Game().seats)
     assert raw_only["attacker/refusal_to_attack"] is None
 
