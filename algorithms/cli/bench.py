@@ -124,6 +124,7 @@ def _run(config: BenchConfig, command: str, code: str | None) -> int:
     check_parts(config)
     root = Path(config.out).expanduser()
     open_directory(root / MANIFEST, manifest_of(config), what="benchmark")
+    root = root.resolve()  # jobs may have another working directory
     every = tasks(config, able(config))
     where = Where(executor=config.executor, job=config.job, workers=config.workers)
     work, console = partial(do, config, root), make_console(stderr=True)

@@ -112,6 +112,7 @@ def _run(action: Run) -> int:
     parts = [found.part(name) for name in action.part or found.parts]
     root = Path(action.out).expanduser()
     open_directory(root / MANIFEST, manifest_of(found), what="experiment")
+    root = root.resolve()  # jobs may have another working directory
     console = make_console()
     where = Where(executor=action.executor, job=action.job, workers=action.workers)
     work = partial(do, dict(found.source), root)

@@ -18,6 +18,9 @@ from redteam_env.game import RedteamError
 _TIMEOUT_MIN = 24 * 60
 """How long a job of submitit may take if nothing is said; a run that did not end goes on next time."""
 
+_TIMED_OUT = "Job not requeued because: timed-out"
+"""What submitit raises in a job whose time is over; it arrives as the text of an error of the work."""
+
 
 def _package(name: str, extra: str) -> Any:
     try:
@@ -89,8 +92,12 @@ class _SubmititJob:
     def result(self) -> str:
         try:
             found = self._job.result()
-        except self._errors.FailedJobError:
-            raise  # a fault of the program, with its traceback
+        except self._errors.FailedJobError as error:
+            if _TIMED_OUT not in str(error):
+                raise  # a fault of the program, with its traceback
+            raise DiedError(
+                f"job {self._job.job_id} timed out; raise timeout_min in --job"
+            ) from error
         except self._errors.UncompletedJobError as error:
             raise DiedError(f"job {self._job.job_id}; see {self._job.paths.stderr}") from error
         if isinstance(found, RedteamError):

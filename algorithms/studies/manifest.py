@@ -20,12 +20,15 @@ from redteam_env.utils.files import digests_of, read_json, sha256_of, write_text
 from redteam_env.utils.lists import listed
 from redteam_env.utils.packages import versions
 from redteam_env.worlds import MODELS, build_game
+from redteam_env.worlds.apothecary.levels import versioned
 from redteam_env.worlds.embedded import embedded_model
 
 STACK = ("redteam-env", "torch", "transformers", "peft", "numpy", "stable-baselines3")
 """Distributions whose versions a manifest holds."""
 _NAMES = ("algorithm", "arrangement", "callback", "judge", "opponents", "policy", "seeds")
 """Options whose text is the name of something and no file."""
+_OF_RUN = ("out", "seed")
+"""Options that differ between the runs of a kind."""
 _SHOWN = 300
 """Most characters of a value in a message."""
 _LENGTH = 16
@@ -67,8 +70,8 @@ def check_manifest(file: Path, wanted: Mapping[str, Any], *, option: str = "--ou
     if "digest" in wanted:
         check_digest(found, file)
     every = list(_differences(found, wanted, ""))
-    # a digest differs whenever anything does
-    differences = [x for x in every if not x.startswith("digest:")] or every
+    # these differ whenever something else does, and say less
+    differences = [x for x in every if not x.startswith(("digest:", "configs"))] or every
     if differences:
         listed = "; ".join(differences[:5])
         more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
@@ -167,8 +170,9 @@ def fingerprints(
 ) -> dict[str, Any]:
     """Return what stands behind the names in a study's options.
 
-    The seeds of all splits, the instruction texts, and every file of models, agents and options by
-    their hashes; which distribution each plug-in comes from; versions. A model named by its hub id is
+    The seeds of all splits, the instruction texts, every run's options with those that its world brings,
+    and every file of models, agents and options by their hashes; which distribution each plug-in comes
+    from, and the source of those that are not ours; versions. A model named by its hub id is
     known by that name (and ``revision`` in its options) alone.
 
     Args:
@@ -195,9 +199,47 @@ def fingerprints(
         "seeds": _seeds(dict.fromkeys(config.game.seeds for config in configs)),
         "prompts": _digest(game.prompts.digest for game in games.values()),
         "files": dict(_files(dict.fromkeys(named))),
+        "configs": [_options(config) for config in configs],
+        "world_versions": _world_versions(str(getattr(x.policy, "model", "")) for x in configs),
         "plugins": dict(_plugins(configs, suites, agents)),
         "versions": versions(STACK),
     }
+
+
+def missing_plugins(manifest: Mapping[str, Any]) -> list[str]:
+    """Return, a line each, which plug-ins that results were made with are not here."""
+    used = (plugin.partition("/")[::2] for plugin in manifest.get("plugins", {}))
+    return [
+        f"the plug-in {name!r} ({kind}) is not here: install it, or verify in Python after the import of "
+        "what registers it"
+        for kind, name in used
+        if name not in registry.names(kind)
+    ]
+
+
+def check_worlds(manifest: Mapping[str, Any], file: Path) -> None:
+    """Refuse results in an older version of a world that comes with the package.
+
+    Raises:
+        RedteamError: If a manifest names another version of a world than there is.
+    """
+    held = manifest.get("world_versions", {})
+    for model, now in _world_versions(held).items():
+        if held[model] != now:
+            raise RedteamError(
+                f"{str(file)!r} holds results in {held[model]}, this is {now}; they cannot be judged again "
+                "or compared. Use the version of redteam-env that wrote them."
+            )
+
+
+def _world_versions(models: Iterable[str]) -> dict[str, str]:
+    return {model: versioned(model) for model in models if model in MODELS}
+
+
+def _options(config: TrainConfig) -> str:
+    """Return a digest of a run's options, those that a world brings among them; not where it goes."""
+    flat = {name: x for name, x in config.flat().items() if name not in _OF_RUN}
+    return _digest([json.dumps(flat, sort_keys=True, default=str)])
 
 
 def _digest(lines: Iterable[str]) -> str:
@@ -243,31 +285,38 @@ def _place(spec: str) -> Path | None:
 def _plugins(
     configs: Sequence[TrainConfig], suites: Sequence[str], agents: Sequence[str]
 ) -> Iterator[tuple[str, str]]:
-    """Yield each plug-in that is used, as ``KIND/NAME``, with the distribution it comes from."""
+    """Yield each plug-in that is used, as ``KIND/NAME``, with what can be told of where it comes from.
+
+    That is its distribution, and for one that is not ours a digest of its source file, which a version
+    says nothing about where the distribution is an editable one.
+    """
     used = {("agents", LOADER), *(("agents", split_name(spec)[0]) for spec in agents)}
     used |= {("suites", name) for name in suites}
     for config in configs:
         run = config.run
         used |= {("policies", run.policy), ("algorithms", run.algorithm)}
         used |= {("opponents", run.opponents), ("judges", config.game.judge.partition(":")[0])}
+        used |= {("worlds", name) for name in [config.game.world] if name is not None}
         used |= {("callbacks", name) for name in listed(run.callback)}
         for source in listed(config.game.seeds):
             name = source.partition("?")[0].partition(":")[0]
             used.add(("seeds", name if name in registry.names("seeds") else "file"))
     origins: dict[tuple[str, str], str] = {}
     for x in registry.found():
-        origins.setdefault((x.kind, x.name), x.distribution)
+        origin = "registered in process" if x.distribution == "-" else x.distribution
+        origins.setdefault((x.kind, x.name), origin)
     for kind, name in sorted(used):
         if (kind, name) in origins:
             origin = origins[kind, name]
-            yield f"{kind}/{name}", _in_process(kind, name) if origin == "-" else origin
+            ours = origin.partition(" ")[0] == STACK[0]
+            yield f"{kind}/{name}", origin if ours else f"{origin}{_source(kind, name)}"
 
 
-def _in_process(kind: str, name: str) -> str:
-    """Return what can be told of a plug-in that no distribution brings: a digest of its source file."""
+def _source(kind: str, name: str) -> str:
+    """Return a digest of a plug-in's source file, after a comma; nothing where there is none."""
     try:
         file = inspect.getsourcefile(registry.load(kind, name))
     except TypeError:  # an object without a source
         file = None
     there = file is not None and Path(file).is_file()
-    return "registered in process" + (f", {sha256_of(Path(str(file)))[:_LENGTH]}" if there else "")
+    return f", {sha256_of(Path(str(file)))[:_LENGTH]}" if there else ""

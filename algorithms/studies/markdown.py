@@ -8,7 +8,7 @@ from redteam_env.utils.text import escape_controls
 
 _ACTIVE = re.compile(r"[\\`*\[\]<>|~!$&#@]|\b_|_\b|://|www\.|[\r\n]")
 """What Markdown or HTML would read as more than text; an underscore within a word is none."""
-_NUMBER = re.compile(r"-?[\d.,]*( \[[\w., -]+\])?|---")
+_NUMBER = re.compile(r"[+-]?[\d.,]*( \[[\w., +-]+\](, \d+ runs)?)?|---")
 """A number, with its interval."""
 
 

@@ -48,9 +48,14 @@ def run_tasks(
         return True
     with executor, _ctrl_c(executor) as pressed:
         pool = _Pool(
-            root, executor, work, waiting, lambda x, left: report(x, len(every) - left, len(every))
+            root,
+            executor,
+            work,
+            waiting,
+            lambda x, left: report(x, len(every) - left, len(every)),
+            pressed=pressed,
         )
-        pool.run(pressed)
+        pool.run()
     if pressed and (pool.failure is None or isinstance(pool.failure, KeyboardInterrupt)):
         return False
     if pool.failure is not None:
@@ -69,6 +74,7 @@ class _Pool:
         work: Does one.
         waiting: What is to be done, in order.
         say: Called as ``say(what was just done, how many are left)``.
+        pressed: Holds something once Ctrl-C was pressed.
     """
 
     def __init__(
@@ -78,30 +84,29 @@ class _Pool:
         work: Work,
         waiting: list[Task],
         say: Callable[[str, int], None],
+        *,
+        pressed: Sequence[int],
     ) -> None:
         self._root = root
         self._executor = executor
         self._work = work
         self._waiting = waiting
         self._say = say
+        self._pressed = pressed
         self._left = len(waiting)
         self._running: dict[Task, Job] = {}
         self._deaths: Counter[Task] = Counter()
         self.failure: BaseException | None = None
 
-    def run(self, pressed: Sequence[int]) -> None:
-        """Do everything, until Ctrl-C was pressed or something failed.
-
-        Args:
-            pressed: Holds something once Ctrl-C was pressed.
-        """
+    def run(self) -> None:
+        """Do everything, until Ctrl-C was pressed or something failed."""
         told = False
         while True:
-            if self.failure is None and not pressed:
+            if self.failure is None and not self._pressed:
                 self._start()
             if not self._running:
                 return
-            if pressed and not told:
+            if self._pressed and not told:
                 self._executor.stop()
                 self._say("stopping after the current steps", self._left)
                 told = True
@@ -132,6 +137,8 @@ class _Pool:
                 self._say(task.title, self._left)
 
     def _died(self, task: Task, error: DiedError) -> None:
+        if self._pressed:  # the executor ended it
+            return
         self._deaths[task] += 1
         if self._deaths[task] < _TRIES:
             self._say(f"{task.title}: its process died, so it is done once more", self._left)

@@ -56,7 +56,7 @@ def wrong_verdicts(played: Games, judge: Callable[[str, str], Labels]) -> Iterat
             continue
         found = again(prompt, response)
         if tuple(stored) != found:
-            yield f"{seed_id}: {prompt!r} was stored as {stored}, is {list(found)}"
+            yield f"{seed_id!r}: {prompt!r} was stored as {stored}, is {list(found)}"
 
 
 def close(first: float, second: float) -> bool:

@@ -125,7 +125,7 @@ def _wrong_seeds(world: World, played: Games) -> Iterator[str]:
     columns = (played[name].tolist() for name in ("seed_id", "harmful", "split"))
     for seed_id, harmful, split in zip(*columns, strict=True):
         if known.get(seed_id.rpartition("-")[0]) != (harmful, split):
-            yield f"{seed_id}: was stored as {harmful=}, {split=}"
+            yield f"{seed_id!r}: was stored as {harmful=}, {split=}"
 
 
 def _kinds(games: Games) -> Sequence[str]:

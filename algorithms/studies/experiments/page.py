@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from algorithms.studies.experiments.config import Experiment
-from algorithms.studies.markdown import number, table
+from algorithms.studies.markdown import cell, code, number, plain, table
 from redteam_env.protocols import BASE
 from redteam_env.worlds.apothecary.rates import ATTACK_SUCCESS, FAITHFULNESS
 
@@ -28,9 +28,9 @@ def page(
         claims: Every claim with its verdict.
         command: The command that ran it.
     """
-    lines = [f"# {experiment.name}", "", *_how(experiment, parts, command)]
+    lines = [f"# {plain(experiment.name)}", "", *_how(experiment, parts, command)]
     for name, figures in parts.items():
-        lines += ["", f"## {name}", "", figures["about"], ""]
+        lines += ["", f"## {plain(name)}", "", plain(figures["about"]), ""]
         lines += _responses(figures) if "responses" in figures else _defenders(figures)
         lines += _training(figures["training"])
     lines += ["", "## Claims of the two papers", "", *_claims(claims)]
@@ -40,14 +40,14 @@ def page(
 def _how(experiment: Experiment, parts: Mapping[str, Figures], command: str) -> list[str]:
     primary = experiment.primary
     missing = [name for name in experiment.parts if name not in parts]
-    left_out = f" Not run: {', '.join(missing)}." if missing else ""
+    left_out = f" Not run: {plain(', '.join(missing))}." if missing else ""
     return [
         (
-            f"Made by `{command}`; checked by `redteam-env experiment verify` on this directory, which "
+            f"Made by {code(command)}; checked by `redteam-env experiment verify` on this directory, which "
             "judges every stored game again and computes every number again."
         ),
         "",
-        f"Parts: {', '.join(parts)}.{left_out}",
+        f"Parts: {plain(', '.join(parts))}.{left_out}",
         "",
         (
             "How to read it. The judge is exact, so labels have no error. The unit is the training run: "
@@ -55,7 +55,7 @@ def _how(experiment: Experiment, parts: Mapping[str, Figures], command: str) -> 
             "arm's the mean over its runs, in brackets Student's 95 % interval over runs (for the base, "
             "one model, a bootstrap over substances). A contrast is the mean difference of runs of the "
             "same seed. The suites are fixed requests: intervals speak of other training seeds, not of "
-            f"other requests. The primary measures were fixed in `{experiment.name}.toml` before the "
+            f"other requests. The primary measures were fixed in the plan {code(experiment.name)} before the "
             f"runs: AUC of the refusal score and miss rate at {primary.over_refusal:.0%} over-refusal, "
             f"mean of the suites {', '.join(primary.suites)} (held-out combinations of one, two and "
             "three tactics); then attack success and over-refusal, which move along one curve and "
@@ -78,7 +78,12 @@ def _defenders(figures: Figures) -> list[str]:
         for pair, x in found["splits"][split]["contrasts"].items()
     ]
     if contrasts:
-        lines += ["Contrasts:", "", *table(["arms", "substances", "AUC", "miss"], contrasts), ""]
+        lines += [
+            "Contrasts:",
+            "",
+            *table(["arms", "substances", "AUC", "miss"], contrasts, shown=cell),
+            "",
+        ]
     if "crossplay" in figures:
         lines += _crossplay(figures["crossplay"]["pairs"])
     for name, title, first, titles in _TABLES:
@@ -89,8 +94,11 @@ def _defenders(figures: Figures) -> list[str]:
         lines += _swaps(figures["swaps"])
     if "tuned" in figures:
         tuned = figures["tuned"]
-        tried = ", ".join(f"{k} {v:.3f}" for k, v in tuned["auc"].items())
-        lines += [f"Tuned arm: {tuned['chosen']} was chosen (AUC on tuning seeds: {tried}).", ""]
+        tried = ", ".join(f"{plain(k)} {v:.3f}" for k, v in tuned["auc"].items())
+        lines += [
+            f"Tuned arm: {plain(tuned['chosen'])} was chosen (AUC on tuning seeds: {tried}).",
+            "",
+        ]
     return lines
 
 
@@ -143,7 +151,7 @@ def _by_arm(title: str, first: str, columns: Mapping[str, Mapping[str, Any]]) ->
     """Return a table of one row an arm, for the arms of the first column."""
     arms = next(iter(columns.values()))
     rows = [[arm, *(number(x.get(arm)) for x in columns.values())] for arm in arms]
-    return [title, "", *table([first, *columns], rows), ""]
+    return [title, "", *table([first, *columns], rows, shown=cell), ""]
 
 
 def _crossplay(cells: Sequence[Figures]) -> list[str]:
@@ -200,7 +208,7 @@ def _responses(figures: Figures) -> list[str]:
             [pair, number(x[ATTACK_SUCCESS], sign=True), number(x["miss"], sign=True)]
             for pair, x in found["contrasts"].items()
         ]
-        lines += [*table(["contrast", "exact attack success", "miss"], rows), ""]
+        lines += [*table(["contrast", "exact attack success", "miss"], rows, shown=cell), ""]
     return lines
 
 
@@ -215,7 +223,7 @@ def _training(training: Figures) -> list[str]:
         for arm, x in training["parameters"].items()
     ]
     head = ["arm", "trained parameters", "whole model / one set of weights", "seconds a run"]
-    return ["What was trained:", "", *table(head, rows)]
+    return ["What was trained:", "", *table(head, rows, shown=cell)]
 
 
 def _claims(claims: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -238,7 +246,9 @@ def _claims(claims: Sequence[Mapping[str, Any]]) -> list[str]:
         ]
         for claim in claims
     ]
-    return lines + table(["paper", "claim", "predicts here", "measured", "verdict"], rows)
+    return lines + table(
+        ["paper", "claim", "predicts here", "measured", "verdict"], rows, shown=cell
+    )
 
 
 def _claimed(claim: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Reports of an experiment: stored games, figures, plots, one page; and their verification."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from algorithms.studies.experiments.plots import plot_part
 from algorithms.studies.experiments.reading import experiment_from
 from algorithms.studies.experiments.tasks import MANIFEST, tasks
 from algorithms.studies.games import merge_tables, read_tables
-from algorithms.studies.manifest import check_target
+from algorithms.studies.manifest import check_target, check_worlds, missing_plugins
 from algorithms.studies.tasks import (
     CHOOSE,
     CROSS,
@@ -98,7 +99,10 @@ def verify_report(target: Path, *, say: Say) -> list[str]:
     Raises:
         RedteamError: If it is no report, or a file of it is missing or cannot be read.
     """
-    experiment = _experiment(target / MANIFEST)
+    manifest = _manifest(target / MANIFEST)
+    if missing := missing_plugins(manifest):
+        return missing
+    experiment = _experiment(manifest)
     wrong: list[str] = []
     every: dict[str, Any] = {}
     for part in experiment.parts.values():
@@ -122,10 +126,15 @@ def verify_report(target: Path, *, say: Say) -> list[str]:
     return wrong + differences(_json(target / CLAIMS), plain(judge_claims(every)), "claims")
 
 
-def _experiment(file: Path) -> Experiment:
+def _manifest(file: Path) -> dict[str, Any]:
     manifest = _json(file)
     if not isinstance(manifest, dict) or "experiment" not in manifest:
         raise RedteamError(f"{str(file)!r} is no manifest of an experiment.")
+    check_worlds(manifest, file)
+    return manifest
+
+
+def _experiment(manifest: Mapping[str, Any]) -> Experiment:
     worlds = {
         model: make_world(WorldConfig.from_json(config))
         for model, config in manifest.get("worlds", {}).items()

@@ -45,7 +45,7 @@ def manifest_of(experiment: Experiment) -> dict[str, Any]:
     runs = [
         experiment.options(part, arm, 0, Path("unused"))
         for part in parts
-        for arm in ([RESPONSE] if part.against else part.arms.values())
+        for arm in ([RESPONSE] if part.against else _arms(part))
     ]
     models = dict.fromkeys(str(run.policy.model) for run in runs)
     return {
@@ -54,6 +54,11 @@ def manifest_of(experiment: Experiment) -> dict[str, Any]:
         "worlds": {model: plain(asdict(world_named(model).config)) for model in models},
         **fingerprints(runs, options),
     }
+
+
+def _arms(part: Part) -> list[Options]:
+    """Return the options of a part's arms, and of those that its tuned arm is chosen from."""
+    return [*part.arms.values(), *(part.tuned.candidates.values() if part.tuned else ())]
 
 
 def tasks(experiment: Experiment, part: Part) -> list[Task]:

@@ -1,13 +1,22 @@
 """Work for the processes of the tests of the pool; it stands in a module because they import it."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
 from redteam_env.game import RedteamError
 from redteam_env.registry import names
 
-WAIT, HANG, FAIL, ERR, DIE, DIE_ONCE = "wait", "hang", "fail", "err", "die", "die_once"
+WAIT, HANG, FAIL, ERR, DIE, DIE_ONCE, LATE = (
+    "wait",
+    "hang",
+    "fail",
+    "err",
+    "die",
+    "die_once",
+    "late",
+)
 
 
 def work(root, task):
@@ -21,6 +30,9 @@ def work(root, task):
     if task.kind == DIE or (task.kind == DIE_ONCE and not (place / "died").exists()):
         (place / "died").touch()
         os._exit(1)
+    if task.kind == LATE and not (place / "late").exists():
+        (place / "late").touch()
+        os.kill(os.getpid(), signal.SIGUSR2)  # as Slurm does when a job's time is over
     while task.kind in {WAIT, HANG}:
         (place / "waiting").touch()
         try:

@@ -187,7 +187,7 @@ def change_row(kind, column, value):
     ("change", "line"),
     [
         (change_figure, r"arms/defenders/splits/train/primary/auc/shared/mean: [\d.]+ stored"),
-        (change_row("suite", "refused", lambda x: not x), r"arms: \w+-\d: .* was stored as \["),
+        (change_row("suite", "refused", lambda x: not x), r"arms: '\w+-\d': .* was stored as \["),
         (change_row("quiz", "right", lambda x: not x), r"arms: the answer to '.*' was stored as"),
         (change_row("quiz", "prompt", lambda x: f"{x} x"), r"arms: the quiz has no question '"),
     ],

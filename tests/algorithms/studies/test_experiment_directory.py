@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from importlib.metadata import version
 
 import pytest
@@ -14,7 +15,9 @@ from algorithms.studies.manifest import open_directory as open_for
 from redteam_env import register
 from redteam_env.cli.main import main
 from redteam_env.game import RedteamError
+from redteam_env.registry import isolated, load
 from redteam_env.worlds.apothecary import ApothecaryJudge
+from redteam_env.worlds.apothecary.levels import versioned
 from redteam_env.worlds.embedded import embedded_model
 
 TINY = tiny_experiment()
@@ -92,8 +95,45 @@ def test_a_plug_in_from_elsewhere_is_refused(tmp_path, installed):
     assert "judges/mine" in json.loads((tmp_path / "tiny" / MANIFEST).read_text())["plugins"]
     open_directory(made, tmp_path / "tiny")
     register("judges", "mine", ApothecaryJudge)
-    with pytest.raises(RedteamError, match=r"plugins\.judges/mine: 'first-mine 1\.2' there, 'reg"):
+    with pytest.raises(
+        RedteamError, match=r"plugins\.judges/mine: 'first-mine 1\.2, \w+' there, 'reg"
+    ):
         open_directory(made, tmp_path / "tiny")
+
+
+def test_a_plug_in_whose_source_changed_is_refused_though_its_version_did_not(tmp_path, installed):
+    code = """
+from redteam_env.worlds.apothecary import ApothecaryJudge
+class Mine(ApothecaryJudge):
+    pass
+"""
+    made = changed(("training", "judge"), "mine")
+    installed(code, "[redteam_env.judges]\nmine = mine:Mine\n", name="first-mine", module="mine")
+    open_directory(made, tmp_path / "tiny")
+    (tmp_path / "mine.py").write_text(f"{code}    # otherwise\n")
+    with pytest.raises(
+        RedteamError, match=r"judges/mine: 'first-mine 1\.2, (\w+)' there, 'first-mine"
+    ):
+        open_directory(made, tmp_path / "tiny")
+
+
+def test_a_world_that_brings_other_options_is_refused(tmp_path):
+    made = changed(("training", "world"), "apothecary")
+    held = manifest_of(made)
+    assert held["world_versions"] == {"apothecary": versioned("apothecary")}
+    open_directory(made, tmp_path / "tiny")
+    own = load("worlds", "apothecary")()
+    with isolated():
+        register(
+            "worlds",
+            "apothecary",
+            lambda: replace(own, options={**own.options, "max_grad_norm": 0.25}),
+        )
+        assert manifest_of(made)["configs"] != held["configs"]
+        with pytest.raises(
+            RedteamError, match=r"plugins\.worlds/apothecary: 'redteam-env .*' there"
+        ):
+            open_directory(made, tmp_path / "tiny")
 
 
 def test_many_differences_are_counted(tmp_path):

@@ -49,6 +49,31 @@ def verify(target):
     return verify_report(target, **QUIET)
 
 
+def rewritten(copy, change):
+    file = copy / "experiment.json"
+    manifest = json.loads(file.read_text())
+    change(manifest)
+    file.write_text(json.dumps(manifest))
+
+
+def test_a_plug_in_that_is_not_here_is_what_a_verification_finds(copy):
+    def change(manifest):
+        manifest["plugins"]["algorithms/mine"] = "registered in process"
+        manifest["experiment"]["training"]["algorithm"] = "mine"
+
+    rewritten(copy, change)
+    [line] = verify(copy)
+    assert line.startswith("the plug-in 'mine' (algorithms) is not here")
+
+
+def test_a_report_of_another_version_of_a_world_is_refused(copy):
+    rewritten(copy, lambda manifest: manifest["world_versions"].update(apothecary="apothecary-v0"))
+    with pytest.raises(
+        RedteamError, match=r"holds results in apothecary-v0, this is apothecary-v\d"
+    ):
+        verify(copy)
+
+
 def files(folder):
     return {x.relative_to(folder).as_posix(): x.read_bytes() for x in folder.rglob("*.*")}
 

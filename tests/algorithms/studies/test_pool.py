@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pool_fakes
 import pytest
-from pool_fakes import DIE, DIE_ONCE, ERR, FAIL, HANG, WAIT
+from pool_fakes import DIE, DIE_ONCE, ERR, FAIL, HANG, LATE, WAIT
 
 from algorithms.studies.executors import Processes, make_executor
 from algorithms.studies.pool import run_tasks
@@ -201,6 +201,32 @@ class TestClusters:
     def test_a_wrong_option_of_a_job_is_one_line(self, tmp_path, run, name, job):
         with pytest.raises(RedteamError, match=f"job is wrong for {name}: .*gpuz"):
             make(name, tmp_path / "jobs", f"{job},gpuz=1")
+
+
+@pytest.fixture
+def on_submitit(tmp_path, monkeypatch):
+    """Do tasks as jobs of submitit on this machine."""
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PYTHONPATH", HERE)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    work = partial(pool_fakes.work, str(tmp_path))
+    executor = make("submitit", tmp_path / "jobs", "cluster=local,timeout_min=5")
+    return lambda every, say: run_tasks(tmp_path, every, executor, work, say)
+
+
+@pytest.mark.slow
+def test_a_job_whose_time_is_over_goes_on_in_another(on_submitit):
+    late, said = task("a", kind=LATE), []
+    assert on_submitit([late], lambda title, *_: said.append(title))
+    assert f"{late.title}: its process died, so it is done once more" in said
+
+
+@pytest.mark.slow
+def test_jobs_that_ctrl_c_cancels_are_not_said_to_have_died(on_submitit, press):
+    press("waiting")
+    said = []
+    assert on_submitit([task("a", kind=WAIT)], lambda title, *_: said.append(title)) is False
+    assert said == ["starting", "stopping after the current steps"]
 
 
 def test_processes_on_this_machine_take_no_options(tmp_path):
