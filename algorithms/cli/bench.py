@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import tyro
 
 from algorithms.studies.bench.config import BenchConfig, check_parts, config_from
-from algorithms.studies.bench.ladder import RUNGS, register
+from algorithms.studies.bench.ladder import RUNGS, check_ladder, is_ladder, register
 from algorithms.studies.bench.tasks import MANIFEST, able, do, manifest_of, tasks
 from algorithms.studies.manifest import open_directory
 from algorithms.studies.plans import read_plan
@@ -22,6 +22,7 @@ from algorithms.studies.study import INTERRUPTED, Where, run_study
 from redteam_env.game import RedteamError
 from redteam_env.utils.console import make_console
 from redteam_env.utils.lists import listed
+from redteam_env.utils.text import safe_text
 
 PROG = "redteam-env bench"
 ABOUT = "Train every algorithm in every arrangement on equal budgets and rank them with intervals."
@@ -39,7 +40,7 @@ QUICK: Mapping[str, Any] = MappingProxyType(
         "out": "runs/bench-quick",
     }
 )
-"""Defaults under ``--quick``: a verdict on two algorithms within ten minutes on two cores."""
+"""Defaults under ``--quick``: a verdict on two algorithms after about 600 steps of training."""
 LADDER: Mapping[str, Any] = MappingProxyType(
     {
         "algorithms": ",".join(rung.name for rung in RUNGS),
@@ -100,9 +101,9 @@ def bench(argv: Sequence[str]) -> int:
             raise RedteamError("--quick sets what a plan sets, too; give one of them.")
         default = config_from(plan.data)
     about = (
-        f"{ABOUT} With --quick, defaults for a verdict on two algorithms within ten minutes on two cores. "
+        f"{ABOUT} With --quick, defaults for a verdict on two algorithms after about 600 steps of training. "
         f"Further: {PROG} PLAN with these options (a TOML file of them, FILE.py that assigns PLAN, or "
-        f"MODULE:NAME), {PROG} ladder with them (algorithms of known order, to see what is told apart), "
+        f"MODULE:NAME), {PROG} ladder with them (an algorithm and five broken versions, to see what is told apart), "
         f"{PROG} verify FILE."
     )
     config = tyro.cli(
@@ -114,6 +115,8 @@ def bench(argv: Sequence[str]) -> int:
         config=flags,
     )
     register(listed(config.algorithms))
+    if named == "ladder" or is_ladder(config):
+        check_ladder(config)
     return _run(config, f"{PROG} {shlex.join(argv)}".strip(), None if plan is None else plan.source)
 
 
@@ -147,6 +150,6 @@ def _verify(action: Verify) -> int:
     wrong = verify(Path(action.file).expanduser(), say=make_console(stderr=True).print)
     console = make_console()
     for line in wrong:
-        console.print(f"differs: {line}")
+        console.print(safe_text(f"differs: {line}"))
     console.print(f"{len(wrong)} differences." if wrong else "Every number holds.")
     return 1 if wrong else 0

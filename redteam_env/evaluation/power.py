@@ -9,7 +9,7 @@ chapter 2): for a true difference d the statistic has 2n - 2 degrees of freedom 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scipy.special import nctdtr, nctdtrinc, stdtrit
@@ -32,8 +32,8 @@ class Contrast:
         interval: Welch's interval of it (Biometrika 34, 1947); ``None`` for fewer than two runs of
             either.
         seeds: Seeds each would need so that a difference of this size is found 8 times in 10, given
-            how runs scatter here; ``None`` if they need more than :data:`MOST_SEEDS`, or nothing is
-            known of the scatter.
+            how runs scatter here; more than there are if they are not told apart. ``None`` if they
+            need more than :data:`MOST_SEEDS`, or nothing is known of the scatter.
     """
 
     difference: float
@@ -81,11 +81,12 @@ def compare_runs(a: Sequence[float], b: Sequence[float]) -> Contrast:
         part**2 / (len(x) - 1) for part, x in zip(parts, (a, b), strict=True)
     )
     half = float(stdtrit(freedom, 0.5 + CONFIDENCE / 2)) * math.sqrt(sum(parts))
-    return Contrast(
-        difference=difference,
-        interval=Interval(difference - half, difference + half),
-        seeds=seeds,
-    )
+    interval = Interval(difference - half, difference + half)
+    found = Contrast(difference=difference, interval=interval, seeds=seeds)
+    if found.told_apart or seeds is None:
+        return found
+    # the search takes both to scatter alike, so it may name as few seeds as were too few here
+    return replace(found, seeds=max(seeds, max(len(a), len(b)) + 1))
 
 
 def detectable_difference(deviation: float, seeds: int) -> float:

@@ -21,13 +21,15 @@ def assigned(text: str, *, option: str, example: str) -> dict[str, Any]:
         example: A part that is right, such as ``lr=5e-4``.
 
     Raises:
-        RedteamError: If a part is not ``NAME=VALUE``.
+        RedteamError: If a part is not ``NAME=VALUE``, or a name is given twice.
     """
     found: dict[str, Any] = {}
-    for part in listed(text):
+    for part in filter(None, map(str.strip, text.split(","))):
         name, equals, value = part.partition("=")
         if not equals or not name:
             raise RedteamError(f"{option} has {part!r}; write NAME=VALUE, such as {example}.")
+        if name in found:
+            raise RedteamError(f"{option} has {name!r} twice; give it one value.")
         try:
             found[name] = json.loads(value)
         except ValueError:

@@ -83,6 +83,13 @@ def test_one_run_tells_nothing():
     assert found.to_json()["interval"] is None
 
 
+@pytest.mark.parametrize("first", [[0.0, 0.0], [0.0, 0.0, 0.01]])
+def test_what_is_not_told_apart_needs_more_seeds_than_there_are(first):
+    found = compare_runs(first, [0.3, 0.36])
+    assert found.told_apart or found.seeds > len(first)
+    assert not compare_runs([0.0, 0.0], [0.3, 0.36]).told_apart
+
+
 def test_the_scatter_is_pooled_within_algorithms():
     rng = np.random.default_rng(3)
     groups = [rng.normal(mean, 0.1, 50).tolist() for mean in (0, 1, 5)]

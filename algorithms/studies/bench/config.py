@@ -61,6 +61,26 @@ PANEL_RUNS: Mapping[str, PanelRun] = {
 base is beaten by all of them, a whole defender by hardly any."""
 PANEL_SEED = 1000
 """Their training seed, far from those of the cells."""
+PRIMARY, SECONDARY = "train", "heldout"
+"""The split of the seeds that headline scores are about, and the one that is reported beside it. Small
+models learn the names they meet; on the others a benchmark may sit at its floor."""
+SET_HERE: Mapping[str, str] = {
+    "model": "--model",
+    "seeds": "--source",
+    "judge": "--judge",
+    "games": "--games",
+    "group_size": "--group-size",
+    "steps": "--budget",
+    "max_tokens": "--token-budget",
+    "algorithm": "--algorithms",
+    "opponents": "--algorithms ALGORITHM+OPPONENTS",
+    "arrangement": "--arrangements",
+    "seed": "--seeds",
+    "out": "--out",
+    "json": "--json",
+    "resume": "nothing: runs always resume",
+}
+"""Training options that a benchmark sets for every run, and what to give instead of them."""
 PANEL = "panel"
 """The part of a benchmark that its panel's runs belong to."""
 
@@ -197,6 +217,10 @@ class BenchConfig:
             raise RedteamError("defence_suites is empty; name at least one evaluation suite.")
         if twice := {x for x in self.every_suite if self.every_suite.count(x) > 1}:
             raise RedteamError(f"The suite {min(twice)!r} is named twice; name it once.")
+        if own := [x for x in self._settings() if x in SET_HERE]:
+            raise RedteamError(
+                f"settings has {own[0]!r}, which a benchmark sets for every run; give {SET_HERE[own[0]]}."
+            )
         for name in ("panel_attackers", "panel_defenders"):
             if not listed(getattr(self, name)):
                 raise RedteamError(f"{name} is empty; name at least one, such as {BASE}.")
@@ -401,19 +425,28 @@ def _reason(config: BenchConfig, cell: Cell, factory: Any) -> str | None:
 
 
 def check_parts(config: BenchConfig) -> None:
-    """Refuse unknown suites and agents before anything is trained.
+    """Refuse unknown suites and agents before anything is trained, and suites that give no defence score.
 
     Raises:
-        RedteamError: If one is unknown or cannot be made.
+        RedteamError: If one is unknown, cannot be made, or gives no score.
     """
     source = resolve_seeds(config.source)
     for name in config.every_suite:
-        suite = resolve_suite(name, source=source, games=4, seed=config.measure_seed)
-        rewritten = isinstance(suite, RequestSuite) and suite.rewritten
-        if name in listed(config.defence_suites) and not rewritten:
+        suite = resolve_suite(
+            name, source=source, games=config.suite_games, seed=config.measure_seed
+        )
+        if name not in listed(config.defence_suites):
+            continue
+        if not isinstance(suite, RequestSuite) or not suite.rewritten:
             raise RedteamError(
                 f"The suite {name!r} has no rewritten requests, which the score defence is about; name "
                 "it under --suites."
+            )
+        asked = {x.seed.harmful for x in suite.setups if x.seed.split == PRIMARY}
+        if asked != {True, False}:
+            raise RedteamError(
+                f"The suite {name!r} lacks harmful or benign requests of the split {PRIMARY!r}, which the "
+                "score defence is about; name it under --suites."
             )
     for spec in (*listed(config.panel_attackers), *listed(config.panel_defenders)):
         if spec not in PANEL_RUNS:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from algorithms.studies.bench.config import UNTRAINED, BenchConfig, Cell
-from algorithms.studies.bench.headline import PRIMARY
+from algorithms.studies.bench.config import PRIMARY, UNTRAINED, BenchConfig, Cell
+from algorithms.studies.bench.ladder import is_ladder
 from algorithms.studies.bench.records import COSTS
-from algorithms.studies.bench.resolution import climbed, is_ladder, resolution, verdicts
+from algorithms.studies.bench.resolution import climbed, resolution, verdicts
 from algorithms.studies.bench.scores import (
     ATTACK,
     DEFENCE,

@@ -7,7 +7,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from algorithms.studies.bench.headline import LEAST_RANGE, PRIMARY
+from algorithms.studies.bench.config import PRIMARY
+from algorithms.studies.bench.headline import LEAST_RANGE
 from algorithms.studies.bench.leaderboard import COMPARED
 from algorithms.studies.bench.records import BY_GAMES, BY_TOKENS
 from algorithms.studies.bench.resolution import ALIKE
@@ -203,7 +204,8 @@ def told_apart(figures: Figures, name: str) -> list[str]:
     if (found := figures["resolution"][name]) is not None:
         more = found["seeds_for_half"]
         lines.append(
-            f"Runs of one cell scatter by {found['deviation']:.3f} (standard deviation). With "
+            f"Runs of one cell scatter by {found['deviation']:.3f} (standard deviation; cells whose runs "
+            "are all alike, as at the end of the scale, are left out). With "
             f"{found['seeds']} seeds a difference of {found['smallest']:.3f} is found 8 times in 10; half "
             f"of that needs {more if more is not None else 'more than a thousand'} seeds."
         )

@@ -194,13 +194,13 @@ def _answers(config: BenchConfig, rows: Games) -> list[str]:
         if not isinstance(suite, QuestionSuite):
             wrong.append(f"the answers of {name!r} belong to no suite of questions")
             continue
+        places = {str(k): k for k in range(len(suite.requests))}
         columns = (own[x].tolist() for x in ("seed_id", "prompt", "response", "right"))
         for number, prompt, response, right in zip(*columns, strict=True):
-            k = int(number)
-            if not 0 <= k < len(suite.requests):
-                wrong.append(f"{name} has no question {k}")
+            if (k := places.get(number)) is None:
+                wrong.append(f"{name!r} has no question {number!r}")
             elif prompt != suite.requests[k].messages[-1]["content"]:
-                wrong.append(f"{name} asks something else than {prompt!r}")
+                wrong.append(f"{name!r} asks something else than {prompt!r}")
             elif suite.right(k, response) is not right:
                 wrong.append(f"the answer to {prompt!r} was stored as {right}")
     return wrong

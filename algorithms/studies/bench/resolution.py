@@ -58,18 +58,21 @@ def resolution(config: BenchConfig, found: Found, name: str) -> Figures | None:
         name: The score.
 
     Returns:
-        The standard ``deviation`` of runs of one cell, pooled over the cells that learn; the ``smallest``
-        difference found with so many ``seeds``; and ``seeds_for_half`` of it. ``None`` with one seed, or
-        where nothing scatters.
+        The standard ``deviation`` of runs of one cell, pooled over the cells that learn and whose runs
+        differ (those at an end of the scale, where a score is cut, would hide how runs scatter); the
+        ``smallest`` difference found with so many ``seeds``; and ``seeds_for_half`` of it. ``None`` where
+        nothing scatters, as with one seed.
     """
     still = {rung.name for rung in RUNGS if not rung.learns}
     groups = [
-        _runs(scores[name])
+        runs
         for cell, scores in found.items()
         if name in scores and cell != BASE and cell.partition(".")[0] not in still
+        if len(set(runs := _runs(scores[name]))) > 1
     ]
-    if config.seeds < 2 or not groups or not (deviation := pooled_deviation(groups)):
+    if not groups:
         return None
+    deviation = pooled_deviation(groups)
     smallest = detectable_difference(deviation, config.seeds)
     return {
         "deviation": deviation,
@@ -77,11 +80,6 @@ def resolution(config: BenchConfig, found: Found, name: str) -> Figures | None:
         "smallest": smallest,
         "seeds_for_half": seeds_needed(smallest / 2, deviation),
     }
-
-
-def is_ladder(config: BenchConfig) -> bool:
-    """Whether a benchmark ranks the ladder: all its rungs, in its order, and nothing else."""
-    return listed(config.algorithms) == tuple(rung.name for rung in RUNGS)
 
 
 def climbed(
@@ -96,17 +94,17 @@ def climbed(
         name: The score.
 
     Returns:
-        ``rungs`` with their mean in each arrangement; ``faults``, what is wrong: two rungs that are two
-        or more apart must have an interval of the probability of improvement above one half, and of
-        neighbours none may lie below.
+        ``rungs`` with their mean in each arrangement; ``faults``, what is wrong: each two rungs must have
+        scores, two that are two or more apart an interval of the probability of improvement above one
+        half, and of neighbours none may lie below.
     """
     faults = []
     for arrangement in listed(config.arrangements):
         cells = [f"{rung.name}.{arrangement}" for rung in RUNGS]
         for (i, above), (j, below) in combinations(enumerate(cells), 2):
-            interval = improvement[above][below]["interval"]
+            interval = improvement.get(above, {}).get(below, {}).get("interval")
             if interval is None:
-                faults.append(f"{above} and {below} have one seed, which tells nothing")
+                faults.append(f"{above} and {below} lack scores to compare")
             elif j - i > 1 and interval[0] <= 0.5:
                 faults.append(f"{above} is not told apart from {below}")
             elif interval[1] < 0.5:
@@ -118,8 +116,9 @@ def climbed(
                 "label": rung.name,
                 "about": rung.about,
                 "means": {
-                    arrangement: float(np.mean(found[f"{rung.name}.{arrangement}"][name].values))
+                    arrangement: float(np.mean(scores[name].values))
                     for arrangement in listed(config.arrangements)
+                    if name in (scores := found.get(f"{rung.name}.{arrangement}", {}))
                 },
             }
             for rung in RUNGS

@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from algorithms.studies.bench.config import UNTRAINED, BenchConfig, Cell
+from algorithms.studies.bench.config import PRIMARY, SECONDARY, UNTRAINED, BenchConfig, Cell
 from algorithms.studies.bench.headline import (
-    PRIMARY,
-    SECONDARY,
     Range,
     Successes,
     best_of,

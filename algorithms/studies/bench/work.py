@@ -5,8 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from algorithms.studies.bench import ladder
-from algorithms.studies.bench.config import PANEL, PANEL_RUNS, PANEL_SEED, BenchConfig, Cell
-from algorithms.studies.bench.headline import PRIMARY, SECONDARY
+from algorithms.studies.bench.config import (
+    PANEL,
+    PANEL_RUNS,
+    PANEL_SEED,
+    PRIMARY,
+    SECONDARY,
+    BenchConfig,
+    Cell,
+)
 from algorithms.studies.bench.records import train_recorded
 from algorithms.studies.bench.tasks import (
     able,
@@ -36,7 +43,7 @@ from algorithms.studies.tasks import (
     run_directory,
 )
 from algorithms.training.config import TrainConfig
-from redteam_env.evaluation import AgentPool, MemoAgent
+from redteam_env.evaluation import AgentPool, Dispatcher, MemoAgent
 from redteam_env.evaluation.suites import resolve_suite
 from redteam_env.game import ATTACKER, DEFENDER, Episode, RedteamError
 from redteam_env.judges.resolve import resolve_judge
@@ -111,6 +118,13 @@ class _Side:
     name: str
     seed: int
     agent: Agent
+
+
+def _is_scorer(agent: Agent) -> bool:
+    """Whether an agent knows probabilities; a mixture does if each of its members does."""
+    if isinstance(agent, Dispatcher):
+        return all(map(_is_scorer, agent.agents.values()))
+    return isinstance(agent, Scorer)
 
 
 class _Meter:
@@ -225,7 +239,7 @@ class _Meter:
         self, defender: Agent, episodes: Sequence[Episode], refusals: Sequence[str]
     ) -> Sequence[float] | None:
         """Return the defender's refusal score on each first request, if it knows probabilities."""
-        if not refusals or not isinstance(defender, Scorer):
+        if not refusals or not _is_scorer(defender):
             return None
         requests = []
         for episode in episodes:

@@ -4,8 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from algorithms.studies.bench.config import PANEL, UNTRAINED, BenchConfig
-from algorithms.studies.bench.headline import PRIMARY, SECONDARY
+from algorithms.studies.bench.config import PANEL, PRIMARY, SECONDARY, UNTRAINED, BenchConfig
 from algorithms.studies.bench.records import totals
 from algorithms.studies.bench.report import write_report
 from algorithms.studies.bench.tasks import MANIFEST, able, fielded, manifest_of, plays, tasks

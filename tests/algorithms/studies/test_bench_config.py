@@ -52,6 +52,10 @@ def test_a_budget_is_spent_in_whole_steps():
         ({"defence_suites": " "}, "defence_suites is empty"),
         ({"suites": "apothecary_alias"}, "'apothecary_alias' is named twice"),
         ({"panel_attackers": ","}, "panel_attackers is empty"),
+        ({"settings": "lr=1,steps=10"}, "settings has 'steps'.*give --budget"),
+        ({"settings": "arrangement=shared"}, "settings has 'arrangement'.*give --arrangements"),
+        ({"settings": "opponents=psro"}, "settings has 'opponents'"),
+        ({"settings": "lr=1,lr=2"}, "settings has 'lr' twice"),
     ],
 )
 def test_impossible_numbers_are_refused(options, says):
@@ -82,6 +86,7 @@ def test_unknown_names_and_settings_are_refused_before_anything_is_run(options, 
     [
         ({"suites": "apothecary_k11"}, "apothecary_k1"),
         ({"defence_suites": "apothecary_quiz", "suites": ""}, "no rewritten requests"),
+        ({"defence_suites": "apothecary_k1"}, "'apothecary_k1' lacks .* of the split 'train'"),
         ({"panel_attackers": "bas"}, "base"),
         ({"panel_defenders": "no/such/run/here"}, "no/such"),
     ],

@@ -7,14 +7,15 @@ from table_game import MatrixJudge, players
 
 from algorithms.cli.bench import LADDER, QUICK
 from algorithms.studies.bench.config import BenchConfig, cells
-from algorithms.studies.bench.ladder import RUNGS, register
+from algorithms.studies.bench.ladder import RUNGS, check_ladder, is_ladder, register
 from algorithms.studies.bench.leaderboard import improvement
 from algorithms.studies.bench.page import ladder_lines
-from algorithms.studies.bench.resolution import climbed, is_ladder, resolution
+from algorithms.studies.bench.resolution import climbed, resolution
 from algorithms.studies.bench.scores import DEFENCE, Scores
 from algorithms.training.config import TrainConfig
 from algorithms.training.trainer import train
 from redteam_env import registry
+from redteam_env.cli.main import main
 from redteam_env.evaluation.power import detectable_difference, seeds_needed
 
 NAMES = [rung.name for rung in RUNGS]
@@ -75,8 +76,36 @@ def test_a_wrong_order_is_a_fault_and_is_said():
     assert "not in its order" in ladder_lines({"ladder": result})[-1]
 
 
-def test_one_seed_tells_nothing():
-    assert outcome([0.6, 0.5, 0.4, 0.3, 0.2, 0.1], with_seeds(1), seeds=1)["faults"]
+def test_a_missing_score_is_a_fault():
+    scores = found([0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
+    del scores["no_rate.bipolicy"][DEFENCE]
+    result = climbed(CONFIG, improvement(CONFIG, scores, DEFENCE), scores, DEFENCE)
+    assert "no_rate.bipolicy and turned_sign.bipolicy lack scores to compare" in result["faults"]
+    assert len(result["faults"]) == 5
+    assert any(line.startswith("no_rate") for line in ladder_lines({"ladder": result}))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("--arrangements bipolicy,attacker_only", "'attacker_only' trains no defender"),
+        ("--algorithms grpo,ppo", "'grpo,ppo', which is not the ladder"),
+        ("--seeds 3", "seeds is 3; the ladder needs at least 4"),
+    ],
+)
+def test_a_ladder_that_could_not_be_climbed_is_refused_before_it_is_run(
+    options, says, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    with registry.isolated():
+        assert main(["bench", "ladder", *options.split()]) == 2
+    assert says in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_ladder_under_its_defaults_is_accepted():
+    check_ladder(CONFIG)
+    check_ladder(BenchConfig(**{**QUICK, **LADDER}))
 
 
 def with_seeds(seeds):
@@ -90,14 +119,15 @@ def test_only_the_whole_ladder_is_one():
 
 def test_the_resolution_is_that_of_the_rungs_that_learn():
     scores = found([0.6, 0.5, 0.4, 0.3, 0.2, 0.1], deviation=0.05)
-    for name in NAMES[4:]:
+    for name in NAMES[3:]:  # the fourth learns, but lies at the end of the scale
         scores[f"{name}.bipolicy"][DEFENCE].values[:] = 0
     result = resolution(CONFIG, scores, DEFENCE)
-    learn = [scores[f"{name}.bipolicy"][DEFENCE].values.std(ddof=1) for name in NAMES[:4]]
+    learn = [scores[f"{name}.bipolicy"][DEFENCE].values.std(ddof=1) for name in NAMES[:3]]
     assert result["deviation"] == pytest.approx(np.sqrt(np.mean(np.square(learn))))
     assert result["smallest"] == detectable_difference(result["deviation"], 5)
     assert result["seeds_for_half"] == seeds_needed(result["smallest"] / 2, result["deviation"])
-    assert resolution(with_seeds(1), scores, DEFENCE) is None
+    one = found([0.6, 0.5, 0.4, 0.3, 0.2, 0.1], seeds=1)
+    assert resolution(with_seeds(1), one, DEFENCE) is None
 
 
 def test_quick_is_a_benchmark_that_can_be_run():

@@ -267,7 +267,8 @@ def first(kind):
         ("told", first("cross"), True, "stored as"),
         ("response", first("quiz"), "it is so", "leaderboard|answer"),
         ("prompt", first("quiz"), "repeat a", "asks something else"),
-        ("seed_id", first("quiz"), "99", "no question 99"),
+        ("seed_id", first("quiz"), "99", "no question '99'"),
+        ("seed_id", first("quiz"), "\x1b[2J", r"no question '\\x1b\[2J'"),
         ("suite", first("quiz"), "apothecary_raw", "no suite of questions"),
     ],
 )
