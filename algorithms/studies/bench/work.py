@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from algorithms.studies.bench import ladder
 from algorithms.studies.bench.config import (
@@ -120,7 +121,7 @@ class _Side:
     agent: Agent
 
 
-def _is_scorer(agent: Agent) -> bool:
+def _is_scorer(agent: Agent) -> TypeGuard[Scorer]:
     """Whether an agent knows probabilities; a mixture does if each of its members does."""
     if isinstance(agent, Dispatcher):
         return all(map(_is_scorer, agent.agents.values()))
