@@ -21,7 +21,7 @@ from algorithms.core.advantages import Array
 from algorithms.reinforce_pp import ReinforcePP
 from algorithms.studies.bench.config import BenchConfig
 from redteam_env import registry
-from redteam_env.game import DEFENDER, Game, RedteamError
+from redteam_env.game import Game, RedteamError
 from redteam_env.protocols import BASE, Batch, TrainablePolicy
 from redteam_env.utils.lists import listed
 
@@ -159,7 +159,7 @@ def check_ladder(config: BenchConfig) -> None:
             "other algorithms with bench alone."
         )
     for arrangement in listed(config.arrangements):
-        if config.weights(arrangement).get(DEFENDER) == BASE:
+        if config.weights(arrangement).get("defender") == BASE:
             raise RedteamError(
                 f"The arrangement {arrangement!r} trains no defender, and the ladder is ranked by defence; "
                 "leave it out of --arrangements."
