@@ -323,7 +323,8 @@ def test_the_real_quickstart_prints_what_it_promises(tmp_path, offline):
     result = json.loads((tmp_path / "runs" / "quickstart" / "result.json").read_text())
     cells = {(x["attacker"], x["defender"]): x for x in result["cells"]}
     for cell in cells.values():
-        assert min(cell[ATTACK_SUCCESS]["n"], cell[OVER_REFUSAL]["n"]) >= 100
+        assert cell[ATTACK_SUCCESS]["n"] >= 100
+        assert cell[OVER_REFUSAL]["n"] > 0  # only what faithful rewrites ask for can be refused
     for name in ("bipolicy", "shared"):
         assert result["races"][name]["fell"]
         trained, base = cells["base", name], cells["base", "base"]
