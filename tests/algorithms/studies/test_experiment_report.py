@@ -195,13 +195,13 @@ def with_text(column, text, **wanted):
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        (flipped("refused", kind="suite"), r"^\w+-\d: '.*' was stored as \["),
-        (flipped("told", kind="cross"), r"^\w+-\d: '.*' was stored as \["),
-        (flipped("prompt_harmful", kind="swap attack"), r"^\w+-\d: '.*' was stored as \["),
-        (flipped("harmful", kind="suite"), r"^\w+-\d: was stored as harmful="),
+        (flipped("refused", kind="suite"), r"^'\w+-\d': '.*' was stored as \["),
+        (flipped("told", kind="cross"), r"^'\w+-\d': '.*' was stored as \["),
+        (flipped("prompt_harmful", kind="swap attack"), r"^'\w+-\d': '.*' was stored as \["),
+        (flipped("harmful", kind="suite"), r"^'\w+-\d': was stored as harmful="),
         (with_text("response", "sorry i must refuse", kind="suite", told=True), "was stored as"),
         (with_text("split", "heldout", kind="suite", split="train"), "split='heldout'"),
-        (with_text("seed_id", "nothing-0", kind="cross"), "^nothing-0: was stored as"),
+        (with_text("seed_id", "nothing-0", kind="cross"), "^'nothing-0': was stored as"),
         (flipped("right", kind="quiz", right=True), r"^the answer to '.*' was stored as False"),
         (with_text("response", "it is wrong", kind="quiz", right=True), r"^the answer to '"),
         (with_text("prompt", "add one", kind="swap quiz"), "no question 'add one'"),
