@@ -329,7 +329,8 @@ def test_the_real_quickstart_prints_what_it_promises(tmp_path, offline):
         assert result["races"][name]["fell"]
         trained, base = cells["base", name], cells["base", "base"]
         assert trained[ATTACK_SUCCESS]["interval"][1] < base[ATTACK_SUCCESS]["interval"][0]
-        assert result["defenders"][name]["quiz_right"]["rate"] > 0.5  # shared weights lose some of it
+        # shared weights lose some of it
+        assert result["defenders"][name]["quiz_right"]["rate"] > 0.5
 
 
 @pytest.mark.slow
