@@ -48,10 +48,8 @@ class MAPPO(ActorCritic):
     def __init__(self, config: Any, *, policy: TrainablePolicy, game: Game, seed: int) -> None:
         super().__init__(config, policy=policy, game=game, seed=seed)
         self._game = game
-        for harmful in (
-            True,
-            False,
-        ):  # both seats' rules may be too long for one prompt: say so now
+        # both seats' rules may be too long for one prompt: say so now
+        for harmful in (True, False):
             example = Seed(id="example", text="a", harmful=harmful)
             for seat in game.seats:
                 state = GameState(seed=example, rewritten=True, turns=(), to_move=seat)

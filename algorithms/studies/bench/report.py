@@ -16,7 +16,7 @@ from algorithms.studies.bench.plots import plot
 from algorithms.studies.bench.records import check_records
 from algorithms.studies.bench.tasks import MANIFEST, SCHEMA
 from algorithms.studies.games import QUIZ, Games, merge_tables, read_tables
-from algorithms.studies.manifest import check_digest, check_seeds, check_target
+from algorithms.studies.manifest import check_digest, check_seeds, check_target, check_worlds
 from algorithms.studies.tasks import (
     ATTACK,
     MEASURE,
@@ -146,6 +146,7 @@ def read_manifest(manifest: Any, file: Path) -> tuple[BenchConfig, list[Cell]]:
             f"{str(file)!r} has schema {manifest.get('schema')!r}; this version reads {SCHEMA}. Use the "
             "version that wrote it."
         )
+    check_worlds(manifest, file)
     try:
         check_values(BenchConfig, manifest["options"])
         config = BenchConfig(**manifest["options"])
