@@ -13,7 +13,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from algorithms.studies.bench.config import BenchConfig, check_parts, config_from
+from algorithms.studies.bench.cells import check_parts
+from algorithms.studies.bench.config import BenchConfig, config_from
 from algorithms.studies.bench.ladder import RUNGS, check_ladder, is_ladder, register
 from algorithms.studies.bench.tasks import MANIFEST, able, do, manifest_of, tasks
 from algorithms.studies.manifest import open_directory

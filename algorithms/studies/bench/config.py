@@ -12,13 +12,10 @@ from algorithms.training.config import (
     SELF_PLAY,
     RunConfig,
     TrainConfig,
-    check_group,
     components,
     has_own_loop,
 )
 from redteam_env import registry
-from redteam_env.evaluation import check_spec
-from redteam_env.evaluation.suites import resolve_suite
 from redteam_env.game import (
     Count,
     RedteamError,
@@ -28,14 +25,16 @@ from redteam_env.game import (
     multiple_of,
     unknown_name,
 )
-from redteam_env.protocols import BASE, RequestSuite
-from redteam_env.seeds.resolve import resolve_seeds
+from redteam_env.protocols import BASE
 from redteam_env.utils.lists import assigned, listed
 from redteam_env.worlds import world_options
 
 WORLD = "apothecary"
 RESPONSE = "attacker_only"
 """The arrangement of a fresh attacker, which every policy of a benchmark that trains one must have."""
+RESPONSE_LR = 1e-3
+"""The learning rate of fresh attackers in a world, twice that of the world's runs, if no setting gives one:
+a fresh attacker is judged by its success alone, and has fewer steps."""
 REFERENCE = "reinforce_pp"
 """The algorithm of fresh attackers and of the panel's runs."""
 
@@ -64,7 +63,12 @@ PANEL_SEED = 1000
 PRIMARY, SECONDARY = "train", "heldout"
 """The split of the seeds that headline scores are about, and the one that is reported beside it. Small
 models learn the names they meet; on the others a benchmark may sit at its floor."""
+OF_WORLD: Mapping[str, str] = {"model": "model", "source": "seeds", "judge": "judge"}
+"""Options that a benchmark needs, and what a world calls them."""
+NO_WORLD = "none"
+"""What a world is called that is none."""
 SET_HERE: Mapping[str, str] = {
+    "world": "--world",
     "model": "--model",
     "seeds": "--source",
     "judge": "--judge",
@@ -141,12 +145,15 @@ class BenchConfig:
         games: Games a step.
         group_size: Games that share a seed, in every run, so that all are trained on the same games;
             1 for algorithms that play by themselves, such as sb3_ppo.
-        model: Base model: apothecary, a model directory, a known name or a hub id.
+        world: The controlled world: apothecary, apothecary-easy, apothecary-coupled, or an installed one.
+            One word sets model, source, judge, prompts and the training options of every run where they
+            are not given; none for a game outside any world, which needs the first three.
+        model: Base model: a world's, a model directory, a known name or a hub id.
         source: Seed source, as --seeds of train.
         judge: Judge.
-        prompts: Instruction texts, as for train; by default those of the world for its model.
+        prompts: Instruction texts, as for train.
         settings: Training options of every run, NAME=VALUE with a comma between them, over those of
-            the world if the model is one of its own.
+            the world.
         defence_suites: Evaluation suites with a comma between them that the score defence is the mean
             of: rewritten requests, harmful and benign ones.
         suites: Further suites that defenders are asked.
@@ -178,9 +185,10 @@ class BenchConfig:
     token_budget: Annotated[int, at_least(0)] = 0
     games: Count = 64
     group_size: Count = 4
-    model: str = WORLD
-    source: str = WORLD
-    judge: str = WORLD
+    world: str | None = WORLD
+    model: str | None = None
+    source: str | None = None
+    judge: str | None = None
     prompts: str | None = None
     settings: str = ""
     defence_suites: str = "apothecary_alias,apothecary_spelled,apothecary_reversed,apothecary_split"
@@ -190,7 +198,7 @@ class BenchConfig:
     panel_defenders: str = "base,half_trained,defender_only"
     panel_games: Annotated[int, multiple_of(4)] = 256
     cross_games: Annotated[int, multiple_of(4)] = 64
-    response_budget: Annotated[int, at_least(0)] = 1280
+    response_budget: Annotated[int, at_least(0)] = 2560
     measure_seed: int = 0
     executor: ExecutorName = "processes"
     job: str = ""
@@ -201,6 +209,14 @@ class BenchConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.world == NO_WORLD:
+            object.__setattr__(self, "world", None)
+        if self.world is not None and self.world not in registry.names("worlds"):
+            raise unknown_name("world", self.world, registry.names("worlds"))
+        if self.world is None and (lacking := [x for x in OF_WORLD if getattr(self, x) is None]):
+            raise RedteamError(
+                f"world is none, so {lacking[0]} has to be given: --{lacking[0]}, or name a --world."
+            )
         for name in ("budget", "response_budget"):
             value = getattr(self, name)
             if 0 < value < self.games:
@@ -224,6 +240,28 @@ class BenchConfig:
         for name in ("panel_attackers", "panel_defenders"):
             if not listed(getattr(self, name)):
                 raise RedteamError(f"{name} is empty; name at least one, such as {BASE}.")
+
+    @property
+    def model_name(self) -> str:
+        """The base model, given or the world's."""
+        return self._named("model")
+
+    @property
+    def source_name(self) -> str:
+        """The seed source, given or the world's."""
+        return self._named("source")
+
+    @property
+    def judge_name(self) -> str:
+        """The judge, given or the world's."""
+        return self._named("judge")
+
+    def _named(self, name: str) -> str:
+        given = getattr(self, name)
+        return str(self._of_world()[OF_WORLD[name]] if given is None else given)
+
+    def _of_world(self) -> dict[str, Any]:
+        return {} if self.world is None else world_options(self.world)
 
     @property
     def every_suite(self) -> tuple[str, ...]:
@@ -270,7 +308,9 @@ class BenchConfig:
             seed: The training seed.
             out: The fresh attacker's run directory.
         """
-        own = {"arrangement": RESPONSE, "opponent": opponent, "seed": seed}
+        own: dict[str, Any] = {"arrangement": RESPONSE, "opponent": opponent, "seed": seed}
+        if self.world is not None and not {"lr", "attacker_lr"} & self._settings().keys():
+            own["attacker_lr"] = RESPONSE_LR
         return self._options({**own, "algorithm": REFERENCE}, self.response_budget, out)
 
     def panel(self, name: str, out: Path) -> TrainConfig:
@@ -288,18 +328,17 @@ class BenchConfig:
     def _options(self, own: Mapping[str, Any], budget: int, out: Path) -> TrainConfig:
         algorithm = str(own["algorithm"])
         known = self._options_of(algorithm, str(own.get("opponents", SELF_PLAY)))
-        values: dict[str, Any] = {"checkpoint_every": 20, "prompts": self.prompts}
-        if self.model in registry.names("worlds"):
-            values = {"world": self.model}
-            if self.prompts is not None:
-                values["prompts"] = self.prompts
+        values: dict[str, Any] = {"checkpoint_every": 20} if self.world is None else {}
+        values |= {"world": self.world}
+        if self.prompts is not None:
+            values["prompts"] = self.prompts
         values |= {x: v for x, v in self.settings_by_name().items() if x in known}
         found = TrainConfig.from_flat(
             {
                 **values,
-                "model": self.model,
-                "seeds": self.source,
-                "judge": self.judge,
+                "model": self.model_name,
+                "seeds": self.source_name,
+                "judge": self.judge_name,
                 "games": self.games,
                 "group_size": 1 if has_own_loop(algorithm) else self.group_size,
                 "steps": budget // self.games,
@@ -336,8 +375,7 @@ class BenchConfig:
 
     def _options_of(self, algorithm: str, opponents: str) -> set[str]:
         """Return the names of the training options of an algorithm with its opponents."""
-        world = world_options(self.model) if self.model in registry.names("worlds") else {}
-        given = {**world, **self._settings()}
+        given = {**self._of_world(), **self._settings()}
         chosen = {x: y for x, y in given.items() if x in {"policy", "callback"}}
         kinds = components({**chosen, "algorithm": algorithm, "opponents": opponents})
         return {field.name for kind in kinds.values() for field in dataclasses.fields(kind)}
@@ -366,91 +404,6 @@ class BenchConfig:
                 "cannot tell which roles an arrangement trains; give it one from roles to names of weights."
             )
         return weights
-
-
-def cells(config: BenchConfig) -> list[Cell]:
-    """Return every algorithm in every arrangement, with the reason where it cannot be run.
-
-    Args:
-        config: The options.
-
-    Raises:
-        RedteamError: If a name is unknown, or nothing can be run.
-    """
-    arrangements = listed(config.arrangements)
-    for arrangement in arrangements:
-        config.weights(arrangement)
-    if config.response_budget:
-        try:
-            config.weights(RESPONSE)
-        except RedteamError as error:
-            raise RedteamError(
-                f"The best-response gap needs the arrangement {RESPONSE!r} ({error}); give "
-                "--response-budget 0 for a policy without it."
-            ) from error
-    for name in config.panel_runs:
-        try:
-            config.weights(PANEL_RUNS[name].arrangement)
-        except RedteamError as error:
-            raise RedteamError(
-                f"{name} of the panel cannot be trained ({error}); leave it out of --panel-attackers and "
-                "--panel-defenders for this policy."
-            ) from error
-    found = []
-    for label in listed(config.algorithms):
-        algorithm, plus, opponents = label.partition("+")
-        factory = registry.load("algorithms", algorithm)
-        check_group(algorithm, factory, config.group_size)
-        if plus and opponents not in registry.names("opponents"):
-            raise unknown_name("opponent sampler", opponents, registry.names("opponents"))
-        for arrangement in arrangements:
-            cell = Cell(label=label, arrangement=arrangement)
-            found.append(dataclasses.replace(cell, reason=_reason(config, cell, factory)))
-    if not found:
-        raise RedteamError("algorithms or arrangements is empty; name at least one of each.")
-    if all(cell.reason for cell in found):
-        raise RedteamError(f"No cell can be run: {found[0].name}: {found[0].reason}")
-    return found
-
-
-def _reason(config: BenchConfig, cell: Cell, factory: Any) -> str | None:
-    able = getattr(factory, "arrangements", None)
-    if able is not None and cell.arrangement not in able:
-        return f"{cell.algorithm} trains {', '.join(able)} only"
-    try:
-        config.options(cell, 0, Path("unused"))
-    except RedteamError as error:
-        return str(error)
-    return None
-
-
-def check_parts(config: BenchConfig) -> None:
-    """Refuse unknown suites and agents before anything is trained, and suites that give no defence score.
-
-    Raises:
-        RedteamError: If one is unknown, cannot be made, or gives no score.
-    """
-    source = resolve_seeds(config.source)
-    for name in config.every_suite:
-        suite = resolve_suite(
-            name, source=source, games=config.suite_games, seed=config.measure_seed
-        )
-        if name not in listed(config.defence_suites):
-            continue
-        if not isinstance(suite, RequestSuite) or not suite.rewritten:
-            raise RedteamError(
-                f"The suite {name!r} has no rewritten requests, which the score defence is about; name "
-                "it under --suites."
-            )
-        asked = {x.seed.harmful for x in suite.setups if x.seed.split == PRIMARY}
-        if asked != {True, False}:
-            raise RedteamError(
-                f"The suite {name!r} lacks harmful or benign requests of the split {PRIMARY!r}, which the "
-                "score defence is about; name it under --suites."
-            )
-    for spec in (*listed(config.panel_attackers), *listed(config.panel_defenders)):
-        if spec not in PANEL_RUNS:
-            check_spec(spec)
 
 
 def config_from(data: Mapping[str, Any]) -> BenchConfig:

@@ -28,6 +28,7 @@ from redteam_env.evaluation.aggregates import (
     probability_of_improvement,
 )
 from redteam_env.evaluation.ratings import Duel, Skill, ratings
+from redteam_env.evaluation.statistics import wilson
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.randomness import generator
 
@@ -56,7 +57,7 @@ def leaderboard(
         ``games`` and ``void`` ones; for the ladder, ``ladder``.
     """
     runnable = [cell for cell in every if cell.reason is None]
-    judge = resolve_judge(config.judge)
+    judge = resolve_judge(config.judge_name)
     against = scale(config, games)
     found = score(config, runnable, games, against)
     improved = {name: improvement(config, found, name) for name in COMPARED}
@@ -111,19 +112,25 @@ def _panel(against: Scale) -> Figures:
 
 
 def _fresh(config: BenchConfig, games: Games, against: Scale) -> Figures | None:
-    """Return what fresh attackers and the best suite reach on the base: is the budget large enough?"""
+    """Return what fresh attackers and the best suite reach on the base: is the budget large enough?
+
+    An attacker of a fixed number of games cannot be shown to beat a suite that always succeeds. So it is
+    said to be ``weaker`` where the interval of its success lies below the suite's.
+    """
     if not config.response_budget or UNTRAINED.name not in against.ranges[PRIMARY]:
         return None
     met = [
-        met_by(games, UNTRAINED, seed).where(split=PRIMARY, kind=RESPONSE)
+        against.successes(met_by(games, UNTRAINED, seed).where(split=PRIMARY, kind=RESPONSE))
         for seed in range(config.seeds)
     ]
-    reached = [x for x in map(against.successes.share, met) if x is not None]
+    succeeded = np.concatenate(met)
     script = against.ranges[PRIMARY][UNTRAINED.name].ceiling
+    interval = wilson(int(succeeded.sum()), len(succeeded))
     return {
-        "by_seed": reached,
+        "by_seed": [float(x.mean()) for x in met if len(x)],
+        "interval": interval.to_json(),
         "script": script,
-        "beats": bool(reached) and bool(np.mean(reached) >= script),
+        "weaker": interval.high < script,
     }
 
 

@@ -263,11 +263,17 @@ def _grading(figures: Figures) -> list[str]:
     )
     if (fresh := figures["fresh"]) is not None and fresh["by_seed"]:
         reached = sum(fresh["by_seed"]) / len(fresh["by_seed"])
-        verdict = "They beat it" if fresh["beats"] else "They do not beat it: give a larger budget"
+        low, high = fresh["interval"]
+        verdict = (
+            "They are weaker than the best suite, so gaps owe more to suites than to them: give a larger "
+            "--response-budget"
+            if fresh["weaker"]
+            else "They are not weaker than the best suite"
+        )
         lines += [""]
         lines.append(
-            f"Fresh attackers reach {reached:.2f} on the untrained base, the best suite "
-            f"{fresh['script']:.2f}. {verdict}."
+            f"Fresh attackers reach {reached:.2f} [{low:.2f}, {high:.2f}] on the untrained base, the best "
+            f"suite {fresh['script']:.2f}. {verdict}."
         )
     return lines
 

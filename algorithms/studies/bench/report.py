@@ -16,7 +16,13 @@ from algorithms.studies.bench.plots import plot
 from algorithms.studies.bench.records import check_records
 from algorithms.studies.bench.tasks import MANIFEST, SCHEMA
 from algorithms.studies.games import QUIZ, Games, merge_tables, read_tables
-from algorithms.studies.manifest import check_digest, check_seeds, check_target, check_worlds
+from algorithms.studies.manifest import (
+    check_digest,
+    check_seeds,
+    check_target,
+    check_worlds,
+    missing_plugins,
+)
 from algorithms.studies.tasks import (
     ATTACK,
     MEASURE,
@@ -76,7 +82,7 @@ def write_report(root: Path, done: Sequence[Task], target: Path, *, command: str
     figures = _figures(config, every, read_tables([target / GAMES]), records)
     write_text(target / FIGURES, json.dumps({"digest": manifest["digest"], **figures}, indent=1))
     write_text(target / PAGE, markdown(figures, command))
-    write_text(target / EXPORT, json.dumps(marl_eval(figures, world=config.source), indent=1))
+    write_text(target / EXPORT, json.dumps(marl_eval(figures, world=config.source_name), indent=1))
     plot(figures, target)
     return figures
 
@@ -107,7 +113,7 @@ def verify(file: Path, *, say: Say) -> list[str]:
     if not isinstance(stored, dict) or not isinstance(records, dict):
         raise RedteamError(f"{str(folder)!r} holds no report that 'redteam-env bench' wrote.")
     wrong = [] if stored.pop("digest", None) == manifest["digest"] else ["the manifest's digest"]
-    judge = resolve_judge(config.judge)
+    judge = resolve_judge(config.judge_name)
     again = getattr(judge, "exact", False)
     say(
         f"Judging {len(games):,} games and answers again"
@@ -121,7 +127,7 @@ def verify(file: Path, *, say: Say) -> list[str]:
     except (LookupError, TypeError, ValueError, RedteamError) as error:
         return [*wrong, f"the leaderboard cannot be computed: {error!r}"]
     wrong += differences(stored, plain(found), "leaderboard")
-    export = plain(marl_eval(found, world=config.source))
+    export = plain(marl_eval(found, world=config.source_name))
     wrong += differences(_json(folder / EXPORT), export, "marl_eval")
     return wrong or [
         f"leaderboard/cells: {x} scores more than the cell above it"
@@ -138,7 +144,7 @@ def read_manifest(manifest: Any, file: Path) -> tuple[BenchConfig, list[Cell]]:
 
     Raises:
         RedteamError: If it was edited by hand, is of another version, or of another version of its
-            seeds' world.
+            seeds' world, or a plug-in that it names is not here.
     """
     check_digest(manifest, file)
     if manifest.get("schema") != SCHEMA:
@@ -148,10 +154,12 @@ def read_manifest(manifest: Any, file: Path) -> tuple[BenchConfig, list[Cell]]:
         )
     check_worlds(manifest, file)
     try:
+        register(listed(manifest["options"]["algorithms"]))
+        if missing := missing_plugins(manifest):
+            raise RedteamError(f"{str(file)!r} cannot be read here: {'; '.join(missing)}.")
         check_values(BenchConfig, manifest["options"])
         config = BenchConfig(**manifest["options"])
-        register(listed(config.algorithms))
-        check_seeds(manifest["seeds"], [config.source], file)
+        check_seeds(manifest["seeds"], [config.source_name], file)
         every = [Cell(**cell) for cell in manifest["cells"]]
     except (KeyError, TypeError) as error:
         raise RedteamError(
@@ -172,7 +180,7 @@ def _figures(
 
 
 def _verdicts(config: BenchConfig, games: Games) -> list[str]:
-    judge = resolve_judge(config.judge)
+    judge = resolve_judge(config.judge_name)
     wrong: list[str] = []
     played = games.where(kind=[x for x in np.unique(games["kind"]).tolist() if x != QUIZ])
 
@@ -187,7 +195,7 @@ def _verdicts(config: BenchConfig, games: Games) -> list[str]:
 
 
 def _answers(config: BenchConfig, rows: Games) -> list[str]:
-    source = resolve_seeds(config.source)
+    source = resolve_seeds(config.source_name)
     wrong = []
     for (name,), own in rows.by("suite"):
         options = {"games": config.suite_games, "seed": config.measure_seed}

@@ -103,9 +103,9 @@ def scale(config: BenchConfig, games: Games) -> Scale:
         config: The options.
         games: All stored games.
     """
-    source = resolve_seeds(config.source)
+    source = resolve_seeds(config.source_name)
     seeds = {seed.id: seed for split in SPLITS for seed in source.seeds(split)}
-    successes = Successes(judge=resolve_judge(config.judge), seeds=seeds)
+    successes = Successes(judge=resolve_judge(config.judge_name), seeds=seeds)
     members = tuple(dict.fromkeys(listed(config.panel_defenders)))
     return Scale(
         successes=successes,
@@ -139,7 +139,7 @@ def score(
 
 def rewritten_suites(config: BenchConfig) -> dict[str, bool]:
     """Return for each request suite whether its requests are dressed up."""
-    source = resolve_seeds(config.source)
+    source = resolve_seeds(config.source_name)
     found = {
         name: resolve_suite(name, source=source, games=4, seed=config.measure_seed)
         for name in config.every_suite

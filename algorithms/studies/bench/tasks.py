@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from algorithms.studies.bench.cells import cells
 from algorithms.studies.bench.config import (
     PANEL,
     PANEL_RUNS,
@@ -12,7 +13,6 @@ from algorithms.studies.bench.config import (
     UNTRAINED,
     BenchConfig,
     Cell,
-    cells,
 )
 from algorithms.studies.manifest import fingerprints, sealed
 from algorithms.studies.tasks import ATTACK, MEASURE, RATE, RESPOND, TRAIN, Task
@@ -22,7 +22,7 @@ from redteam_env.protocols import BASE
 from redteam_env.utils.lists import listed
 
 MANIFEST = "bench.json"
-SCHEMA = 3
+SCHEMA = 4
 PLACES = ("executor", "job", "workers", "out", "to", "json")
 """Options that decide no result."""
 

@@ -135,10 +135,10 @@ class _Meter:
         self._seed = seed
         like = config.options(able(config)[0], seed, Path("unused"))
         self._game = build_game(like.game)
-        self._source = resolve_seeds(config.source)
-        self._judge = resolve_judge(config.judge)
+        self._source = resolve_seeds(config.source_name)
+        self._judge = resolve_judge(config.judge_name)
         length = getattr(like.policy, "max_new_tokens", None)
-        self._pool = AgentPool(base=config.model, max_new_tokens=length)
+        self._pool = AgentPool(base=config.model_name, max_new_tokens=length)
 
     def measure(self, cell: Cell) -> Rows:
         rows: Rows = []

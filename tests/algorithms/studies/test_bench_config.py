@@ -10,7 +10,8 @@ from typing import Literal
 import pytest
 from bench_fakes import CONFIG, with_options
 
-from algorithms.studies.bench.config import UNTRAINED, BenchConfig, cells, check_parts
+from algorithms.studies.bench.cells import cells, check_parts
+from algorithms.studies.bench.config import RESPONSE_LR, UNTRAINED, BenchConfig
 from algorithms.studies.bench.tasks import MANIFEST, able, manifest_of, plays, spec_of, tasks
 from algorithms.studies.manifest import open_directory
 from redteam_env import RedteamError, register
@@ -33,11 +34,46 @@ def test_every_run_of_a_benchmark_plays_the_same_games():
     assert {x.policy.model for x in configs} == {"apothecary"}
 
 
+@pytest.mark.parametrize("world", ["apothecary-easy", "apothecary-coupled"])
+def test_one_word_sets_model_seeds_judge_and_prompts(world):
+    config = BenchConfig(world=world)
+    check_parts(config)
+    for run in (config.options(cells(config)[0], 0, OUT), config.response(None, 0, OUT)):
+        named = (run.policy.model, run.game.prompts, run.game.seeds, run.game.judge)
+        assert named == (world, world, "apothecary", "apothecary")
+        assert run.game.faithfulness_gate == -1.5
+    assert (config.model_name, config.judge_name) == (world, "apothecary")
+
+
+def test_what_is_given_beside_a_world_wins():
+    config = BenchConfig(model="smollm2", source="builtin", judge="lexical")
+    run = config.options(cells(config)[0], 0, OUT)
+    assert (run.policy.model, run.game.seeds, run.game.judge) == ("smollm2", "builtin", "lexical")
+    assert (run.game.world, run.game.prompts) == ("apothecary", "apothecary")
+
+
+def test_a_benchmark_outside_any_world_names_what_a_world_would():
+    given = {"model": "smollm2", "source": "builtin", "judge": "lexical"}
+    config = BenchConfig(world="none", **given)
+    run = config.options(cells(config)[0], 0, OUT)
+    assert (run.game.world, run.game.prompts, run.game.faithfulness_gate) == (None, None, None)
+    with pytest.raises(RedteamError, match="world is none, so judge has to be given: --judge"):
+        BenchConfig(world="none", **{**given, "judge": None})
+    with pytest.raises(RedteamError, match=r"Did you mean .apothecary"):
+        BenchConfig(world="apothecry")
+
+
 def test_a_budget_is_spent_in_whole_steps():
     assert BenchConfig(budget=640, games=64, response_budget=128).steps == 10
     response = with_options(response_budget=192).response("run", 0, OUT)
     assert response.run.steps == 3
     assert (response.policy.arrangement, response.run.opponent) == ("attacker_only", "run")
+
+
+def test_a_fresh_attacker_learns_faster_than_the_runs_unless_a_rate_is_given():
+    assert BenchConfig().response(None, 0, OUT).learner.attacker_lr == RESPONSE_LR
+    given = BenchConfig(settings="lr=1e-4").response(None, 0, OUT).learner
+    assert (given.lr, given.attacker_lr) == (1e-4, None)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +90,7 @@ def test_a_budget_is_spent_in_whole_steps():
         ({"panel_attackers": ","}, "panel_attackers is empty"),
         ({"settings": "lr=1,steps=10"}, "settings has 'steps'.*give --budget"),
         ({"settings": "arrangement=shared"}, "settings has 'arrangement'.*give --arrangements"),
+        ({"settings": "world=apothecary-easy"}, "settings has 'world'.*give --world"),
         ({"settings": "opponents=psro"}, "settings has 'opponents'"),
         ({"settings": "lr=1,lr=2"}, "settings has 'lr' twice"),
     ],

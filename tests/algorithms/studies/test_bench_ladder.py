@@ -6,7 +6,8 @@ from bench_fakes import with_options
 from table_game import MatrixJudge, players
 
 from algorithms.cli.bench import LADDER, QUICK
-from algorithms.studies.bench.config import BenchConfig, cells
+from algorithms.studies.bench.cells import cells
+from algorithms.studies.bench.config import BenchConfig
 from algorithms.studies.bench.ladder import RUNGS, check_ladder, is_ladder, register
 from algorithms.studies.bench.leaderboard import improvement
 from algorithms.studies.bench.page import ladder_lines

@@ -12,16 +12,18 @@ import pytest
 from bench_fakes import CONFIG, reported, with_options
 from markdown_it import MarkdownIt
 
+from algorithms.studies.bench.ladder import RUNGS, register
 from algorithms.studies.bench.leaderboard import rank
 from algorithms.studies.bench.page import TITLES, markdown
 from algorithms.studies.bench.plots import plot
-from algorithms.studies.bench.report import verify, write_report
+from algorithms.studies.bench.report import read_manifest, verify, write_report
 from algorithms.studies.bench.scores import scale, score
-from algorithms.studies.bench.tasks import able, tasks
+from algorithms.studies.bench.tasks import able, manifest_of, tasks
 from algorithms.studies.games import SCHEMA, Games, read_tables
 from algorithms.studies.manifest import sealed
 from redteam_env import RedteamError
 from redteam_env.cli.main import main
+from redteam_env.registry import isolated
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +92,11 @@ def test_a_verdict_is_given_on_each_two_cells(made):
 
 
 def test_the_page_says_whether_fresh_attackers_are_strong_enough(made):
-    assert made[0]["fresh"] == {"by_seed": [1, 1], "script": 1, "beats": True}
-    assert "They beat it." in (made[1] / "leaderboard.md").read_text()
+    fresh = made[0]["fresh"]
+    assert (fresh["by_seed"], fresh["script"], fresh["weaker"]) == ([1, 1], 1, False)
+    assert "They are not weaker than the best suite." in (made[1] / "leaderboard.md").read_text()
+    weak = {**made[0], "fresh": {**fresh, "weaker": True}}
+    assert "give a larger --response-budget" in unescape(markdown(weak, "a command"))
 
 
 def test_results_of_an_older_plan_or_world_are_not_compared(copy):
@@ -100,9 +105,35 @@ def test_results_of_an_older_plan_or_world_are_not_compared(copy):
     (copy / "bench.json").write_text(json.dumps(older))
     with pytest.raises(RedteamError, match="older version of the world"):
         verify(copy, say=lambda _: None)
-    (copy / "bench.json").write_text(json.dumps(sealed({**manifest, "schema": 2})))
-    with pytest.raises(RedteamError, match="has schema 2; this version reads 3"):
+    (copy / "bench.json").write_text(json.dumps(sealed({**manifest, "schema": 3})))
+    with pytest.raises(RedteamError, match="has schema 3; this version reads 4"):
         verify(copy, say=lambda _: None)
+
+
+def test_plug_ins_that_are_not_here_are_named_with_what_to_do(copy):
+    manifest = json.loads((copy / "bench.json").read_text())
+    plugins = {
+        **manifest["plugins"],
+        "algorithms/mine": "registered in process",
+        "judges/strict": "other 1.0",
+        "opponents/fair": "other 1.0",
+        "suites/hard": "other 1.0",
+    }
+    (copy / "bench.json").write_text(json.dumps(sealed({**manifest, "plugins": plugins})))
+    with pytest.raises(RedteamError, match=r"(?s)'mine' .algorithms. is not here: install") as told:
+        verify(copy, say=lambda _: None)
+    assert all(name in str(told.value) for name in ("'strict'", "'fair'", "'hard'"))
+    assert "\n" not in str(told.value)
+
+
+def test_the_ladders_rungs_are_here_though_nothing_registered_them(tmp_path):
+    with isolated():
+        register(rungs := [rung.name for rung in RUNGS])
+        manifest = manifest_of(with_options(algorithms=",".join(rungs), budget=64))
+    assert "algorithms/no_rate" in manifest["plugins"]
+    with isolated():
+        config, _ = read_manifest(manifest, tmp_path)
+    assert config.algorithms == ",".join(rungs)
 
 
 def test_the_export_is_verified_too(copy):
