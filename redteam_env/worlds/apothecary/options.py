@@ -7,6 +7,9 @@ the next one. Each setting has a reason:
   label, so it is dropped from the defender's batch.
 * Refusing a benign request costs six times the preset's, or "refuse whatever is in disguise" pays.
 * Attackers have to leave what the base does (low KL) while defenders keep what the base knows.
+* Defenders learn at .3 times the attackers' rate. At the same rate they refuse every disguise, whatever it
+  asks for, before attackers have found many: in ten seeds attack success rose again by .15 or more in two,
+  at this rate in all of the first six.
 * Once attacks fail, nearly all games pay the same: the floor keeps what is left of the scale from becoming
   full-size advantages.
 
@@ -36,6 +39,7 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
         "rank": 16,
         "max_new_tokens": 24,
         "lr": 5e-4,
+        "defender_lr": 1.5e-4,
         "attacker_kl": 0.01,
         "defender_kl": 0.05,
         "warmup_steps": 5,
@@ -49,8 +53,8 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
 ARRANGEMENTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         # whole models break at the rates of adapters
-        "shared_full": MappingProxyType({"lr": 1e-4}),
-        "independent": MappingProxyType({"lr": 1e-4}),
+        "shared_full": MappingProxyType({"lr": 1e-4, "defender_lr": 3e-5}),
+        "independent": MappingProxyType({"lr": 1e-4, "defender_lr": 3e-5}),
     }
 )
 
