@@ -33,8 +33,9 @@ WORLD = "apothecary"
 RESPONSE = "attacker_only"
 """The arrangement of a fresh attacker, which every policy of a benchmark that trains one must have."""
 RESPONSE_LR = 1e-3
-"""The learning rate of fresh attackers in a world, twice that of the world's runs, if no setting gives one:
-a fresh attacker is judged by its success alone, and has fewer steps."""
+"""The learning rate of fresh attackers in a world, twice that of the runs' attackers, if no setting gives one.
+They have fewer steps, and only their success counts: on the base, at temperature .5, they succeed in .98 of
+the attacks after 30 steps, at the rate of the runs in .95 after 40."""
 REFERENCE = "reinforce_pp"
 """The algorithm of fresh attackers and of the panel's runs."""
 

@@ -57,7 +57,7 @@ ABOUT: Mapping[str, str] = {
     CAPABILITY: "share of questions answered rightly",
     DIVERSITY: "mean distance of the attacker's texts (1 - cosine of word pairs)",
     GAP: "success of the best attacker found on this defender (suites, panel, all attackers of the "
-    "cross-play, a fresh one trained against it), less that of the attacker it was trained with (its own; "
+    "cross-play, a fresh one trained against it, which does not sample), less that of the attacker it was trained with (its own; "
     "the base where a defender alone was trained), on training substances. Scripts are among the "
     "candidates, so in expectation the best response is not weaker than the best of them. The best one is "
     "chosen on every other harmful game and scored on those between, both ways, and so is its own; the "

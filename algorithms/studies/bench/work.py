@@ -173,8 +173,13 @@ class _Meter:
         return rows
 
     def respond(self, cell: Cell) -> Rows:
-        run = response_directory(self._root, cell.name, self._seed)
-        attacker = _Side(FRESH, self._seed, self._agent(str(run), "attacker"))
+        """Return the games of a fresh attacker, which plays what it thinks best, against its defender.
+
+        A best response to a defender that stays as it is needs no chance. On the base fresh attackers
+        that sample succeed in .80 to .89 of the attacks after 20 to 40 steps, those that do not in all.
+        """
+        run = str(response_directory(self._root, cell.name, self._seed))
+        attacker = _Side(FRESH, self._seed, self._pool.agent(run, "attacker", temperature=0.0))
         setups = self._setups(self._config.panel_games, "respond", self._seed)
         return self._played(RESPONSE, attacker, self._defender(cell), setups)
 
@@ -187,7 +192,7 @@ class _Meter:
     def _agent(self, spec: str, role: str) -> Agent:
         if spec in PANEL_RUNS:
             spec = str(run_directory(self._root, spec, PANEL_SEED, part=PANEL))
-        # attackers sample, as they did in training; defenders answer greedily
+        # attackers sample, as they did in training; fresh ones and defenders do not
         return self._pool.agent(spec, role, temperature=1.0 if role == "attacker" else 0.0)
 
     def _spec(self, cell: Cell) -> str:
