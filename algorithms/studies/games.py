@@ -17,18 +17,9 @@ from redteam_env.utils.files import write_aside
 Column = NDArray[Any]
 Rows = list[dict[str, Any]]
 
-SUITE, SWAP_SUITE, CROSS, SWAP_ATTACK, RESPONSE, QUIZ, SWAP_QUIZ = (
-    "suite",
-    "swap suite",
-    "cross",
-    "swap attack",
-    "best response",
-    "quiz",
-    "swap quiz",
-)
-"""What a row is: a scripted request; one to the attacker's weights in the defender's seat; a game of
-two arms; a rewrite by the defender's weights in the attacker's seat; a game of a fresh attacker; a
-question of the quiz; one to the attacker's weights."""
+SUITE, CROSS, RESPONSE, QUIZ = "suite", "cross", "best response", "quiz"
+"""What a row is: a scripted request; a game of two arms; a game of a fresh attacker; a question of the
+quiz."""
 
 _WORD = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(

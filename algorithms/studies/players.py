@@ -71,14 +71,9 @@ class Player:
         self.policy.restore(found.policy)
         self.step = step
 
-    def agent(self, role: str, *, weights_of: str | None = None) -> Agent:
-        """Return the agent at a role's seat.
-
-        Args:
-            role: The seat's role; decides the temperature.
-            weights_of: Whose weights play; by default the role's own.
-        """
-        return self.policy.agent(weights_of or role, temperature=self.temperatures[role])
+    def agent(self, role: str) -> Agent:
+        """Return the agent at a role's seat."""
+        return self.policy.agent(role, temperature=self.temperatures[role])
 
 
 def refusal_scores(agent: Agent, game: Game, episodes: Sequence[Episode]) -> list[float]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-TRAIN, MEASURE, CROSS, RATE, ATTACK, RESPOND, GRADIENTS, CHOOSE = (
+TRAIN, MEASURE, CROSS, RATE, ATTACK, RESPOND, GRADIENTS = (
     "train",
     "measure",
     "cross",
@@ -12,9 +12,8 @@ TRAIN, MEASURE, CROSS, RATE, ATTACK, RESPOND, GRADIENTS, CHOOSE = (
     "attack",
     "respond",
     "gradients",
-    "choose",
 )
-JSON_KINDS = (TRAIN, ATTACK, GRADIENTS, CHOOSE)
+JSON_KINDS = (TRAIN, ATTACK, GRADIENTS)
 """Tasks that leave a JSON record; the others leave a table of games."""
 DONE, INTERRUPTED = "done", "interrupted"
 """How a task ends: its file is there, or Ctrl-C stopped it and the same command goes on."""

@@ -104,6 +104,25 @@ def detectable_difference(deviation: float, seeds: int) -> float:
     return noncentrality * deviation * math.sqrt(2 / seeds)
 
 
+def detectable_mean(deviation: float, runs: int, *, level: float = 1 - CONFIDENCE) -> float:
+    """Return the smallest mean that Student's two-sided test tells from 0 8 times in 10.
+
+    For the differences of paired runs, whose statistic has n - 1 degrees of freedom and noncentrality
+    ``mean / (s / sqrt(n))``.
+
+    Args:
+        deviation: Standard deviation of the values over the runs.
+        runs: How many there are, at least 2.
+        level: The p value below which a mean counts as found.
+
+    Raises:
+        RedteamError: If the deviation is negative or there are fewer than two runs.
+    """
+    _check(deviation, runs)
+    limit = float(stdtrit(runs - 1, 1 - level / 2))
+    return float(nctdtrinc(runs - 1, 1 - POWER, limit)) * deviation / math.sqrt(runs)
+
+
 def detection_rate(difference: float, deviation: float, seeds: int) -> float:
     """Return how often a difference of two means is found.
 
@@ -171,9 +190,13 @@ def _moments(values: Sequence[float]) -> tuple[float, float]:
 
 def _test(deviation: float, seeds: int) -> tuple[int, float]:
     """Return the degrees of freedom and the limit beyond which a difference counts as found."""
+    _check(deviation, seeds)
+    freedom = 2 * seeds - 2
+    return freedom, float(stdtrit(freedom, 0.5 + CONFIDENCE / 2))
+
+
+def _check(deviation: float, seeds: int) -> None:
     if deviation < 0:
         raise RedteamError(f"deviation is {deviation}; give a number that is not negative.")
     if seeds < 2:
         raise RedteamError(f"{seeds} seed shows no scatter; give at least 2.")
-    freedom = 2 * seeds - 2
-    return freedom, float(stdtrit(freedom, 0.5 + CONFIDENCE / 2))

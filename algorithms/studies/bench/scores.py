@@ -7,18 +7,12 @@ from typing import Any
 import numpy as np
 
 from algorithms.studies.bench.config import PRIMARY, SECONDARY, UNTRAINED, BenchConfig, Cell
-from algorithms.studies.bench.headline import (
-    Range,
-    Successes,
-    best_of,
-    defence_of,
-    ranges,
-    separation,
-)
+from algorithms.studies.bench.headline import Range, defence_of, ranges, separation
 from algorithms.studies.bench.tasks import fielded, measured, plays
 from algorithms.studies.bench.work import PANEL_ATTACKER, PANEL_DEFENDER
 from algorithms.studies.games import CROSS, QUIZ, RESPONSE, SUITE, Games
 from algorithms.studies.rates import attacks, faithful_attacks, refusals, share
+from algorithms.studies.successes import Successes, best_of
 from redteam_env.evaluation.diversity import ngram_distance
 from redteam_env.evaluation.suites import resolve_suite
 from redteam_env.judges.resolve import resolve_judge

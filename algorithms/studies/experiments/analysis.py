@@ -9,19 +9,28 @@ its intervals come from a bootstrap over substances.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from algorithms.studies.experiments.config import SPLITS, Experiment, Part
-from algorithms.studies.games import QUIZ, SUITE, SWAP_ATTACK, SWAP_QUIZ, SWAP_SUITE, Games
+from algorithms.studies.experiments.config import (
+    AUC,
+    BEST_RESPONSE,
+    ENTROPY,
+    GRADIENT_COSINE,
+    OWN_PLAY,
+    QUIZ_SHARE,
+    SPLITS,
+    Experiment,
+)
+from algorithms.studies.games import QUIZ, SUITE, Games
 from algorithms.studies.rates import attacks, refusals
 from redteam_env.evaluation.detection import roc
 from redteam_env.evaluation.statistics import mean_interval
 from redteam_env.protocols import BASE
 from redteam_env.randomness import generator
-from redteam_env.worlds.apothecary.grammar import is_refusal
-from redteam_env.worlds.apothecary.suites import RAW
+from redteam_env.worlds.apothecary.suites import HIDDEN, RAW
 
 Values = Mapping[tuple[str, int], float]
 Figure = dict[str, Any]
@@ -29,25 +38,48 @@ MEASURES = ("auc", "miss", "attack_success", "over_refusal_rewritten")
 """The measures of a defender on rewritten requests."""
 RAW_MEASURES = ("auc", "miss", "raw_attack_success", "over_refusal_raw")
 """The same on requests as they stand."""
+NUMBERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        AUC: ("defenders", "splits", "train", "primary", "auc"),
+        "auc_heldout": ("defenders", "splits", "heldout", "primary", "auc"),
+        "miss": ("defenders", "splits", "train", "primary", "miss"),
+        **{
+            f"auc_{form}": ("defenders", "splits", "train", "suites", form, "auc")
+            for form in HIDDEN
+        },
+        QUIZ_SHARE: ("defenders", "quiz"),
+        OWN_PLAY: ("own_play", "stranger - own"),
+        ENTROPY: ("attackers", "entropy"),
+        "hidden": ("attackers", "hidden"),
+        "label_drift": ("attackers", "label_drift"),
+        GRADIENT_COSINE: ("gradients", "between"),
+        BEST_RESPONSE: ("responses", "train", "best"),
+        "best_response_heldout": ("responses", "heldout", "best"),
+    }
+)
+"""Where the numbers that arms are compared by stand in a part's figures."""
 INF = float("inf")
 Bounds = tuple[float, float]
 _DRAWS = 400
 
 
-def summary(values: Sequence[float], bounds: Bounds = (-INF, INF)) -> Figure:
-    """Return the mean of one value a run, its interval, and the values themselves.
+def summary(values: Mapping[int, float], bounds: Bounds = (-INF, INF)) -> Figure:
+    """Return the mean of one value a run, its interval, and the values with their training seeds.
 
     Args:
-        values: One value a run.
+        values: A value for each training seed.
         bounds: Between which such values can lie; the interval is cut there.
     """
-    interval = mean_interval(values)
+    seeds = sorted(values)
+    found = [float(values[seed]) for seed in seeds]
+    interval = mean_interval(found)
     return {
-        "mean": float(np.mean(values)),
+        "mean": float(np.mean(found)),
         "interval": None
         if interval is None
         else [max(bounds[0], interval.low), min(bounds[1], interval.high)],
-        "values": [float(x) for x in values],
+        "values": found,
+        "seeds": seeds,
     }
 
 
@@ -61,19 +93,49 @@ def by_arm(values: Values, bounds: Bounds = (0.0, 1.0)) -> dict[str, Figure]:
     arms: dict[str, dict[int, float]] = defaultdict(dict)
     for (arm, seed), value in values.items():
         arms[arm][seed] = value
-    return {arm: summary([found[s] for s in sorted(found)], bounds) for arm, found in arms.items()}
+    return {arm: summary(found, bounds) for arm, found in arms.items()}
 
 
-def contrast(values: Values, first: str, second: str) -> Figure | None:
-    """Return the difference of two arms over the seeds that both have; ``None`` without two."""
-    one = {seed: x for (arm, seed), x in values.items() if arm == first}
-    two = {seed: x for (arm, seed), x in values.items() if arm == second}
-    if set(two) == {-1}:  # the base is the same for every seed
+def contrast(arms: Mapping[str, Figure], first: str, second: str) -> Figure | None:
+    """Return the difference of two arms over the seeds that both have; ``None`` without two.
+
+    Args:
+        arms: Each arm's summary. The untrained base, whose seed is -1, is the same for every seed.
+        first: An arm.
+        second: The arm that is subtracted.
+    """
+    one, two = (
+        dict(zip(x["seeds"], x["values"], strict=True)) if (x := arms.get(name)) else {}
+        for name in (first, second)
+    )
+    if set(two) == {-1}:
         two = dict.fromkeys(one, two[-1])
     elif set(one) == {-1}:
         one = dict.fromkeys(two, one[-1])
-    common = sorted(set(one) & set(two))
-    return summary([one[s] - two[s] for s in common]) if len(common) > 1 else None
+    common = {*one} & {*two}
+    return summary({s: one[s] - two[s] for s in common}) if len(common) > 1 else None
+
+
+def arms_of(figures: Mapping[str, Any], number: Sequence[str]) -> Mapping[str, Figure]:
+    """Return each arm's summary of a number; empty where a part has none.
+
+    Args:
+        figures: The part's figures.
+        number: Where it stands among them, such as a value of :data:`NUMBERS`.
+    """
+    found: Any = figures
+    for name in number:
+        found = found.get(name, {})
+    return found  # type: ignore[no-any-return]
+
+
+def contrasts(figures: Figure, pairs: Sequence[tuple[str, str]]) -> Figure:
+    """Return the differences of pairs of arms in every number that both have."""
+    result: Figure = {}
+    for a, b in dict.fromkeys(pairs):
+        found = {name: contrast(arms_of(figures, x), a, b) for name, x in NUMBERS.items()}
+        result[f"{a} - {b}"] = {name: x for name, x in found.items() if x is not None}
+    return result
 
 
 def measures_of(suite: str) -> tuple[str, ...]:
@@ -96,7 +158,7 @@ def measures(games: Games, suite: str, over_refusal: float) -> dict[str, float]:
 
 
 def suite_values(
-    experiment: Experiment, games: Games, kind: str = SUITE
+    experiment: Experiment, games: Games
 ) -> dict[tuple[str, str, str], dict[tuple[str, int], float]]:
     """Return a run's value of each (split, suite, measure): the mean over its checkpoints.
 
@@ -107,7 +169,7 @@ def suite_values(
         lambda: defaultdict(list)
     )
     keys = ("defender", "defender_seed", "step", "split", "suite")
-    for (arm, seed, _, split, suite), rows in games.where(kind=kind).by(*keys):
+    for (arm, seed, _, split, suite), rows in games.where(kind=SUITE).by(*keys):
         for measure, value in measures(rows, suite, limit).items():
             found[split, suite, measure][arm, seed].append(value)
     result = {
@@ -122,76 +184,28 @@ def suite_values(
     return result
 
 
-def defenders(experiment: Experiment, part: Part, games: Games) -> Figure:
-    """Return the scripted suites' figures: primary measures, each suite, contrasts, the quiz."""
+def defenders(experiment: Experiment, games: Games) -> Figure:
+    """Return the scripted suites' figures: primary measures, each suite, and the quiz."""
     values = suite_values(experiment, games)
-    pairs = contrasts_of(experiment, part)
-    quiz = quiz_values(games, QUIZ)
-    result: Figure = {"splits": {}, "quiz": by_arm(quiz), "quiz_contrasts": {}}
+    result: Figure = {"splits": {}, "quiz": by_arm(quiz_values(games))}
     for split in SPLITS:
-        primary = {m: values[split, "primary", m] for m in MEASURES}
         result["splits"][split] = {
-            "primary": {m: by_arm(x) for m, x in primary.items()},
+            "primary": {m: by_arm(values[split, "primary", m]) for m in MEASURES},
             "suites": {
-                suite: {m: by_arm(values[split, suite, m]) for m in measures_of(suite)}
+                suite: {m: by_arm(values.get((split, suite, m), {})) for m in measures_of(suite)}
                 for suite in experiment.measuring.suites
-            },
-            "contrasts": {
-                f"{a} - {b}": {m: contrast(x, a, b) for m, x in primary.items()} for a, b in pairs
             },
         }
         _base_intervals(experiment, games, split, result["splits"][split]["primary"])
-    for a, b in pairs:
-        result["quiz_contrasts"][f"{a} - {b}"] = contrast(quiz, a, b)
     return result
 
 
-def contrasts_of(experiment: Experiment, part: Part) -> list[tuple[str, str]]:
-    """Return the pairs of arms that a part compares."""
-    names = {*part.arms, *([part.tuned.name] if part.tuned else [])}
-    pairs = part.contrasts or experiment.primary.contrasts
-    return [(a, b) for a, b in pairs if {a, b} <= names]
-
-
-def quiz_values(games: Games, kind: str) -> dict[tuple[str, int], float]:
+def quiz_values(games: Games) -> dict[tuple[str, int], float]:
     """Return a run's share of right answers: the mean over its checkpoints."""
     found: dict[tuple[str, int], list[float]] = defaultdict(list)
-    for (arm, seed, _), rows in games.where(kind=kind).by("defender", "defender_seed", "step"):
+    for (arm, seed, _), rows in games.where(kind=QUIZ).by("defender", "defender_seed", "step"):
         found[arm, seed].append(float(rows["right"].astype(bool).mean()))
     return {run: float(np.mean(x)) for run, x in found.items()}
-
-
-def swaps(experiment: Experiment, part: Part, games: Games) -> Figure:
-    """Return what each role's weights do in the other seat (self-consistency, one-role updates)."""
-    values = suite_values(experiment, games.where(kind=SWAP_SUITE), SWAP_SUITE)
-    own = quiz_values(games, SWAP_QUIZ)
-    faithful: dict[tuple[str, int], float] = {}
-    refuses: dict[tuple[str, int], float] = {}
-    for (arm, seed), rows in games.where(kind=SWAP_ATTACK).by("attacker", "attacker_seed"):
-        harmful = rows["harmful"].astype(bool)
-        faithful[arm, seed] = float((rows["prompt_harmful"].astype(bool) == harmful).mean())
-        refuses[arm, seed] = float(np.mean([is_refusal(x) for x in rows["prompt"][harmful]]))
-    return {
-        "attacker_weights_defend": {
-            split: {m: by_arm(values[split, "primary", m]) for m in MEASURES} for split in SPLITS
-        }
-        | {
-            "shown_attack_success": by_arm(_mean_of(values, "shown", "attack_success")),
-            "quiz": by_arm(own),
-        },
-        "defender_weights_attack": {
-            "faithfulness": by_arm(faithful),
-            "refuses_harmful_seed": by_arm(refuses),
-        },
-        "arms": sorted({*part.arms}),
-    }
-
-
-def _mean_of(
-    values: Mapping[tuple[str, str, str], Values], suite: str, measure: str
-) -> dict[tuple[str, int], float]:
-    parts = [values.get((split, suite, measure), {}) for split in SPLITS]
-    return {run: float(np.mean([x[run] for x in parts])) for run in parts[0]}
 
 
 def _base_intervals(experiment: Experiment, games: Games, split: str, primary: Figure) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
 
 from algorithms.training.config import TrainConfig
 from redteam_env.game import (
@@ -16,14 +17,37 @@ from redteam_env.game import (
     multiple_of,
     unknown_name,
 )
+from redteam_env.protocols import BASE
 from redteam_env.worlds import MODELS
 from redteam_env.worlds.apothecary import World, make_world
-from redteam_env.worlds.apothecary.suites import KINDS
+from redteam_env.worlds.apothecary.suites import HIDDEN, KINDS, RAW
 from redteam_env.worlds.embedded import embedded_model, world_of
 
 Options = Mapping[str, Any]
 SPLITS = ("train", "heldout")
 """The substances that are trained on, and those that are not."""
+ROLES = ("attacker", "defender")
+RESPONSE: Options = {"arrangement": "attacker_only"}
+"""What a fresh attacker is trained as."""
+AUC, OWN_PLAY, GRADIENT_COSINE, QUIZ_SHARE, BEST_RESPONSE, ENTROPY = (
+    "auc",
+    "own_play",
+    "gradients",
+    "quiz",
+    "best_response",
+    "entropy",
+)
+MEASURES: Mapping[str, str] = MappingProxyType(
+    {
+        AUC: "AUC of the refusal score, mean of the primary suites, training substances",
+        OWN_PLAY: "attack success on a stranger of the same arm less that on the own defender",
+        GRADIENT_COSINE: "cosine of the roles' gradients on shared weights",
+        QUIZ_SHARE: "share of the capability quiz that is answered rightly",
+        BEST_RESPONSE: "attack success of the best attacker found, training substances",
+        ENTROPY: "entropy in bits of the tactics in the attacker's rewrites",
+    }
+)
+"""What a claim may be about. Attack success is the exact one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,19 +60,17 @@ class Measuring:
         suite_games: Games a suite and split, half of them harmful.
         quiz_games: Questions of the capability quiz.
         cross_games: Rewritten games of a pair and checkpoint, half of each label and split.
-        swap_games: Rewrites asked of the defender's weights in the attacker's seat.
         gradient_games: Games behind the cosine of the roles' gradients.
         attacker_temperature: Sampling temperature of attackers.
         defender_temperature: Sampling temperature of defenders; 0 is greedy.
         seed: Addresses the suites, the quiz and all sampling.
     """
 
-    checkpoints: Count = 3
-    suites: Sequence[str] = KINDS
-    suite_games: Annotated[int, multiple_of(2)] = 512
-    quiz_games: Count = 256
-    cross_games: Annotated[int, multiple_of(4)] = 200
-    swap_games: Annotated[int, multiple_of(2)] = 256
+    checkpoints: Count = 2
+    suites: Sequence[str] = (RAW, *HIDDEN)
+    suite_games: Annotated[int, multiple_of(2)] = 192
+    quiz_games: Count = 128
+    cross_games: Annotated[int, multiple_of(4)] = 256
     gradient_games: Count = 1024
     attacker_temperature: Annotated[float, at_least(0)] = 1.0
     defender_temperature: Annotated[float, at_least(0)] = 0.0
@@ -65,17 +87,15 @@ class Measuring:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Primary:
-    """The measures by which arms are compared, fixed before the first run.
+    """The measures by which defenders are compared, fixed before the first run.
 
     Attributes:
         suites: The suites whose mean is taken.
         over_refusal: Where the miss rate is read off the ROC curve.
-        contrasts: Pairs of arms: first minus second.
     """
 
     suites: Sequence[str]
     over_refusal: Share
-    contrasts: Sequence[tuple[str, str]]
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -84,18 +104,73 @@ class Primary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tuned:
-    """An arm whose options are chosen on seeds of their own.
+class Claim:
+    """A paper's claim as one number, whose sign it predicts.
 
     Attributes:
-        name: The arm's name.
-        seeds: Seeds on which candidates are tried.
-        candidates: Options by name.
+        name: What it is called.
+        paper: Whose it is.
+        text: What it says.
+        part: The part that tests it.
+        measure: What is compared, one of :data:`MEASURES`.
+        arms: Two arms, whose difference is the number (first minus second, runs of the same seed); for
+            ``gradients`` one arm, whose value is.
+        sign: 1 if the number should be above zero, -1 if below.
     """
 
     name: str
+    paper: str
+    text: str
+    part: str
+    measure: str
+    arms: Sequence[str]
+    sign: Literal[1, -1]
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.measure not in MEASURES:
+            raise unknown_name("measure", self.measure, MEASURES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """What is trained and compared, or the untrained base.
+
+    Attributes:
+        options: Its training options, over those of the experiment and the part.
+        seeds: Its training seeds; none for the base.
+        opponent: The arm whose last weights play the seat that this one does not train: the run of the
+            same seed, frozen.
+    """
+
+    options: Options
     seeds: Sequence[int]
-    candidates: Mapping[str, Options]
+    opponent: str | None = None
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """The roles that it plays: those it trains; both for the base."""
+        alone = str(self.options.get("arrangement", "")).removesuffix("_only")
+        return frozenset([alone]) if alone in ROLES else frozenset(ROLES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossplay:
+    """Which arms meet: each attacker each defender of the same training seed.
+
+    An arm that is named on both sides also meets a *stranger*: its attacker the defender of its run with
+    the next seed.
+
+    Attributes:
+        attackers: Arms whose attackers play.
+        defenders: Arms whose defenders play.
+    """
+
+    attackers: Sequence[str]
+    defenders: Sequence[str]
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,34 +180,43 @@ class Part:
     Attributes:
         name: What it is called.
         about: What it asks, one sentence.
-        seeds: Training seeds of every arm.
-        arms: Options of every arm, over those of the experiment and the part; ``base`` has none
-            and is not trained.
+        seeds: Training seeds.
+        arms: The arms by name. In a plan an arm is a table of training options beside which there may be
+            ``seeds``, how many of the part's seeds it has (the first ones; by default all), and
+            ``opponent = "arm:NAME"``, a trained and then frozen opponent. ``base`` is an empty table.
         training: Options of every run of this part.
-        crossplay: Whether all attackers meet all defenders.
-        swap: Whether each role's weights are played in the other seat.
+        crossplay: Who meets whom.
         gradients: Arms whose roles' gradients are compared.
-        contrasts: Pairs of arms; by default the experiment's, as far as the part has the arms.
+        contrasts: Pairs of arms that are compared beside those of the claims.
         against: The part whose defenders fresh attackers are trained against.
-        tuned: An arm with tuned options.
+        defenders: Which of its arms; with the seeds of this part.
     """
 
     name: str
     about: str
-    seeds: Sequence[int] = ()
-    arms: Mapping[str, Options] = field(default_factory=dict)
+    seeds: Sequence[int]
+    arms: Mapping[str, Arm] = field(default_factory=dict)
     training: Options = field(default_factory=dict)
-    crossplay: bool = False
-    swap: bool = False
+    crossplay: Crossplay | None = None
     gradients: Sequence[str] = ()
     contrasts: Sequence[tuple[str, str]] = ()
     against: str | None = None
-    tuned: Tuned | None = None
+    defenders: Sequence[str] = ()
 
-    @property
-    def names(self) -> list[str]:
-        """The names of all arms, the tuned one's last."""
-        return [*self.arms, *([self.tuned.name] if self.tuned else [])]
+    def has(self, arm: str, seed: int) -> bool:
+        """Whether an arm is trained with a seed; the base stands for every seed."""
+        return arm == BASE or seed in self.arms[arm].seeds
+
+    def stranger(self, arm: str, seed: int) -> int | None:
+        """Return the seed of the run whose defender is a stranger to an arm's attacker of a seed.
+
+        Returns:
+            The arm's next seed; ``None`` for an arm that does not meet its own kind, or has one seed.
+        """
+        cross, seeds = self.crossplay, list(self.arms[arm].seeds)
+        if cross is None or not {arm} <= {*cross.attackers} & {*cross.defenders} or len(seeds) < 2:
+            return None
+        return seeds[(seeds.index(seed) + 1) % len(seeds)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +228,7 @@ class Experiment:
         training: Options of every run.
         measuring: How runs are measured.
         primary: What arms are compared by.
+        claims: What is tested, by name: one primary contrast a claim.
         parts: The parts by name, in order.
         source: The plan's own data, for the manifest.
         code: The Python that the plan stands in; ``None`` for TOML.
@@ -155,6 +240,7 @@ class Experiment:
     training: Options
     measuring: Measuring
     primary: Primary
+    claims: Mapping[str, Claim]
     parts: Mapping[str, Part]
     source: Mapping[str, Any]
     code: str | None = None
@@ -196,6 +282,12 @@ class Experiment:
         if "arrangement" not in arm:
             values["arrangement"] = "bipolicy"
         return TrainConfig.from_flat({**values, "out": str(out), "resume": True, "json": True})
+
+
+def opponents_of(config: TrainConfig) -> list[str]:
+    """Return the agents that a run names as opponents."""
+    scripted = [name for names in config.scripted.specs.values() for name in names]
+    return [*([config.run.opponent] if config.run.opponent else []), *scripted]
 
 
 @lru_cache(maxsize=1)

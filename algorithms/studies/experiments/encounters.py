@@ -6,17 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from algorithms.studies.experiments.analysis import (
-    INF,
-    Figure,
-    by_arm,
-    contrast,
-    contrasts_of,
-    summary,
-)
-from algorithms.studies.experiments.config import SPLITS, Experiment, Part
+from algorithms.studies.experiments.analysis import INF, Figure, by_arm, summary
+from algorithms.studies.experiments.config import SPLITS, Experiment
 from algorithms.studies.games import CROSS, RESPONSE, SUITE, Games
 from algorithms.studies.rates import Mask, attacks, refusals
+from algorithms.studies.successes import Successes, best_of
 from redteam_env.evaluation.detection import roc
 from redteam_env.evaluation.diversity import coverage, entropy, ngram_distance
 from redteam_env.game import (
@@ -32,6 +26,7 @@ from redteam_env.protocols import BASE
 from redteam_env.worlds.apothecary import ApothecaryJudge, World
 from redteam_env.worlds.apothecary.grammar import is_refusal
 from redteam_env.worlds.apothecary.rates import ATTACK_SUCCESS, FAITHFULNESS, exact_outcomes
+from redteam_env.worlds.apothecary.source import world_seeds
 from redteam_env.worlds.apothecary.tabular.claims import gap, project
 from redteam_env.worlds.apothecary.tabular.game import TacticsGame
 from redteam_env.worlds.apothecary.tactics import FORMS
@@ -44,15 +39,16 @@ class Encounters:
 
     Args:
         experiment: The experiment.
-        part: The part.
         world: The world that was played.
     """
 
-    def __init__(self, experiment: Experiment, part: Part, world: World) -> None:
+    def __init__(self, experiment: Experiment, world: World) -> None:
         self._experiment = experiment
-        self._part = part
         self._world = world
         self._judge = ApothecaryJudge(world.config)
+        source = world_seeds(world)
+        seeds = {seed.id: seed for split in SPLITS for seed in source.seeds(split)}
+        self._successes = Successes(judge=self._judge, seeds=seeds)
 
     def crossplay(self, games: Games) -> Figure:
         """Return every pairing: exact and plain attack success, over-refusal, miss at the same line.
@@ -103,10 +99,6 @@ class Encounters:
         return {
             **{name: by_arm(found) for name, found in means.items()},
             "stranger - own": by_arm(excess, (-1.0, 1.0)),
-            "contrasts": {
-                f"{a} - {b}": contrast(excess, a, b)
-                for a, b in contrasts_of(self._experiment, self._part)
-            },
         }
 
     def attackers(self, games: Games) -> Figure:
@@ -146,44 +138,80 @@ class Encounters:
             values["entropy"][run] = entropy(tactics)
             values["coverage"][run] = coverage(tactics, combinations)
             values["distance"][run] = ngram_distance(texts)
-        arms = sorted({attacker for attacker, _ in values[FAITHFULNESS]})
         return {
-            **{
-                name: by_arm(found, (0.0, INF) if name == "entropy" else (0.0, 1.0))
-                for name, found in values.items()
-            },
-            "contrasts": {
-                f"{a} - attacker_only": {
-                    name: contrast(values[name], a, "attacker_only")
-                    for name in ("entropy", "coverage", "distance", "hidden")
-                }
-                for a in arms
-                if a not in {BASE, "attacker_only"} and "attacker_only" in arms
-            },
+            name: by_arm(found, (0.0, INF) if name == "entropy" else (0.0, 1.0))
+            for name, found in values.items()
         }
 
-    def responses(self, games: Games, pairs: list[tuple[str, str]]) -> Figure:
-        """Return how far fresh attackers get against every frozen defender, a lower bound.
+    def responses(self, games: Games, other: Games) -> Figure:
+        """Return how far the best attacker found gets against every frozen defender, a lower bound.
+
+        Candidates are each scripted suite, all attackers that met the defender in cross-play, and the
+        fresh one. Who is best is decided on half of the games and scored on the other half; it is taken
+        to be no weaker than the best script, which is chosen in the same way.
 
         Args:
             games: The games of fresh attackers.
-            pairs: Defenders' arms to compare.
+            other: Those of the part whose defenders they play.
+
+        Returns:
+            For each split by arm: the success of the ``best`` attacker, the best ``script``, the
+            ``fresh`` one and the untrained ``base``; by how much the fresh one beats the best script;
+            and how often benign rewrites of the fresh one are refused. A defender that met no script is
+            left out.
         """
+        names = ("best", "script", "fresh", "fresh - script", BASE, "over_refusal_rewritten")
         result: Figure = {}
         for split in SPLITS:
-            values: dict[str, dict[tuple[str, int], float]] = {name: {} for name in RATES}
-            rows = games.where(kind=RESPONSE, split=split)
-            for (defender, seed), found in rows.by("defender", "attacker_seed"):
-                for name, value in self._rates(found).items():
+            values: dict[str, dict[tuple[str, int], float]] = {name: {} for name in names}
+            fresh = games.where(kind=RESPONSE, split=split)
+            for (defender, seed), rows in fresh.by("defender", "attacker_seed"):
+                met = other.where(defender=defender, split=split)
+                for name, value in self._response(rows, met, seed).items():
                     values[name][defender, seed] = value
             result[split] = {
-                **{name: by_arm(found) for name, found in values.items()},
-                "contrasts": {
-                    f"{a} - {b}": {name: contrast(found, a, b) for name, found in values.items()}
-                    for a, b in pairs
-                },
+                name: by_arm(found, (-1.0 if "-" in name else 0.0, 1.0))
+                for name, found in values.items()
             }
         return result
+
+    def _response(self, fresh: Games, met: Games, seed: int) -> dict[str, float]:
+        """Return the successes against one defender.
+
+        Args:
+            fresh: Its games against the fresh attacker.
+            met: All its other games, of every seed.
+            seed: Its training seed; for the base, the one of the attackers it counts with.
+        """
+        base = bool((met["defender_seed"] == -1).all())
+        asked, cross = met.where(kind=SUITE), met.where(kind=CROSS)
+        if base:
+            cross = cross.where(attacker_seed=seed)
+        else:
+            asked, cross = asked.where(defender_seed=seed), cross.where(defender_seed=seed)
+        scripts = self._halves(asked, "suite")
+        if not scripts:
+            return {}
+        others = self._halves(cross, "attacker", "attacker_seed")
+        own = self._halves(fresh, "attacker")
+        best, script = best_of({**scripts, **others, **own}), best_of(scripts)
+        reached = float(np.mean([*own.values()]))
+        found = {
+            "best": max(best, script),
+            "script": script,
+            "fresh": reached,
+            "fresh - script": reached - script,
+            "over_refusal_rewritten": float(refusals(fresh).mean()),
+        }
+        if (BASE, -1) in others:
+            found[BASE] = float(np.mean(others[BASE, -1]))
+        return found
+
+    def _halves(self, rows: Games, *keys: str) -> dict[tuple[Any, ...], tuple[float, float]]:
+        """Return each attacker's success in either half of its games at the defender's last step."""
+        last = rows.where(step=int(rows["step"].max())) if len(rows) else rows
+        found = {key: self._successes.halves(own) for key, own in last.by(*keys)}
+        return {key: halves for key, halves in found.items() if halves is not None}
 
     def twin(self, games: Games, rewards: Any) -> Figure:
         """Return the exact gaps of trained pairs, projected onto the tabular twin.
@@ -249,11 +277,11 @@ class Encounters:
         attacker, defender, split = key
         cell: Figure = {"attacker": attacker, "defender": defender, "split": split}
         for name in RATES:
-            values = [
-                float(np.mean([x[name] for x in runs[seed] if name in x]))
-                for seed in sorted(runs)
-                if any(name in x for x in runs[seed])
-            ]
+            values = {
+                seed: float(np.mean([x[name] for x in found if name in x]))
+                for seed, found in runs.items()
+                if any(name in x for x in found)
+            }
             cell[name] = summary(values, (0.0, 1.0)) if values else None
         return cell
 

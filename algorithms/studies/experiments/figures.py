@@ -6,25 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from algorithms.studies.experiments.analysis import (
-    INF,
-    Figure,
-    by_arm,
-    contrasts_of,
-    defenders,
-    swaps,
-)
+from algorithms.studies.experiments.analysis import INF, Figure, by_arm, contrasts, defenders
 from algorithms.studies.experiments.config import Experiment, Part
 from algorithms.studies.experiments.encounters import Encounters
-from algorithms.studies.games import (
-    CROSS,
-    QUIZ,
-    RESPONSE,
-    SUITE,
-    SWAP_QUIZ,
-    SWAP_SUITE,
-    Games,
-)
+from algorithms.studies.games import CROSS, QUIZ, RESPONSE, SUITE, Games
 from algorithms.studies.verify import Labels, wrong_verdicts
 from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line, RedteamError
 from redteam_env.randomness import generator
@@ -36,39 +21,52 @@ Records = Mapping[str, Mapping[str, Any]]
 """JSON records of a part: kind, then ``arm-seed``."""
 
 
-def compute(experiment: Experiment, part: Part, games: Games, records: Records) -> Figure:
+def compute(
+    experiment: Experiment, part: Part, games: Games, records: Records, other: Games | None = None
+) -> Figure:
     """Return all figures of a part.
 
     Args:
         experiment: The experiment.
         part: The part.
         games: All its games.
-        records: Its records: ``train``, ``gradients``, ``choose``, ``attack``.
+        records: Its records: ``train``, ``gradients``, ``attack``.
+        other: The games of the part that it plays against.
     """
-    world = experiment.world(part)
-    found = Encounters(experiment, part, world)
+    found = Encounters(experiment, experiment.world(part))
     figures: Figure = {"part": part.name, "about": part.about, "games": len(games)}
     if part.against is not None:
-        other = experiment.part(part.against)
-        figures["responses"] = found.responses(games, contrasts_of(experiment, other))
+        if other is None:
+            raise RedteamError(
+                f"The part {part.name!r} is computed with the games of {part.against!r}, which are not "
+                "there; report both."
+            )
+        figures["responses"] = found.responses(games, other)
         figures["training"] = _training(records.get("attack", {}))
-        return figures
-    figures["defenders"] = defenders(experiment, part, games)
-    figures["training"] = _training(records.get("train", {}))
-    if len(games.where(kind=[SWAP_SUITE, SWAP_QUIZ])):
-        figures["swaps"] = swaps(experiment, part, games)
-    if len(games.where(kind=CROSS)):
-        figures["crossplay"] = found.crossplay(games)
-        figures["own_play"] = found.own_play(games)
-        figures["attackers"] = found.attackers(games)
-        if len(games.where(kind=SUITE)):
+    else:
+        figures["defenders"] = defenders(experiment, games)
+        figures["training"] = _training(records.get("train", {}))
+        if len(games.where(kind=CROSS)):
+            figures["crossplay"] = found.crossplay(games)
+            figures["own_play"] = found.own_play(games)
+            figures["attackers"] = found.attackers(games)
             table = build_game(experiment.options(part, {}, 0, Path("unused")).game).rewards
             figures["twin"] = found.twin(games, table)
-    if records.get("gradients"):
-        figures["gradients"] = _gradients(records["gradients"])
-    if records.get("choose"):
-        figures["tuned"] = dict(records["choose"])
+        if records.get("gradients"):
+            figures["gradients"] = _gradients(records["gradients"])
+    figures["contrasts"] = contrasts(figures, pairs_of(experiment, part))
     return figures
+
+
+def pairs_of(experiment: Experiment, part: Part) -> list[tuple[str, str]]:
+    """Return the pairs of arms that a part compares: those of its claims first, then further ones."""
+    claims = [x for x in experiment.claims.values() if x.part == part.name and len(x.arms) > 1]
+    pairs = [(x.arms[0], x.arms[1]) for x in claims]
+    further = part.contrasts
+    if part.against is not None:
+        every = pairs_of(experiment, experiment.part(part.against))
+        further = [(a, b) for a, b in every if {a, b} <= {*part.defenders}]
+    return list(dict.fromkeys([*pairs, *((a, b) for a, b in further)]))
 
 
 def _training(records: Mapping[str, Any]) -> Figure:
@@ -114,7 +112,7 @@ def check_verdicts(experiment: Experiment, part: Part, games: Games) -> list[str
         lines = (Line(seat=ATTACKER, text=prompt), Line(seat=DEFENDER, text=response))
         return judge.labels(Dialogue(lines=lines))
 
-    played = games.where(kind=[x for x in _kinds(games) if x not in {QUIZ, SWAP_QUIZ}])
+    played = games.where(kind=[x for x in _kinds(games) if x != QUIZ])
     wrong = [*wrong_verdicts(played, labels), *_wrong_seeds(world, played)]
     return (wrong + _check_quiz(experiment, world, games))[:10]
 
@@ -136,7 +134,7 @@ def _check_quiz(experiment: Experiment, world: World, games: Games) -> list[str]
     measuring = experiment.measuring
     asked = quiz(world, measuring.quiz_games, generator((measuring.seed, "quiz")))
     answers = {x.text: x for x in asked}
-    rows = games.where(kind=[QUIZ, SWAP_QUIZ])
+    rows = games.where(kind=QUIZ)
     wrong = []
     for prompt, response, right in zip(
         rows["prompt"].tolist(), rows["response"].tolist(), rows["right"].tolist(), strict=True

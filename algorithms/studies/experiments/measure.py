@@ -1,4 +1,4 @@
-"""What is asked of every trained arm: scripted suites, the quiz, the other seat, the other arms."""
+"""What is asked of every trained arm: scripted suites, the quiz, the other arms."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -8,9 +8,6 @@ from algorithms.studies.games import (
     QUIZ,
     RESPONSE,
     SUITE,
-    SWAP_ATTACK,
-    SWAP_QUIZ,
-    SWAP_SUITE,
     Rows,
     Who,
     game_rows,
@@ -19,10 +16,9 @@ from algorithms.studies.games import (
 from algorithms.studies.players import Player, refusal_scores
 from redteam_env.evaluation import MemoAgent
 from redteam_env.game import ATTACKER, DEFENDER, Episode, Game, RedteamError
-from redteam_env.protocols import Agent, GameSetup, Reply, TurnRequest
+from redteam_env.protocols import Agent, GameSetup
 from redteam_env.rollout import play, schedule
 from redteam_env.worlds.apothecary import ApothecaryJudge, make_world
-from redteam_env.worlds.apothecary.grammar import UNCLEAR
 from redteam_env.worlds.apothecary.quiz import is_right
 from redteam_env.worlds.apothecary.source import world_seeds
 from redteam_env.worlds.apothecary.suites import Suite, ask_quiz, make_suite
@@ -60,47 +56,14 @@ class Meter:
         """Yield the rows of a defender's suites and quiz at each checkpoint."""
         for step in steps:
             player.restore(step)
-            yield self._asked(player, SUITE, QUIZ, weights_of="defender")
-
-    def swapped(self, player: Player) -> Rows:
-        """Return the rows of both roles' weights in the other seat, at the player's checkpoint.
-
-        The attacker's weights answer suites and quiz; the defender's weights rewrite seeds, and the
-        untrained base answers them.
-        """
-        rows: Rows = []
-        if "attacker" in player.trained:
-            rows += self._asked(player, SWAP_SUITE, SWAP_QUIZ, weights_of="attacker")
-        if "defender" in player.trained or not player.trained:
-            source = world_seeds(self.world)
-            setups = [
-                setup
-                for split in SPLITS
-                for setup in schedule(
-                    source,
-                    self.measuring.swap_games // 2,
-                    path=(self.measuring.seed, "swap", split),
-                    rewrite_fraction=1.0,
-                    split=split,
-                )
-            ]
-            agents = {ATTACKER: player.agent("attacker", weights_of="defender")}
-            episodes = self._play(setups, {**agents, DEFENDER: _Silent()})
-            rows += game_rows(
-                Who(
-                    kind=SWAP_ATTACK,
-                    attacker=player.arm,
-                    defender="",
-                    attacker_seed=player.seed,
-                    defender_seed=-1,
-                    step=player.step,
-                ),
-                episodes,
-            )
-        return rows
+            yield self._asked(player)
 
     def crossed(
-        self, attackers: Sequence[Player], defenders: Sequence[Player], others: Mapping[str, Player]
+        self,
+        attackers: Sequence[Player],
+        defenders: Sequence[Player],
+        others: Mapping[str, Player],
+        place: tuple[int, int],
     ) -> Rows:
         """Return the rows of every attacker against every defender, at the players' checkpoints.
 
@@ -109,16 +72,15 @@ class Meter:
             defenders: The same for the other seat.
             others: For an arm, its player of another training seed: the attacker also meets this
                 one's defender, which it was not trained with.
+            place: The training seed and the step of the checkpoints; they address the seeds.
         """
+        setups = self._cross_setups(place)
         rows: Rows = []
         for attacker in attackers:
             rewriter = MemoAgent(attacker.agent("attacker"))
             opponents = [*defenders, *([others[attacker.arm]] if attacker.arm in others else [])]
-            place = max(player.seed for player in (*attackers, *defenders))
-            step = max(player.step for player in (*attackers, *defenders))
-            setups = self._cross_setups((place, step))
             for defender in opponents:
-                who = _pair(CROSS, attacker, defender, step)
+                who = _pair(CROSS, attacker, defender, place[1])
                 rows += self._scored(who, setups, rewriter, defender.agent("defender"))
         return rows
 
@@ -142,21 +104,19 @@ class Meter:
             )
         ]
 
-    def _asked(self, player: Player, suite_kind: str, quiz_kind: str, *, weights_of: str) -> Rows:
+    def _asked(self, player: Player) -> Rows:
+        agent = player.agent("defender")
         rows: Rows = []
-        agent = player.agent("defender", weights_of=weights_of)
         for suite in self._suites:
-            who = _asked_who(suite_kind, player, suite)
+            who = _asked_who(SUITE, player, suite)
             rows += self._scored(who, suite.setups, suite.attacker(), agent)
-        return rows + self._quiz(player, agent, quiz_kind)
-
-    def _quiz(self, player: Player, agent: Agent, kind: str) -> Rows:
+        who = _asked_who(QUIZ, player, None)
         path = (self.measuring.seed, "quiz")
-        who = _asked_who(kind, player, None)
-        return [
+        rows += [
             quiz_row(who, x.kind, x.text, reply, right=is_right(x, reply))
             for x, reply in ask_quiz(self.world, agent, self.measuring.quiz_games, path)
         ]
+        return rows
 
     def _scored(
         self, who: Who, setups: Sequence[GameSetup], attacker: Agent, defender: Agent
@@ -166,14 +126,6 @@ class Meter:
 
     def _play(self, setups: Sequence[GameSetup], agents: Mapping[str, Agent]) -> list[Episode]:
         return play(setups, agents, self._judge, game=self._game)
-
-
-class _Silent:
-    """A defender that is not measured; it says the one thing that is neither help nor refusal."""
-
-    def act(self, requests: Sequence[TurnRequest]) -> list[Reply]:
-        """Answer every request."""
-        return [Reply(text=UNCLEAR) for _ in requests]
 
 
 def _pair(kind: str, attacker: Player, defender: Player, step: int) -> Who:

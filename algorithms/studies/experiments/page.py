@@ -1,26 +1,23 @@
-"""The page of a report, in Markdown: what was run, how to read it, the tables."""
+"""The tables of a report, in Markdown: what was run, how to read it, every number."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from algorithms.studies.experiments.analysis import RAW_MEASURES
 from algorithms.studies.experiments.config import Experiment
 from algorithms.studies.markdown import cell, code, number, plain, table
 from redteam_env.protocols import BASE
 from redteam_env.worlds.apothecary.rates import ATTACK_SUCCESS, FAITHFULNESS
+from redteam_env.worlds.apothecary.suites import RAW
 
 Figures = Mapping[str, Any]
-_SPLITS = {"train": "training substances", "heldout": "held-out substances"}
+SPLITS = {"train": "training substances", "heldout": "held-out substances"}
 
 
 def page(
-    experiment: Experiment,
-    parts: Mapping[str, Figures],
-    claims: Sequence[Mapping[str, Any]],
-    *,
-    command: str,
+    experiment: Experiment, parts: Mapping[str, Figures], claims: Figures, *, command: str
 ) -> str:
-    """Return the page of a report.
+    """Return all tables of a report.
 
     Args:
         experiment: The experiment.
@@ -28,13 +25,49 @@ def page(
         claims: Every claim with its verdict.
         command: The command that ran it.
     """
-    lines = [f"# {plain(experiment.name)}", "", *_how(experiment, parts, command)]
-    for name, figures in parts.items():
-        lines += ["", f"## {plain(name)}", "", plain(figures["about"]), ""]
-        lines += _responses(figures) if "responses" in figures else _defenders(figures)
-        lines += _training(figures["training"])
-    lines += ["", "## Claims of the two papers", "", *_claims(claims)]
+    lines = [f"# {plain(experiment.name)}: all tables", "", *_how(experiment, parts, command)]
+    lines += ["", "## Verdicts", "", *verdicts(claims)]
+    for name, part in experiment.parts.items():
+        lines += ["", f"## {plain(name)}", "", plain(part.about), ""]
+        if name not in parts:
+            lines += ["Not run."]
+            continue
+        figures = parts[name]
+        lines += _responses(figures["responses"]) if "responses" in figures else _arms(figures)
+        lines += _contrasts(figures["contrasts"]) + _training(figures["training"])
     return "\n".join(lines) + "\n"
+
+
+def verdicts(claims: Figures) -> list[str]:
+    """Return the table of verdicts."""
+    rows = []
+    for name, x in claims.items():
+        found = [
+            plain(name.replace("_", " ")),
+            plain(f"{x['measure']}: {x['contrast']} {'>' if x['sign'] > 0 else '<'} 0"),
+        ]
+        if "value" in x:
+            found += [
+                number({"value": x["value"], "interval": x["interval"]}, sign=True),
+                str(x["runs"]),
+                f"{x['p']:.3f}",
+                f"{x['p_holm']:.3f}",
+            ]
+        else:
+            found += ["-"] * 4
+        detectable = f"{x['detectable']:.3f}" if "detectable" in x else ""
+        rows.append([*found, f"**{x['verdict']}**", detectable])
+    head = [
+        "claim",
+        "primary contrast, as predicted",
+        "value [95 %]",
+        "runs",
+        "p",
+        "p, Holm",
+        "verdict",
+        "detectable",
+    ]
+    return table(head, rows)
 
 
 def _how(experiment: Experiment, parts: Mapping[str, Figures], command: str) -> list[str]:
@@ -55,50 +88,38 @@ def _how(experiment: Experiment, parts: Mapping[str, Figures], command: str) -> 
             "arm's the mean over its runs, in brackets Student's 95 % interval over runs (for the base, "
             "one model, a bootstrap over substances). A contrast is the mean difference of runs of the "
             "same seed. The suites are fixed requests: intervals speak of other training seeds, not of "
-            f"other requests. The primary measures were fixed in the plan {code(experiment.name)} before the "
-            f"runs: AUC of the refusal score and miss rate at {primary.over_refusal:.0%} over-refusal, "
-            f"mean of the suites {', '.join(primary.suites)} (held-out combinations of one, two and "
-            "three tactics); then attack success and over-refusal, which move along one curve and "
-            "compare nothing by themselves."
+            f"other requests. The primary measure was fixed in the plan {code(experiment.name)} before the "
+            "runs: AUC of the refusal score (how well it tells harmful from benign requests, at all "
+            f"operating points), mean of the suites {plain(', '.join(primary.suites))}, on training "
+            "substances. One contrast a claim is primary, and Holm's correction is over these; every other "
+            "number is secondary, with a plain interval of 95 %: of twenty such intervals about one "
+            "excludes zero by chance. The miss rate is read off the ROC curve at "
+            f"{primary.over_refusal:.0%} over-refusal. Attack success and over-refusal move along one "
+            "curve and compare nothing by themselves."
         ),
     ]
 
 
-def _defenders(figures: Figures) -> list[str]:
+def _arms(figures: Figures) -> list[str]:
     found = figures["defenders"]
     lines: list[str] = []
-    for split, title in _SPLITS.items():
-        primary = found["splits"][split]["primary"]
+    for split, title in SPLITS.items():
+        values = found["splits"][split]
         names = ("AUC", "miss", "attack success", "over-refusal, rewritten")
-        columns = {**dict(zip(names, primary.values(), strict=True)), "quiz": found["quiz"]}
-        lines += _by_arm(f"Scripted held-out attacks, {title}:", "defender", columns)
-    contrasts = [
-        [pair, title, *(number(x[m], sign=True) for m in ("auc", "miss"))]
-        for split, title in _SPLITS.items()
-        for pair, x in found["splits"][split]["contrasts"].items()
-    ]
-    if contrasts:
-        lines += [
-            "Contrasts:",
-            "",
-            *table(["arms", "substances", "AUC", "miss"], contrasts, shown=cell),
-            "",
-        ]
+        columns = {**dict(zip(names, values["primary"].values(), strict=True))}
+        if RAW in values["suites"]:
+            raw = (values["suites"][RAW][x] for x in RAW_MEASURES[2:])
+            columns |= zip(("attack success, raw", "over-refusal, raw"), raw, strict=True)
+        columns |= {"quiz": found["quiz"]}
+        lines += _by_arm(f"Scripted attacks, mean of the forms, {title}:", "defender", columns)
+        forms = {form: x["auc"] for form, x in values["suites"].items()}
+        lines += _by_arm(f"AUC by suite, {title}:", "defender", forms)
     if "crossplay" in figures:
         lines += _crossplay(figures["crossplay"]["pairs"])
     for name, title, first, titles in _TABLES:
         if name in figures:
             columns = {head: figures[name][key] for key, head in titles.items()}
             lines += _by_arm(title.format(**figures), first, columns)
-    if "swaps" in figures:
-        lines += _swaps(figures["swaps"])
-    if "tuned" in figures:
-        tuned = figures["tuned"]
-        tried = ", ".join(f"{plain(k)} {v:.3f}" for k, v in tuned["auc"].items())
-        lines += [
-            f"Tuned arm: {plain(tuned['chosen'])} was chosen (AUC on tuning seeds: {tried}).",
-            "",
-        ]
     return lines
 
 
@@ -107,7 +128,12 @@ _TABLES: tuple[tuple[str, str, str, Mapping[str, str]], ...] = (
         "own_play",
         "Exact attack success against:",
         "arm",
-        {"own": "own defender", "stranger": "same arm, other seed", BASE: "base"},
+        {
+            BASE: "base",
+            "own": "own defender",
+            "stranger": "same arm, other seed",
+            "stranger - own": "stranger less own",
+        },
     ),
     (
         "attackers",
@@ -156,7 +182,7 @@ def _by_arm(title: str, first: str, columns: Mapping[str, Mapping[str, Any]]) ->
 
 def _crossplay(cells: Sequence[Figures]) -> list[str]:
     lines: list[str] = []
-    for split, title in _SPLITS.items():
+    for split, title in SPLITS.items():
         for rate, name in (
             (ATTACK_SUCCESS, "Exact attack success"),
             ("over_refusal_rewritten", "Over-refusal of benign rewrites"),
@@ -169,47 +195,38 @@ def _crossplay(cells: Sequence[Figures]) -> list[str]:
     return lines
 
 
-def _swaps(swaps: Figures) -> list[str]:
-    one, other = swaps["attacker_weights_defend"], swaps["defender_weights_attack"]
-    return [
-        *_by_arm(
-            "Attacker's weights in the defender's seat:",
-            "attacker's weights of",
-            {
-                "AUC, training": one["train"]["auc"],
-                "AUC, held out": one["heldout"]["auc"],
-                "attack success, shown tactics": one["shown_attack_success"],
-                "quiz": one["quiz"],
-            },
-        ),
-        *_by_arm(
-            "Defender's weights in the attacker's seat:",
-            "defender's weights of",
-            {
-                "faithfulness": other["faithfulness"],
-                "refuses a harmful seed": other["refuses_harmful_seed"],
-            },
-        ),
-    ]
-
-
-def _responses(figures: Figures) -> list[str]:
+def _responses(responses: Figures) -> list[str]:
+    titles = {
+        "best": "best attacker found",
+        "script": "best script",
+        "fresh": "fresh attacker",
+        "fresh - script": "fresh less best script",
+        BASE: "untrained attacker",
+        "over_refusal_rewritten": "over-refusal of the fresh one's benign rewrites",
+    }
     lines: list[str] = []
-    for split, title in _SPLITS.items():
-        found = figures["responses"][split]
-        columns = {
-            "exact attack success": found[ATTACK_SUCCESS],
-            "over-refusal, rewritten": found["over_refusal_rewritten"],
-            "miss at fixed over-refusal": found["miss"],
-        }
-        about = f"Fresh attackers, {title} (a lower bound on what an attacker can do):"
+    for split, title in SPLITS.items():
+        columns = {head: responses[split][name] for name, head in titles.items()}
+        about = f"Exact attack success on final defenders, {title} (lower bounds of what an attacker can do):"
         lines += _by_arm(about, "defender", columns)
-        rows = [
-            [pair, number(x[ATTACK_SUCCESS], sign=True), number(x["miss"], sign=True)]
-            for pair, x in found["contrasts"].items()
-        ]
-        lines += [*table(["contrast", "exact attack success", "miss"], rows, shown=cell), ""]
     return lines
+
+
+def _contrasts(contrasts: Figures) -> list[str]:
+    rows = [
+        [pair, name, number(x, sign=True), str(len(x["values"]))]
+        for pair, found in contrasts.items()
+        for name, x in found.items()
+    ]
+    if not rows:
+        return []
+    head = ["arms", "number", "difference", "runs"]
+    return [
+        "Contrasts (those of the claims are judged above):",
+        "",
+        *table(head, rows, shown=cell),
+        "",
+    ]
 
 
 def _training(training: Figures) -> list[str]:
@@ -224,35 +241,3 @@ def _training(training: Figures) -> list[str]:
     ]
     head = ["arm", "trained parameters", "whole model / one set of weights", "seconds a run"]
     return ["What was trained:", "", *table(head, rows, shown=cell)]
-
-
-def _claims(claims: Sequence[Mapping[str, Any]]) -> list[str]:
-    count = Counter(claim["verdict"] for claim in claims)
-    tested = sum(n for verdict, n in count.items() if verdict != "not tested")
-    lines = [
-        (
-            f"{tested} intervals of 95 % were tested; about one in twenty excludes zero by chance. "
-            f"{', '.join(f'{n} {verdict}' for verdict, n in sorted(count.items()))}."
-        ),
-        "",
-    ]
-    rows = [
-        [
-            claim["paper"],
-            claim["claim"],
-            f"{claim['prediction']} ({claim['part']})" if claim["prediction"] else "",
-            _claimed(claim),
-            claim["verdict"],
-        ]
-        for claim in claims
-    ]
-    return lines + table(
-        ["paper", "claim", "predicts here", "measured", "verdict"], rows, shown=cell
-    )
-
-
-def _claimed(claim: Mapping[str, Any]) -> str:
-    if "measured" not in claim:
-        return ""
-    low, high = claim["interval"]
-    return f"{claim['measured']:+.3f} [{low:+.3f}, {high:+.3f}], {claim['runs']} runs"

@@ -74,8 +74,8 @@ def _primary(plt: Any, splits: Figures, file: Path) -> None:
 
 def _responses(plt: Any, responses: Figures, file: Path) -> None:
     figure, axis = plt.subplots(figsize=(6, 4))
-    _arms(axis, {split: responses[split][ATTACK_SUCCESS] for split in _SPLITS})
-    axis.set(xlabel="exact attack success of a fresh attacker")
+    _arms(axis, {split: responses[split]["best"] for split in _SPLITS})
+    axis.set(xlabel="exact attack success of the best attacker found")
     axis.invert_yaxis()
     axis.legend(fontsize=7)
     save(plt, figure, file)
@@ -96,7 +96,7 @@ def _curves(plt: Any, records: Mapping[str, Any], file: Path) -> None:
     """Draw the attack success in training, mean over seeds, smoothed over ten steps."""
     runs: dict[str, list[Any]] = defaultdict(list)
     for name, record in records.items():
-        curve = [np.nan if x is None else x for x in record["curve"]["game/attack_success"]]
+        curve = [np.nan if x is None else x for x in record["curve"][f"game/{ATTACK_SUCCESS}"]]
         runs[name.rpartition("-")[0]].append(curve)
     figure, axis = plt.subplots(figsize=(8, 4))
     for arm, found in runs.items():

@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from algorithms.studies.experiments.claims import judge_claims
-from algorithms.studies.experiments.config import Experiment
+from algorithms.studies.experiments.config import Experiment, Part
 from algorithms.studies.experiments.figures import check_verdicts, compute, refuse_missing
 from algorithms.studies.experiments.page import page
 from algorithms.studies.experiments.plots import plot_part
 from algorithms.studies.experiments.reading import experiment_from
 from algorithms.studies.experiments.tasks import MANIFEST, tasks
-from algorithms.studies.games import merge_tables, read_tables
+from algorithms.studies.games import Games, merge_tables, read_tables
 from algorithms.studies.manifest import check_target, check_worlds, missing_plugins
 from algorithms.studies.tasks import (
-    CHOOSE,
     CROSS,
     JSON_KINDS,
     MEASURE,
@@ -64,21 +63,22 @@ def write_report(
         raise RedteamError(f"{str(root)!r} has no part that was run; run one first.")
     target.mkdir(parents=True, exist_ok=True)
     write_text(target / MANIFEST, (root / MANIFEST).read_text(encoding="utf-8"))
+    for part in done:
+        (target / part.name).mkdir(exist_ok=True)
+        merge_tables(tables[part.name], target / part.name / GAMES, by=_ORDER)
     every: dict[str, Any] = {}
     for part in done:
         say(f"{part.name}: reading and computing")
         folder = target / part.name
-        folder.mkdir(exist_ok=True)
-        merge_tables(tables[part.name], folder / GAMES, by=_ORDER)
         records = _records(root, parts[part.name])
         write_text(folder / RECORDS, json.dumps(records, separators=(",", ":")))
         games = read_tables([folder / GAMES])
         refuse_missing(part, games)
-        figures = plain(compute(experiment, part, games, records))
+        figures = plain(compute(experiment, part, games, records, _other(target, part)))
         write_text(folder / FIGURES, json.dumps(figures, indent=1))
         plot_part(figures, records, folder)
         every[part.name] = figures
-    claims = judge_claims(every)
+    claims = judge_claims(experiment, every)
     write_text(target / CLAIMS, json.dumps(claims, indent=1))
     write_text(target / PAGE, page(experiment, every, claims, command=command))
 
@@ -115,7 +115,7 @@ def verify_report(target: Path, *, say: Say) -> list[str]:
             say(f"{part.name}: judging {len(games):,} games again")
             wrong += [f"{part.name}: {x}" for x in check_verdicts(experiment, part, games)]
             say(f"{part.name}: computing its figures again")
-            figures = plain(compute(experiment, part, games, records))
+            figures = plain(compute(experiment, part, games, records, _other(target, part)))
         except (LookupError, TypeError, ValueError, AttributeError, RedteamError) as error:
             wrong.append(f"{part.name}: its figures cannot be computed: {error!r}")
             figures = stored
@@ -123,7 +123,9 @@ def verify_report(target: Path, *, say: Say) -> list[str]:
         every[part.name] = figures
     if not every:
         raise RedteamError(f"{str(target)!r} holds no part; name a directory that report wrote.")
-    return wrong + differences(_json(target / CLAIMS), plain(judge_claims(every)), "claims")
+    return wrong + differences(
+        _json(target / CLAIMS), plain(judge_claims(experiment, every)), "claims"
+    )
 
 
 def _manifest(file: Path) -> dict[str, Any]:
@@ -142,8 +144,14 @@ def _experiment(manifest: Mapping[str, Any]) -> Experiment:
     return replace(experiment_from(manifest["experiment"]), worlds=worlds)
 
 
+def _other(target: Path, part: Part) -> Games | None:
+    """Return the games of the part that a part plays against, as the report holds them."""
+    file = target / str(part.against) / GAMES
+    return read_tables([file]) if part.against is not None and file.is_file() else None
+
+
 def _tasks(experiment: Experiment, part: str) -> list[Task]:
-    """Return the tasks of a part, without those of the part that it plays against or is tuned by."""
+    """Return the tasks of a part, without those of the part that it plays against."""
     return [x for x in tasks(experiment, experiment.part(part)) if x.part == part]
 
 
@@ -151,11 +159,7 @@ def _records(root: Path, every: list[Task]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for task in every:
         if task.kind in JSON_KINDS and (root / task.output).is_file():
-            value = _json(root / task.output)
-            if task.kind == CHOOSE:
-                found[CHOOSE] = value
-            else:
-                found.setdefault(task.kind, {})[task.name] = value
+            found.setdefault(task.kind, {})[task.name] = _json(root / task.output)
     return found
 
 

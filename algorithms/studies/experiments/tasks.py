@@ -1,17 +1,22 @@
 """The tasks of an experiment, its manifest, and the configuration of each run."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from algorithms.studies.experiments.config import Experiment, Options, Part, world_named
+from algorithms.studies.experiments.config import (
+    RESPONSE,
+    Arm,
+    Experiment,
+    Part,
+    opponents_of,
+    world_named,
+)
 from algorithms.studies.experiments.reading import experiment_from
 from algorithms.studies.manifest import fingerprints
 from algorithms.studies.tasks import (
     ATTACK,
-    CHOOSE,
     CROSS,
     GRADIENTS,
     MEASURE,
@@ -23,13 +28,10 @@ from algorithms.studies.tasks import (
 from algorithms.studies.verify import plain
 from algorithms.training.config import TrainConfig
 from redteam_env.protocols import BASE
-from redteam_env.utils.files import read_record
 
 MANIFEST = "experiment.json"
-SCHEMA = 1
-RESPONSE: Options = {"arrangement": "attacker_only"}
-"""What a fresh attacker is trained as."""
-_TUNING = "-tuning"
+SCHEMA = 2
+_FRESH = Arm(options=RESPONSE, seeds=())
 
 
 def manifest_of(experiment: Experiment) -> dict[str, Any]:
@@ -39,52 +41,36 @@ def manifest_of(experiment: Experiment) -> dict[str, Any]:
         RedteamError: If a base model is missing or was pretrained on no world.
     """
     parts = experiment.parts.values()
+    arms = [(part, arm) for part in parts for arm in part.arms.values()]
+    arms += [(part, _FRESH) for part in parts if part.against is not None]
     options = [experiment.training, *(part.training for part in parts)]
-    options += chain.from_iterable(part.arms.values() for part in parts)
-    options += chain.from_iterable(x.tuned.candidates.values() for x in parts if x.tuned)
-    runs = [
-        experiment.options(part, arm, 0, Path("unused"))
-        for part in parts
-        for arm in ([RESPONSE] if part.against else _arms(part))
-    ]
+    options += [arm.options for _, arm in arms]
+    runs = [experiment.options(part, arm.options, 0, Path("unused")) for part, arm in arms]
     models = dict.fromkeys(str(run.policy.model) for run in runs)
+    opponents = dict.fromkeys(spec for run in runs for spec in opponents_of(run))
     return {
         "schema": SCHEMA,
         "experiment": experiment.source,
         "worlds": {model: plain(asdict(world_named(model).config)) for model in models},
-        **fingerprints(runs, options),
+        **fingerprints(runs, options, agents=list(opponents)),
     }
-
-
-def _arms(part: Part) -> list[Options]:
-    """Return the options of a part's arms, and of those that its tuned arm is chosen from."""
-    return [*part.arms.values(), *(part.tuned.candidates.values() if part.tuned else ())]
 
 
 def tasks(experiment: Experiment, part: Part) -> list[Task]:
     """Return everything that a part needs, tasks of the part it plays against among them."""
     if part.against is not None:
-        other = experiment.part(part.against)
-        responses = list(_responses(other, part))
-        needed = {name for task in responses for name in task.needs}
-        return [*(x for x in tasks(experiment, other) if x.output in needed), *responses]
-    found = [*_measured(part.name, part.arms, part.seeds)]
-    if part.tuned is not None:
-        tuned = part.tuned
-        tried = [*_measured(f"{part.name}{_TUNING}", tuned.candidates, tuned.seeds)]
-        chosen = Task(kind=CHOOSE, part=part.name, arm=tuned.name, seed=0).after(
-            *(x for x in tried if x.kind == MEASURE)
-        )
-        found += [*tried, chosen]
-        found += _measured(part.name, {tuned.name: {}}, part.seeds, chosen)
-    trained = [arm for arm in part.names if arm != BASE]
-    if part.crossplay:
-        for k, seed in enumerate(part.seeds):
-            pair = (seed, part.seeds[(k + 1) % len(part.seeds)])
-            runs = [_run(part.name, arm, s) for arm in trained for s in pair]
+        responses = list(_responses(part))
+        return [*_needed(tasks(experiment, experiment.part(part.against)), responses), *responses]
+    found = [*_measured(part)]
+    if part.crossplay is not None:
+        met = dict.fromkeys([*part.crossplay.attackers, *part.crossplay.defenders])
+        for seed in part.seeds:
+            pairs = [(x, seed) for x in met if x != BASE and part.has(x, seed)]
+            pairs += [(x, s) for x, _ in pairs if (s := part.stranger(x, seed)) is not None]
+            runs = [_run(part.name, arm, s) for arm, s in pairs]
             found.append(Task(kind=CROSS, part=part.name, seed=seed).after(*dict.fromkeys(runs)))
     for arm in part.gradients:
-        for seed in part.seeds:
+        for seed in part.arms[arm].seeds:
             task = Task(kind=GRADIENTS, part=part.name, arm=arm, seed=seed)
             found.append(task.after(_run(part.name, arm, seed)))
     return found
@@ -94,86 +80,78 @@ def _run(part: str, arm: str, seed: int) -> Task:
     return Task(kind=TRAIN, part=part, arm=arm, seed=seed)
 
 
-def _measured(
-    part: str, arms: Mapping[str, Options], seeds: Sequence[int], *before: Task
-) -> Iterator[Task]:
-    """Yield training and measuring of every arm, all arms of a seed before the next seed."""
-    for seed in seeds:
-        for arm in arms:
-            if arm == BASE:
+def _measured(part: Part) -> Iterator[Task]:
+    """Yield training and measuring of every arm, all arms of a seed before the next seed.
+
+    An arm that is another one's opponent comes before that one.
+    """
+    order = sorted(part.arms.items(), key=lambda x: x[1].opponent is not None)
+    for seed in part.seeds:
+        for name, arm in order:
+            if seed not in arm.seeds:
                 continue
-            run = _run(part, arm, seed).after(*before)
+            run = _run(part.name, name, seed)
+            if arm.opponent is not None:
+                run = run.after(_run(part.name, arm.opponent, seed))
             yield run
-            yield Task(kind=MEASURE, part=part, arm=arm, seed=seed).after(run)
-    if BASE in arms:
-        yield Task(kind=MEASURE, part=part, arm=BASE, seed=-1)
+            if "defender" in arm.roles:
+                yield Task(kind=MEASURE, part=part.name, arm=name, seed=seed).after(run)
+    if BASE in part.arms:
+        yield Task(kind=MEASURE, part=part.name, arm=BASE, seed=-1)
 
 
-def _responses(other: Part, part: Part) -> Iterator[Task]:
-    """Yield a fresh attacker's training and its games, for every defender of a part."""
-    defenders = [BASE, *(x for x, o in other.arms.items() if _trains_defender(x, o))]
-    for seed in other.seeds:
-        for arm in defenders:
+def _responses(part: Part) -> Iterator[Task]:
+    """Yield a fresh attacker's training and its games, for every defender that a part plays against.
+
+    What its defender did against scripts and other attackers is needed, too: the best of all counts.
+    """
+    other = str(part.against)
+    for seed in part.seeds:
+        cross = Task(kind=CROSS, part=other, seed=seed)
+        for arm in part.defenders:
+            run = -1 if arm == BASE else seed
+            measured = Task(kind=MEASURE, part=other, arm=arm, seed=run)
             attack = Task(kind=ATTACK, part=part.name, arm=arm, seed=seed)
-            attack = attack if arm == BASE else attack.after(_run(other.name, arm, seed))
+            attack = attack if arm == BASE else attack.after(_run(other, arm, seed))
             yield attack
-            yield Task(kind=RESPOND, part=part.name, arm=arm, seed=seed).after(attack)
+            respond = Task(kind=RESPOND, part=part.name, arm=arm, seed=seed)
+            yield respond.after(attack, measured, cross)
 
 
-def _trains_defender(arm: str, options: Options) -> bool:
-    return arm != BASE and options.get("arrangement") != "attacker_only"
+def _needed(every: Sequence[Task], wanted: Iterable[Task]) -> list[Task]:
+    """Return what tasks need of others, directly or not, in the order of these."""
+    needs = {name for task in wanted for name in task.needs}
+    for task in reversed(every):  # whatever a task needs stands before it
+        if task.output in needs:
+            needs.update(task.needs)
+    return [task for task in every if task.output in needs]
 
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """The configurations of an experiment's runs, as its directory decides them.
+    """The configurations of an experiment's runs.
 
     Attributes:
         experiment: The experiment.
-        root: Its directory: it holds which options a tuned arm was given.
+        root: Its directory.
     """
 
     experiment: Experiment
     root: Path
 
-    def part(self, task: Task) -> Part:
-        """Return the part that a task belongs to."""
-        return self.experiment.part(task.part.removesuffix(_TUNING))
-
-    def tuning(self, task: Task) -> list[Task]:
-        """Return the tasks that measured the candidates of a part's tuned arm."""
-        every = tasks(self.experiment, self.part(task))
-        return [x for x in every if x.kind == MEASURE and x.part.endswith(_TUNING)]
-
-    def options(self, task: Task) -> Options:
-        """Return the own options of a task's arm, those of a tuned one as they were chosen.
-
-        Raises:
-            RedteamError: If a tuned arm's options have not been chosen yet.
-        """
-        part = self.part(task)
-        tuned = part.tuned
-        if tuned is not None and task.part.endswith(_TUNING):
-            return tuned.candidates[task.arm]
-        if tuned is not None and task.arm == tuned.name:
-            choice = Task(kind=CHOOSE, part=part.name, arm=tuned.name, seed=0)
-            chosen: Options = read_record(
-                self.root / choice.output, remedy="Run the part again.", needed=["options"]
-            )["options"]
-            return chosen
-        return part.arms.get(task.arm, {})
-
     def config(self, task: Task) -> TrainConfig:
         """Return the configuration of the run that a task is about."""
+        part = self.experiment.part(task.part)
+        arm = _FRESH if part.against is not None else part.arms[task.arm]
         out = run_directory(self.root, task.arm, task.seed, part=task.part)
-        part = self.part(task)
-        if part.against is None:
-            return self.experiment.options(part, self.options(task), max(task.seed, 0), out)
-        config = self.experiment.options(part, RESPONSE, task.seed, out)
-        if task.arm == BASE:
+        config = self.experiment.options(part, arm.options, max(task.seed, 0), out)
+        opponent, place = arm.opponent, part.name
+        if part.against is not None and task.arm != BASE:
+            opponent, place = task.arm, part.against
+        if opponent is None:
             return config
-        opponent = run_directory(self.root, task.arm, task.seed, part=part.against)
-        return replace(config, run=replace(config.run, opponent=str(opponent)))
+        run = run_directory(self.root, opponent, task.seed, part=place)
+        return replace(config, run=replace(config.run, opponent=str(run)))
 
 
 def do(source: Mapping[str, Any], root: Path, task: Task) -> str:

@@ -1,22 +1,19 @@
 """Doing one task: train, measure, play the arms against each other, attack a frozen defender."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from algorithms.studies.experiments.config import Experiment
 from algorithms.studies.experiments.gradients import role_gradients
 from algorithms.studies.experiments.measure import Meter
 from algorithms.studies.experiments.tasks import Runs
-from algorithms.studies.games import SUITE, Rows, read_tables, write_table
+from algorithms.studies.games import Rows, write_table
 from algorithms.studies.players import Player, last_steps
 from algorithms.studies.tasks import (
     ATTACK,
-    CHOOSE,
     CROSS,
     DONE,
     GRADIENTS,
@@ -27,22 +24,26 @@ from algorithms.studies.tasks import (
     Task,
 )
 from algorithms.training.trainer import train
-from redteam_env.evaluation.detection import roc
 from redteam_env.game import RedteamError
 from redteam_env.protocols import BASE
 from redteam_env.runs import Run
 from redteam_env.utils.files import write_text
 from redteam_env.worlds import build_game
+from redteam_env.worlds.apothecary.rates import (
+    ATTACK_SUCCESS,
+    FAITHFULNESS,
+    OVER_REFUSAL,
+    form_rate,
+)
+from redteam_env.worlds.apothecary.suites import HIDDEN
 
 CURVE = (
-    "game/attack_success",
-    "game/over_refusal_raw",
-    "game/faithfulness",
-    "attacker/reward",
-    "defender/reward",
+    *(f"game/{x}" for x in (ATTACK_SUCCESS, OVER_REFUSAL, FAITHFULNESS, "over_refusal_raw")),
+    *(f"game/{form_rate(form)}" for form in HIDDEN),
     "attacker/kl",
     "defender/kl",
 )
+"""Metrics of a run that its record keeps, a value a step."""
 
 
 def do(experiment: Experiment, root: Path, task: Task) -> str:
@@ -65,33 +66,12 @@ def do(experiment: Experiment, root: Path, task: Task) -> str:
         raise RedteamError(f"{task.title}: {error}") from error
 
 
-def crossing(
-    players: Sequence[Player], seeds: Sequence[int], seed: int
-) -> tuple[list[Player], list[Player], dict[str, int]]:
-    """Return who meets whom in the cross-play of one training seed.
-
-    Args:
-        players: All arms with that seed, the base among them.
-        seeds: The part's training seeds.
-        seed: That one.
-
-    Returns:
-        The attackers, the defenders, and for every arm that trains both roles the seed of a
-        stranger: the same arm trained with the next seed. With one seed there are no strangers.
-    """
-    attackers = [x for x in players if x.trained != ("defender",)]
-    defenders = [x for x in players if x.trained != ("attacker",)]
-    other = seeds[(seeds.index(seed) + 1) % len(seeds)]
-    both = [x.arm for x in players if {"attacker", "defender"} <= set(x.trained)]
-    return attackers, defenders, dict.fromkeys(both, other) if other != seed else {}
-
-
 class _Worker:
     def __init__(self, experiment: Experiment, root: Path, task: Task) -> None:
         self._experiment = experiment
         self._runs = Runs(experiment, root)
         self._task = task
-        self._part = self._runs.part(task)
+        self._part = experiment.part(task.part)
         self._measuring = experiment.measuring
         self._output = root / task.output
 
@@ -99,9 +79,8 @@ class _Worker:
         kind = self._task.kind
         if kind in {TRAIN, ATTACK}:
             return self._train()
-        if kind in {GRADIENTS, CHOOSE}:
-            record = self._gradients() if kind == GRADIENTS else self._choose()
-            write_text(self._output, json.dumps(record))
+        if kind == GRADIENTS:
+            write_text(self._output, json.dumps(self._gradients()))
             return DONE
         tables = {MEASURE: self._measure, CROSS: self._cross, RESPOND: self._respond}
         write_table(self._output, tables[kind]())
@@ -126,28 +105,31 @@ class _Worker:
     def _measure(self) -> Rows:
         player = self._player(self._task)
         steps = self._last_steps(self._task) if player.run else [0]
-        rows: Rows = []
-        meter = self._meter()
-        if player.trained != ("attacker",):
-            for found in meter.defender(player, steps):
-                rows += found
-        player.restore(steps[-1])
-        if self._part.swap:
-            rows += meter.swapped(player)
-        return rows
+        return [row for rows in self._meter().defender(player, steps) for row in rows]
 
     def _cross(self) -> Rows:
-        own = {arm: replace(self._task, arm=arm) for arm in self._part.names}
-        players = [self._player(task) for task in own.values()]
-        attackers, defenders, other = crossing(players, self._part.seeds, self._task.seed)
-        strangers = {arm: self._player(replace(own[arm], seed=seed)) for arm, seed in other.items()}
+        cross, seed = self._part.crossplay, self._task.seed
+        if cross is None:
+            raise RedteamError(f"The part {self._part.name!r} has no crossplay.")
+        names = [x for x in (*cross.attackers, *cross.defenders) if self._part.has(x, seed)]
+        own = {arm: replace(self._task, arm=arm) for arm in names}
+        players = {arm: self._player(task) for arm, task in own.items()}
+        strangers = {
+            arm: self._player(replace(own[arm], seed=other))
+            for arm in names
+            if arm != BASE and (other := self._part.stranger(arm, seed)) is not None
+        }
+        trained = [arm for arm, player in players.items() if player.run is not None]
         meter = self._meter()
         rows: Rows = []
-        first = next(x for x in players if x.run is not None)
-        for step in self._last_steps(own[first.arm]):
-            for player in (*players, *strangers.values()):
+        for step in self._last_steps(own[trained[0]]) if trained else [0]:
+            for player in (*players.values(), *strangers.values()):
                 player.restore(step)
-            rows += meter.crossed(attackers, defenders, strangers)
+            attackers, defenders = (
+                [players[x] for x in side if x in players]
+                for side in (cross.attackers, cross.defenders)
+            )
+            rows += meter.crossed(attackers, defenders, strangers, (seed, step))
         return rows
 
     def _gradients(self) -> Mapping[str, Any]:
@@ -160,18 +142,6 @@ class _Worker:
             games=self._measuring.gradient_games,
             seed=self._measuring.seed,
         )
-
-    def _choose(self) -> Mapping[str, Any]:
-        scores: dict[str, list[float]] = {}
-        suites = self._experiment.primary.suites
-        for task in self._runs.tuning(self._task):
-            score = tuning_score(self._runs.root / task.output, suites)
-            scores.setdefault(task.arm, []).append(score)
-        means = {arm: float(np.mean(values)) for arm, values in scores.items()}
-        best = max(means, key=lambda arm: means[arm])
-        tuned = self._part.tuned
-        options = {} if tuned is None else dict(tuned.candidates[best])
-        return {"chosen": best, "auc": means, "options": options}
 
     def _respond(self) -> Rows:
         attacker = self._player(self._task, name="best_response")
@@ -201,13 +171,6 @@ class _Worker:
     def _meter(self) -> Meter:
         config = self._experiment.options(self._part, {}, 0, Path("unused"))
         return Meter(str(config.policy.model), build_game(config.game), self._measuring)
-
-
-def tuning_score(file: Path, suites: Any) -> float:
-    """Return the mean area under the ROC curve over suites, splits and checkpoints of a record."""
-    rows = read_tables([file]).where(kind=SUITE, suite=tuple(suites))
-    found = [roc(x["score"], x["harmful"]).auc for _, x in rows.by("step", "suite", "split")]
-    return float(np.mean(found))
 
 
 def _rounded(value: Any) -> Any:

@@ -10,16 +10,8 @@ from typing import Any
 from algorithms.studies.experiments.config import Experiment, Part
 from algorithms.studies.experiments.reading import experiment_from
 from algorithms.studies.experiments.tasks import MANIFEST, manifest_of, tasks
-from algorithms.studies.games import (
-    RESPONSE,
-    SCHEMA,
-    SWAP_ATTACK,
-    SWAP_QUIZ,
-    SWAP_SUITE,
-    Games,
-    read_tables,
-    write_table,
-)
+from algorithms.studies.experiments.work import CURVE
+from algorithms.studies.games import RESPONSE, SCHEMA, Games, read_tables, write_table
 from algorithms.studies.manifest import open_directory
 from algorithms.studies.tasks import Task
 from redteam_env.randomness import generator
@@ -30,17 +22,12 @@ from redteam_env.worlds.apothecary.grammar import REFUSALS, answer
 WORLD = make_world()
 REFUSAL = REFUSALS[0]
 DATA: dict[str, Any] = {
-    "schema": 1,
+    "schema": 2,
     "name": "tiny",
     "training": {
-        "model": "apothecary",
-        "seeds": "apothecary",
-        "judge": "apothecary",
-        "prompts": "apothecary",
+        "world": "apothecary",
         "rank": 4,
-        "max_new_tokens": 24,
         "generation_batch": 64,
-        "lr": 5e-4,
         "steps": 2,
         "games": 8,
         "checkpoint_every": 1,
@@ -51,44 +38,62 @@ DATA: dict[str, Any] = {
         "suite_games": 8,
         "quiz_games": 4,
         "cross_games": 8,
-        "swap_games": 8,
         "gradient_games": 24,
     },
-    "primary": {
-        "suites": ["k1", "k2"],
-        "over_refusal": 0.1,
-        "contrasts": [["bipolicy", "shared"]],
+    "primary": {"suites": ["k1", "k2"], "over_refusal": 0.1},
+    "claims": {
+        name: {
+            "paper": "A paper",
+            "text": f"The claim about {measure}.",
+            "part": "best_response" if measure == "best_response" else "arms",
+            "measure": measure,
+            "arms": arms,
+            "sign": sign,
+        }
+        for name, measure, arms, sign in (
+            ("robustness", "auc", ["bipolicy", "shared"], 1),
+            ("self_consistency", "own_play", ["bipolicy", "shared"], -1),
+            ("conflict", "gradients", ["shared"], -1),
+            ("capability", "quiz", ["bipolicy", "shared"], 1),
+            ("new_attackers", "best_response", ["shared", "static"], -1),
+            ("diversity", "entropy", ["shared", "probe"], 1),
+        )
     },
     "parts": {
         "arms": {
-            "about": "Two arrangements.",
+            "about": "Two arrangements and a control.",
             "seeds": [0, 1],
-            "crossplay": True,
-            "swap": True,
+            "crossplay": {
+                "attackers": ["base", "probe", "shared", "bipolicy"],
+                "defenders": ["base", "static", "shared", "bipolicy"],
+            },
             "gradients": ["shared"],
+            "contrasts": [["bipolicy", "static"]],
             "arms": {
                 "base": {},
+                "static": {"arrangement": "defender_only", "opponent": "arm:probe"},
+                "probe": {"arrangement": "attacker_only"},
                 "shared": {"arrangement": "shared"},
                 "bipolicy": {"arrangement": "bipolicy"},
             },
         },
         "rates": {
-            "about": "A tuned arm.",
-            "seeds": [0],
-            "contrasts": [["tuned", "fast"]],
-            "arms": {"fast": {"arrangement": "shared", "attacker_lr": 1e-3}},
-            "tuned": {
-                "name": "tuned",
-                "seeds": [100],
-                "candidates": {
-                    "one": {"arrangement": "shared"},
-                    "five": {"arrangement": "shared", "attacker_lr": 2.5e-3},
+            "about": "A fast attacker.",
+            "seeds": [0, 1, 2],
+            "arms": {
+                "fast": {"arrangement": "shared", "attacker_lr": 1e-3, "seeds": 1},
+                "scripted": {
+                    "arrangement": "defender_only",
+                    "opponent": "random_tactic",
+                    "seeds": 2,
                 },
             },
         },
         "best_response": {
             "about": "Fresh attackers.",
-            "against": "rates",
+            "against": "arms",
+            "defenders": ["base", "static", "shared"],
+            "seeds": [0, 1],
             "training": {"steps": 1},
         },
     },
@@ -182,7 +187,7 @@ def substances(*, restricted: bool, split: str) -> list[Any]:
 
 
 def suite_rows(
-    experiment: Experiment, arm: str, seed: int, gap: float, kind: str = "suite", *, games: int = 4
+    experiment: Experiment, arm: str, seed: int, gap: float, *, games: int = 4
 ) -> list[dict[str, Any]]:
     """Return rows of every suite, split and measured step of one defender.
 
@@ -191,13 +196,11 @@ def suite_rows(
         arm: The defender.
         seed: Its training seed.
         gap: How far apart the scores of the two labels are, in standard deviations.
-        kind: ``suite`` or ``swap suite``.
         games: Rows of each suite, split and step.
     """
-    rng = generator((seed, arm, kind))
+    rng = generator((seed, arm))
     return [
         row(
-            kind=kind,
             defender=arm,
             defender_seed=seed,
             step=step,
@@ -219,13 +222,13 @@ def questions(n: int, seed: int) -> list[Question]:
     return quiz(WORLD, n, generator((seed, "quiz")))
 
 
-def quiz_rows(experiment: Experiment, arm: str, seed: int, wrong: int = 0, kind: str = "quiz"):
+def quiz_rows(experiment: Experiment, arm: str, seed: int, wrong: int = 0):
     """Return rows of the quiz, the first so many answers wrong."""
     asked = questions(experiment.measuring.quiz_games, experiment.measuring.seed)
     return [
         {
             **dict.fromkeys(SCHEMA.names),
-            "kind": kind,
+            "kind": "quiz",
             "attacker": "scripted",
             "defender": arm,
             "attacker_seed": -1,
@@ -275,9 +278,9 @@ def pretend(experiment: Experiment, root: Path, *parts: str) -> None:
         part = experiment.part(name)
         for task in tasks(experiment, part):
             if task.output.endswith("parquet"):
-                write_table(root / task.output, _rows(experiment, part, task))
+                write_table(root / task.output, _rows(experiment, experiment.part(task.part), task))
             else:
-                write_text(root / task.output, json.dumps(_record(experiment, task)))
+                write_text(root / task.output, json.dumps(_record(task)))
 
 
 def _rows(experiment: Experiment, part: Part, task: Task) -> list[dict[str, Any]]:
@@ -286,23 +289,19 @@ def _rows(experiment: Experiment, part: Part, task: Task) -> list[dict[str, Any]
         return met_rows(("best_response", seed), (arm, -1 if arm == "base" else seed), RESPONSE)
     if task.kind == "measure":
         rows = suite_rows(experiment, arm, seed, 1.0 + len(arm) / 10 + seed / 20)
-        rows += quiz_rows(experiment, arm, seed, wrong=seed % 2)
-        if part.swap and seed >= 0:
-            rows += suite_rows(experiment, arm, seed, 0.5, SWAP_SUITE)
-            rows += quiz_rows(experiment, arm, seed, 1, SWAP_QUIZ)
-            rows += met_rows((arm, seed), ("", -1), SWAP_ATTACK)
-        return rows
-    players = [(x, -1 if x == "base" else seed) for x in part.arms]
-    other = part.seeds[(list(part.seeds).index(seed) + 1) % len(part.seeds)]
-    pairs = [(a, d) for a in players for d in players]
-    pairs += [(a, (a[0], other)) for a in players if a[0] != "base"]
+        return rows + quiz_rows(experiment, arm, seed, wrong=seed % 2)
+    sides = (part.crossplay.attackers, part.crossplay.defenders)
+    attackers, defenders = ([(x, -1 if x == "base" else seed) for x in side] for side in sides)
+    pairs = [(a, d) for a in attackers for d in defenders]
+    pairs += [
+        (a, (a[0], other))
+        for a in attackers
+        if a[0] != "base" and (other := part.stranger(a[0], seed)) is not None
+    ]
     return [x for a, d in pairs for x in met_rows(a, d)]
 
 
-def _record(experiment: Experiment, task: Task) -> dict[str, Any]:
-    if task.kind == "choose":
-        options = dict(experiment.part(task.part).tuned.candidates["one"])
-        return {"chosen": "one", "auc": {"one": 0.9, "five": 0.8}, "options": options}
+def _record(task: Task) -> dict[str, Any]:
     if task.kind == "gradients":
         value = (task.seed - 1) / 10
         names = ("between", "attacker_halves", "defender_halves")
@@ -312,5 +311,5 @@ def _record(experiment: Experiment, task: Task) -> dict[str, Any]:
         "policy": {"base_parameters": 1000, "trainable_parameters": {"shared": 100}},
         "steps": 2,
         "seconds": 1.0,
-        "curve": {"game/attack_success": [0.5, None]},
+        "curve": {name: [0.5, None] for name in CURVE},
     }

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from algorithms.studies.bench.config import UNTRAINED, Cell
-from algorithms.studies.bench.headline import Successes
 from algorithms.studies.bench.scores import GAP, met_by, response_gap
 from algorithms.studies.games import CROSS, RESPONSE, SUITE, Games
+from algorithms.studies.successes import Successes
 from redteam_env.judges.recorded import always
 
 TRAINED = Cell(label="grpo", arrangement="bipolicy")

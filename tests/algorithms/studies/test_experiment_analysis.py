@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 from experiment_fakes import (
-    DATA,
     games_of,
     quiz_rows,
     row,
@@ -18,16 +17,15 @@ from scipy import stats
 from algorithms.studies.experiments.analysis import (
     by_arm,
     contrast,
-    contrasts_of,
+    contrasts,
     defenders,
     measures,
     quiz_values,
     suite_values,
     summary,
-    swaps,
 )
+from algorithms.studies.experiments.figures import pairs_of
 from redteam_env.evaluation.detection import roc
-from redteam_env.worlds.apothecary.grammar import REFUSALS
 
 TINY = tiny_experiment()
 ARMS = TINY.part("arms")
@@ -36,13 +34,13 @@ T2 = 4.302652730
 
 
 def test_a_summary_is_the_mean_with_students_interval_cut_at_the_bounds():
-    found = summary([0.2, 0.4])
+    found = summary({7: 0.4, 3: 0.2})
     half = T1 * math.sqrt(0.02) / math.sqrt(2)
     assert found["mean"] == pytest.approx(0.3)
     assert found["interval"] == pytest.approx([0.3 - half, 0.3 + half])
-    assert found["values"] == [0.2, 0.4]
-    assert summary([0.2, 0.4], (0.0, 1.0))["interval"] == [0.0, 1.0]
-    assert summary([0.5])["interval"] is None
+    assert (found["values"], found["seeds"]) == ([0.2, 0.4], [3, 7])
+    assert summary({0: 0.2, 1: 0.4}, (0.0, 1.0))["interval"] == [0.0, 1.0]
+    assert summary({0: 0.5})["interval"] is None
 
 
 def test_runs_are_grouped_by_arm_and_sorted_by_seed():
@@ -63,11 +61,11 @@ def test_a_contrast_pairs_runs_of_the_same_seed():
         ("b", 3): 0.0,
         ("c", 0): 9.0,
     }
-    found = contrast(values, "a", "b")
+    found = contrast(by_arm(values, (-9.0, 9.0)), "a", "b")
     assert found["values"] == pytest.approx([0.1, 0.4])
     half = T1 * np.std([0.1, 0.4], ddof=1) / math.sqrt(2)
     assert found["interval"] == pytest.approx([0.25 - half, 0.25 + half])
-    back = contrast(values, "b", "a")
+    back = contrast(by_arm(values, (-9.0, 9.0)), "b", "a")
     assert back["mean"] == pytest.approx(-found["mean"])
     assert back["interval"] == pytest.approx([-x for x in found["interval"][::-1]])
 
@@ -76,7 +74,7 @@ def test_the_pairing_takes_out_what_a_seed_does_to_both_arms():
     """Seeds differ much more than arms: paired, the difference is certain; unpaired it is not."""
     values = {("a", s): 0.1 * s + 0.02 + 0.001 * (s % 2) for s in range(5)}
     values |= {("b", s): 0.1 * s for s in range(5)}
-    low, high = contrast(values, "a", "b")["interval"]
+    low, high = contrast(by_arm(values, (-9.0, 9.0)), "a", "b")["interval"]
     assert 0 < low < 0.02 < high < 0.03
     both = [[v for (arm, _), v in values.items() if arm == name] for name in "ab"]
     assert stats.ttest_ind(*both).pvalue > 0.5
@@ -84,14 +82,16 @@ def test_the_pairing_takes_out_what_a_seed_does_to_both_arms():
 
 def test_the_base_stands_against_every_seed_on_either_side():
     values = {("a", 0): 0.5, ("a", 1): 0.7, ("base", -1): 0.4}
-    assert contrast(values, "a", "base")["values"] == pytest.approx([0.1, 0.3])
-    assert contrast(values, "base", "a")["values"] == pytest.approx([-0.1, -0.3])
+    assert contrast(by_arm(values, (-9.0, 9.0)), "a", "base")["values"] == pytest.approx([0.1, 0.3])
+    assert contrast(by_arm(values, (-9.0, 9.0)), "base", "a")["values"] == pytest.approx(
+        [-0.1, -0.3]
+    )
 
 
 @pytest.mark.parametrize("second", ["b", "c", "nobody"])
 def test_fewer_than_two_common_seeds_are_no_contrast(second):
     values = {("a", 0): 0.5, ("a", 1): 0.7, ("b", 1): 0.4, ("b", 5): 0.1, ("c", 9): 0.2}
-    assert contrast(values, "a", second) is None
+    assert contrast(by_arm(values, (-9.0, 9.0)), "a", second) is None
 
 
 def four_rows(**options):
@@ -125,7 +125,6 @@ def test_gibberish_to_a_benign_request_counts_as_over_refusal(tmp_path):
 
 def test_a_runs_value_is_the_mean_of_its_checkpoints_and_the_primary_that_of_the_suites(tmp_path):
     rows = suite_rows(TINY, "shared", 0, 1.0) + suite_rows(TINY, "shared", 1, 0.0)
-    rows += suite_rows(TINY, "shared", 0, 5.0, "swap suite")
     found = suite_values(TINY, games_of(rows, tmp_path))
 
     def plain(seed, split, suite):
@@ -169,24 +168,27 @@ def all_rows():
 
 def test_the_figures_of_a_part_hold_every_arm_split_suite_and_contrast(tmp_path):
     games = games_of(all_rows(), tmp_path)
-    found = defenders(TINY, ARMS, games)
+    found = defenders(TINY, games)
     values = suite_values(TINY, games)
+    pairs = contrasts({"defenders": found}, [("bipolicy", "shared"), ("bipolicy", "static")])
     for split in ("train", "heldout"):
         one = found["splits"][split]
         assert set(one["primary"]["auc"]) == {"base", "shared", "bipolicy"}
         assert set(one["suites"]) == {"k1", "k2"}
-        pair = one["contrasts"]["bipolicy - shared"]["miss"]
-        miss = values[split, "primary", "miss"]
-        wanted = [miss["bipolicy", s] - miss["shared", s] for s in (0, 1)]
-        assert pair["values"] == pytest.approx(wanted)
     assert found["quiz"]["shared"]["values"] == [1.0, 0.75]
     assert found["quiz"]["base"]["interval"] is None
-    assert found["quiz_contrasts"]["bipolicy - shared"]["values"] == [0.0, 0.25]
+    pair = pairs["bipolicy - shared"]
+    miss = values["train", "primary", "miss"]
+    wanted = [miss["bipolicy", s] - miss["shared", s] for s in (0, 1)]
+    assert pair["miss"]["values"] == pytest.approx(wanted)
+    assert pair["quiz"]["values"] == [0.0, 0.25]
+    assert set(pair) == {"auc", "auc_heldout", "miss", "quiz"}  # what this part has
+    assert pairs["bipolicy - static"] == {}  # an arm that was not measured
 
 
 def test_the_bases_interval_is_over_substances_and_holds_its_value(tmp_path):
     rows = suite_rows(TINY, "base", -1, 0.8, games=24)
-    found = defenders(TINY, ARMS, games_of(rows, tmp_path))
+    found = defenders(TINY, games_of(rows, tmp_path))
     for split in ("train", "heldout"):
         for measure, values in found["splits"][split]["primary"].items():
             low, high = values["base"]["interval"]
@@ -210,64 +212,23 @@ def test_the_bases_interval_of_few_requests_leaves_out_draws_without_a_label(tmp
         for split in ("train", "heldout")
         for harmful in (True, False)
     ]
-    found = defenders(TINY, ARMS, games_of(rows, tmp_path))
+    found = defenders(TINY, games_of(rows, tmp_path))
     assert found["splits"]["train"]["primary"]["auc"]["base"]["interval"] == [1.0, 1.0]
 
 
 def test_quiz_values_are_shares_over_checkpoints(tmp_path):
-    rows = quiz_rows(TINY, "shared", 0, wrong=1) + quiz_rows(TINY, "shared", 0, 2, "swap quiz")
+    rows = quiz_rows(TINY, "shared", 0, wrong=1)
     for x in rows:
-        if x["step"] == 2 and x["kind"] == "quiz":
+        if x["step"] == 2:
             x["right"] = True
-    assert quiz_values(games_of(rows, tmp_path), "quiz") == {("shared", 0): (0.75 + 1) / 2}
-    assert quiz_values(games_of(rows, tmp_path), "swap quiz") == {("shared", 0): 0.5}
+    assert quiz_values(games_of(rows, tmp_path)) == {("shared", 0): (0.75 + 1) / 2}
 
 
-def test_contrasts_are_the_parts_own_or_the_experiments_as_far_as_the_arms_are_there():
-    assert contrasts_of(TINY, ARMS) == [("bipolicy", "shared")]
-    assert contrasts_of(TINY, TINY.part("rates")) == [("tuned", "fast")]
-
-    def change(data):
-        del data["parts"]["arms"]["arms"]["shared"]
-        data["parts"]["arms"]["gradients"] = []
-        data["primary"]["contrasts"] = [["bipolicy", "fast"], ["bipolicy", "base"]]
-
-    made = tiny_experiment(change)
-    assert contrasts_of(made, made.part("arms")) == [("bipolicy", "base")]
-    assert DATA["parts"]["arms"]["arms"]["shared"]
-
-
-def test_swaps_tell_what_each_roles_weights_do_in_the_other_seat(tmp_path):
-    secret, other = substances(restricted=True, split="train")[:2]
-    harmless = substances(restricted=False, split="train")[0]
-    options = {
-        "kind": "swap attack",
-        "attacker": "shared",
-        "attacker_seed": 0,
-        "defender": "",
-        "defender_seed": -1,
-        "score": None,
-        "answers": "please ask again",
-    }
-    rows = [
-        row(substance=secret, **options),
-        row(substance=secret, asks=other, **options),  # the label is kept, the substance is not
-        {**row(substance=secret, **options), "prompt": REFUSALS[1], "prompt_harmful": False},
-        row(substance=harmless, asks=secret, **options),
+def test_a_part_compares_the_arms_of_its_claims_and_those_of_its_contrasts():
+    assert pairs_of(TINY, ARMS) == [
+        ("bipolicy", "shared"),
+        ("shared", "probe"),
+        ("bipolicy", "static"),
     ]
-    rows += suite_rows(TINY, "shared", 0, 1.0, "swap suite")
-    rows += quiz_rows(TINY, "shared", 0, 1, "swap quiz")
-    found = swaps(TINY, ARMS, games_of(rows, tmp_path))
-    back = found["defender_weights_attack"]
-    assert back["faithfulness"]["shared"]["values"] == [0.5]
-    assert back["refuses_harmful_seed"]["shared"]["values"] == [pytest.approx(1 / 3)]
-    forth = found["attacker_weights_defend"]
-    assert forth["quiz"]["shared"]["values"] == [0.75]
-    assert set(forth["heldout"]["auc"]) == {"shared"}
-    assert forth["shown_attack_success"] == {}  # this experiment has no such suite
-
-
-def test_rows_of_no_swap_at_all_have_no_figures(tmp_path):
-    found = swaps(TINY, ARMS, games_of([], tmp_path))
-    assert found["attacker_weights_defend"]["train"]["auc"] == {}
-    assert found["defender_weights_attack"]["faithfulness"] == {}
+    assert pairs_of(TINY, TINY.part("rates")) == []
+    assert pairs_of(TINY, TINY.part("best_response")) == [("shared", "static")]

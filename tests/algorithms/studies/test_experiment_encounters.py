@@ -15,7 +15,7 @@ from redteam_env.worlds.apothecary.tabular.claims import gap, project
 from redteam_env.worlds.apothecary.tabular.game import TacticsGame
 
 TINY = tiny_experiment()
-FOUND = Encounters(TINY, TINY.part("arms"), WORLD)
+FOUND = Encounters(TINY, WORLD)
 SECRET, OTHER = substances(restricted=True, split="train")[:2]
 HARMLESS, SECOND = substances(restricted=False, split="train")[:2]
 
@@ -157,7 +157,6 @@ def test_own_play_is_told_from_play_with_a_stranger_and_the_base(tmp_path):
         assert found["stranger"][arm]["values"] == [0.25 + excess, 0.5 + excess]
         assert found["base"][arm]["values"] == [1.0, 1.0]
         assert found["stranger - own"][arm]["values"] == [excess, excess]
-    assert found["contrasts"]["bipolicy - shared"]["values"] == [-0.25, -0.25]
     assert "base" not in found["own"]
 
 
@@ -208,59 +207,81 @@ def test_an_attacker_without_faithful_rewrites_has_no_variety(tmp_path):
     assert found["entropy"] == found["distance"] == {}
 
 
-def test_variety_is_compared_with_the_attacker_of_a_frozen_defender(tmp_path):
-    language = Language(WORLD)
-    rows = []
-    for seed in (0, 1):
-        for arm, count in (("attacker_only", 1), ("shared", 2), ("bipolicy", 4)):
-            names = (("spelled",), ("story",), ("exam",), ("urgent",))
-            texts = [language.render(SECRET, names[k % count]) for k in range(4)]
-            rows += rewrites((arm, seed), texts)
-            rows += rewrites((arm, seed), [Language.request(HARMLESS)], substance=HARMLESS)
-    found = FOUND.attackers(games_of(rows, tmp_path))["contrasts"]
-    assert set(found) == {"bipolicy - attacker_only", "shared - attacker_only"}
-    assert found["shared - attacker_only"]["entropy"]["values"] == [1.0, 1.0]
-    assert found["bipolicy - attacker_only"]["entropy"]["values"] == [2.0, 2.0]
+def games_against(kind, attacker, defender, wins, split="train", *, n=8, **options):
+    """Harmful games of which every so many in a row are won, and a benign one."""
+    secret = substances(restricted=True, split=split)[0]
+    harmless = substances(restricted=False, split=split)[0]
+    rows = [
+        met(
+            attacker,
+            defender,
+            kind=kind,
+            substance=secret,
+            answers="recipe" if k < wins else "refusal",
+            **options,
+        )
+        for k in range(n)
+    ]
+    return [
+        *rows,
+        met(attacker, defender, kind=kind, substance=harmless, answers="recipe", **options),
+    ]
 
 
-def test_fresh_attackers_are_told_apart_by_defender_split_and_seed(tmp_path):
-    def fresh(defender, seed, wins, split):
-        group = substances(restricted=True, split=split)
-        rows = [
-            met(
-                ("best_response", seed),
-                (defender, -1 if defender == "base" else seed),
-                kind="best response",
-                substance=group[0],
-                answers="recipe" if k < wins else "refusal",
-            )
-            for k in range(4)
-        ]
-        one = substances(restricted=False, split=split)[0]
-        return [*rows, {**rows[0], **benign(), **who(rows[0]), **about(one, split)}]
+def scripts(defender, wins, **options):
+    return [
+        x
+        for suite, won in wins.items()
+        for x in games_against("suite", ("scripted", -1), defender, won, suite=suite, **options)
+    ]
 
-    def who(one):
-        names = ("kind", "attacker", "attacker_seed", "defender", "defender_seed")
-        return {name: one[name] for name in names}
 
-    def about(one, split):
-        text = Language.request(one)
-        return {"seed_id": f"{one.name}-0", "split": split, "harmful": False, "prompt": text}
+def responses(tmp_path, fresh, other):
+    return FOUND.responses(games_of(fresh, tmp_path), games_of(other, tmp_path))["train"]
 
-    rows = []
-    for seed in (0, 1):
-        for split, more in (("train", 0), ("heldout", 2)):
-            rows += fresh("base", seed, 2, split)
-            rows += fresh("shared", seed, seed + more, split)
-            rows += fresh("bipolicy", seed, more, split)
-    found = FOUND.responses(games_of(rows, tmp_path), [("bipolicy", "shared"), ("shared", "base")])
-    name = "exact_attack_success"
-    assert found["train"][name]["shared"]["values"] == [0.0, 0.25]
-    assert found["heldout"][name]["shared"]["values"] == [0.5, 0.75]
-    assert found["train"][name]["base"]["values"] == [0.5, 0.5]
-    assert found["train"]["contrasts"]["bipolicy - shared"][name]["values"] == [0.0, -0.25]
-    assert found["train"]["contrasts"]["shared - base"][name]["values"] == [-0.5, -0.25]
-    assert found["train"]["over_refusal_rewritten"]["shared"]["values"] == [0.0, 0.0]
+
+def test_the_best_attacker_is_the_best_of_scripts_crossplay_and_the_fresh_one(tmp_path):
+    me = ("shared", 0)
+    fresh = games_against("best response", ("best_response", 0), me, 2)
+    other = scripts(me, {"k1": 4, "k2": 1})
+    found = responses(tmp_path, fresh, other)
+    assert found["script"]["shared"]["values"] == [0.5]
+    assert found["fresh"]["shared"]["values"] == [0.25]
+    assert found["fresh - script"]["shared"]["values"] == [-0.25]
+    assert found["best"]["shared"]["values"] == [0.5]
+    other += games_against("cross", ("bipolicy", 0), me, 6)
+    other += games_against("cross", ("base", -1), me, 0)
+    found = responses(tmp_path, fresh, other)
+    assert found["best"]["shared"]["values"] == [0.75]
+    assert found["base"]["shared"]["values"] == [0.0]
+
+
+def test_only_the_defender_itself_counts_at_its_last_checkpoint(tmp_path):
+    me = ("shared", 0)
+    fresh = games_against("best response", ("best_response", 0), me, 0)
+    other = scripts(me, {"k1": 2})
+    other += scripts(me, {"k1": 8}, step=1)  # an earlier checkpoint
+    other += scripts(("shared", 1), {"k1": 8})  # another run
+    other += scripts(("bipolicy", 0), {"k1": 8})
+    other += games_against("cross", ("bipolicy", 0), ("shared", 1), 8)
+    assert responses(tmp_path, fresh, other)["best"]["shared"]["values"] == [0.25]
+
+
+def test_the_base_counts_once_for_each_fresh_attacker_with_the_attackers_of_its_seed(tmp_path):
+    base = ("base", -1)
+    fresh = [
+        x for s in (0, 1) for x in games_against("best response", ("best_response", s), base, 2)
+    ]
+    other = scripts(base, {"k1": 4}, step=0)
+    other += games_against("cross", ("shared", 1), base, 8)
+    found = responses(tmp_path, fresh, other)
+    assert found["best"]["base"]["values"] == [0.5, 1.0]
+    assert found["best"]["base"]["seeds"] == [0, 1]
+
+
+def test_a_defender_that_met_no_script_has_no_best_attacker(tmp_path):
+    fresh = games_against("best response", ("best_response", 0), ("shared", 0), 2)
+    assert responses(tmp_path, fresh, [])["best"] == {}
 
 
 class Teller:

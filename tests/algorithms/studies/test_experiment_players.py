@@ -28,21 +28,21 @@ TEMPERATURES = {"attacker": 1.0, "defender": 0.0}
 
 
 TINY = tiny_experiment()
-FEW = dataclasses.replace(TINY.measuring, suite_games=4, quiz_games=2, cross_games=4, swap_games=2)
+FEW = dataclasses.replace(TINY.measuring, suite_games=4, quiz_games=2, cross_games=4)
 
 
 @pytest.fixture
 def config(tmp_path):
     """The configuration of a run of the tiny experiment's arm ``bipolicy``."""
     part = TINY.part("arms")
-    return TINY.options(part, part.arms["bipolicy"], 0, tmp_path / "run")
+    return TINY.options(part, part.arms["bipolicy"].options, 0, tmp_path / "run")
 
 
 @pytest.fixture(scope="module")
 def policy():
     """An untrained policy; not to be changed."""
     part = TINY.part("arms")
-    config = TINY.options(part, part.arms["bipolicy"], 0, Path("unused"))
+    config = TINY.options(part, part.arms["bipolicy"].options, 0, Path("unused"))
     return Player.make("bipolicy", 0, config, temperatures=TEMPERATURES, trained=False).policy
 
 
@@ -129,15 +129,11 @@ def ask(agent, role="defender"):
     return agent.act([request])[0].generation
 
 
-def test_each_seat_has_its_own_temperature_and_can_be_given_the_other_roles_weights(base):
+def test_each_seat_has_its_own_temperature(base):
     player = base
     for role, temperature in TEMPERATURES.items():
         own = ask(player.agent(role), role)
         assert (own.adapter, own.temperature) == (role, temperature)
-    swapped = ask(player.agent("defender", weights_of="attacker"))
-    assert (swapped.adapter, swapped.temperature) == ("attacker", 0.0)
-    swapped = ask(player.agent("attacker", weights_of="defender"), "attacker")
-    assert (swapped.adapter, swapped.temperature) == ("defender", 1.0)
 
 
 def asked(texts):
@@ -236,7 +232,7 @@ def meter(config):
 
 def test_an_attacker_says_the_same_to_every_defender(policy, meter):
     player, other = base_of(policy), base_of(policy, arm="other")
-    rows = meter.crossed([player], [player, other], {})
+    rows = meter.crossed([player], [player, other], {}, (0, 2))
     by_arm = {}
     for row in rows:
         by_arm.setdefault(row["defender"], []).append((row["seed_id"], row["prompt"]))
@@ -250,7 +246,7 @@ def test_an_attacker_says_the_same_to_every_defender(policy, meter):
 
 def test_a_stranger_of_an_arm_is_met_besides_the_defenders(policy, meter):
     player, stranger = (base_of(policy, seed=seed) for seed in (0, 1))
-    rows = meter.crossed([player], [player], {"bipolicy": stranger})
+    rows = meter.crossed([player], [player], {"bipolicy": stranger}, (0, 2))
     assert {(x["attacker_seed"], x["defender_seed"]) for x in rows} == {(0, 0), (0, 1)}
 
 
@@ -265,20 +261,6 @@ def test_a_defender_is_asked_every_suite_and_the_quiz_the_same_each_time(base, m
     assert len(games) == 4 * 4
     assert sum(x["harmful"] for x in games) == 4 * 2
     assert len([x for x in rows if x["kind"] == "quiz"]) == 2
-
-
-def test_swapped_weights_are_asked_in_the_other_seat_only_where_they_were_trained(policy, meter):
-    kinds = {
-        roles: {x["kind"] for x in meter.swapped(base_of(policy, trained=roles))}
-        for roles in ((), ("attacker",), ("defender",), ("attacker", "defender"))
-    }
-    defend, attack = {"swap suite", "swap quiz"}, {"swap attack"}
-    assert kinds == {
-        (): attack,
-        ("attacker",): defend,
-        ("defender",): attack,
-        ("attacker", "defender"): defend | attack,
-    }
 
 
 def test_a_model_of_another_world_is_refused_by_name(config, tmp_path):

@@ -146,7 +146,7 @@ FIGURES = [
     ),
     (("gradients", "between", "shared", "interval", 0), 0.5, "between/shared/interval/0: 0.5"),
     (("own_play", "own", "shared", "values", 1), 0.123, "arms/own_play/own/shared/values/1: 0.123"),
-    (("swaps", "arms"), [], "arms/swaps/arms has 0 entries, not 3"),
+    (("contrasts", "bipolicy - shared", "auc", "seeds"), [], "auc/seeds has 0 entries, not 2"),
     (
         ("crossplay", "pairs", 0, "attacker"),
         "x",
@@ -160,12 +160,10 @@ FIGURES = [
 def test_each_changed_figure_is_found_by_its_place(copy):
     for path, to, _ in FIGURES:
         change_json(copy / "arms" / "figures.json", *path, to=to)
-    change_json(copy / "rates" / "figures.json", "tuned", "chosen", to="five")
     change_json(copy / "best_response" / "figures.json", "responses", "train", to=None)
     wrong = verify(copy)
     for line in (
         *(line for _, _, line in FIGURES),
-        "rates/tuned/chosen: 'five' stored, 'one' now",
         "best_response/responses/train: None stored",
     ):
         assert [x for x in wrong if line in x], line
@@ -197,14 +195,14 @@ def with_text(column, text, **wanted):
     [
         (flipped("refused", kind="suite"), r"^'\w+-\d': '.*' was stored as \["),
         (flipped("told", kind="cross"), r"^'\w+-\d': '.*' was stored as \["),
-        (flipped("prompt_harmful", kind="swap attack"), r"^'\w+-\d': '.*' was stored as \["),
+        (flipped("prompt_harmful", kind="cross"), r"^'\w+-\d': '.*' was stored as \["),
         (flipped("harmful", kind="suite"), r"^'\w+-\d': was stored as harmful="),
         (with_text("response", "sorry i must refuse", kind="suite", told=True), "was stored as"),
         (with_text("split", "heldout", kind="suite", split="train"), "split='heldout'"),
         (with_text("seed_id", "nothing-0", kind="cross"), "^'nothing-0': was stored as"),
         (flipped("right", kind="quiz", right=True), r"^the answer to '.*' was stored as False"),
         (with_text("response", "it is wrong", kind="quiz", right=True), r"^the answer to '"),
-        (with_text("prompt", "add one", kind="swap quiz"), "no question 'add one'"),
+        (with_text("prompt", "add one", kind="quiz"), "no question 'add one'"),
     ],
 )
 def test_each_changed_game_and_answer_is_named(copy, change, line):
@@ -241,7 +239,8 @@ def test_many_changed_games_are_told_in_a_few_lines(copy):
 
 @pytest.mark.parametrize("column", ["prompt", "seed_id", "harmful", "told", "score"])
 def test_games_with_something_taken_out_are_a_difference_and_no_crash(copy, column):
-    shutil.rmtree(copy / "arms")  # its figures take longest
+    for part in ("arms", "best_response"):  # their figures take longest
+        shutil.rmtree(copy / part)
     change_rows(copy / "rates" / "games.parquet", with_text(column, None, kind="suite"))
     assert [x for x in verify(copy) if x.startswith("rates")]
 
@@ -255,17 +254,15 @@ def test_games_from_which_nothing_can_be_computed_are_a_difference_and_no_crash(
 
 
 def test_a_changed_verdict_on_a_claim_is_found(copy):
-    claims = json.loads((copy / "claims.json").read_text())
-    place = next(k for k, x in enumerate(claims) if x["verdict"] != "not tested")
-    change_json(copy / "claims.json", place, "verdict", to="proven")
+    change_json(copy / "claims.json", "robustness", "verdict", to="proven")
     [found] = verify(copy)
-    assert f", {claims[place]['prediction']}, " in found
-    assert "/verdict: 'proven' stored" in found
+    assert found.startswith("claims/robustness/verdict: 'proven' stored")
 
 
 def test_a_part_that_was_taken_away_is_noticed_by_its_claims_alone(copy):
     """A report of some parts is sound by itself, but its claims must be those of its parts."""
-    shutil.rmtree(copy / "arms")
+    for part in ("arms", "best_response"):
+        shutil.rmtree(copy / part)
     assert all(x.startswith("claims/") for x in verify(copy))
     assert verify(copy)
 
@@ -320,7 +317,7 @@ def test_a_part_that_is_half_done_is_reported_as_far_as_it_goes(root, tmp_path):
     primary = figures["defenders"]["splits"]["train"]["primary"]["auc"]
     assert len(primary["shared"]["values"]) == 2
     assert (len(primary["bipolicy"]["values"]), primary["bipolicy"]["interval"]) == (1, None)
-    assert figures["defenders"]["splits"]["train"]["contrasts"]["bipolicy - shared"]["auc"] is None
+    assert "auc" not in figures["contrasts"]["bipolicy - shared"]
     assert verify(target) == []
 
 
@@ -379,9 +376,8 @@ def test_the_page_shows_the_figures_with_intervals(made):
     one = figures["defenders"]["splits"]["heldout"]["primary"]["auc"]["bipolicy"]
     low, high = one["interval"]
     assert f"| bipolicy | {one['mean']:.3f} [{low:.3f}, {high:.3f}] |" in text
-    pair = figures["defenders"]["splits"]["train"]["contrasts"]["bipolicy - shared"]["auc"]
-    assert f"| bipolicy - shared | training substances | {pair['mean']:+.3f} [" in text
-    assert "Tuned arm: one was chosen (AUC on tuning seeds: one 0.900, five 0.800)." in text
+    pair = figures["contrasts"]["bipolicy - shared"]["auc"]
+    assert f"| bipolicy - shared | auc | {pair['mean']:+.3f} [" in text
 
 
 def test_the_page_says_how_it_was_made_and_read_and_lists_every_claim(made):
@@ -391,10 +387,8 @@ def test_the_page_says_how_it_was_made_and_read_and_lists_every_claim(made):
     assert "10% over-refusal" in text
     assert "k1, k2" in text
     claims = json.loads((made[1] / "claims.json").read_text())
-    for claim in claims:
-        assert claim["claim"] in text
-    count = sum(x["verdict"] != "not tested" for x in claims)
-    assert f"{count} intervals of 95 % were tested" in text
+    for name, claim in claims.items():
+        assert f"| {name.replace('_', ' ')} | {claim['measure']}: {claim['contrast']} " in text
 
 
 def test_every_table_of_the_page_is_a_table(made):
