@@ -61,7 +61,7 @@ class Measuring:
         quiz_games: Questions of the capability quiz.
         cross_games: Rewritten games of a pair and checkpoint, half of each label and split.
         gradient_games: Games behind the cosine of the roles' gradients.
-        attacker_temperature: Sampling temperature of attackers.
+        attacker_temperature: Sampling temperature of attackers; fresh ones do not sample.
         defender_temperature: Sampling temperature of defenders; 0 is greedy.
         seed: Addresses the suites, the quiz and all sampling.
     """

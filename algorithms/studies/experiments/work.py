@@ -153,13 +153,16 @@ class _Worker:
         return self._meter().response(attacker, defender)
 
     def _player(self, task: Task, name: str | None = None) -> Player:
-        """Return an arm's policy; a fresh attacker, which has a name of its own, is trained always."""
+        """Return an arm's policy; a fresh attacker has a name of its own and is trained always.
+
+        It does not sample: a best response to a defender that stays as it is needs no chance.
+        """
         return Player.make(
             name or task.arm,
             task.seed,
             self._runs.config(task),
             temperatures={
-                "attacker": self._measuring.attacker_temperature,
+                "attacker": 0.0 if name else self._measuring.attacker_temperature,
                 "defender": self._measuring.defender_temperature,
             },
             trained=name is not None or task.arm != BASE,
