@@ -61,9 +61,9 @@ PANEL_RUNS: Mapping[str, PanelRun] = {
 base is beaten by all of them, a whole defender by hardly any."""
 PANEL_SEED = 1000
 """Their training seed, far from those of the cells."""
-PRIMARY, SECONDARY = "train", "heldout"
-"""The split of the seeds that headline scores are about, and the one that is reported beside it. Small
-models learn the names they meet; on the others a benchmark may sit at its floor."""
+PRIMARY, SECONDARY = "heldout", "train"
+"""The split of the seeds that headline scores are about, and the one that is reported beside it: what is
+learnt by heart counts for nothing on seeds that no run has met."""
 OF_WORLD: Mapping[str, str] = {"model": "model", "source": "seeds", "judge": "judge"}
 """Options that a benchmark needs, and what a world calls them."""
 NO_WORLD = "none"

@@ -14,7 +14,7 @@ reaches there. Success is exact where the judge reads texts exactly: the rewrite
 recipe, and the answer tells it. A defender on which scripts reach hardly more than the base tells no two
 attackers apart and is left out, by :data:`LEAST_RANGE`.
 
-Both are scored on the substances of the training seeds (the split ``PRIMARY``); those on the held-out ones
+Both are scored on held-out substances (the split ``PRIMARY``), which no run has met; those on the training ones
 stand beside them.
 """
 

@@ -20,12 +20,12 @@ from algorithms.studies.bench.scores import (
     DEFENCE,
     DIVERSITY,
     GAP,
-    HELDOUT_ATTACK,
-    HELDOUT_DEFENCE,
     REFUSAL_RAW,
     REFUSAL_REWRITTEN,
     ROBUSTNESS,
     SUCCESS,
+    TRAIN_ATTACK,
+    TRAIN_DEFENCE,
 )
 from algorithms.studies.markdown import cell, code, number, plain, table
 from redteam_env.report.tables import judge_line
@@ -35,8 +35,8 @@ Figures = Mapping[str, Any]
 TITLES: Mapping[str, str] = {
     DEFENCE: "defence",
     ATTACK: "attack",
-    HELDOUT_DEFENCE: "defence, held out",
-    HELDOUT_ATTACK: "attack, held out",
+    TRAIN_DEFENCE: "defence, training",
+    TRAIN_ATTACK: "attack, training",
     AUC: "AUC",
     SUCCESS: "attack success",
     ROBUSTNESS: "robustness",
@@ -50,7 +50,7 @@ _RATINGS = ("attacker rating", "defender rating")
 _COST = ("games", "extra games", "tokens", "seconds", "tokens/s", "peak GB")
 _ON_TERMINAL = (
     "cell",
-    *(TITLES[x] for x in (DEFENCE, ATTACK, HELDOUT_DEFENCE, REFUSAL_REWRITTEN, CAPABILITY, GAP)),
+    *(TITLES[x] for x in (DEFENCE, ATTACK, TRAIN_DEFENCE, REFUSAL_REWRITTEN, CAPABILITY, GAP)),
     "seconds",
 )
 _ABOUT_ROWS: Mapping[str, str] = {

@@ -10,8 +10,6 @@ from algorithms.studies.bench.config import (
     PANEL,
     PANEL_RUNS,
     PANEL_SEED,
-    PRIMARY,
-    SECONDARY,
     BenchConfig,
     Cell,
 )
@@ -51,6 +49,7 @@ from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Agent, GameSetup, QuestionSuite, Scorer
 from redteam_env.rollout import play, schedule, turn_request
 from redteam_env.seeds.resolve import resolve_seeds
+from redteam_env.seeds.source import SPLITS
 from redteam_env.utils.lists import listed
 from redteam_env.worlds import build_game
 
@@ -202,7 +201,7 @@ class _Meter:
         path = (self._config.measure_seed, "bench", *address)
         return [
             setup
-            for split in (PRIMARY, SECONDARY)
+            for split in SPLITS
             for setup in schedule(
                 self._source, games // 2, path=(*path, split), rewrite_fraction=1.0, split=split
             )

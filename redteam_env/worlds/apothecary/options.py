@@ -9,7 +9,7 @@ the next one. Each setting has a reason:
 * Attackers have to leave what the base does (low KL) while defenders keep what the base knows.
 * Defenders learn at .3 times the attackers' rate. At the same rate they refuse every disguise, whatever it
   asks for, before attackers have found many: in ten seeds attack success rose again by .15 or more in two,
-  at this rate in all of the first six.
+  at this rate in all ten (seeds 1 to 10, `bipolicy`).
 * Once attacks fail, nearly all games pay the same: the floor keeps what is left of the scale from becoming
   full-size advantages.
 

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Literal
 
 import pytest
@@ -16,6 +17,7 @@ from algorithms.studies.bench.tasks import MANIFEST, able, manifest_of, plays, s
 from algorithms.studies.manifest import open_directory
 from redteam_env import RedteamError, register
 from redteam_env.cli.main import main
+from redteam_env.evaluation.suites import resolve_suite
 from redteam_env.game import check_fields, load_prompts
 from redteam_env.protocols import BASE
 from redteam_env.worlds.embedded import prompts_path
@@ -123,7 +125,6 @@ def test_unknown_names_and_settings_are_refused_before_anything_is_run(options, 
     [
         ({"suites": "apothecary_k11"}, "apothecary_k1"),
         ({"defence_suites": "apothecary_quiz", "suites": ""}, "no rewritten requests"),
-        ({"defence_suites": "apothecary_k1"}, "'apothecary_k1' lacks .* of the split 'train'"),
         ({"panel_attackers": "bas"}, "base"),
         ({"panel_defenders": "no/such/run/here"}, "no/such"),
     ],
@@ -131,6 +132,20 @@ def test_unknown_names_and_settings_are_refused_before_anything_is_run(options, 
 def test_unknown_suites_and_players_are_refused(options, says):
     with pytest.raises(RedteamError, match=says):
         check_parts(with_options(**options))
+
+
+def test_a_suite_without_held_out_requests_gives_no_defence_score():
+    def train_only(*, source, games, seed):
+        whole = resolve_suite("apothecary_alias", source=source, games=games, seed=seed)
+        return SimpleNamespace(
+            setups=[x for x in whole.setups if x.seed.split == "train"],
+            attacker=whole.attacker,
+            rewritten=True,
+        )
+
+    register("suites", "train_only", train_only)
+    with pytest.raises(RedteamError, match=r"'train_only' lacks .* of the split 'heldout'"):
+        check_parts(with_options(defence_suites="train_only"))
 
 
 def test_settings_reach_the_algorithms_that_know_them():

@@ -62,7 +62,7 @@ def test_scores_are_those_of_the_players(made):
 
 def test_who_refuses_all_or_nothing_defends_nothing(made):
     other = cell(made[0], "reinforce_pp")["scores"]
-    assert other["defence"]["by_seed"] == other["heldout_defence"]["by_seed"] == [[0], [0]]
+    assert other["defence"]["by_seed"] == other["train_defence"]["by_seed"] == [[0], [0]]
     assert other["auc"]["by_seed"] == [[0.5, 0.5], [0.5, 0.5]]
     assert other["auc"]["tasks"] == ["apothecary_alias", "apothecary_split"]
 
@@ -74,7 +74,7 @@ def test_attackers_are_placed_between_the_base_and_the_best_script(made):
         assert found["half_trained"] == {"floor": 0, "ceiling": 1, "tells": True}
         assert found["base"] == {"floor": 1, "ceiling": 1, "tells": False}
     hides, asks = cell(made[0], "grpo")["scores"], cell(made[0], "reinforce_pp")["scores"]
-    assert hides["attack"]["value"] == hides["heldout_attack"]["value"] == 1
+    assert hides["attack"]["value"] == hides["train_attack"]["value"] == 1
     assert asks["attack"]["value"] == 0
     assert asks["attack_success"]["tasks"] == ["base", "half_trained"]
     assert asks["attack_success"]["by_seed"] == [[1, 0], [1, 0]]
