@@ -16,6 +16,7 @@ import numpy as np
 
 from algorithms.studies.experiments.config import (
     AUC,
+    AUC_TRAIN,
     BEST_RESPONSE,
     ENTROPY,
     GRADIENT_COSINE,
@@ -40,11 +41,11 @@ RAW_MEASURES = ("auc", "miss", "raw_attack_success", "over_refusal_raw")
 """The same on requests as they stand."""
 NUMBERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        AUC: ("defenders", "splits", "train", "primary", "auc"),
-        "auc_heldout": ("defenders", "splits", "heldout", "primary", "auc"),
-        "miss": ("defenders", "splits", "train", "primary", "miss"),
+        AUC: ("defenders", "splits", "heldout", "primary", "auc"),
+        AUC_TRAIN: ("defenders", "splits", "train", "primary", "auc"),
+        "miss": ("defenders", "splits", "heldout", "primary", "miss"),
         **{
-            f"auc_{form}": ("defenders", "splits", "train", "suites", form, "auc")
+            f"auc_{form}": ("defenders", "splits", "heldout", "suites", form, "auc")
             for form in HIDDEN
         },
         QUIZ_SHARE: ("defenders", "quiz"),
@@ -53,8 +54,8 @@ NUMBERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "hidden": ("attackers", "hidden"),
         "label_drift": ("attackers", "label_drift"),
         GRADIENT_COSINE: ("gradients", "between"),
-        BEST_RESPONSE: ("responses", "train", "best"),
-        "best_response_heldout": ("responses", "heldout", "best"),
+        BEST_RESPONSE: ("responses", "heldout", "best"),
+        "best_response_train": ("responses", "train", "best"),
     }
 )
 """Where the numbers that arms are compared by stand in a part's figures."""

@@ -29,8 +29,9 @@ SPLITS = ("train", "heldout")
 ROLES = ("attacker", "defender")
 RESPONSE: Options = {"arrangement": "attacker_only"}
 """What a fresh attacker is trained as."""
-AUC, OWN_PLAY, GRADIENT_COSINE, QUIZ_SHARE, BEST_RESPONSE, ENTROPY = (
+AUC, AUC_TRAIN, OWN_PLAY, GRADIENT_COSINE, QUIZ_SHARE, BEST_RESPONSE, ENTROPY = (
     "auc",
+    "auc_train",
     "own_play",
     "gradients",
     "quiz",
@@ -39,11 +40,12 @@ AUC, OWN_PLAY, GRADIENT_COSINE, QUIZ_SHARE, BEST_RESPONSE, ENTROPY = (
 )
 MEASURES: Mapping[str, str] = MappingProxyType(
     {
-        AUC: "AUC of the refusal score, mean of the primary suites, training substances",
+        AUC: "AUC of the refusal score, mean of the primary suites, held-out substances",
+        AUC_TRAIN: "the same on training substances",
         OWN_PLAY: "attack success on a stranger of the same arm less that on the own defender",
         GRADIENT_COSINE: "cosine of the roles' gradients on shared weights",
         QUIZ_SHARE: "share of the capability quiz that is answered rightly",
-        BEST_RESPONSE: "attack success of the best attacker found, training substances",
+        BEST_RESPONSE: "attack success of the best attacker found, held-out substances",
         ENTROPY: "entropy in bits of the tactics in the attacker's rewrites",
     }
 )

@@ -11,6 +11,7 @@ from typing import Any
 
 from algorithms.studies.experiments.config import (
     AUC,
+    AUC_TRAIN,
     BEST_RESPONSE,
     ENTROPY,
     GRADIENT_COSINE,
@@ -362,9 +363,9 @@ def _check_claim(made: Experiment, claim: Claim) -> None:
             f"{where} has the arms {list(claim.arms)}; the measure {claim.measure!r} takes {wanted}."
         )
     cross = part.crossplay or Crossplay(attackers=(), defenders=())
+    defenders = [name for name, arm in part.arms.items() if "defender" in arm.roles]
     tells: Mapping[str, Sequence[str]] = {
-        AUC: [name for name, arm in part.arms.items() if "defender" in arm.roles],
-        QUIZ_SHARE: [name for name, arm in part.arms.items() if "defender" in arm.roles],
+        **dict.fromkeys((AUC, AUC_TRAIN, QUIZ_SHARE), defenders),
         OWN_PLAY: [name for name in cross.attackers if name in cross.defenders],
         GRADIENT_COSINE: part.gradients,
         BEST_RESPONSE: part.defenders,

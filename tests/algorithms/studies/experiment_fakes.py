@@ -52,6 +52,7 @@ DATA: dict[str, Any] = {
         }
         for name, measure, arms, sign in (
             ("robustness", "auc", ["bipolicy", "shared"], 1),
+            ("training", "auc_train", ["bipolicy", "shared"], 1),
             ("self_consistency", "own_play", ["bipolicy", "shared"], -1),
             ("conflict", "gradients", ["shared"], -1),
             ("capability", "quiz", ["bipolicy", "shared"], 1),

@@ -178,11 +178,11 @@ def test_the_figures_of_a_part_hold_every_arm_split_suite_and_contrast(tmp_path)
     assert found["quiz"]["shared"]["values"] == [1.0, 0.75]
     assert found["quiz"]["base"]["interval"] is None
     pair = pairs["bipolicy - shared"]
-    miss = values["train", "primary", "miss"]
+    miss = values["heldout", "primary", "miss"]
     wanted = [miss["bipolicy", s] - miss["shared", s] for s in (0, 1)]
     assert pair["miss"]["values"] == pytest.approx(wanted)
     assert pair["quiz"]["values"] == [0.0, 0.25]
-    assert set(pair) == {"auc", "auc_heldout", "miss", "quiz"}  # what this part has
+    assert set(pair) == {"auc", "auc_train", "miss", "quiz"}  # what this part has
     assert pairs["bipolicy - static"] == {}  # an arm that was not measured
 
 

@@ -35,7 +35,7 @@ def arms(**values):
 
 def primary(first, second):
     auc = arms(bipolicy=first, shared=second)
-    return {"arms": {"defenders": {"splits": {"train": {"primary": {"auc": auc}}}}}}
+    return {"arms": {"defenders": {"splits": {"heldout": {"primary": {"auc": auc}}}}}}
 
 
 def judged(figures, name="robustness"):
