@@ -122,8 +122,8 @@ def bench(argv: Sequence[str]) -> int:
 
 
 def _run(config: BenchConfig, command: str, code: str | None) -> int:
-    from algorithms.studies.bench.page import terminal
     from algorithms.studies.bench.report import write_report
+    from algorithms.studies.bench.terminal import terminal
 
     check_parts(config)
     root = Path(config.out).expanduser()

@@ -1,11 +1,9 @@
-"""The leaderboard as a table, for a terminal and as Markdown; names come from plug-ins and are escaped."""
+"""The leaderboard as a page of Markdown; names come from plug-ins and are escaped."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+import numpy as np
 
 from algorithms.studies.bench.config import PRIMARY
 from algorithms.studies.bench.headline import LEAST_RANGE
@@ -29,7 +27,6 @@ from algorithms.studies.bench.scores import (
 )
 from algorithms.studies.markdown import cell, code, number, plain, table
 from redteam_env.report.tables import judge_line
-from redteam_env.utils.text import safe_text
 
 Figures = Mapping[str, Any]
 TITLES: Mapping[str, str] = {
@@ -48,11 +45,6 @@ TITLES: Mapping[str, str] = {
 }
 _RATINGS = ("attacker rating", "defender rating")
 _COST = ("games", "extra games", "tokens", "seconds", "tokens/s", "peak GB")
-_ON_TERMINAL = (
-    "cell",
-    *(TITLES[x] for x in (DEFENCE, ATTACK, TRAIN_DEFENCE, REFUSAL_REWRITTEN, CAPABILITY, GAP)),
-    "seconds",
-)
 _ABOUT_ROWS: Mapping[str, str] = {
     "rating": "skill (Plackett-Luce; prior 25) from cross-play, one tournament a seed",
     "base (untrained)": "the model that all runs start from, with nothing learnt, at no cost. It met suites "
@@ -105,19 +97,6 @@ def _row(cell: Figures) -> list[str]:
 
 def _number(found: Figures | None, digits: int = 2) -> str:
     return number(found, digits=digits, none="no interval")
-
-
-def terminal(figures: Figures) -> RenderableType:
-    """Return the leaderboard for a terminal: the main columns."""
-    shown = Table(title="Leaderboard", show_lines=False)
-    rows = board(figures)
-    columns = [rows[0].index(name) for name in _ON_TERMINAL]
-    for k in columns:
-        shown.add_column(rows[0][k])
-    for row in rows[1:]:
-        shown.add_row(*(safe_text(row[k]) if k < len(row) else Text("") for k in columns))
-    said = [f"{TITLES[name]}: {line}" for name in COMPARED for line in told_apart(figures, name)]
-    return Group(shown, Text(_below(figures)), *map(safe_text, [*said, *ladder_lines(figures)]))
 
 
 def _below(figures: Figures, shown: Callable[[str], str] = str) -> str:
@@ -183,33 +162,54 @@ def markdown(figures: Figures, command: str) -> str:
     lines += ["", _below(figures, plain), "", "What the columns are:", ""]
     lines += [f"- **{TITLES[name]}**: {about}." for name, about in ABOUT.items()]
     lines += [f"- **{name}**: {about}." for name, about in _ABOUT_ROWS.items()]
+    lines += _by_task(figures, AUC, "AUC by form, on held-out substances")
+    lines += _by_task(figures, SUCCESS, "Attack success by defender, on held-out substances")
     lines += _grading(figures)
     for name in COMPARED:
         lines += ["", f"## What is told apart: {TITLES[name]}", ""]
-        lines += [f"- {plain(line)}" for line in told_apart(figures, name)]
+        said = [*resolution_line(figures, name), *verdict_lines(figures, name)]
+        lines += [f"- {plain(line)}" for line in said]
         lines += _improvement(figures["improvement"][name], TITLES[name])
     if said := ladder_lines(figures):
         lines += ["", "## The ladder", "", *(f"- {plain(line)}" for line in said)]
     return "\n".join(lines) + "\n"
 
 
-def told_apart(figures: Figures, name: str) -> list[str]:
-    """Return what a benchmark can tell apart by a score, and a verdict on each two cells, as lines.
+def resolution_line(figures: Figures, name: str) -> list[str]:
+    """Return which difference of a score a benchmark finds, as a line; none where no runs scatter.
 
     Args:
         figures: The leaderboard.
         name: One of the headline scores.
     """
-    lines = []
-    if (found := figures["resolution"][name]) is not None:
-        more = found["seeds_for_half"]
-        lines.append(
+    if (found := figures["resolution"][name]) is None:
+        return []
+    more = found["seeds_for_half"]
+    return [
+        (
             f"Runs of one cell scatter by {found['deviation']:.3f} (standard deviation; cells whose runs "
             "are all alike, as at the end of the scale, are left out). With "
             f"{found['seeds']} seeds a difference of {found['smallest']:.3f} is found 8 times in 10; half "
             f"of that needs {more if more is not None else 'more than a thousand'} seeds."
         )
-    return lines + [_told(verdict) for verdict in figures["verdicts"][name]]
+    ]
+
+
+def verdict_lines(figures: Figures, name: str) -> list[str]:
+    """Return a verdict on each two cells, as lines: those that are told apart first, widest first.
+
+    Args:
+        figures: The leaderboard.
+        name: One of the headline scores.
+    """
+    found = sorted(
+        figures["verdicts"][name],
+        key=lambda x: (x["verdict"] == ALIKE, -abs(x["difference"]), x["first"], x["second"]),
+    )
+    if not found:
+        return []
+    apart = sum(x["verdict"] != ALIKE for x in found)
+    return [f"{apart} of {len(found)} pairs of cells are told apart.", *map(_told, found)]
 
 
 def _told(found: Figures) -> str:
@@ -245,6 +245,19 @@ def ladder_lines(figures: Figures) -> list[str]:
         "told apart."
     )
     return lines
+
+
+def _by_task(figures: Figures, name: str, heading: str) -> list[str]:
+    """Return a score on each of its tasks, as a table of means over training seeds."""
+    cells = {title(x): found for x in figures["cells"] if (found := x["scores"].get(name))}
+    tasks = list(dict.fromkeys(task for found in cells.values() for task in found["tasks"]))
+    rows = []
+    for label, found in cells.items():
+        means = dict(zip(found["tasks"], np.mean(found["by_seed"], axis=0), strict=True))
+        rows.append([label, *(f"{means[x]:.2f}" if x in means else "-" for x in tasks)])
+    if not rows:
+        return []
+    return ["", f"## {heading}", "", *table(["cell", *tasks], rows, shown=cell)]
 
 
 def _grading(figures: Figures) -> list[str]:

@@ -120,6 +120,11 @@ class _Side:
     agent: Agent
 
 
+def _once(attacker: _Side) -> _Side:
+    """Return an attacker that writes each rewrite once, for all defenders that are to meet it."""
+    return _Side(attacker.name, attacker.seed, MemoAgent(attacker.agent))
+
+
 def _is_scorer(agent: Agent) -> TypeGuard[Scorer]:
     """Whether an agent knows probabilities; a mixture does if each of its members does."""
     if isinstance(agent, Dispatcher):
@@ -149,7 +154,7 @@ class _Meter:
                 setups = self._setups(self._config.panel_games, "panel", spec)
                 rows += self._played(PANEL_ATTACKER, attacker, defender, setups)
         if plays(self._config, cell, "attacker"):
-            attacker = self._attacker(cell)
+            attacker = _once(self._attacker(cell))
             setups = self._setups(self._config.panel_games, "panel", "defenders")
             for spec in listed(self._config.panel_defenders):
                 member = _Side(spec, -1, self._agent(spec, "defender"))
@@ -166,7 +171,7 @@ class _Meter:
         setups = self._setups(self._config.cross_games, "rate", self._seed)
         rows: Rows = []
         for attacker in attackers:
-            rewrites = _Side(attacker.name, attacker.seed, MemoAgent(attacker.agent))
+            rewrites = _once(attacker)
             for defender in defenders:
                 rows += self._played(CROSS, rewrites, defender, setups)
         return rows

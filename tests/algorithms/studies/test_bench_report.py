@@ -88,6 +88,7 @@ def test_a_verdict_is_given_on_each_two_cells(made):
     assert abs(pair["difference"]) == 1
     page = unescape((made[1] / "leaderboard.md").read_text())
     assert "What is told apart: defence" in page
+    assert "4 of 6 pairs of cells are told apart." in page
     assert "are not told apart: +0.000 [+0.000, +0.000], needs more seeds than can be said" in page
 
 
@@ -97,6 +98,14 @@ def test_the_page_says_whether_fresh_attackers_are_strong_enough(made):
     assert "They are not weaker than the best suite." in (made[1] / "leaderboard.md").read_text()
     weak = {**made[0], "fresh": {**fresh, "weaker": True}}
     assert "give a larger --response-budget" in unescape(markdown(weak, "a command"))
+
+
+def test_the_page_has_every_form_and_every_graded_defender_by_itself(made):
+    page = (made[1] / "leaderboard.md").read_text()
+    assert "| cell | apothecary_alias | apothecary_split |" in page
+    assert "| grpo, bipolicy | 1.00 | 1.00 |" in page
+    assert "| cell | base | half_trained |" in page
+    assert "| reinforce_pp, bipolicy | 1.00 | 0.00 |" in page
 
 
 def test_results_of_an_older_plan_or_world_are_not_compared(copy):
