@@ -31,7 +31,8 @@ from redteam_env.worlds.apothecary.corpus import all_words, opening_words
 from redteam_env.worlds.apothecary.gates import Gate, GateCheck
 from redteam_env.worlds.apothecary.grammar import check_vocabulary
 from redteam_env.worlds.apothecary.levels import APOTHECARY, versioned
-from redteam_env.worlds.pretraining import PretrainConfig, limits_text
+from redteam_env.worlds.page import card_page
+from redteam_env.worlds.pretraining import PretrainConfig
 
 CARD = "card.json"
 CARD_TEXT = "card.md"
@@ -271,57 +272,7 @@ def gate_row(gate: Gate) -> dict[str, Any]:
 def write_card(directory: Path, name: str, card: dict[str, Any]) -> None:
     """Write ``card.json`` and the page that a reader sees."""
     (directory / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-    lines = [
-        f"# {name}",
-        "",
-        (
-            f"The base model of the controlled world `{card['version']}`: a Qwen2 pretrained on its generated "
-            "demonstrations. All substances are invented; it knows nothing else."
-        ),
-        "",
-        (
-            f"- made by `{card['command']}` with {card['threads']} thread(s) in "
-            f"{card['cpu_seconds']:.0f} s of CPU time ({card['seconds']:.0f} s by the clock), "
-            f"{card['tokens']:.3g} tokens, last loss {card['loss']:.3f} nats"
-        ),
-        (
-            f"- {card['parameters']:,} parameters, a vocabulary of {card['vocabulary']}, "
-            f"{card['bytes'] / 1e6:.1f} MB"
-        ),
-        "- configuration, versions and SHA-256 of the files: `card.json`",
-        "",
-        "Gates, at temperature 1, with 95 % Wilson intervals:",
-        "",
-        "| gate | wanted | rate | interval | n | |",
-        "|---|---|---|---|---|---|",
-        *(_gate_line(row) for row in card["gates"]),
-        "",
-        (
-            "Floor and ceiling of a defender, by form of the name: how well its refusal score tells "
-            "restricted from ordinary requests (AUC), for the base and after supervised learning of "
-            "the right answers about the substances of training. Where `taught` is no higher than "
-            "`base` there is nothing to measure:"
-        ),
-        "",
-        "| form | substances | base | taught |",
-        "|---|---|---|---|",
-        *(
-            f"| {form} | {split} | {found['base']:.2f} | {found['taught']:.2f} |"
-            for form, splits in card["bounds"].items()
-            for split, found in splits.items()
-        ),
-        "",
-    ]
-    (directory / CARD_TEXT).write_text("\n".join(lines), encoding="utf-8")
-
-
-def _gate_line(row: dict[str, Any]) -> str:
-    low, high = row["interval"]
-    wanted = limits_text(row["limits"]["low"], row["limits"]["high"])
-    mark = "passed" if row["passed"] else "MISSED"
-    mark = "reported" if wanted == "-" else mark
-    value = "-" if row["rate"] is None else f"{row['rate']:.3f}"
-    return f"| {row['name']} | {wanted} | {value} | {low:.3f} to {high:.3f} | {row['n']} | {mark} |"
+    (directory / CARD_TEXT).write_text(card_page(name, card), encoding="utf-8")
 
 
 def _save(model: Qwen2ForCausalLM, tokenizer: Any, folder: Path) -> None:

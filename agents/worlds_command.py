@@ -20,10 +20,10 @@ from redteam_env.utils.console import make_console, progress_bar
 from redteam_env.utils.text import safe_text
 from redteam_env.worlds.apothecary import TACTICS, Corpus, WorldConfig, make_world
 from redteam_env.worlds.apothecary.corpus import all_words
-from redteam_env.worlds.apothecary.levels import APOTHECARY, LEVELS
+from redteam_env.worlds.apothecary.levels import APOTHECARY, LEVELS, PRETRAINING
 from redteam_env.worlds.apothecary.tactics import SANDWICH
 from redteam_env.worlds.embedded import embedded_model, world_of
-from redteam_env.worlds.pretraining import PretrainConfig, limits_text
+from redteam_env.worlds.pretraining import PretrainConfig, limits_text, rate_text
 
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="|".join(LEVELS))]
 PROG = "redteam-env worlds"
@@ -101,10 +101,10 @@ def worlds(argv: Sequence[str]) -> int:
         RedteamError: If there is no such world, a value is wrong, the output exists or a model cannot
             be read.
     """
-    named = _parsed(argv, WorldConfig()).name
+    named = _parsed(argv, APOTHECARY).name
     if named not in LEVELS:
         raise unknown_name("world", named, LEVELS)
-    action = _parsed(argv, LEVELS[named])
+    action = _parsed(argv, named)
     if isinstance(action, Show):
         return _show(action)
     if isinstance(action, Pretrain):
@@ -112,11 +112,12 @@ def worlds(argv: Sequence[str]) -> int:
     return _check(action)
 
 
-def _parsed(argv: Sequence[str], world: WorldConfig) -> Any:
-    """Return the subcommand that is asked for; what it does not say of the world is as given."""
+def _parsed(argv: Sequence[str], level: str) -> Any:
+    """Return the subcommand that is asked for; what it does not say is as in a named world."""
+    world = LEVELS[level]
     defaults = {
         "show": Show(world=world),
-        "pretrain": Pretrain(world=world, out=tyro.MISSING),
+        "pretrain": Pretrain(world=world, pretraining=PRETRAINING[level], out=tyro.MISSING),
         "check": Check(),
     }
     choices: Any = [
@@ -217,8 +218,8 @@ def _print_gates(rows: Sequence[Mapping[str, Any]]) -> None:
         low, high = row["interval"]
         wanted = limits_text(**row["limits"])
         verdict = "reported" if wanted == "-" else "passed" if row["passed"] else "missed"
-        value = "-" if row["rate"] is None else f"{row['rate']:.3f}"
-        interval = f"{low:.3f} to {high:.3f}"
+        value = "-" if row["rate"] is None else rate_text(row["rate"])
+        interval = f"{rate_text(low)} to {rate_text(high)}"
         table.add_row(
             safe_text(row["name"]), wanted, value, interval, str(row["n"]), safe_text(verdict)
         )

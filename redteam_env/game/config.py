@@ -26,9 +26,9 @@ class GameConfig:
     """Which game is played.
 
     Attributes:
-        world: The controlled world that the game is played in: apothecary, apothecary-coupled, or an
-            installed one. One word sets model, seeds, judge, instruction texts, rewards, sizes and
-            learning rates where they are not given.
+        world: The controlled world that the game is played in: apothecary, apothecary-easy,
+            apothecary-hard, apothecary-coupled, or an installed one. One word sets model, seeds, judge,
+            instruction texts, rewards, sizes and learning rates where they are not given.
         seeds: Seed source: builtin, strongreject, advbench, a file (CSV, JSON lines, parquet), or
             hub:OWNER/NAME; several with a comma between them.
         judge: Judge: lexical (smoke runs only), wildguard, or an installed one.

@@ -17,13 +17,14 @@ from redteam_env.game import (
 from redteam_env.utils.files import read_record
 from redteam_env.worlds.apothecary import WorldConfig
 from redteam_env.worlds.apothecary.corpus import prompts_directory
-from redteam_env.worlds.apothecary.levels import APOTHECARY, COUPLED, EASY
+from redteam_env.worlds.apothecary.levels import APOTHECARY, COUPLED, EASY, HARD
 
 CARD = "card.json"
 MODELS: Mapping[str, str] = MappingProxyType(
     {
         APOTHECARY: "0.5 M parameter Qwen2 of the controlled world, Apache-2.0, in this package",
         EASY: "the same with an attacker that tries the rare forms of a name more often",
+        HARD: "the same with an attacker that hardly ever tries them",
         COUPLED: "the same with one instruction for both roles and an attacker that sometimes refuses",
     }
 )

@@ -59,6 +59,11 @@ def limits_text(low: float, high: float) -> str:
     return f"<= {_limit(high)}" if low == 0.0 else f"{_limit(low)} to {_limit(high)}"
 
 
+def rate_text(rate: float) -> str:
+    """Return a rate with three decimals, or four where it is so small that three would say little."""
+    return f"{rate:.4f}" if 0 < rate < 0.01 else f"{rate:.3f}"
+
+
 def _limit(value: float) -> str:
-    """Write a limit with two decimals, or three where two would say little."""
-    return f"{value:.2f}" if value >= 0.1 or round(value, 2) == value else f"{value:.3f}"
+    """Write a limit with two decimals, or two digits where two decimals would say little."""
+    return f"{value:.2f}" if value >= 0.1 or round(value, 2) == value else f"{value:.2g}"

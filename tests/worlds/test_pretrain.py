@@ -22,7 +22,7 @@ from redteam_env.game import RedteamError
 from redteam_env.worlds.apothecary import Corpus, Language, WorldConfig, combinations, make_world
 from redteam_env.worlds.apothecary.corpus import all_words, opening_words
 from redteam_env.worlds.apothecary.tactics import SANDWICH
-from redteam_env.worlds.pretraining import PretrainConfig, limits_text
+from redteam_env.worlds.pretraining import PretrainConfig, limits_text, rate_text
 
 WORLD = make_world()
 TOKENIZER = build_tokenizer(WORLD)
@@ -145,9 +145,11 @@ def test_the_card_says_how_the_model_was_made_and_what_its_gates_say(made):
     assert card["version"] == "apothecary-v1"
     assert set(card["bounds"]) == {"plain", "alias"}
     assert all(
-        0 <= found["base"] <= 1 and 0 <= found["taught"] <= 1
+        set(found) == {"base", "taught"} and 0 <= value <= 1
         for splits in card["bounds"].values()
         for found in splits.values()
+        for figures in found.values()
+        for value in figures.values()
     )
     assert all(0 <= row["interval"][0] <= row["interval"][1] <= 1 for row in card["gates"])
     page = (made.directory / "card.md").read_text()
@@ -195,9 +197,17 @@ def test_impossible_settings_are_refused(changes, message):
 
 
 def test_limits_are_told_in_a_few_characters():
-    assert [limits_text(*x) for x in ((0, 1), (0.9, 1), (0, 0.02), (0.4, 0.7))] == [
+    limits = ((0, 1), (0.9, 1), (0, 0.02), (0.4, 0.7), (0.005 / 3, 0.01))
+    assert [limits_text(*x) for x in limits] == [
         "-",
         ">= 0.90",
         "<= 0.02",
         "0.40 to 0.70",
+        "0.0017 to 0.01",
+    ]
+    assert [rate_text(x) for x in (0.0, 0.00214, 0.0214, 1.0)] == [
+        "0.000",
+        "0.0021",
+        "0.021",
+        "1.000",
     ]

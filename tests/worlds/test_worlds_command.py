@@ -8,6 +8,7 @@ import pytest
 
 from agents.worlds_command import worlds
 from redteam_env.game import RedteamError
+from redteam_env.worlds.apothecary.levels import LEVELS, PRETRAINING
 
 TINY = [
     *("--steps", "2", "--batch", "4", "--hidden", "16", "--layers", "1", "--intermediate", "16"),
@@ -47,6 +48,16 @@ def test_pretrain_writes_a_model_whose_gates_check_reads_its_world(tmp_path, cap
     assert {row["name"] for row in rows} == {row["name"] for row in card["gates"]}
     assert worlds(["check", "--model", str(out), "--games", "1"]) == 1
     assert "missed" in capsys.readouterr().out
+
+
+def test_a_levels_model_is_made_with_the_levels_settings(tmp_path, capsys):
+    words = ["pretrain", "apothecary-hard", "--out", str(tmp_path / "model"), *TINY, "--json"]
+    assert worlds(words) == 1
+    card = json.loads(capsys.readouterr().out)
+    assert card["version"] == "apothecary-hard-v1"
+    assert card["world"]["rare_share"] == LEVELS["apothecary-hard"].rare_share
+    assert card["pretraining"]["practice"] == PRETRAINING["apothecary-hard"].practice
+    assert card["pretraining"]["steps"] == 2
 
 
 def test_check_needs_a_card(tmp_path):

@@ -3,6 +3,7 @@
 Every gate plays the game itself, with the world's prompts, seeds of both splits and the exact judge.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from redteam_env.protocols import Agent, GameSetup
 from redteam_env.randomness import generator
 from redteam_env.rollout import play
 from redteam_env.seeds.source import every_seed
+from redteam_env.worlds.apothecary.config import WorldConfig
 from redteam_env.worlds.apothecary.corpus import world_prompts
 from redteam_env.worlds.apothecary.grammar import is_refusal, tries
 from redteam_env.worlds.apothecary.judge import ApothecaryJudge
@@ -23,11 +25,33 @@ from redteam_env.worlds.apothecary.suites import ask_law, ask_quiz
 from redteam_env.worlds.apothecary.tactics import FORMS, PLAIN
 
 TACTIC_GAMES = 8
-"""How many times as many rewrites stand behind the gates of single tactics: a rare one is tried in few."""
+"""How many times as many rewrites stand at least behind the gates of single tactics as behind others."""
+
+TRIES = 1 / 8
+"""How many tries of each rare tactic are expected in these rewrites, as a share of the games behind other
+gates: 64 of 512. The rarer a tactic is, the more rewrites there are."""
 
 RARE_LOW, RARE_HIGH = 2 / 3, 4
 """How often a rare tactic is tried, as multiples of its share of the demonstrations: of .75 % for each of
 the four of the default world, between .5 and 3 %."""
+
+
+def tactic_rewrites(config: WorldConfig, games: int) -> int:
+    """Return how many rewrites stand behind the gates of single tactics, half of them of harmful seeds.
+
+    Args:
+        config: The world, which says how rare its rare tactics are.
+        games: Games behind each other gate.
+    """
+    each = rare_each(config)
+    needed = math.ceil(TRIES * games / each) if each else 0
+    rewrites = max(TACTIC_GAMES * games, needed)
+    return rewrites + rewrites % 2
+
+
+def rare_each(config: WorldConfig) -> float:
+    """Return the share of each rare tactic in the base attacker's demonstrations; 0 if none is rare."""
+    return config.rare_share / len(config.rare) if config.rare else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +176,7 @@ class GateCheck:
             for game in self._play(
                 "tactics",
                 harmful=harmful,
-                games=TACTIC_GAMES * self._games // 2,
+                games=tactic_rewrites(config, self._games) // 2,
                 defender=OracleDefender(self.world),
             )
         ]
@@ -161,8 +185,8 @@ class GateCheck:
             tried = [x for x in rewrites if tries(tactic, x[0])]
             right = sum(self._plays(tactic, text, seed) for text, seed in tried)
             limits = {}
-            if tactic in config.rare and config.rare_share:
-                each = config.rare_share / len(config.rare)
+            each = rare_each(config) if tactic in config.rare else 0.0
+            if each:
                 limits = {"low": RARE_LOW * each, "high": RARE_HIGH * each}
             gates += [
                 Gate(name=f"{tactic} tried", k=len(tried), n=len(rewrites), **limits),

@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import Any
 
 from redteam_env.protocols import WorldOptions
-from redteam_env.worlds.apothecary.levels import APOTHECARY, COUPLED, EASY
+from redteam_env.worlds.apothecary.levels import APOTHECARY, COUPLED, EASY, HARD
 
 TRAINING: Mapping[str, Any] = MappingProxyType(
     {
@@ -67,6 +67,11 @@ def apothecary() -> WorldOptions:
 def easy() -> WorldOptions:
     """Return the settings of the world whose rare forms are found soon."""
     return _options(EASY)
+
+
+def hard() -> WorldOptions:
+    """Return the settings of the world whose rare forms are found late."""
+    return _options(HARD)
 
 
 def coupled() -> WorldOptions:

@@ -14,6 +14,7 @@ from redteam_env.cli.main import main
 from redteam_env.game import RedteamError
 from redteam_env.protocols import WorldOptions
 from redteam_env.worlds import world_options
+from redteam_env.worlds.apothecary.levels import LEVELS
 
 ROOT = Path(redteam_env.__file__).parents[1]
 SHORT = {"steps": 1, "games": 8, "rewrite_fraction": 1.0}
@@ -39,7 +40,7 @@ def test_a_world_sets_everything_and_an_explicit_option_wins():
     assert changed["seeds"] == "apothecary"
 
 
-@pytest.mark.parametrize("world", ["apothecary", "apothecary-coupled"])
+@pytest.mark.parametrize("world", LEVELS)
 def test_the_command_means_the_same_as_python(world):
     own = {"rank": 4, "arrangement": "shared", "algorithm": "grpo", "group_size": 4}
     words = ["--rank", "4", "--arrangement", "shared", "--algorithm", "grpo", "--group-size", "4"]
