@@ -18,7 +18,7 @@ from redteam_env.utils.console import make_console
 
 PROG = "redteam-env experiment"
 ABOUT = "Test the papers' claims: train many arms over many seeds, measure, report with intervals."
-_NEEDED = {"pyarrow": "eval", "matplotlib": "report", "torch": "train"}
+_NEEDED = {"pyarrow": "eval", "torch": "train"}
 _VERBS = ("report", "verify")
 
 
@@ -51,7 +51,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Write games, figures, plots and one page of every part that was run.
+    """Write games, figures and two pages of every part that was run.
 
     Attributes:
         name: claims, or the plan that was run.
@@ -125,7 +125,7 @@ def _run(action: Run) -> int:
 
 def _report(action: Report) -> int:
     from algorithms.studies.experiments.reading import read_experiment
-    from algorithms.studies.experiments.report import write_report
+    from algorithms.studies.experiments.report import PAGE, write_report
     from algorithms.studies.experiments.tasks import MANIFEST, manifest_of
 
     found = read_experiment(action.name)
@@ -136,7 +136,7 @@ def _report(action: Report) -> int:
     notes = make_console(stderr=True)
     command = f"{PROG} {shlex.quote(action.name)}"
     write_report(found, root, target, command=command, say=notes.print)
-    make_console().print(f"Report: {target / 'report.md'}")
+    make_console().print(f"Report: {target / PAGE}")
     return 0
 
 

@@ -43,12 +43,18 @@ def mean(curve: Curve) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def curves_svg(panels: Mapping[str, Mapping[str, Curve]], x_label: str) -> str:
+def curves_svg(
+    panels: Mapping[str, Mapping[str, Curve]],
+    x_label: str,
+    *,
+    runs: Mapping[str, Mapping[str, Sequence[Curve]]] | None = None,
+) -> str:
     """Return curves as an SVG image, one panel below the other.
 
     Args:
         panels: For each title its curves, by name; curves of one name have one colour.
         x_label: What the steps are called.
+        runs: For each title, by name, the curves behind a curve that is their mean; they are drawn thin.
     """
     names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
     colours = {name: _COLOURS[k % len(_COLOURS)] for k, name in enumerate(names)}
@@ -61,12 +67,19 @@ def curves_svg(panels: Mapping[str, Mapping[str, Curve]], x_label: str) -> str:
     ]
     for k, (title, curves) in enumerate(panels.items()):
         top = _TOP + k * (_HEIGHT + _GAP)
-        parts += _panel(title, curves, colours, top, x_label)
+        thin = (runs or {}).get(title, {})
+        parts += _panel(title, curves, thin, colours, top=top, x_label=x_label)
     return "\n".join([*parts, "</svg>", ""])
 
 
 def _panel(
-    title: str, curves: Mapping[str, Curve], colours: Mapping[str, str], top: int, x_label: str
+    title: str,
+    curves: Mapping[str, Curve],
+    runs: Mapping[str, Sequence[Curve]],
+    colours: Mapping[str, str],
+    *,
+    top: int,
+    x_label: str,
 ) -> list[str]:
     steps = max((len(curve) for curve in curves.values()), default=0)
     right, bottom = _LEFT + _WIDTH, top + _HEIGHT
@@ -78,21 +91,26 @@ def _panel(
     parts.append(_text(_LEFT, bottom + 16, "1"))
     parts.append(_text(right, bottom + 16, str(steps), 'text-anchor="end"'))
     parts.append(_text(_LEFT + _WIDTH / 2, bottom + 16, x_label, 'text-anchor="middle"'))
+    for name, every in runs.items():
+        style = f'stroke="{colours[name]}" stroke-width="0.6" stroke-opacity="0.4"'
+        parts += [_line(curve, steps, bottom, style) for curve in every]
     for k, (name, curve) in enumerate(curves.items()):
-        points = [
-            f"{_LEFT + _WIDTH * x / max(1, steps - 1):.1f},{bottom - _HEIGHT * y:.1f}"
-            for x, y in enumerate(curve)
-            if y is not None
-        ]
         colour = colours[name]
-        parts.append(
-            f'<polyline points="{" ".join(points)}" fill="none" stroke="{colour}" '
-            f'stroke-width="{2.5 if k == 0 else 1.5}"/>'
-        )
+        width = 2.5 if runs or k == 0 else 1.5
+        parts.append(_line(curve, steps, bottom, f'stroke="{colour}" stroke-width="{width}"'))
         y = top + 8 + 16 * k
         parts.append(f'<path d="M{right + 12} {y}h16" stroke="{colour}" stroke-width="2"/>')
         parts.append(_text(right + 34, y + 4, name))
     return parts
+
+
+def _line(curve: Curve, steps: int, bottom: int, style: str) -> str:
+    points = [
+        f"{_LEFT + _WIDTH * x / max(1, steps - 1):.1f},{bottom - _HEIGHT * y:.1f}"
+        for x, y in enumerate(curve)
+        if y is not None
+    ]
+    return f'<polyline points="{" ".join(points)}" fill="none" {style}/>'
 
 
 def _text(x: float, y: float, text: str, more: str = "") -> str:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from redteam_env.evaluation.statistics import mean_interval
+from redteam_env.evaluation.statistics import holm, mean_interval, t_test
 from redteam_env.game import RedteamError
 from redteam_env.randomness import generator
 
@@ -51,3 +51,28 @@ def test_fewer_than_two_runs_have_none(values):
 def test_a_confidence_that_is_no_open_share_is_an_error(confidence):
     with pytest.raises(RedteamError, match="confidence"):
         mean_interval([0.0, 1.0], confidence)
+
+
+@given(VALUES)
+def test_the_p_value_equals_scipys(values):
+    if stats.sem(values) > 1e-9:
+        assert t_test(values) == pytest.approx(stats.ttest_1samp(values, 0).pvalue, abs=1e-9)
+
+
+def test_without_spread_only_zero_may_be_zero():
+    assert t_test([0.0, 0.0, 0.0]) == 1
+    assert t_test([0.5, 0.5]) == 0
+    assert t_test([0.5]) is None
+
+
+def test_holms_rule_by_hand():
+    # .005 * 4, .01 * 3, .03 * 2, and .04 * 1, which may not be below the one before
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_holms_rule_rejects_a_true_hypothesis_in_at_most_5_of_100_families():
+    rng = generator((0, "holm"))
+    wrong = sum(min(holm(rng.random(9).tolist())) < 0.05 for _ in range(4000))
+    assert wrong / 4000 == pytest.approx(0.05, abs=0.012)

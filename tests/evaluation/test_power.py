@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_ind
+from scipy.stats import ttest_1samp, ttest_ind
 
 from redteam_env import RedteamError
 from redteam_env.evaluation.power import (
     POWER,
     compare_runs,
     detectable_difference,
+    detectable_mean,
     detection_rate,
     pooled_deviation,
     seeds_needed,
@@ -27,6 +28,23 @@ def test_the_smallest_difference_is_found_eight_times_in_ten(seeds):
     smallest = detectable_difference(0.07, seeds)
     assert found_in_simulation(smallest, 0.07, seeds) == pytest.approx(POWER, abs=0.02)
     assert detection_rate(smallest, 0.07, seeds) == pytest.approx(POWER, abs=1e-6)
+
+
+@pytest.mark.parametrize(("runs", "level"), [(2, 0.05), (5, 0.05), (10, 0.05), (10, 0.005)])
+def test_the_smallest_mean_of_paired_runs_is_found_eight_times_in_ten(runs, level):
+    smallest = detectable_mean(0.07, runs, level=level)
+    drawn = np.random.default_rng(0).normal(smallest, 0.07, (4000, runs))
+    found = float((ttest_1samp(drawn, 0, axis=1).pvalue < level).mean())
+    assert found == pytest.approx(POWER, abs=0.02)
+
+
+def test_a_stricter_level_hides_more_and_one_run_shows_nothing():
+    assert detectable_mean(0.1, 10, level=0.01) > detectable_mean(0.1, 10)
+    assert detectable_mean(0.0, 10) == 0
+    with pytest.raises(RedteamError, match="1 seed"):
+        detectable_mean(0.1, 1)
+    with pytest.raises(RedteamError, match="deviation is -1"):
+        detectable_mean(-1, 5)
 
 
 def test_more_seeds_show_less_and_more_scatter_hides_more():

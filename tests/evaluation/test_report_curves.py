@@ -37,6 +37,17 @@ def test_an_image_holds_every_curve_and_is_the_same_each_time():
     assert [len(x.attrib["points"].split()) for x in lines] == [3, 1, 0]
 
 
+def test_the_runs_behind_a_mean_are_drawn_thin_in_its_colour():
+    runs = {"first": {"a": [[0.0, 1.0], [1.0, 0.0]]}}
+    text = curves_svg({"first": {"a": [0.5, 0.5], "b": [0.1]}}, "step", runs=runs)
+    lines = ET.fromstring(text).findall("{http://www.w3.org/2000/svg}polyline")
+    colours = [x.attrib["stroke"] for x in lines]
+    assert colours[:3] == [colours[0]] * 3
+    assert colours[3] != colours[0]
+    widths = [float(x.attrib["stroke-width"]) for x in lines]
+    assert widths[0] == widths[1] < widths[2]
+
+
 def test_a_name_cannot_leave_its_place():
     text = curves_svg({'<script>"': {"\x1b[31m&": [0.5]}}, "step")
     assert "<script" not in text

@@ -38,7 +38,8 @@ def judge_claims(
 
     Returns:
         A record for each claim by its name. ``detectable`` of an undecided one is the smallest number that
-        would have been found 8 times in 10 at the level that Holm's correction left it.
+        would have been found 8 times in 10 at the level that Holm's correction left it; runs that do not
+        scatter have none.
     """
     measured = {
         name: found
@@ -71,8 +72,8 @@ def judge_claims(
                 "p_holm": corrected[name],
                 "verdict": _verdict(claim, found["mean"], corrected[name]),
             }
-            if record["verdict"] == UNDECIDED:
-                deviation = float(np.std(found["values"], ddof=1))
+            deviation = float(np.std(found["values"], ddof=1))
+            if record["verdict"] == UNDECIDED and deviation:
                 record["detectable"] = detectable_mean(
                     deviation, len(found["values"]), level=LEVEL / left
                 )

@@ -186,7 +186,7 @@ class Encounters:
         base = bool((met["defender_seed"] == -1).all())
         asked, cross = met.where(kind=SUITE), met.where(kind=CROSS)
         if base:
-            cross = cross.where(attacker_seed=seed)
+            cross = cross.where(attacker_seed=[seed, -1])
         else:
             asked, cross = asked.where(defender_seed=seed), cross.where(defender_seed=seed)
         scripts = self._halves(asked, "suite")

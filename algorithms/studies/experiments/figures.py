@@ -9,6 +9,7 @@ import numpy as np
 from algorithms.studies.experiments.analysis import INF, Figure, by_arm, contrasts, defenders
 from algorithms.studies.experiments.config import Experiment, Part
 from algorithms.studies.experiments.encounters import Encounters
+from algorithms.studies.experiments.races import races
 from algorithms.studies.games import CROSS, QUIZ, RESPONSE, SUITE, Games
 from algorithms.studies.verify import Labels, wrong_verdicts
 from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line, RedteamError
@@ -46,6 +47,7 @@ def compute(
     else:
         figures["defenders"] = defenders(experiment, games)
         figures["training"] = _training(records.get("train", {}))
+        figures["race"] = races(records.get("train", {}))
         if len(games.where(kind=CROSS)):
             figures["crossplay"] = found.crossplay(games)
             figures["own_play"] = found.own_play(games)
@@ -70,7 +72,7 @@ def pairs_of(experiment: Experiment, part: Part) -> list[tuple[str, str]]:
 
 
 def _training(records: Mapping[str, Any]) -> Figure:
-    """Return parameters, their ratio to the whole model, and time a run, by arm."""
+    """Return parameters, their ratio to the whole model, steps and time a run, by arm."""
     values: dict[str, dict[tuple[str, int], float]] = {"seconds": {}}
     parameters: Figure = {}
     for name, record in records.items():
@@ -81,7 +83,8 @@ def _training(records: Mapping[str, Any]) -> Figure:
         parameters[arm] = {
             "weights": dict(trained),
             "trained": sum(trained.values()),
-            "whole_model_over_one_set": whole / max(trained.values()),
+            "of_whole_model": sum(trained.values()) / whole,
+            "steps": int(record["steps"]),
         }
     return {"seconds": by_arm(values["seconds"], (0.0, INF)), "parameters": parameters}
 

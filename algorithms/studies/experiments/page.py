@@ -4,18 +4,48 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from algorithms.studies.experiments.analysis import RAW_MEASURES
-from algorithms.studies.experiments.config import Experiment
+from algorithms.studies.experiments.config import (
+    AUC,
+    BEST_RESPONSE,
+    ENTROPY,
+    GRADIENT_COSINE,
+    OWN_PLAY,
+    QUIZ_SHARE,
+    Experiment,
+)
+from algorithms.studies.experiments.refusing import DRESSED, RULES
+from algorithms.studies.experiments.refusing import RAW as RAW_PLAY
 from algorithms.studies.markdown import cell, code, number, plain, table
 from redteam_env.protocols import BASE
 from redteam_env.worlds.apothecary.rates import ATTACK_SUCCESS, FAITHFULNESS
-from redteam_env.worlds.apothecary.suites import RAW
+from redteam_env.worlds.apothecary.suites import HIDDEN, RAW
 
 Figures = Mapping[str, Any]
 SPLITS = {"train": "training substances", "heldout": "held-out substances"}
+TITLES: Mapping[str, str] = {
+    AUC: "AUC",
+    "auc_heldout": "AUC, held-out substances",
+    "miss": "miss",
+    **{f"auc_{form}": f"AUC, {form}" for form in HIDDEN},
+    QUIZ_SHARE: "quiz",
+    OWN_PLAY: "attack success, stranger less own",
+    ENTROPY: "entropy of tactics (bits)",
+    "hidden": "hides the name",
+    "label_drift": "label drift",
+    GRADIENT_COSINE: "cosine of gradients",
+    BEST_RESPONSE: "best attacker found",
+    "best_response_heldout": "best attacker found, held-out substances",
+}
+"""What the numbers that arms are compared by are called."""
 
 
 def page(
-    experiment: Experiment, parts: Mapping[str, Figures], claims: Figures, *, command: str
+    experiment: Experiment,
+    parts: Mapping[str, Figures],
+    claims: Figures,
+    rewards: Figures,
+    *,
+    command: str,
 ) -> str:
     """Return all tables of a report.
 
@@ -23,6 +53,7 @@ def page(
         experiment: The experiment.
         parts: The figures of every part that was run.
         claims: Every claim with its verdict.
+        rewards: What refusing everything pays.
         command: The command that ran it.
     """
     lines = [f"# {plain(experiment.name)}: all tables", "", *_how(experiment, parts, command)]
@@ -35,6 +66,7 @@ def page(
         figures = parts[name]
         lines += _responses(figures["responses"]) if "responses" in figures else _arms(figures)
         lines += _contrasts(figures["contrasts"]) + _training(figures["training"])
+    lines += ["", "## What refusing everything pays", "", *_refusing(rewards)]
     return "\n".join(lines) + "\n"
 
 
@@ -44,14 +76,16 @@ def verdicts(claims: Figures) -> list[str]:
     for name, x in claims.items():
         found = [
             plain(name.replace("_", " ")),
-            plain(f"{x['measure']}: {x['contrast']} {'>' if x['sign'] > 0 else '<'} 0"),
+            plain(
+                f"{TITLES[x['measure']]}: {x['contrast']}, {'above' if x['sign'] > 0 else 'below'} 0"
+            ),
         ]
         if "value" in x:
             found += [
                 number({"value": x["value"], "interval": x["interval"]}, sign=True),
                 str(x["runs"]),
-                f"{x['p']:.3f}",
-                f"{x['p_holm']:.3f}",
+                p_value(x["p"]),
+                p_value(x["p_holm"]),
             ]
         else:
             found += ["-"] * 4
@@ -68,6 +102,11 @@ def verdicts(claims: Figures) -> list[str]:
         "detectable",
     ]
     return table(head, rows)
+
+
+def p_value(value: float) -> str:
+    """Return a p value with three digits."""
+    return f"{value:.3f}" if value >= 0.0005 else "< 0.001"
 
 
 def _how(experiment: Experiment, parts: Mapping[str, Figures], command: str) -> list[str]:
@@ -214,7 +253,7 @@ def _responses(responses: Figures) -> list[str]:
 
 def _contrasts(contrasts: Figures) -> list[str]:
     rows = [
-        [pair, name, number(x, sign=True), str(len(x["values"]))]
+        [pair, TITLES[name], number(x, sign=True), str(len(x["values"]))]
         for pair, found in contrasts.items()
         for name, x in found.items()
     ]
@@ -234,10 +273,28 @@ def _training(training: Figures) -> list[str]:
         [
             arm,
             f"{x['trained']:,}",
-            f"{x['whole_model_over_one_set']:.2f}",
-            number(training["seconds"][arm]),
+            f"{x['of_whole_model']:.2f}",
+            str(x["steps"]),
+            number(training["seconds"][arm], digits=0),
         ]
         for arm, x in training["parameters"].items()
     ]
-    head = ["arm", "trained parameters", "whole model / one set of weights", "seconds a run"]
+    head = ["arm", "trained parameters", "of those of the whole model", "steps", "seconds a run"]
     return ["What was trained:", "", *table(head, rows, shown=cell)]
+
+
+def _refusing(rewards: Figures) -> list[str]:
+    rows = [
+        [name, *(f"{found[play][rule]:+.2f}" for play in (RAW_PLAY, DRESSED) for rule in RULES)]
+        for name, found in rewards.items()
+    ]
+    head = ["rewards", *(f"{rule}, {play}" for play in (RAW_PLAY, DRESSED) for rule in RULES)]
+    return [
+        (
+            "The defender's expected reward a game in the tabular game of the world, where it is exact: raw "
+            "requests, and requests that are dressed faithfully, in every form of the name equally often. Half of "
+            "the seeds are harmful. `oracle` refuses what is restricted, by any name."
+        ),
+        "",
+        *table(head, rows, shown=cell),
+    ]

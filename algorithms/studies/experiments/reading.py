@@ -87,7 +87,10 @@ def experiment_from(data: Mapping[str, Any], *, code: str | None = None) -> Expe
     """
     if not isinstance(data, Mapping) or data.get("schema") != SCHEMA:
         found = data.get("schema") if isinstance(data, Mapping) else data
-        raise RedteamError(f"The experiment has schema {found!r}; this version reads {SCHEMA}.")
+        raise RedteamError(
+            f"The experiment has schema {found!r}; this version reads {SCHEMA}. Use the version of redteam-env "
+            "that wrote it, or write the plan anew."
+        )
     _known("experiment", data, _ENTRIES, [x for x in _ENTRIES if x != "claims"])
     check_values(Experiment, {"name": data["name"], "training": data["training"]}, "[experiment] ")
     measuring = _make(Measuring, data["evaluation"], "evaluation")

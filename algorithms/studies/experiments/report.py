@@ -1,4 +1,4 @@
-"""Reports of an experiment: stored games, figures, plots, one page; and their verification."""
+"""Reports of an experiment: stored games, figures, two pages; and their verification."""
 
 import json
 from collections.abc import Mapping
@@ -9,9 +9,11 @@ from typing import Any
 from algorithms.studies.experiments.claims import judge_claims
 from algorithms.studies.experiments.config import Experiment, Part
 from algorithms.studies.experiments.figures import check_verdicts, compute, refuse_missing
+from algorithms.studies.experiments.overview import overview
 from algorithms.studies.experiments.page import page
-from algorithms.studies.experiments.plots import plot_part
+from algorithms.studies.experiments.races import race_svg, raced
 from algorithms.studies.experiments.reading import experiment_from
+from algorithms.studies.experiments.refusing import refusing
 from algorithms.studies.experiments.tasks import MANIFEST, tasks
 from algorithms.studies.games import Games, merge_tables, read_tables
 from algorithms.studies.manifest import check_target, check_worlds, missing_plugins
@@ -20,21 +22,26 @@ from algorithms.studies.tasks import (
     JSON_KINDS,
     MEASURE,
     RESPOND,
+    TRAIN,
     Task,
     outputs,
 )
 from algorithms.studies.verify import Say, differences, plain
 from redteam_env.game import RedteamError
 from redteam_env.utils.files import read_json, write_text
+from redteam_env.worlds import build_game
 from redteam_env.worlds.apothecary import WorldConfig, make_world
 
-GAMES, RECORDS, FIGURES, CLAIMS, PAGE = (
-    "games.parquet",
-    "records.json",
-    "figures.json",
+GAMES, RECORDS, FIGURES = "games.parquet", "records.json", "figures.json"
+"""What a report holds of each part."""
+CLAIMS, REWARDS, RACE, PAGE, TABLES = (
     "claims.json",
+    "rewards.json",
+    "race.svg",
+    "README.md",
     "report.md",
 )
+"""What it holds of the whole."""
 _ORDER = ("kind", "suite", "split", "attacker", "attacker_seed", "step", "seed_id", "prompt")
 """What a part's games are sorted by: equal prompts, which go to many defenders, stand together."""
 
@@ -48,7 +55,7 @@ def write_report(
         experiment: The experiment.
         root: Its directory.
         target: Where the report goes; an older one there is replaced part by part.
-        command: The command that ran it, for the page.
+        command: The command that ran it, for the pages.
         say: Told what is being done.
 
     Raises:
@@ -76,11 +83,16 @@ def write_report(
         refuse_missing(part, games)
         figures = plain(compute(experiment, part, games, records, _other(target, part)))
         write_text(folder / FIGURES, json.dumps(figures, indent=1))
-        plot_part(figures, records, folder)
         every[part.name] = figures
-    claims = judge_claims(experiment, every)
+    claims, rewards = plain(judge_claims(experiment, every)), plain(_rewards(experiment))
     write_text(target / CLAIMS, json.dumps(claims, indent=1))
-    write_text(target / PAGE, page(experiment, every, claims, command=command))
+    write_text(target / REWARDS, json.dumps(rewards, indent=1))
+    if (shown := raced(experiment, every)) is not None:
+        runs = _json(target / shown[0] / RECORDS)[TRAIN]
+        write_text(target / RACE, race_svg(runs, shown[1]))
+    write_text(target / PAGE, overview(experiment, every, claims, command=command))
+    every_table = page(experiment, every, claims, rewards, command=command)
+    write_text(target / TABLES, every_table)
 
 
 def verify_report(target: Path, *, say: Say) -> list[str]:
@@ -142,6 +154,13 @@ def _experiment(manifest: Mapping[str, Any]) -> Experiment:
         for model, config in manifest.get("worlds", {}).items()
     }
     return replace(experiment_from(manifest["experiment"]), worlds=worlds)
+
+
+def _rewards(experiment: Experiment) -> dict[str, Any]:
+    """Return what refusing everything pays, in the world of the first part and with its reward table."""
+    part = next(iter(experiment.parts.values()))
+    game = build_game(experiment.options(part, {}, 0, Path("unused")).game)
+    return refusing(experiment.world(part), game.rewards)
 
 
 def _other(target: Path, part: Part) -> Games | None:

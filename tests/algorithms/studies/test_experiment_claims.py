@@ -14,7 +14,6 @@ from algorithms.studies.experiments.claims import (
 from algorithms.studies.experiments.reading import read_experiment
 from algorithms.studies.experiments.report import verify_report, write_report
 from redteam_env.evaluation.power import detectable_mean
-from redteam_env.evaluation.statistics import holm
 
 TINY = tiny_experiment()
 SEEDS = range(4)
@@ -112,9 +111,3 @@ def test_every_claim_finds_its_number_in_a_report(tmp_path):
     assert measures == {x.measure for x in read_experiment("claims").claims.values()}
     text = (tmp_path / "to" / "claims.json").read_text()
     assert NOT_RUN not in text
-
-
-def test_holms_rule_by_hand():
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
-    assert holm([]) == []

@@ -10,9 +10,8 @@ import pytest
 from experiment_fakes import pretend, tiny_data, tiny_experiment
 
 from algorithms.studies.experiments.figures import check_verdicts
-from algorithms.studies.experiments.plots import plot_part
 from algorithms.studies.experiments.reading import experiment_from
-from algorithms.studies.experiments.report import PAGE, verify_report, write_report
+from algorithms.studies.experiments.report import PAGE, TABLES, verify_report, write_report
 from algorithms.studies.games import SCHEMA, read_tables
 from redteam_env.game import RedteamError
 
@@ -78,15 +77,14 @@ def files(folder):
     return {x.relative_to(folder).as_posix(): x.read_bytes() for x in folder.rglob("*.*")}
 
 
-def test_a_report_holds_games_records_figures_plots_claims_and_a_page(made):
-    found = set(files(made[1]))
-    assert {PAGE, "claims.json", "experiment.json"} <= found
-    for part in TINY.parts:
-        assert {f"{part}/{x}" for x in ("games.parquet", "records.json", "figures.json")} <= found
-    plots = {x for x in found if x.endswith(".svg")}
-    assert {"arms/operating_points.svg", "arms/primary.svg", "arms/training.svg"} <= plots
-    assert "best_response/best_response.svg" in plots
-    assert not [x for x in found if ".partial" in x]
+def test_a_report_holds_games_records_figures_claims_the_race_and_two_pages(made):
+    whole = {PAGE, TABLES, "claims.json", "rewards.json", "experiment.json", "race.svg"}
+    parts = {
+        f"{part}/{x}"
+        for part in TINY.parts
+        for x in ("games.parquet", "records.json", "figures.json")
+    }
+    assert set(files(made[1])) == whole | parts
 
 
 def test_every_stored_game_is_in_the_report(made):
@@ -109,16 +107,6 @@ def test_a_second_report_replaces_the_first_and_is_the_same(made, copy):
     before = files(copy)
     (copy / "arms" / "figures.json").write_text("old")
     assert files(report(made[0], copy)) == before
-
-
-def test_plots_of_the_same_figures_are_the_same(made, tmp_path):
-    name = "best_response"
-    figures, records = (
-        json.loads((made[1] / name / f"{x}.json").read_text()) for x in ("figures", "records")
-    )
-    plot_part(figures, records, tmp_path)
-    assert files(tmp_path).items() <= files(made[1] / name).items()
-    assert len(files(tmp_path)) == 2
 
 
 def test_no_plot_or_figure_tells_where_it_was_made(made, tmp_path):
@@ -152,6 +140,7 @@ FIGURES = [
         "x",
         "arms/crossplay/pairs/x, base, heldout is missing on one side",
     ),
+    (("race", "shared", "rose"), 7, "arms/race/shared/rose: 7 stored"),
     (("more",), 1, "arms/more is missing on one side"),
     (("games",), 1, "arms/games: 1 stored"),
 ]
@@ -259,6 +248,12 @@ def test_a_changed_verdict_on_a_claim_is_found(copy):
     assert found.startswith("claims/robustness/verdict: 'proven' stored")
 
 
+def test_a_changed_reward_is_found(copy):
+    change_json(copy / "rewards.json", "self_redteam", "raw", "always-refuse", to=9.0)
+    [found] = verify(copy)
+    assert found.startswith("rewards/self_redteam/raw/always-refuse: 9.0 stored")
+
+
 def test_a_part_that_was_taken_away_is_noticed_by_its_claims_alone(copy):
     """A report of some parts is sound by itself, but its claims must be those of its parts."""
     for part in ("arms", "best_response"):
@@ -300,8 +295,12 @@ def test_a_report_of_nothing_is_an_error(tmp_path):
 def test_parts_that_were_not_run_are_named_and_left_out(tmp_path):
     pretend(TINY, tmp_path / "root", "rates")
     target = report(tmp_path / "root", tmp_path / "report")
+    assert "Parts: rates. Not run: arms, best_response." in (target / TABLES).read_text()
     text = (target / PAGE).read_text()
-    assert "Parts: rates. Not run: arms, best_response." in text
+    assert "Not run: arms, best_response." in text
+    assert text.count("**not run**") == len(TINY.claims)
+    assert "race.svg" not in text
+    assert {x.name for x in target.glob("*.svg")} == set()
     assert not (target / "arms").exists()
     assert verify(target) == []
 
@@ -366,37 +365,66 @@ def test_reports_of_different_experiments_are_never_mixed(copy, tmp_path):
 # the page
 
 
+def tables_of(made):
+    return (made[1] / TABLES).read_text(encoding="utf-8")
+
+
 def page_of(made):
     return (made[1] / PAGE).read_text(encoding="utf-8")
 
 
-def test_the_page_shows_the_figures_with_intervals(made):
-    text = page_of(made)
+def test_the_tables_show_the_figures_with_intervals(made):
+    text = tables_of(made)
     figures = json.loads((made[1] / "arms" / "figures.json").read_text())
     one = figures["defenders"]["splits"]["heldout"]["primary"]["auc"]["bipolicy"]
     low, high = one["interval"]
     assert f"| bipolicy | {one['mean']:.3f} [{low:.3f}, {high:.3f}] |" in text
     pair = figures["contrasts"]["bipolicy - shared"]["auc"]
-    assert f"| bipolicy - shared | auc | {pair['mean']:+.3f} [" in text
+    assert f"| bipolicy - shared | AUC | {pair['mean']:+.3f} [" in text
+    assert "| shared | 100 | 0.10 | 2 | 1 [1, 1] |" in text  # parameters, of all, steps, seconds
 
 
-def test_the_page_says_how_it_was_made_and_read_and_lists_every_claim(made):
-    text = page_of(made)
+def test_the_tables_say_how_they_were_made_and_are_read(made):
+    text = tables_of(made)
     assert "`redteam-env experiment tiny.toml`" in text
     assert "last 2 checkpoints" in text
     assert "10% over-refusal" in text
     assert "k1, k2" in text
+
+
+@pytest.mark.parametrize("shown", [tables_of, page_of])
+def test_both_pages_have_the_verdict_on_every_claim(made, shown):
+    text = shown(made)
     claims = json.loads((made[1] / "claims.json").read_text())
+    assert set(claims) == set(TINY.claims)
     for name, claim in claims.items():
-        assert f"| {name.replace('_', ' ')} | {claim['measure']}: {claim['contrast']} " in text
+        (line,) = re.findall(rf"^\| {name.replace('_', ' ')} \|.*$", text, re.MULTILINE)
+        assert f"{claim['contrast']}, {'above' if claim['sign'] > 0 else 'below'} 0 |" in line
+        assert f"| {claim['value']:+.3f} [" in line
+        assert f"| **{claim['verdict']}** |" in line
 
 
-def test_every_table_of_the_page_is_a_table(made):
-    tables = re.findall(r"(?:^\|.*\|\n)+", page_of(made), re.MULTILINE)
-    assert len(tables) > 10
+def test_the_page_is_short_and_has_a_paragraph_on_every_claim(made):
+    text = page_of(made)
+    assert text.count("\n") < 100
+    assert "![The race](race.svg)" in text
+    figures = json.loads((made[1] / "arms" / "figures.json").read_text())
+    race = figures["race"]["shared"]
+    assert f"shared: of 2 runs attack success fell in {race['fell']}" in text
+    for claim in TINY.claims.values():
+        assert claim.text in text
+    beats = json.loads((made[1] / "best_response" / "figures.json").read_text())
+    mean = beats["responses"]["train"]["fresh - script"]["base"]["mean"]
+    assert f"the best script: {mean:+.3f} [" in text
+
+
+@pytest.mark.parametrize(("shown", "least"), [(tables_of, 10), (page_of, 1)])
+def test_every_table_is_a_table(made, shown, least):
+    tables = re.findall(r"(?:^\|.*\|\n)+", shown(made), re.MULTILINE)
+    assert len(tables) >= least
     for table in tables:
         lines = table.splitlines()
         assert len({line.count("|") for line in lines}) == 1, lines[0]
         assert set(lines[1]) == {"|", "-"}
     for word in ("nan", "None", "inf", "-0.000 "):
-        assert f"| {word}" not in page_of(made)
+        assert f"| {word}" not in shown(made)
