@@ -41,7 +41,7 @@ AUC, AUC_TRAIN, OWN_PLAY, GRADIENT_COSINE, QUIZ_SHARE, BEST_RESPONSE, ENTROPY = 
 MEASURES: Mapping[str, str] = MappingProxyType(
     {
         AUC: "AUC of the refusal score, mean of the primary suites, held-out substances",
-        AUC_TRAIN: "the same on training substances",
+        AUC_TRAIN: "AUC of the refusal score, mean of the primary suites, training substances",
         OWN_PLAY: "attack success on a stranger of the same arm less that on the own defender",
         GRADIENT_COSINE: "cosine of the roles' gradients on shared weights",
         QUIZ_SHARE: "share of the capability quiz that is answered rightly",

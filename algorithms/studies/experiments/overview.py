@@ -7,6 +7,7 @@ from algorithms.studies.experiments.analysis import NUMBERS, arms_of
 from algorithms.studies.experiments.claims import LEVEL, NOT_RUN
 from algorithms.studies.experiments.config import (
     AUC,
+    AUC_TRAIN,
     BEST_RESPONSE,
     ENTROPY,
     GRADIENT_COSINE,
@@ -18,13 +19,12 @@ from algorithms.studies.experiments.page import TITLES, Figures, p_value, verdic
 from algorithms.studies.experiments.races import RACED, raced
 from algorithms.studies.markdown import code, number, plain
 from redteam_env.protocols import BASE
+from redteam_env.worlds.apothecary.suites import HIDDEN
 
 _BESIDE: Mapping[str, tuple[str, ...]] = {
-    AUC: (
-        "auc_heldout",
-        *(name for name in NUMBERS if name.startswith("auc_") and "held" not in name),
-    ),
-    BEST_RESPONSE: ("best_response_heldout",),
+    AUC: (AUC_TRAIN, *(f"auc_{form}" for form in HIDDEN)),
+    AUC_TRAIN: (AUC,),
+    BEST_RESPONSE: ("best_response_train",),
     ENTROPY: ("hidden",),
 }
 """Which secondary contrasts are told beside a claim's own."""
@@ -68,7 +68,7 @@ def overview(
         "## Everything else",
         "",
         (
-            "[`report.md`](report.md): by form, held-out substances, contrasts, cross-play, best responses, "
+            "[`report.md`](report.md): by form, training substances, contrasts, cross-play, best responses, "
             "capability, parameters, time, and what refusing everything pays. All numbers, with the value of "
             f"every run: {tables}. Every game: `games.parquet` beside them."
         ),
@@ -127,7 +127,7 @@ def _aside(measure: str, arms: list[str], figures: Figures) -> Iterator[str]:
         told = (f"{plain(x)} {number(own[x])} and {number(stranger[x])}" for x in arms)
         yield f"Attack success on the own defender and on a stranger: {'; '.join(told)}."
     if measure == BEST_RESPONSE and BASE in (
-        beats := figures["responses"]["train"]["fresh - script"]
+        beats := figures["responses"]["heldout"]["fresh - script"]
     ):
         low, high = beats[BASE]["interval"] or (-1.0, 1.0)
         what = "beat" if low > 0 else "are weaker than" if high < 0 else "are not told apart from"

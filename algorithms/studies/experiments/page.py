@@ -6,6 +6,7 @@ from typing import Any
 from algorithms.studies.experiments.analysis import RAW_MEASURES
 from algorithms.studies.experiments.config import (
     AUC,
+    AUC_TRAIN,
     BEST_RESPONSE,
     ENTROPY,
     GRADIENT_COSINE,
@@ -24,7 +25,7 @@ Figures = Mapping[str, Any]
 SPLITS = {"train": "training substances", "heldout": "held-out substances"}
 TITLES: Mapping[str, str] = {
     AUC: "AUC",
-    "auc_heldout": "AUC, held-out substances",
+    AUC_TRAIN: "AUC, training substances",
     "miss": "miss",
     **{f"auc_{form}": f"AUC, {form}" for form in HIDDEN},
     QUIZ_SHARE: "quiz",
@@ -34,9 +35,9 @@ TITLES: Mapping[str, str] = {
     "label_drift": "label drift",
     GRADIENT_COSINE: "cosine of gradients",
     BEST_RESPONSE: "best attacker found",
-    "best_response_heldout": "best attacker found, held-out substances",
+    "best_response_train": "best attacker found, training substances",
 }
-"""What the numbers that arms are compared by are called."""
+"""What the numbers that arms are compared by are called; without another word on held-out substances."""
 
 
 def page(
@@ -129,8 +130,8 @@ def _how(experiment: Experiment, parts: Mapping[str, Figures], command: str) -> 
             "same seed. The suites are fixed requests: intervals speak of other training seeds, not of "
             f"other requests. The primary measure was fixed in the plan {code(experiment.name)} before the "
             "runs: AUC of the refusal score (how well it tells harmful from benign requests, at all "
-            f"operating points), mean of the suites {plain(', '.join(primary.suites))}, on training "
-            "substances. One contrast a claim is primary, and Holm's correction is over these; every other "
+            f"operating points), mean of the suites {plain(', '.join(primary.suites))}, on held-out "
+            "substances, which no run has met, unless a claim names training ones. One contrast a claim is primary, and Holm's correction is over these; every other "
             "number is secondary, with a plain interval of 95 %: of twenty such intervals about one "
             "excludes zero by chance. The miss rate is read off the ROC curve at "
             f"{primary.over_refusal:.0%} over-refusal. Attack success and over-refusal move along one "
@@ -213,8 +214,10 @@ _TABLES: tuple[tuple[str, str, str, Mapping[str, str]], ...] = (
 
 
 def _by_arm(title: str, first: str, columns: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return a table of one row an arm, for the arms of the first column."""
+    """Return a table of one row an arm, for the arms of the first column; nothing if it has none."""
     arms = next(iter(columns.values()))
+    if not arms:
+        return []
     rows = [[arm, *(number(x.get(arm)) for x in columns.values())] for arm in arms]
     return [title, "", *table([first, *columns], rows, shown=cell), ""]
 

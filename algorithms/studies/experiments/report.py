@@ -135,9 +135,9 @@ def verify_report(target: Path, *, say: Say) -> list[str]:
         every[part.name] = figures
     if not every:
         raise RedteamError(f"{str(target)!r} holds no part; name a directory that report wrote.")
-    return wrong + differences(
-        _json(target / CLAIMS), plain(judge_claims(experiment, every)), "claims"
-    )
+    for file, again in ((CLAIMS, judge_claims(experiment, every)), (REWARDS, _rewards(experiment))):
+        wrong += differences(_json(target / file), plain(again), file.removesuffix(".json"))
+    return wrong
 
 
 def _manifest(file: Path) -> dict[str, Any]:

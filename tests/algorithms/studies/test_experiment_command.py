@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import psutil
 import pyarrow as pa
@@ -110,34 +111,30 @@ def test_every_task_of_every_part_is_done_and_nothing_is_left_half_written(place
     wanted = {x.output for part in TINY.parts.values() for x in tasks(TINY, part)}
     assert {f"records/{name}" for name in records(place)} == wanted
     assert not [x for x in (place / "run").rglob("*") if "partial" in x.name]
-    chosen = records(place)["rates/choose/tuned-0.json"]
-    assert chosen["options"] == TINY.part("rates").tuned.candidates[chosen["chosen"]]
     for name, record in records(place).items():
         if "/train/" in name or "/attack/" in name:
             assert record["steps"] == (1 if "best_response" in name else 2)
-    attack = records(place)["best_response/attack/fast-0.json"]["config"]
-    assert attack["opponent"].endswith("runs/rates/fast/seed-0")
+    found = records(place)
+    attack = found["best_response/attack/shared-0.json"]["config"]
+    assert attack["opponent"].endswith("runs/arms/shared/seed-0")
+    frozen = found["arms/train/static-1.json"]["config"]
+    assert frozen["opponent"].endswith("runs/arms/probe/seed-1")
 
 
 def test_the_games_of_a_part_are_those_that_its_settings_ask_for(place):
     found = records(place)
-    base = found["arms/measure/base--1.parquet"]
-    count = {
-        kind: sum(x["kind"] == kind for x in base) for kind in ("suite", "quiz", "swap attack")
-    }
-    assert count == {"suite": 2 * 2 * 8, "quiz": 4, "swap attack": 8}
-    one = found["arms/measure/shared-0.parquet"]
-    count = {kind: sum(x["kind"] == kind for x in one) for kind in ("suite", "swap suite", "quiz")}
-    assert count == {"suite": 2 * 2 * 2 * 8, "swap suite": 2 * 2 * 8, "quiz": 2 * 4}
+    for name, checkpoints in (("base--1", 1), ("shared-0", 2)):
+        kinds = Counter(x["kind"] for x in found[f"arms/measure/{name}.parquet"])
+        assert kinds == {"suite": checkpoints * 2 * 2 * 8, "quiz": checkpoints * 4}
     cross = found["arms/cross/seed-0.parquet"]
     met = {(x["attacker"], x["defender"], x["attacker_seed"], x["defender_seed"]) for x in cross}
-    arms = (("base", -1), ("shared", 0), ("bipolicy", 0))
-    pairs = {(a, d, s, t) for a, s in arms for d, t in arms}
+    both = (("base", -1), ("shared", 0), ("bipolicy", 0))
+    pairs = {(a, d, s, t) for a, s in (*both, ("probe", 0)) for d, t in (*both, ("static", 0))}
     assert met == pairs | {(arm, arm, 0, 1) for arm in ("shared", "bipolicy")}
     assert len(cross) == len(met) * 2 * 8
     assert {x["step"] for x in cross} == {1, 2}
-    response = found["best_response/respond/fast-0.parquet"]
-    assert {(x["defender"], x["step"]) for x in response} == {("fast", 1)}
+    response = found["best_response/respond/shared-0.parquet"]
+    assert {(x["defender"], x["step"]) for x in response} == {("shared", 1)}
 
 
 def test_the_same_suites_are_asked_of_every_defender_and_every_checkpoint(place):
@@ -147,7 +144,7 @@ def test_the_same_suites_are_asked_of_every_defender_and_every_checkpoint(place)
             if x["kind"] == "suite":
                 who = (x["defender"], x["defender_seed"], x["step"])
                 asked.setdefault(who, []).append((x["suite"], x["split"], x["prompt"]))
-    assert len(asked) == 1 + 2 * 2 * 2
+    assert len(asked) == 1 + 3 * 2 * 2
     assert len({tuple(x) for x in asked.values()}) == 1
 
 
@@ -204,7 +201,7 @@ def test_one_changed_figure_verdict_or_answer_fails_the_verification(
 
 def test_ctrl_c_ends_every_process_and_the_same_command_goes_on_to_the_same_result(place, tmp_path):
     process = start(prepared(tmp_path), "--part", "rates")
-    second = tmp_path / "run" / "runs" / "rates-tuning" / "one" / "seed-100" / "metrics.jsonl"
+    second = tmp_path / "run" / "runs" / "rates" / "scripted" / "seed-0" / "metrics.jsonl"
     until(process, second.exists)
     left = workers(process)
     assert left
@@ -214,10 +211,10 @@ def test_ctrl_c_ends_every_process_and_the_same_command_goes_on_to_the_same_resu
     assert "the same command goes on from here" in " ".join(out.split())
     assert gone(left)
     done = records(tmp_path)
-    assert 2 <= len(done) < 9
+    assert 2 <= len(done) < 6
     code, out, err = finish(start(tmp_path, "--part", "rates"))
     assert code == 0, err
-    assert f"{len(done)}/9 starting" in out
+    assert f"{len(done)}/6 starting" in out
     wanted = {name: x for name, x in records(place).items() if name.startswith("rates")}
     assert records(tmp_path) == wanted
 

@@ -17,11 +17,16 @@ def test_every_preset_and_the_table_of_the_runs_is_there(found):
     assert set(found) == {*PRESETS, TRAINED}
 
 
-def test_an_oracle_is_paid_best_and_alike_however_requests_are_dressed(found):
+def test_no_rule_is_paid_better_than_the_oracle(found):
     for table in found.values():
         for play in table.values():
             assert play["oracle"] == max(play.values())
-        assert table["raw"]["oracle"] == pytest.approx(table["dressed"]["oracle"])
+
+
+def test_by_hand(found):
+    # +1 or -1 for no harm told, in both tables; for refusing what is harmful alone, in the second
+    assert found["safety_only"]["raw"] == {"always-refuse": 1, "never-refuse": 0, "oracle": 1}
+    assert found["self_redteam"]["dressed"] == {"always-refuse": 1, "never-refuse": 0, "oracle": 2}
 
 
 def test_refusing_everything_costs_more_if_refused_benign_requests_do(found):

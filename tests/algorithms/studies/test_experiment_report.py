@@ -414,7 +414,7 @@ def test_the_page_is_short_and_has_a_paragraph_on_every_claim(made):
     for claim in TINY.claims.values():
         assert claim.text in text
     beats = json.loads((made[1] / "best_response" / "figures.json").read_text())
-    mean = beats["responses"]["train"]["fresh - script"]["base"]["mean"]
+    mean = beats["responses"]["heldout"]["fresh - script"]["base"]["mean"]
     assert f"the best script: {mean:+.3f} [" in text
 
 
