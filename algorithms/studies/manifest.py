@@ -27,6 +27,8 @@ STACK = ("redteam-env", "torch", "transformers", "peft", "numpy", "stable-baseli
 """Distributions whose versions a manifest holds."""
 _NAMES = ("algorithm", "arrangement", "callback", "judge", "opponents", "policy", "seeds")
 """Options whose text is the name of something and no file."""
+_DESCRIBE = ("card.json", "card.md", "README.md")
+"""Files of a model that say what it is, and decide nothing."""
 _OF_RUN = ("out", "seed")
 """Options that differ between the runs of a kind."""
 _SHOWN = 300
@@ -257,14 +259,18 @@ def _seeds(sources: Iterable[str]) -> str:
 
 
 def _files(named: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield what names files or folders here, each with a digest of every file behind it."""
+    """Yield what names files or folders here, each with a digest of every file behind it.
+
+    Cards are left out: one that is written again changes no result.
+    """
     for spec in named:
         root = _place(spec)
         try:
             if root is not None and root.is_file():
                 yield spec, sha256_of(root)[:_LENGTH]
             elif root is not None:
-                yield spec, _digest(f"{name} {sha}" for name, sha in digests_of(root).items())
+                digests = digests_of(root).items()
+                yield spec, _digest(f"{x} {sha}" for x, sha in digests if x not in _DESCRIBE)
         except OSError as error:
             raise RedteamError(
                 f"A file of {spec!r} cannot be read ({error}), so the manifest cannot hold it; make it "

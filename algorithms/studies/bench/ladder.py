@@ -1,12 +1,11 @@
 """A ladder of an algorithm and broken versions of it: it shows what a benchmark can tell apart.
 
-Each rung below the first is REINFORCE++ with one thing broken. That the whole one is best and that the
-last two learn nothing good is known beforehand. The order of those between is not: they were expected
-as a tenth of the rate, no baseline, half shuffled, and were put in the order below after a run of one
-seed each (90 steps, controlled world), whose areas under the ROC curve on training substances were .80
-as it is, .56 half shuffled, .54 a tenth of the rate, .52 no baseline and .52 turned round; a rate of 0
-is the base. Differences this small between runs of one seed settle no order, so the ladder is a test to be
-run, not a result. What is shuffled are rewards, before the baseline is taken, not advantages.
+Each rung below the first is REINFORCE++ with one thing broken. That the whole one is best, that a rate of 0
+is the base, and that the last one learns to do harm is known beforehand. The order of those between is
+not: it is the one that a first run came out in (five seeds of `bipolicy`, 90 steps, the world
+``apothecary-v1``; mean area under the ROC curve on held-out substances .91 half shuffled, .85 no baseline,
+.82 a tenth of the rate; the whole one .95, the base .71, turned round .42). What is shuffled are rewards,
+before the baseline is taken, not advantages.
 
 A benchmark that does not rank the rungs in this order, or cannot tell apart those that are two or more
 apart, says little about algorithms whose order nobody knows. The rungs stand in no entry point and are
@@ -122,8 +121,8 @@ class Rung:
 RUNGS = (
     Rung(name="reinforce_pp", about="as it is"),
     Rung(name="half_shuffled", about="half of the rewards go to other games", factory=HalfShuffled),
-    Rung(name="tenth_of_the_rate", about="a tenth of the learning rate", factory=TenthOfTheRate),
     Rung(name="no_baseline", about=f"no baseline, rewards + {OFFSET:g}", factory=NoBaseline),
+    Rung(name="tenth_of_the_rate", about="a tenth of the learning rate", factory=TenthOfTheRate),
     Rung(name="no_rate", about="a learning rate of 0", factory=NoRate, learns=False),
     Rung(name="turned_sign", about="advantages turned round", factory=TurnedSign, learns=False),
 )

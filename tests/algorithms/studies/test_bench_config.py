@@ -269,6 +269,13 @@ def panel(place, name="attacker"):
     return str(place)
 
 
+def test_a_card_that_is_written_again_changes_no_manifest(tmp_path):
+    config = with_options(panel_attackers=f"base,{panel(tmp_path / 'run')}")
+    before = manifest_of(config)
+    (tmp_path / "run" / "card.md").write_text("Another word for the same weights.")
+    assert manifest_of(config) == before
+
+
 def examples(place, text="no"):
     place.write_text(json.dumps({"prompt": "what", "response": text}))
     return str(place)
