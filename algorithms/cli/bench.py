@@ -23,6 +23,7 @@ from algorithms.studies.study import INTERRUPTED, Where, run_study
 from redteam_env.game import RedteamError
 from redteam_env.utils.console import make_console
 from redteam_env.utils.lists import listed
+from redteam_env.utils.locks import held
 from redteam_env.utils.text import safe_text
 
 PROG = "redteam-env bench"
@@ -122,10 +123,15 @@ def bench(argv: Sequence[str]) -> int:
 
 
 def _run(config: BenchConfig, command: str, code: str | None) -> int:
+    check_parts(config)
+    with held(Path(config.out).expanduser()):
+        return _bench(config, command, code)
+
+
+def _bench(config: BenchConfig, command: str, code: str | None) -> int:
     from algorithms.studies.bench.report import write_report
     from algorithms.studies.bench.terminal import terminal
 
-    check_parts(config)
     root = Path(config.out).expanduser()
     open_directory(root / MANIFEST, manifest_of(config), what="benchmark")
     root = root.resolve()  # jobs may have another working directory

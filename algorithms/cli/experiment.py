@@ -15,6 +15,7 @@ from algorithms.studies.manifest import check_manifest, open_directory
 from algorithms.studies.study import INTERRUPTED, Where, run_study
 from redteam_env.game import Count, RedteamError, check_fields
 from redteam_env.utils.console import make_console
+from redteam_env.utils.locks import held
 
 PROG = "redteam-env experiment"
 ABOUT = "Test the papers' claims: train many arms over many seeds, measure, report with intervals."
@@ -110,16 +111,17 @@ def _run(action: Run) -> int:
 
     found = read_experiment(action.name)
     parts = [found.part(name) for name in action.part or found.parts]
-    root = Path(action.out).expanduser()
-    open_directory(root / MANIFEST, manifest_of(found), what="experiment")
-    root = root.resolve()  # jobs may have another working directory
+    out = Path(action.out).expanduser()
+    root = out.resolve()  # jobs may have another working directory
     console = make_console()
     where = Where(executor=action.executor, job=action.job, workers=action.workers)
     work = partial(do, dict(found.source), root)
-    for part in parts:
-        if not run_study(root, tasks(found, part), work, where, console, code=found.code):
-            return INTERRUPTED
-        console.print(f"{part.name} is done. Report: {PROG} report {action.name} --out {root}")
+    with held(out):
+        open_directory(out / MANIFEST, manifest_of(found), what="experiment")
+        for part in parts:
+            if not run_study(root, tasks(found, part), work, where, console, code=found.code):
+                return INTERRUPTED
+            console.print(f"{part.name} is done. Report: {PROG} report {action.name} --out {root}")
     return 0
 
 

@@ -21,7 +21,7 @@ from algorithms.training.callbacks import Callbacks, UsageMeter
 from algorithms.training.config import TrainConfig
 from algorithms.training.loop import Outcome, Training, loop, over
 from algorithms.training.metrics import episode_metrics, sampled_before
-from algorithms.training.rundir import open_run
+from algorithms.training.rundir import held_run
 from algorithms.training.trainer import closing_callbacks
 from redteam_env.envs import SeatConfig, SingleSeat
 from redteam_env.envs.embedders import embedder_name
@@ -34,7 +34,7 @@ from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import BASE, AlgorithmState, Row
 from redteam_env.randomness import integer_seed
-from redteam_env.runs import write_card
+from redteam_env.runs import Run, write_card
 from redteam_env.seeds.resolve import resolve_seeds
 
 AGENT = "sb3"
@@ -56,7 +56,11 @@ def run_seat(config: TrainConfig, kind: str, seat: str) -> Outcome:
         RedteamError: If anything is wrong with the game, the opponent or the run directory, before
             anything is overwritten; or if training diverges.
     """
-    files = open_run(config)
+    with held_run(config) as files:
+        return _train(files, config, kind, seat)
+
+
+def _train(files: Run, config: TrainConfig, kind: str, seat: str) -> Outcome:
     found = files.latest()
     done = found.step if found else 0
     if over(config, files, done):

@@ -1,11 +1,14 @@
 """When a run directory may be written to."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from algorithms.training.config import TrainConfig, changed, completed
 from redteam_env.game import RedteamError
 from redteam_env.runs import Run
+from redteam_env.utils.locks import LOCK, held
 
 
 def open_run(config: TrainConfig) -> Run:
@@ -20,14 +23,14 @@ def open_run(config: TrainConfig) -> Run:
     Raises:
         RedteamError: If it holds something and ``resume`` is off, or holds another run.
     """
-    named = config.run.out or f"runs/{config.arrangement}-{config.run.seed}"
-    path = Path(named)
+    path = _place(config)
+    named = str(path)
     if path.exists() and not path.is_dir():
         raise RedteamError(f"{named!r} is a file; give a directory as --out.")
     run = Run(path)
     stored = run.stored_config()
     if stored is None:
-        if path.is_dir() and any(path.iterdir()):
+        if path.is_dir() and any(x.name != LOCK for x in path.iterdir()):
             raise RedteamError(
                 f"{named!r} is not empty and holds no run; give another directory as --out."
             )
@@ -44,3 +47,28 @@ def open_run(config: TrainConfig) -> Run:
             "give another --out."
         )
     return run
+
+
+@contextmanager
+def held_run(config: TrainConfig, *, leads: bool = True) -> Iterator[Run]:
+    """Hold the directory of a run that may be started or resumed, as long as it is written to.
+
+    Args:
+        config: The run.
+        leads: Whether this is the process that writes; of several that train one run, one does.
+
+    Yields:
+        The directory, as :func:`open_run` returns it.
+
+    Raises:
+        RedteamError: If another process writes there, and whatever :func:`open_run` raises.
+    """
+    if not leads:
+        yield open_run(config)
+        return
+    with held(_place(config)):
+        yield open_run(config)
+
+
+def _place(config: TrainConfig) -> Path:
+    return Path(config.run.out or f"runs/{config.arrangement}-{config.run.seed}")

@@ -36,7 +36,7 @@ from algorithms.training.metrics import MetricsLog, episode_metrics, sampled_bef
 from algorithms.training.processes import check_distributed, checksums, gather_episodes
 from algorithms.training.replay import UcbReplay
 from algorithms.training.rollouts import RunRollout
-from algorithms.training.rundir import open_run
+from algorithms.training.rundir import held_run
 from algorithms.training.stopping import StopOnMetric, StopOnVoid
 from redteam_env.evaluation import AgentPool
 from redteam_env.game import Game, RedteamError, Seed, role_of
@@ -105,7 +105,7 @@ def _train(
     source = resolve_seeds(config.game.seeds)
     judge = resolve_judge(config.game.judge, url=config.game.judge_url)
     check_group(config.run.algorithm, learner, config.run.group_size)
-    files = open_run(config)
+    files = stack.enter_context(held_run(config, leads=ranks.leads))
     found = files.latest()
     done = found.step if found else 0
     ranks.same("options or checkpoints", {**config.flat(), "checkpoint": done})

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from redteam_env.game import RedteamError
+from redteam_env.utils.locks import LOCK
 
 MANIFEST = "manifest.json"
 JSON_ERRORS = (ValueError, RecursionError)
@@ -215,7 +216,7 @@ def sha256_of(path: Path) -> str:
 
 def digests_of(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file of a folder, by its path in it."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = sorted(x for x in folder.rglob("*") if x.is_file() and x.name != LOCK)
     return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
 
 

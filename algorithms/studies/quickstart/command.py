@@ -31,6 +31,7 @@ from redteam_env.game import Count, RedteamError, at_least, check_fields
 from redteam_env.runs import Run
 from redteam_env.utils.console import make_console, progress_bar
 from redteam_env.utils.files import write_text
+from redteam_env.utils.locks import held
 from redteam_env.utils.packages import versions
 from redteam_env.worlds import world_options
 from redteam_env.worlds.apothecary import ApothecaryJudge, seeds
@@ -89,6 +90,11 @@ def quickstart(argv: Sequence[str]) -> int:
     options = parse_quickstart(argv)
     out = Path(options.out or free_directory(OUT))
     configs = {name: run_config(name, options, out) for name in ARRANGEMENTS}
+    with held(out):
+        return _quickstart(options, out, configs)
+
+
+def _quickstart(options: QuickstartConfig, out: Path, configs: Mapping[str, TrainConfig]) -> int:
     _open(out, configs)
     notes = make_console(stderr=True)
     try:

@@ -236,7 +236,7 @@ def test_it_takes_the_next_free_directory(tmp_path, monkeypatch):
         (["--games", "0"], "games is 0"),
         (["--evaluation-games", "1"], "evaluation_games is 1"),
         (["--out", "notes"], "'notes' holds 'keep.txt'"),
-        (["--out", "notes/keep.txt"], "cannot be used"),
+        (["--out", "notes/keep.txt"], "is a file"),
         (["--out", "runs/quickstart", "--seed", "5"], "seed: 1 there, 5 now"),
         (["--out", "runs/quickstart", "--steps", "9"], "started with 2 steps, not 9"),
     ],

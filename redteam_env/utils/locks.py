@@ -1,0 +1,94 @@
+"""One process at a time in a directory of results.
+
+Two trainings that write into one directory mix their rows, and both end as if nothing were wrong. So
+whoever writes holds the directory from opening it until the end; the operating system lets go of it when the
+process ends, however it ends. Where it has no such locks (some network file systems, Windows) nothing is held.
+"""
+
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from redteam_env.game import RedteamError
+
+if sys.platform != "win32":
+    import fcntl
+
+LOCK = ".lock"
+"""The file that is locked; it is there only while somebody writes, or after a process was killed."""
+_MOST_BYTES = 1000
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a directory of results, made if it is missing; one that stayed empty is removed at the end.
+
+    Args:
+        folder: The directory.
+
+    Raises:
+        RedteamError: If another process holds it, with that one's id and start; or if the directory cannot
+            be made.
+    """
+    made = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = _taken(folder)
+    except OSError as error:
+        what = "is a file" if folder.is_file() else f"cannot be used ({error.strerror})"
+        raise RedteamError(f"{str(folder)!r} {what}; give another directory as --out.") from error
+    try:
+        yield
+    finally:
+        if handle is not None:
+            with suppress(OSError):
+                (folder / LOCK).unlink()
+            os.close(handle)
+        if made:
+            with suppress(OSError):  # it holds results
+                folder.rmdir()
+
+
+def _taken(folder: Path) -> int | None:
+    """Return the handle of the locked file; ``None`` where files cannot be locked."""
+    if sys.platform == "win32":
+        return None
+    file = folder / LOCK
+    while True:
+        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(handle)
+            raise RedteamError(
+                f"{str(folder)!r} is in use{_holder(file)}; wait until that has ended, or give another --out."
+            ) from error
+        except OSError:  # a file system without locks
+            os.close(handle)
+            return None
+        # whoever held it may have removed the file between our opening and locking it
+        with suppress(FileNotFoundError):
+            if os.fstat(handle).st_ino == file.stat().st_ino:
+                os.truncate(handle, 0)
+                os.write(handle, json.dumps(_ourselves()).encode())
+                return handle
+        os.close(handle)
+
+
+def _ourselves() -> dict[str, str | int]:
+    started = time.strftime("%Y-%m-%d %H:%M:%S %z")
+    return {"pid": os.getpid(), "host": socket.gethostname(), "since": started}
+
+
+def _holder(file: Path) -> str:
+    """Return who holds a directory, as far as its file says so."""
+    try:
+        found = json.loads(file.read_bytes()[:_MOST_BYTES])
+        return f" by process {int(found['pid'])} on {str(found['host'])!r} since {str(found['since'])!r}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return " by another process"
