@@ -160,7 +160,15 @@ def _arms(figures: Figures) -> list[str]:
         if name in figures:
             columns = {head: figures[name][key] for key, head in titles.items()}
             lines += _by_arm(title.format(**figures), first, columns)
-    return lines
+    return lines + _races(figures["race"])
+
+
+def _races(races: Figures) -> list[str]:
+    counts = ("runs", "fell", "rose", "fell_again")
+    rows = [[arm, *(str(x[name]) for name in counts)] for arm, x in races.items()]
+    head = ["arm", "runs", "attack success fell in", "then rose again in", "and fell again in"]
+    title = "The race in training, in how many runs of each arm:"
+    return [title, "", *table(head, rows, shown=cell), ""]
 
 
 _TABLES: tuple[tuple[str, str, str, Mapping[str, str]], ...] = (

@@ -54,7 +54,7 @@ def changed(place, value):
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        (("training", "lr"), 1e-3, r"experiment\.training\.lr: 0\.0005 there, 0\.001 now"),
+        (("training", "rank"), 8, r"experiment\.training\.rank: 4 there, 8 now"),
         (("primary", "over_refusal"), 0.2, r"primary\.over_refusal: 0\.1 there, 0\.2 now"),
         (("evaluation", "seed"), 7, r"evaluation\.seed: None there, 7 now"),
         (("parts", "arms", "arms", "shared", "rank"), 2, r"arms\.arms\.shared\.rank"),

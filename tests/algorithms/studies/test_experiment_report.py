@@ -381,6 +381,7 @@ def test_the_tables_show_the_figures_with_intervals(made):
     assert f"| bipolicy | {one['mean']:.3f} [{low:.3f}, {high:.3f}] |" in text
     pair = figures["contrasts"]["bipolicy - shared"]["auc"]
     assert f"| bipolicy - shared | AUC | {pair['mean']:+.3f} [" in text
+    assert "| shared | 2 | 0 | 0 | 0 |" in text  # too short for a race
     assert "| shared | 100 | 0.10 | 2 | 1 [1, 1] |" in text  # parameters, of all, steps, seconds
 
 
