@@ -116,6 +116,17 @@ def _announced(kind: str, _path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
     return tuple(entry_points(group=f"redteam_env.{kind}"))
 
 
+def _distribution(entry: EntryPoint) -> str | None:
+    """Return the name of the distribution that an entry point comes from."""
+    return _distribution_of(entry, tuple(sys.path))
+
+
+@lru_cache(maxsize=512)
+def _distribution_of(entry: EntryPoint, _path: tuple[str, ...]) -> str | None:
+    """Return the same; reading it takes milliseconds, so once for each entry point and search path."""
+    return entry.dist.name if entry.dist else None
+
+
 def names(kind: str) -> tuple[str, ...]:
     """Return the names of all plug-ins of a kind, sorted.
 
@@ -169,7 +180,8 @@ def load(kind: str, name: str) -> Any:
             hint=f"Plug-ins announce themselves in the entry-point group redteam_env.{kind}.",
         )
     _check_clash(entry)
-    origin = f" of {entry.dist.name}" if entry.dist else ""
+    distribution = _distribution(entry)
+    origin = f" of {distribution}" if distribution else ""
     try:
         found = entry.load()
     except (Exception, SystemExit) as error:
@@ -194,7 +206,7 @@ def load(kind: str, name: str) -> Any:
 def _check_clash(entry: EntryPoint) -> None:
     """Refuse another distribution's top-level ``agents`` or ``algorithms`` in place of ours."""
     top = entry.module.partition(".")[0]
-    if top not in _OURS or entry.dist is None or entry.dist.name != "redteam-env":
+    if top not in _OURS or _distribution(entry) != "redteam-env":
         return
     spec = importlib.util.find_spec(top)
     home = Path(__file__).resolve().parents[1]

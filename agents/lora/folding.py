@@ -97,7 +97,10 @@ class Folding:
 
     def __call__(self, **inputs: Any) -> Any:
         """Compute as the model does."""
-        return torch.func.functional_call(self._model, self._weights, kwargs=inputs)
+        # no other name stands for one of these weights, so none is looked for in every call
+        return torch.func.functional_call(
+            self._model, self._weights, kwargs=inputs, tie_weights=False
+        )
 
 
 class LowRank(torch.autograd.Function):
