@@ -187,8 +187,13 @@ _stopped = threading.Event()
 
 
 def _prepare() -> None:
-    """Set a process up: its own group, so that Ctrl-C reaches it through its parent only."""
+    """Set a process up: Ctrl-C reaches it through its parent only, and so does what SIGTERM asks for.
+
+    A scheduler sends SIGTERM to every process of a job. Here it would end a run in the middle of a step
+    that the parent is letting finish.
+    """
     os.setpgid(0, 0)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, _stop)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     parent = multiprocessing.parent_process()

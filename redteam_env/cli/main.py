@@ -2,14 +2,17 @@
 
 Commands are plug-ins of the kind ``commands``: callables that take the remaining arguments and
 return an exit code. The first line of a command's docstring is its help. Exit codes: what the
-command returned; 2 for a user's error; 130 after Ctrl-C; 141 when the reader of the output went
-away.
+command returned; 2 for a user's error; 130 after Ctrl-C; 143 after SIGTERM, which schedulers send and
+which is taken for Ctrl-C; 141 when the reader of the output went away.
 """
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
+from types import FrameType
 
 from rich.text import Text
 
@@ -19,6 +22,7 @@ from redteam_env.utils.console import make_console, tolerate_any_text
 from redteam_env.utils.text import escape_controls, safe_text
 
 KIND = "commands"
+INTERRUPTED, TERMINATED = 130, 143
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,6 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     # threads that spin while they wait slow a shared machine down many times over
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     tolerate_any_text()
+    with _sigterm_as_ctrl_c() as terminated:
+        code = _exit_code(arguments)
+    return TERMINATED if terminated and code == INTERRUPTED else code
+
+
+def _exit_code(arguments: list[str]) -> int:
     try:
         code = _run(arguments)
         sys.stdout.flush()
@@ -46,12 +56,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         # the interpreter flushes stdout once more at exit, which must not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return code
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[list[int]]:
+    """Press Ctrl-C at each SIGTERM, so that what a command does at the first and at the second holds for both.
+
+    Yields:
+        A list that holds something once SIGTERM came.
+    """
+    came: list[int] = []
+
+    def press(number: int, _: FrameType | None) -> None:
+        came.append(number)
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's job in the background
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+
+    try:
+        before = signal.signal(signal.SIGTERM, press)
+    except ValueError:  # not in the main thread: the caller's own handling stays
+        yield came
+        return
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(arguments: list[str]) -> int:

@@ -199,15 +199,22 @@ def test_one_changed_figure_verdict_or_answer_fails_the_verification(
     assert re.search(f"differs: {line}", shown), shown
 
 
-def test_ctrl_c_ends_every_process_and_the_same_command_goes_on_to_the_same_result(place, tmp_path):
+@pytest.mark.parametrize("told", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_ends_every_process_and_the_same_command_goes_on_to_the_same_result(
+    place, tmp_path, told
+):
+    number, wanted_code = told
     process = start(prepared(tmp_path), "--part", "rates")
     second = tmp_path / "run" / "runs" / "rates" / "scripted" / "seed-0" / "metrics.jsonl"
     until(process, second.exists)
     left = workers(process)
     assert left
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
+    if number == signal.SIGTERM:  # schedulers send it to every process
+        for worker in left:
+            worker.send_signal(number)
     code, out, err = finish(process)
-    assert (code, "Traceback" in err) == (130, False), err
+    assert (code, "Traceback" in err) == (wanted_code, False), err
     assert "the same command goes on from here" in " ".join(out.split())
     assert gone(left)
     done = records(tmp_path)

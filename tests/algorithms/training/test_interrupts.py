@@ -88,10 +88,21 @@ def test_the_command_says_how_to_go_on_and_exits_with_130(arguments, press, caps
     assert "2 of 2 steps done" in capsys.readouterr().out
 
 
+def test_case_a4_sigterm_is_ctrl_c_with_an_exit_code_of_its_own(arguments, capsys, doubles):
+    judge = CallbackJudge(before=lambda: signal.raise_signal(signal.SIGTERM))
+    doubles("judges", "terminated", lambda: judge)
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(arguments(judge="terminated", json=False)) == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert "1 of 2 steps done" in capsys.readouterr().out
+
+
 @pytest.mark.slow
-def test_a_real_process_that_gets_ctrl_c_saves_exits_with_130_and_resumes(
-    arguments, tiny_config, tmp_path, capsys
+@pytest.mark.parametrize("told", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_real_process_that_is_told_to_end_saves_exits_and_resumes(
+    arguments, tiny_config, tmp_path, capsys, told
 ):
+    number, code = told
     run = tmp_path / "run"
     options = {"judge": "lexical", "seeds": "builtin", "checkpoint_every": 100_000, "games": 4}
     command = [sys.executable, "-m", "redteam_env.cli.main", *arguments(steps=100_000, **options)]
@@ -102,11 +113,11 @@ def test_a_real_process_that_gets_ctrl_c_saves_exits_with_130_and_resumes(
             assert process.poll() is None, process.stderr.read()
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 130, err
+    assert process.returncode == code, err
     assert "Traceback" not in err
     done = Run(run).latest().step
     assert done == len(metrics(run)) >= 2
