@@ -12,6 +12,7 @@ from typing import Any
 import tyro
 
 from algorithms.training.config import RunConfig, TrainConfig, components, with_world
+from algorithms.training.rundir import check_resumable
 from redteam_env.game import RedteamError
 from redteam_env.report import usage_lines
 from redteam_env.runs import Run
@@ -54,6 +55,7 @@ def _train(argv: Sequence[str], ranks: Any) -> int:
     spoken = os.environ.get("LOCAL_RANK", "0") == "0"
     with ranks.together(), nullcontext() if spoken else _silence():
         config = parse_train(argv)
+        check_resumable(config)
     if ranks.leads and ranks.world > 1 and not config.run.json:
         make_console(stderr=True).print(f"Training in {ranks.world} processes.")
     outcome = run(config)

@@ -1,5 +1,6 @@
 """When a run directory may be written to."""
 
+import difflib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from algorithms.training.config import TrainConfig, changed, completed
 from redteam_env.game import RedteamError
-from redteam_env.runs import Run
+from redteam_env.runs import CONFIG, Run
 from redteam_env.utils.locks import LOCK, held
 
 
@@ -68,6 +69,23 @@ def held_run(config: TrainConfig, *, leads: bool = True) -> Iterator[Run]:
         return
     with held(_place(config)):
         yield open_run(config)
+
+
+def check_resumable(config: TrainConfig) -> None:
+    """Refuse to resume what is not there; a typing error would train it from the start.
+
+    Raises:
+        RedteamError: If the directory holds no run; the text names the nearest that does.
+    """
+    place = _place(config)
+    if not config.run.resume or Run(place).stored_config() is not None:
+        return
+    found = [x.parent for x in place.parent.glob(f"*/{CONFIG}")] if place.parent.is_dir() else []
+    near = difflib.get_close_matches(place.name, [x.name for x in found], n=1)
+    guess = f" Did you mean {str(place.parent / near[0])!r}?" if near else ""
+    raise RedteamError(
+        f"{str(place)!r} holds no run to resume.{guess} Leave --resume out to start one there."
+    )
 
 
 def _place(config: TrainConfig) -> Path:

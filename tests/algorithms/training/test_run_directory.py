@@ -7,6 +7,7 @@ from training_fakes import contents
 
 from algorithms.training.rundir import open_run
 from algorithms.training.trainer import train
+from redteam_env.cli.main import main
 from redteam_env.game import RedteamError
 from redteam_env.runs import Run
 
@@ -73,3 +74,14 @@ def test_options_that_only_say_how_far_and_how_often_may_change(tiny_config, run
     train(tiny_config(steps=3, checkpoint_every=7, json=True, resume=True))
     stored = Run(run).stored_config()
     assert (stored["steps"], stored["checkpoint_every"]) == (3, 7)
+
+
+def test_what_is_not_there_is_not_resumed_and_the_nearest_is_named(
+    tiny_config, arguments, tmp_path, capsys
+):
+    train(tiny_config(steps=1))
+    wrong = str(tmp_path / "rum")
+    assert main(arguments("--resume", out=wrong)) == 2
+    said = capsys.readouterr().err
+    assert f"'{wrong}' holds no run to resume. Did you mean '{tmp_path / 'run'}'?" in said
+    assert not (tmp_path / "rum").exists()
