@@ -17,10 +17,15 @@ from agents.chat_answer import read_chat_answer
 from redteam_env.game import Count, RedteamError, at_least, check_fields, unknown_name
 from redteam_env.protocols import Reply, TurnRequest, Usage
 from redteam_env.randomness import integer_seed
-from redteam_env.utils.http import Answer, Endpoint, parse_url
+from redteam_env.utils.http import Answer, Endpoint, origin_of, parse_url
 
 KEY_VARIABLE = "REDTEAM_ENV_AGENT_API_KEY"
 """The environment variable that holds the key of an agent's server, unless another one is named."""
+OTHERS_KEYS = {
+    "REDTEAM_ENV_JUDGE_API_KEY": "the judge's server",
+    "REDTEAM_ENV_SERVER_API_KEY": "the servers that sample for training",
+}
+"""Variables whose keys no agent's server gets."""
 
 FORMS = (
     "endpoint:MODEL@URL (such as endpoint:Qwen/Qwen2.5-7B-Instruct@http://127.0.0.1:8000) or "
@@ -73,8 +78,8 @@ class EndpointAgent:
         timeout: Seconds that one attempt may take.
         retries: Further attempts after a failure that may pass.
         backoff: Seconds before the first retry, doubled for each further one.
-        key_variable: The environment variable that holds the key; it is read at each call and kept
-            nowhere.
+        key_variable: The environment variable that holds the key, ``REDTEAM_ENV_...``; it is read at
+            each call and kept nowhere. The key goes to this server's origin only.
         usage: Requests, tokens and cost so far.
 
     Raises:
@@ -104,11 +109,16 @@ class EndpointAgent:
         self._endpoint = self._at(CHAT)
         self.usage = Usage(cost=self._cost(0, 0))
 
+    @property
+    def reaches(self) -> str:
+        """Where its questions go, and with which key, for somebody who is asked to confirm it."""
+        return f"{origin_of(self.url)} with the key in {self.key_variable}"
+
     def act(self, requests: Sequence[TurnRequest]) -> list[Reply]:
         """Answer every request, in order; a failure is a reply with ``error``.
 
         Raises:
-            RedteamError: If the key in the environment cannot stand in a header.
+            RedteamError: If the key in the environment cannot stand in a header, or is another server's.
         """
         answers = self._endpoint.post([self._body(request) for request in requests])
         return [self._reply(*pair) for pair in zip(requests, answers, strict=True)]
@@ -198,9 +208,13 @@ class EndpointAgent:
 
     def _check(self) -> None:
         check_fields(self, "endpoint ")
-        for name in ("model", "key_variable"):
-            if not getattr(self, name).strip():
-                raise RedteamError(f"An endpoint's {name} is {getattr(self, name)!r}; give a name.")
+        if not self.model.strip():
+            raise RedteamError(f"An endpoint's model is {self.model!r}; give a name.")
+        if self.key_variable in OTHERS_KEYS:
+            raise RedteamError(
+                f"An endpoint's key_variable is {self.key_variable!r}, which holds the key of "
+                f"{OTHERS_KEYS[self.key_variable]}; give the agent a variable of its own."
+            )
         if (self.prompt_price is None) != (self.completion_price is None):
             raise RedteamError(
                 "An endpoint has one of prompt_price and completion_price; give both or neither."

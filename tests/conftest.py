@@ -66,6 +66,14 @@ def plugins_of_one_test():
         yield
 
 
+@pytest.fixture(autouse=True)
+def keys_of_one_test():
+    """Forget which server a test's key was for: a key keeps to one for the whole process."""
+    yield
+    if (http := sys.modules.get("redteam_env.utils.http")) is not None:
+        http._origins.clear()
+
+
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
     """Install a distribution of a module and entry points; returns a function that does it."""

@@ -44,6 +44,7 @@ class ChatServer:
         key: If given, requests without it get 401.
         models: The listed models; ``None`` lists none (404).
         probe: Answers the question of ``ready()``.
+        location: Where a status redirects to.
     """
 
     answer: Callable[[Any], Any] = lambda body: said("fine")
@@ -51,7 +52,10 @@ class ChatServer:
     models: Sequence[str] | None = (MODEL,)
     probe: Callable[[Any], Any] = lambda body: 404 if body["model"] != MODEL else said("Paris.")
 
+    location: str = ""
     requests: list[Any] = field(default_factory=list, init=False)
+    looks: list[dict[str, str]] = field(default_factory=list, init=False)
+    """Headers of each GET."""
     probes: list[Any] = field(default_factory=list, init=False)
     headers: list[dict[str, str]] = field(default_factory=list, init=False)
     most_at_once: int = field(default=0, init=False)
@@ -72,6 +76,7 @@ class ChatServer:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                owner.looks.append(dict(self.headers.items()))
                 listed = self.path == "/v1/models" and owner.models is not None
                 data = {"data": [{"id": name} for name in owner.models or ()]}
                 self._send(data if listed else 404)
@@ -84,6 +89,8 @@ class ChatServer:
                 status = answer if isinstance(answer, int) else 200
                 content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
                 self.send_response(status)
+                if owner.location:
+                    self.send_header("Location", owner.location)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)

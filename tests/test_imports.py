@@ -94,7 +94,7 @@ MAY_IMPORT = {
         "algorithms.training algorithms.grpo algorithms.reinforce_pp"
     ),
     "algorithms.cli": (
-        "game protocols utils runs report algorithms.core.ranks algorithms.training "
+        "game protocols utils registry runs report algorithms.core.ranks algorithms.training "
         "algorithms.studies algorithms.speed"
     ),
 }

@@ -158,13 +158,14 @@ class VllmServer:
             timeout=timeout,
             retries=1,
             key_variable=KEY_VARIABLE,
+            shared_key=True,
         )
 
     def _find_base(self, longest: int) -> str:
         """Return the base's name on the server."""
         models = self._endpoint("/v1/models")
         models.ready()
-        answer = models.get()
+        answer = models.get(keyed=True)
         cards = answer.data.get("data") if isinstance(answer.data, Mapping) else None
         try:
             card = next(x for x in cards or () if not x.get("parent"))

@@ -14,9 +14,12 @@ import tyro
 from algorithms.training.config import RunConfig, TrainConfig, components, with_world
 from algorithms.training.rundir import check_resumable
 from redteam_env.game import RedteamError
+from redteam_env.registry import split_name
 from redteam_env.report import usage_lines
 from redteam_env.runs import Run
+from redteam_env.utils.consent import confirm
 from redteam_env.utils.console import make_console
+from redteam_env.utils.lists import listed
 from redteam_env.utils.text import safe_text
 
 INTERRUPTED = 130
@@ -135,6 +138,7 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
     found = {name: _value(argv, f"--{name.replace('_', '-')}") for name in CHOOSING}
     given = {name: None if x == "None" else x for name, x in found.items() if x is not None}
     stored = _stored(argv)
+    _confirm_stored(argv, stored)
     chosen = {**stored, **given} if stored else with_world(given)
     parts = components(chosen)
     defaults = {name: x for name, x in chosen.items() if name not in given}
@@ -172,6 +176,25 @@ def _stored(argv: Sequence[str]) -> dict[str, Any]:
     if "--resume" not in argv or out is None:
         return {}
     return Run(Path(out)).stored_config() or {}
+
+
+def _confirm_stored(argv: Sequence[str], stored: Mapping[str, Any]) -> None:
+    """Have the user confirm servers that a run's own file names and the command line does not.
+
+    Raises:
+        RedteamError: If nobody confirms one.
+    """
+    for name, value in stored.items():
+        option = f"--{name.replace('_', '-')}"
+        if not isinstance(value, str) or _value(argv, option) is not None:
+            continue
+        asked = [part for part in listed(value) if split_name(part)[1] is not None]
+        if "://" in value or asked:
+            confirm(
+                f"{value!r} as {name}, to be asked with your key",
+                source=f"The config.json of {_value(argv, '--out')!r}",
+                named_by=f"{option} {value}",
+            )
 
 
 def _default(kind: Any, defaults: Mapping[str, Any]) -> Any:

@@ -14,6 +14,7 @@ from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Judge, SeedSource
 from redteam_env.seeds import resolve_seeds
+from redteam_env.utils.consent import confirm
 from redteam_env.utils.docs import attribute_docs
 from redteam_env.worlds import build_game, world_options
 
@@ -90,6 +91,22 @@ class Table:
     settings: dict[str, Any]
 
 
+def confirm_judge(url: str, source: str) -> None:
+    """Have the user confirm the address of a judge's server that a file names.
+
+    Args:
+        url: The address.
+        source: Which file names it.
+
+    Raises:
+        RedteamError: If nobody confirms it.
+    """
+    from redteam_env.judges.backends import KEY_VARIABLE
+
+    what = f"the judge's server {url!r}, to be asked with the key in {KEY_VARIABLE}"
+    confirm(what, source=source, named_by=f"--judge-url {url}")
+
+
 def parse(options: type[T], argv: Sequence[str], prog: str, description: str) -> T:
     """Read a command's arguments into its options.
 
@@ -141,6 +158,8 @@ def set_table(options: GameOptions, specs: Sequence[str]) -> Table:
     if options.judge is not None:
         of_run["judge_url"] = options.judge_url
     rules = GameConfig.from_flat({**config, **of_run})
+    if rules.judge_url is not None and options.judge_url is None:
+        confirm_judge(rules.judge_url, f"The config.json of the run among {', '.join(specs)}")
     # an adapter directory names its own base, so only agents without any files need a default
     files = any(Path(spec).expanduser().exists() for spec in specs)
     settings = {

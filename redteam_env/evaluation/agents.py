@@ -20,10 +20,13 @@ from redteam_env.game import RedteamError, unknown_name
 from redteam_env.protocols import BASE, Agent, Usage
 from redteam_env.registry import build, require, resolve_agent, settings, split_name
 from redteam_env.runs import SavedAgent, find_run, find_saved
+from redteam_env.utils.consent import confirm, has_person
 from redteam_env.worlds import MODELS
 
 LOADER = "policy"
 """The plug-in of the kind ``agents`` that loads models, adapters and runs."""
+ENDPOINT = "endpoint"
+"""The plug-in of the kind ``agents`` that asks a server."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -148,6 +151,7 @@ class AgentPool:
     def _saved(self, saved: SavedAgent, spec: str, role: str, sampling: Sampling) -> Agent:
         """Return a saved agent; in another role than its own, who played that in its run."""
         if role in saved.others:
+            self._check_other(saved.others[role], spec, role, sampling)
             return self._agent(saved.others[role], role, sampling)
         if role != saved.role:
             raise RedteamError(
@@ -157,6 +161,21 @@ class AgentPool:
         found = build("agents", saved.agent, role=role, **options)
         agent: Agent = require(found, "act", f"agent {saved.agent!r} of {spec!r}")
         return agent
+
+    def _check_other(self, other: str, spec: str, role: str, sampling: Sampling) -> None:
+        """Have the user confirm whom a saved agent's file names, unless that is one of ours."""
+        if other in _ours():
+            return
+        what = f"{other!r} as {role}"
+        if split_name(other)[0] == ENDPOINT and has_person():
+            asked = resolve_agent(other, role, **sampling._asdict())
+            what += f", which asks {getattr(asked, 'reaches', 'a server')}"
+        confirm(what, source=f"The run {spec!r}", named_by=f"--{role} {other}")
+
+
+def _ours() -> set[str]:
+    """Return the specifications that reach nothing but what is installed here."""
+    return {*agent_names(), policy_defaults().model, *MODELS, BASE}
 
 
 def policy_defaults() -> Any:
@@ -179,7 +198,7 @@ def check_spec(spec: str) -> None:
     Raises:
         RedteamError: If it is not; the text lists what is allowed.
     """
-    names = {*agent_names(), policy_defaults().model, *MODELS, BASE}
+    names = _ours()
     if spec in names or _is_registered(spec):
         return
     if is_mixture(spec):

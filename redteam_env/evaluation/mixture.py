@@ -85,6 +85,11 @@ def load_mixture(spec: str, role: str, load: Callable[[str, str], Agent]) -> Dis
         )
     versions = run.opponents_folder
     for name in shares:
+        if Path(name).name != name:
+            raise RedteamError(
+                f"{str(checkpoint / LEAGUE)!r} names the version {name!r}, which is no name of a folder "
+                "in the run's 'opponents'; use another run."
+            )
         check_digests(
             versions / name,
             digests[name],

@@ -1,12 +1,14 @@
 """Asking a server over HTTP, for judges and agents: bounded, patient, and never fatal.
 
 Every request ends in an answer or in a short reason that names neither the request's text nor any
-secret. What may pass by itself (time-outs, broken connections, 429, 5xx) is tried again with
+secret. A key goes with questions only, to the one origin (scheme, host, port) that it was first used for:
+no look whether a server is there carries it, and redirects are not followed. What may pass by itself (time-outs, broken connections, 429, 5xx) is tried again with
 exponential backoff and jitter; every other refusal is final at once.
 """
 
 import asyncio
 import functools
+import hashlib
 import ipaddress
 import json
 import math
@@ -33,6 +35,10 @@ MAX_RESPONSE_BYTES = 1 << 20
 MAX_WAIT_S = 30.0
 READY_TIMEOUT_S = 10.0
 Seconds = Annotated[float, Range(low=0, above=True, high=1e6)]
+
+_KEY_VARIABLE = re.compile(r"REDTEAM_ENV_[A-Z0-9_]+")
+_origins: dict[tuple[str, str], str] = {}
+"""The origin that each key was first sent to, by its variable and its SHA-256."""
 
 _CURES = {
     404: "check the path of the url and the model's name",
@@ -76,7 +82,8 @@ class Endpoint:
     """One address that takes JSON by ``POST``, and how patiently it is asked.
 
     The key for the ``Authorization`` header is read from the environment at each call and stored
-    nowhere. A server on this machine is never asked through a proxy.
+    nowhere. It is sent to one origin in a process; for a second one, another variable is named. A
+    server on this machine is never asked through a proxy.
 
     Attributes:
         url: The address, ``http`` or ``https``.
@@ -85,10 +92,12 @@ class Endpoint:
         retries: Further attempts after a failure that may pass.
         backoff: Seconds before the first retry; doubled for each further one, at most 30. A
             server's ``Retry-After`` is honoured up to the same limit.
-        key_variable: The environment variable that holds the key; ``None`` sends none.
+        key_variable: The environment variable that holds the key, ``REDTEAM_ENV_...``; ``None`` sends
+            none.
+        shared_key: Whether the key is for servers of other origins too, as that of a list of servers.
 
     Raises:
-        RedteamError: If a value is out of range.
+        RedteamError: If a value is out of range, or the variable is not one of ours.
     """
 
     url: str = field(repr=False)
@@ -97,10 +106,16 @@ class Endpoint:
     retries: Annotated[int, at_least(0)] = 4
     backoff: Seconds = 0.5
     key_variable: str | None = None
+    shared_key: bool = False
 
     def __post_init__(self) -> None:
         parse_url(self.url)
         check_fields(self)
+        if self.key_variable is not None and not _KEY_VARIABLE.fullmatch(self.key_variable):
+            raise RedteamError(
+                f"key_variable is {self.key_variable!r}; give a variable whose name begins with "
+                "REDTEAM_ENV_, such as REDTEAM_ENV_AGENT_API_KEY: no other one is sent to a server."
+            )
 
     @property
     def shown(self) -> str:
@@ -117,7 +132,8 @@ class Endpoint:
             One answer for each body, in order.
 
         Raises:
-            RedteamError: If the key in the environment cannot stand in a header.
+            RedteamError: If the key in the environment cannot stand in a header, or is another
+                server's.
         """
         if not bodies:
             return []
@@ -126,25 +142,29 @@ class Endpoint:
 
     async def _post(self, contents: Sequence[bytes]) -> list[Answer]:
         slots = asyncio.Semaphore(self.concurrency)
-        async with self._client() as client:
+        async with self._client(keyed=True) as client:
             return await asyncio.gather(
                 *(self._ask(client, content, k, slots) for k, content in enumerate(contents))
             )
 
-    def get(self) -> Answer:
+    def get(self, *, keyed: bool = False) -> Answer:
         """Fetch what the address answers to ``GET``; one attempt of at most 10 seconds.
+
+        Args:
+            keyed: Whether the key goes with it.
 
         Returns:
             The answer.
 
         Raises:
-            RedteamError: If the key in the environment cannot stand in a header.
+            RedteamError: If the key in the environment cannot stand in a header, or is another
+                server's.
         """
-        return run_aside(self._get())
+        return run_aside(self._get(keyed))
 
-    async def _get(self) -> Answer:
+    async def _get(self, keyed: bool) -> Answer:
         try:
-            async with self._client() as client:
+            async with self._client(keyed=keyed) as client:
                 return Answer(data=await self._attempt(client, "GET", limit=READY_TIMEOUT_S))
         except _FailedError as error:
             return Answer(error=str(error))
@@ -160,21 +180,25 @@ class Endpoint:
             nothing came back.
 
         Raises:
-            RedteamError: If the key in the environment cannot stand in a header.
+            RedteamError: If the key in the environment cannot stand in a header, or is another
+                server's.
         """
         content = json.dumps(body, allow_nan=False).encode("ascii")
         return run_aside(self._tell(content))
 
     async def _tell(self, content: bytes) -> tuple[int, str]:
         try:
-            async with self._client() as client, self._sent(client, "POST", content) as response:
+            async with (
+                self._client(keyed=True) as client,
+                self._sent(client, "POST", content) as response,
+            ):
                 text = (await _read(response)).decode("utf-8", "replace")
                 return response.status_code, text
         except _FailedError as error:
             return 0, str(error)
 
     def ready(self) -> None:
-        """Find out whether anything answers at the address; any HTTP answer counts.
+        """Find out, without the key, whether anything answers at the address; any answer counts.
 
         Raises:
             RedteamError: If nothing does within 10 seconds.
@@ -191,22 +215,42 @@ class Endpoint:
         async with self._client() as client, self._sent(client, "GET", limit=READY_TIMEOUT_S):
             pass
 
-    def _client(self) -> httpx2.AsyncClient:
+    def _client(self, *, keyed: bool = False) -> httpx2.AsyncClient:
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-        if self.key_variable and (key := os.environ.get(self.key_variable, "").strip()):
-            if not (key.isascii() and key.isprintable()):
-                raise RedteamError(
-                    f"{self.key_variable} holds characters that no key has; set it anew."
-                )
+        if keyed and (key := self._key()):
             headers["Authorization"] = f"Bearer {key}"
         trust_env = not _is_loopback(parse_url(self.url).host)
         return httpx2.AsyncClient(
             headers=headers,
+            follow_redirects=False,
             timeout=None,  # an attempt has one clock, not one for each read
             trust_env=trust_env,
             verify=_tls(trust_env),
             limits=httpx2.Limits(max_connections=self.concurrency),
         )
+
+    def _key(self) -> str:
+        """Return the key; empty if there is none.
+
+        Raises:
+            RedteamError: If it cannot stand in a header, or was sent to another origin before.
+        """
+        name = self.key_variable
+        key = os.environ.get(name, "").strip() if name else ""
+        if not name or not key:
+            return ""
+        if not (key.isascii() and key.isprintable()):
+            raise RedteamError(f"{name} holds characters that no key has; set it anew.")
+        if not self.shared_key:
+            own = origin_of(self.url)
+            first = _origins.setdefault((name, hashlib.sha256(key.encode()).hexdigest()), own)
+            if first != own:
+                raise RedteamError(
+                    f"The key in {name} is {first}'s and is not sent to {own}. Give that server a "
+                    'variable of its own: key_variable = "REDTEAM_ENV_..." in endpoint:FILE.toml (any '
+                    "text if it wants no key)."
+                )
+        return key
 
     async def _ask(
         self, client: httpx2.AsyncClient, content: bytes, index: int, slots: asyncio.Semaphore
@@ -358,6 +402,18 @@ def parse_url(url: str) -> httpx2.URL:
             "http://127.0.0.1:8000."
         )
     return parsed
+
+
+def origin_of(url: str) -> str:
+    """Return scheme, host and port of an address, the port always.
+
+    Raises:
+        RedteamError: As :func:`parse_url`.
+    """
+    parsed = parse_url(url)
+    port = parsed.port or (443 if parsed.scheme == "https" else 80)
+    host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
+    return f"{parsed.scheme}://{host}:{port}"
 
 
 def _is_loopback(host: str) -> bool:

@@ -184,13 +184,13 @@ def test_without_prices_there_is_no_cost():
 
 def test_the_key_comes_from_the_environment_and_is_kept_nowhere(monkeypatch):
     monkeypatch.setenv(KEY_VARIABLE, SECRET)
-    monkeypatch.setenv("ANOTHER_KEY", "other")
+    monkeypatch.setenv("REDTEAM_ENV_ANOTHER_KEY", "other")
     with ChatServer(key=SECRET) as server:
         found = agent(server)
         found.ready()
         assert found.act([asked()])[0].error is None
-        (reply,) = agent(server, key_variable="ANOTHER_KEY").act([asked()])
-    assert reply.error == "HTTP status 401: set the environment variable ANOTHER_KEY"
+        (reply,) = agent(server, key_variable="REDTEAM_ENV_ANOTHER_KEY").act([asked()])
+    assert reply.error == "HTTP status 401: set the environment variable REDTEAM_ENV_ANOTHER_KEY"
     assert SECRET.encode() not in pickle.dumps(found)
     assert SECRET not in repr(found)
 
@@ -201,6 +201,37 @@ def test_a_judges_key_is_not_sent_to_an_agents_server(monkeypatch):
     with ChatServer() as server:
         agent(server).act([asked()])
         assert all("Authorization" not in headers for headers in server.headers)
+
+
+def test_a_key_goes_to_the_server_it_was_first_used_for_and_to_no_other(monkeypatch):
+    monkeypatch.setenv(KEY_VARIABLE, SECRET)
+    with ChatServer() as first, ChatServer() as second:
+        agent(first).ready()
+        with pytest.raises(RedteamError, match=rf"{first.url}'s and is not sent to {second.url}"):
+            agent(second).ready()
+        assert second.headers == []
+        agent(second, key_variable="REDTEAM_ENV_NONE").ready()
+        assert all("Authorization" not in headers for headers in second.headers)
+
+
+def test_a_look_whether_a_server_is_there_carries_no_key(monkeypatch):
+    monkeypatch.setenv(KEY_VARIABLE, SECRET)
+    with ChatServer() as server:
+        with pytest.raises(RedteamError, match="lists"):
+            agent(server, model="other").ready()
+        assert len(server.looks) == 2
+        assert all("Authorization" not in headers for headers in server.looks)
+        assert server.headers[0]["Authorization"] == f"Bearer {SECRET}"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed_and_its_target_gets_no_key(monkeypatch, status):
+    monkeypatch.setenv(KEY_VARIABLE, SECRET)
+    with ChatServer() as other, ChatServer(lambda body: status) as server:
+        server.location = f"{other.url}/v1/chat/completions"
+        (reply,) = agent(server).act([asked()])
+        assert (other.headers, other.looks) == ([], [])
+    assert f"HTTP status {status}" in reply.error
 
 
 def test_ready_asks_one_harmless_question():
@@ -261,11 +292,11 @@ def test_it_is_named_by_a_file_whose_settings_come_first(tmp_path):
     file = tmp_path / "target.toml"
     file.write_text(
         f'url = "http://h/v1"\nmodel = "{MODEL}"\ntemperature = 0.25\nprompt_price = 1\n'
-        'completion_price = 2.5\nomit = ["seed"]\nkey_variable = "MY_KEY"\n[extra]\ntop_p = 0.9\n'
+        'completion_price = 2.5\nomit = ["seed"]\nkey_variable = "REDTEAM_ENV_MY_KEY"\n[extra]\ntop_p = 0.9\n'
     )
     found = resolve_agent(f"endpoint:{file}", "defender", max_new_tokens=7, temperature=0.0)
     assert (found.temperature, found.max_tokens, found.extra) == (0.25, 7, {"top_p": 0.9})
-    assert (found.key_variable, found.completion_price) == ("MY_KEY", 2.5)
+    assert (found.key_variable, found.completion_price) == ("REDTEAM_ENV_MY_KEY", 2.5)
 
 
 @pytest.mark.parametrize(
@@ -320,6 +351,9 @@ def test_a_secret_on_the_command_line_is_refused_and_not_repeated(url):
         ("prompt_price", 1),
         ("prompt_price", "1"),
         ("key_variable", ""),
+        ("key_variable", "HOME"),
+        ("key_variable", "REDTEAM_ENV_"),
+        ("key_variable", "REDTEAM_ENV_JUDGE_API_KEY"),
         ("concurrency", 0),
         ("timeout", 0),
         ("retries", -1),

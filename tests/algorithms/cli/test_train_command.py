@@ -12,6 +12,7 @@ from agents.lora.config import WEIGHTS
 from algorithms.cli.train import parse_train
 from algorithms.reinforce_pp import ReinforcePP, ReinforcePPConfig
 from redteam_env.cli.main import main
+from redteam_env.game import RedteamError
 
 
 def run_main(words) -> int:
@@ -272,3 +273,30 @@ def test_an_algorithm_without_settings_is_refused_by_name(arguments, doubles, ca
     doubles("algorithms", "bare", lambda *_, **__: None)
     assert main(arguments("--algorithm", "bare")) == 2
     assert "'bare' cannot be set: it has no dataclass Config" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("stored", "words"),
+    [
+        ({"judge_url": "http://127.0.0.1:1"}, "--judge-url http://127.0.0.1:1"),
+        ({"opponent": "endpoint:x.toml"}, "--opponent endpoint:x.toml"),
+        ({"scripted_attackers": "echo,endpoint:m@http://h"}, "--scripted-attackers echo,endpoint"),
+    ],
+)
+def test_a_server_that_only_the_resumed_runs_file_names_is_not_asked(tmp_path, stored, words):
+    record = {
+        "schema": 1,
+        "config": {"judge": "wildguard", "arrangement": "attacker_only", **stored},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(record))
+    resumed = ["--out", str(tmp_path), "--resume"]
+    with pytest.raises(RedteamError, match=f"add {words}"):
+        parse_train(resumed)
+
+
+def test_a_resumed_runs_judge_is_asked_where_the_user_says_so_again(tmp_path):
+    url = "http://127.0.0.1:1"
+    record = {"schema": 1, "config": {"judge": "wildguard", "judge_url": url}}
+    (tmp_path / "config.json").write_text(json.dumps(record))
+    config = parse_train(["--out", str(tmp_path), "--resume", "--judge-url", url])
+    assert (config.game.judge, config.game.judge_url) == ("wildguard", url)
