@@ -24,6 +24,7 @@ import operator
 import platform
 import re
 import subprocess
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -39,6 +40,7 @@ from redteam_env.utils.files import (
     append_line,
     read_json,
     read_record,
+    sha256_of,
     verify_manifest,
     write_aside,
     write_manifest,
@@ -60,6 +62,8 @@ AGENT = "agent.json"
 SCHEMA = 1
 """Of each of the JSON files."""
 _STEP = re.compile(r"step-(\d{6,})")
+_OF_BASE = ("base_fingerprint", "base_parameters")
+"""What a policy says of the weights that all its runs begin with."""
 _STACK = ("redteam-env", "pettingzoo", "gymnasium", "numpy", "torch", "transformers", "peft")
 
 
@@ -111,7 +115,10 @@ class Run:
         game: Game,
         processes: int = 1,
     ) -> None:
-        """Write everything that is needed to repeat the run.
+        """Write everything that is needed to repeat the run; of one that goes on, add what is new to it.
+
+        What a run was begun with stays at the top of the record; each later session stands under
+        ``sessions`` with its versions, revision and time.
 
         Args:
             config: The flat configuration; where the run lies, and how it was called, is left out.
@@ -120,19 +127,37 @@ class Run:
             judge: The judge.
             game: The rules.
             processes: How many processes train together.
+
+        Raises:
+            RedteamError: If the run was begun with other seeds, instruction texts, another judge or base,
+                or with other files behind its options; the text names what differs.
         """
-        record = {
-            "schema": SCHEMA,
-            "config": {**config, "out": None, "resume": False, "json": False},
-            "policy": dict(policy),
+        options = {**config, "out": None, "resume": False, "json": False}
+        decisive = {
+            "policy": {name: policy[name] for name in _OF_BASE if name in policy},
             "seeds": asdict(source.card),
             "judge": {"name": judge.name, "smoke_only": judge.smoke_only},
             "prompts": {"digest": game.prompts.digest},
+            "files": _files(options),
+        }
+        session = {
             "processes": processes,
             "versions": {"python": platform.python_version(), **versions(_STACK)},
             "git": _revision(),
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
         }
+        record = self.record()
+        if record is None:
+            record = {
+                "schema": SCHEMA,
+                "config": options,
+                **decisive,
+                "policy": dict(policy),
+            } | session
+        else:
+            _check_same(self.path, record, decisive)
+            _warn_of_versions(self.path, record, session["versions"])
+            record |= {"config": options, "sessions": [*record.get("sessions", []), session]}
         write_text(self.path / CONFIG, json.dumps(record, indent=1))
 
     def record(self) -> dict[str, Any] | None:
@@ -410,6 +435,38 @@ def find_saved(spec: str) -> SavedAgent | None:
         directory=path,
         card=card,
     )
+
+
+def _files(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the SHA-256 of each file that an option names."""
+    named = {name: Path(x).expanduser() for name, x in options.items() if isinstance(x, str) and x}
+    return {name: sha256_of(file) for name, file in named.items() if file.is_file()}
+
+
+def _check_same(run: Path, record: Mapping[str, Any], decisive: Mapping[str, Any]) -> None:
+    """Refuse to go on with anything that would change results."""
+    differences = [
+        f"{what}.{name}: {stored.get(name)!r} there, {now.get(name)!r} now"
+        for what, now in decisive.items()
+        if isinstance(stored := record.get(what, now), Mapping)
+        for name in now
+        if stored.get(name) != now.get(name)
+    ]
+    if differences:
+        raise RedteamError(
+            f"{str(run)!r} was begun with something else ({'; '.join(differences)}). Restore what it was "
+            "begun with, or give another --out."
+        )
+
+
+def _warn_of_versions(run: Path, record: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    last = (record.get("sessions") or [record])[-1].get("versions", {})
+    changes = [f"{x} {last[x]} then, {now.get(x)} now" for x in last if last[x] != now.get(x)]
+    if changes:
+        warnings.warn(
+            f"{str(run)!r} goes on with other versions ({', '.join(changes)}); it may not be repeatable.",
+            stacklevel=3,
+        )
 
 
 def _revision() -> str | None:

@@ -22,6 +22,7 @@ from redteam_env.game import GameConfig
 from redteam_env.judges import resolve_judge
 from redteam_env.randomness import generator
 from redteam_env.rollout import play, schedule
+from redteam_env.runs import Run
 from redteam_env.seeds import resolve_seeds
 from redteam_env.worlds import build_game
 
@@ -151,10 +152,10 @@ def test_it_can_be_the_frozen_opponent_of_another_run(trained, tmp_path):
     train(sb3_config(out, **options, steps=1))
     pool = AgentPool()
     assert pool.agent(str(out), "defender").act([]) == []
-    again = pool.agent(str(out), "attacker")
-    setups = attacks(16)
-    first = AgentPool().agent(str(trained), "attacker")
-    assert successes(again, setups, WeakDefender()) == successes(first, setups, WeakDefender())
+    # its own directory does not hold the opponent, and names it only
+    with pytest.raises(RedteamError, match=f"names '{trained}' as attacker"):
+        pool.agent(str(out), "attacker")
+    assert Run(out).stored_config()["opponent"] == str(trained)
 
 
 def test_no_reply_depends_on_the_company_it_is_asked_in(trained):
