@@ -140,7 +140,7 @@ class Run:
             "prompts": {"digest": game.prompts.digest},
             "files": _files(options),
         }
-        session = {
+        session: dict[str, Any] = {
             "processes": processes,
             "versions": {"python": platform.python_version(), **versions(_STACK)},
             "git": _revision(),
