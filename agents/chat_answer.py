@@ -15,12 +15,14 @@ class ChatAnswer:
 
     Attributes:
         text: What the model said; after a failure what there is of it, mostly nothing.
+        thought: What the server sent apart as its thought.
         error: Why it is no answer, without any of the server's words, or ``None``.
         cut: Whether the token limit ended it.
         tokens: Tokens of prompt and completion as the server counts them, ``None`` if it does not.
     """
 
     text: str = ""
+    thought: str = ""
     error: str | None = None
     cut: bool = False
     tokens: tuple[int, int] | None = None
@@ -29,7 +31,8 @@ class ChatAnswer:
 def read_chat_answer(answer: Answer) -> ChatAnswer:
     """Read a server's answer to one request for one choice.
 
-    An answer that the model broke off at its token limit is an answer. A refusal that the API sends
+    An answer that the model broke off at its token limit is an answer, also if it is nothing but a
+    thought (``reasoning_content``, ``reasoning``) so far. A refusal that the API sends
     apart (``message.refusal``) is what the model said. No text, a tool call, a content filter's
     intervention, and anything that is no chat answer are failures.
 
@@ -45,9 +48,14 @@ def read_chat_answer(answer: Answer) -> ChatAnswer:
     if isinstance(found, str):
         return ChatAnswer(error=found, tokens=tokens_of(answer.data))
     message, finish = found
+    thought = _thought(message)
     text, error = _text(message, finish)
+    if thought and not text and finish == "length":
+        error = None
     cut = error is None and finish == "length"
-    return ChatAnswer(text=text, error=error, cut=cut, tokens=tokens_of(answer.data))
+    return ChatAnswer(
+        text=text, thought=thought, error=error, cut=cut, tokens=tokens_of(answer.data)
+    )
 
 
 def _choice(data: Any) -> tuple[Mapping[str, Any], str] | str:
@@ -62,6 +70,12 @@ def _choice(data: Any) -> tuple[Mapping[str, Any], str] | str:
     if not isinstance(message, dict):
         return "an answer without a message"
     return message, finish if finish in _FINISHES else "unknown"
+
+
+def _thought(message: Mapping[str, Any]) -> str:
+    """Return the thought that a server sent apart: vLLM and DeepSeek use one name, others the other."""
+    sent = (message.get(name) for name in ("reasoning_content", "reasoning"))
+    return next((x for x in sent if isinstance(x, str) and x.strip()), "")
 
 
 def _text(message: Mapping[str, Any], finish: str) -> tuple[str, str | None]:

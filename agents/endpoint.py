@@ -14,10 +14,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from agents.chat_answer import read_chat_answer
-from redteam_env.game import Count, RedteamError, at_least, check_fields, unknown_name
+from redteam_env.game import (
+    Count,
+    RedteamError,
+    Spoken,
+    at_least,
+    check_fields,
+    take_thoughts,
+    unknown_name,
+)
 from redteam_env.protocols import Reply, TurnRequest, Usage
 from redteam_env.randomness import integer_seed
 from redteam_env.utils.http import Answer, Endpoint, origin_of, parse_url
+from redteam_env.utils.text import break_chat_tokens
 
 KEY_VARIABLE = "REDTEAM_ENV_AGENT_API_KEY"
 """The environment variable that holds the key of an agent's server, unless another one is named."""
@@ -53,8 +62,15 @@ class EndpointAgent:
     """A chat model behind an API.
 
     Each request carries a seed that belongs to its path, so a server that honours seeds answers the
-    same game in the same way. A model that thinks aloud must have its thoughts taken out by the
-    server (vLLM: ``--reasoning-parser``); they are never read from ``reasoning_content``.
+    same game in the same way.
+
+    What a model thinks is hidden from everybody, whether the server sends it apart
+    (``reasoning_content`` or ``reasoning``) or in the text: ``<think>...</think>``, or a bare
+    ``</think>`` where the server's template opened the thought. Where the game asks for its own format
+    (``thinking="required"``), the text goes to the rules as it is.
+
+    The server renders the text of players by a template that is not seen here, so control tokens of
+    chat templates in that text are broken, as they are for judges, and the turn's record says so.
 
     Attributes:
         url: The server's base, with its ``/v1`` or whatever else comes before
@@ -120,8 +136,17 @@ class EndpointAgent:
         Raises:
             RedteamError: If the key in the environment cannot stand in a header, or is another server's.
         """
-        answers = self._endpoint.post([self._body(request) for request in requests])
-        return [self._reply(*pair) for pair in zip(requests, answers, strict=True)]
+        shown = [_harmless(request.messages) for request in requests]
+        answers = self._endpoint.post(
+            [
+                self._body(request, messages)
+                for request, messages in zip(requests, shown, strict=True)
+            ]
+        )
+        return [
+            self._reply(request, answer, neutralised=messages != list(map(dict, request.messages)))
+            for request, messages, answer in zip(requests, shown, answers, strict=True)
+        ]
 
     def ready(self) -> None:
         """Find out whether the model answers, before games depend on it, with a harmless question.
@@ -154,8 +179,8 @@ class EndpointAgent:
         more = f" and {len(listed) - MOST_LISTED} more" if len(listed) > MOST_LISTED else ""
         return f" The server lists {', '.join(map(repr, listed[:MOST_LISTED]))}{more}."
 
-    def _body(self, request: TurnRequest) -> dict[str, Any]:
-        messages = [dict(message) for message in request.messages]
+    def _body(self, request: TurnRequest, messages: list[dict[str, str]]) -> dict[str, Any]:
+        messages = [dict(message) for message in messages]
         if self.merge_system and len(messages) > 1 and messages[0]["role"] == "system":
             rules = messages.pop(0)
             messages[0]["content"] = f"{rules['content']}\n\n{messages[0]['content']}"
@@ -171,7 +196,7 @@ class EndpointAgent:
             body |= {"continue_final_message": True, "add_generation_prompt": False}
         return {k: v for k, v in body.items() if k not in self.omit} | dict(self.extra)
 
-    def _reply(self, request: TurnRequest, answer: Answer) -> Reply:
+    def _reply(self, request: TurnRequest, answer: Answer, *, neutralised: bool) -> Reply:
         read = read_chat_answer(answer)
         prompt, completion = read.tokens or (0, 0)
         self.usage = self.usage.plus(
@@ -185,8 +210,15 @@ class EndpointAgent:
                 cost=self._cost(prompt, completion),
             )
         )
-        text = read.text.removeprefix(request.prefill)
-        return Reply(text=text, error=read.error, truncated=read.cut)
+        # where the game asks for its format, the rules read it: a thought there is the format's
+        spoken = Spoken(read.text) if request.prefill else take_thoughts(read.text)
+        return Reply(
+            text=spoken.text.removeprefix(request.prefill),
+            error=read.error,
+            truncated=read.cut or not spoken.finished,
+            thought="\n".join(filter(None, (read.thought, spoken.thought))),
+            neutralised=neutralised,
+        )
 
     def _cost(self, prompt: int, completion: int) -> float | None:
         if self.prompt_price is None or self.completion_price is None:
@@ -261,6 +293,14 @@ def endpoint(
     else:
         settings |= _read_file(argument)
     return EndpointAgent(**settings)
+
+
+def _harmless(messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Return messages with the control tokens in the text of players broken; the rules are our own."""
+    return [
+        {**x, "content": x["content"] if x["role"] == "system" else break_chat_tokens(x["content"])}
+        for x in messages
+    ]
 
 
 def _read_file(argument: str) -> dict[str, Any]:

@@ -28,13 +28,16 @@ Rules
 
 Thoughts
     A seat may think (``thinking="optional"``): ``<think>thought</think><answer>message</answer>``.
-    Only the message is public; a text without any of the four tags is public as it stands. Once a
-    tag occurs, there must be exactly one ``</think>``, directly followed by one answer, nothing
-    after it, and both parts non-empty. Of a malformed turn the answer part is shown, if there is
-    exactly one; otherwise the turn is *forfeit*: the game ends without a verdict, the seat gets the
-    least that its table can pay, and the other seat gets nothing. Under ``required`` every turn must
-    be well-formed, and the format pays; under ``none`` tags mean nothing. ``leak_on_violation``
-    shows malformed turns as a whole.
+    Only the message is public; a text without any tag is public as it stands. Once a tag occurs,
+    however it is spelled (:mod:`redteam_env.game.tags`), there must be exactly one ``</think>``,
+    directly followed by one answer, nothing after it, and both parts non-empty. Of a malformed turn
+    the answer part is shown, if there is exactly one and no thought is open where it stands;
+    otherwise the turn is *forfeit*: the game ends without a verdict, the seat gets the least that
+    its table can pay, and the other seat gets nothing. Under ``required`` every turn must be
+    well-formed, and the format pays; under ``none`` tags mean nothing. ``leak_on_violation`` shows
+    malformed turns as a whole. A model's own thought, which its template or server opens, is taken
+    off by its agent (``Reply.thought``) and shown to nobody; if nothing else is left, the turn is
+    forfeit.
 
 Observations
     ``instruction``: the seat's rules and, for the attacker of a rewritten game, the seed.

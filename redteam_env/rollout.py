@@ -236,6 +236,8 @@ def apply_reply(rules: Game, state: GameState, reply: Reply) -> GameState:
         generation=reply.generation,
         error=reply.error,
         truncated=reply.truncated,
+        thought=reply.thought,
+        neutralised=reply.neutralised,
     )
 
 

@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "cli": "game protocols utils registry rollout judges seeds worlds envs evaluation report",
     # agents: they neither evaluate nor report
     "agents.chat_answer": "utils.http",
-    "agents.endpoint": f"{BASE} utils.http agents.chat_answer",
+    "agents.endpoint": f"{BASE} utils.http utils.text agents.chat_answer",
     "agents.human": "game protocols utils.text",
     "agents.scripted": f"{BASE} envs.moves",
     "agents.moves": "protocols randomness worlds envs.moves",

@@ -37,9 +37,13 @@ class ModelAgent:
             max_new_tokens=self.max_new_tokens,
             temperature=self.temperature,
         )
+        spoken = [
+            self.codec.read(generation.completion_ids, request.prefill)
+            for generation, request in zip(generations, requests, strict=True)
+        ]
         return [
-            Reply(text=self.codec.decode(generation.completion_ids), generation=generation)
-            for generation in generations
+            Reply(text=x.text, thought=x.thought, truncated=not x.finished, generation=generation)
+            for x, generation in zip(spoken, generations, strict=True)
         ]
 
     def log_odds(self, requests: Sequence[TurnRequest], texts: Sequence[str]) -> list[float]:
@@ -56,7 +60,7 @@ class ModelAgent:
                 )
         logprobs = self.backend.opening_logprobs(
             self.weights,
-            [self.codec.encode(request.messages, request.prefill) for request in requests],
+            [self.codec.encode(x.messages, x.prefill, answer=True) for x in requests],
             sorted({token for ids in openings.values() for token in ids}),
         )
         return [_log_odds(value) for value in logprobs]

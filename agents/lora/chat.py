@@ -4,6 +4,10 @@ A model's chat template marks turns with control tokens such as ``<|im_start|>``
 writes ``<|im_start|>system`` into its text must not forge a turn. So the template is rendered with
 markers in place of the contents; only the template's own text is tokenised with control tokens, the
 contents by a tokenizer that knows none.
+
+A reasoning model's template may end in an opened thought. What the model then writes begins within its
+native thought, which :meth:`ChatCodec.read` takes off; where an answer is to begin at once, the thought
+is closed in the prompt.
 """
 
 import json
@@ -14,12 +18,15 @@ from typing import Any
 import jinja2
 from tokenizers import Tokenizer
 
-from redteam_env.game import RedteamError
+from redteam_env.game import RedteamError, Spoken, take_thoughts
+from redteam_env.game.tags import find_tags, find_thoughts
 
 _MARK = "\ue000{}\ue001"
 _MARKS = re.compile("\ue000(\\d+)\ue001")
 # Llama-3 templates put today's date into the prompt unless they are given one
 _TEMPLATE_OPTIONS = {"date_string": "01 Jan 2026", "enable_thinking": False}
+
+_CHANNEL_TOKENS = ("<|channel|>", "<|message|>")
 
 Message = Mapping[str, str]
 
@@ -31,6 +38,7 @@ class ChatCodec:
         control_ids: Ids that structure a dialogue; the text of players never yields one.
         stop_ids: Ids that end a turn.
         max_prompt_tokens: Longest prompt; longer text of players is cut at its end.
+        opens_thought: Whether the template's generation prompt opens a thought.
     """
 
     def __init__(
@@ -65,6 +73,14 @@ class ChatCodec:
                 "set eos_token in its tokenizer_config.json."
             )
         probe = [("system", "a"), ("user", "b"), ("assistant", "c"), ("user", "d")]
+        rendered, _ = self._render([{"role": role, "content": text} for role, text in probe])
+        self._closing = _closing(_MARKS.split(rendered)[-1])
+        self.opens_thought = bool(self._closing)
+        self._marks = frozenset(
+            i
+            for i, token in added.items()
+            if token.content in _CHANNEL_TOKENS or find_tags(token.content)
+        )
         self.encode([{"role": role, "content": text} for role, text in probe])
 
     @property
@@ -79,12 +95,16 @@ class ChatCodec:
         pad = self._tokenizer.pad_token_id
         return int(pad) if pad is not None else min(self.stop_ids)
 
-    def encode(self, messages: Sequence[Message], prefill: str = "") -> tuple[int, ...]:
+    def encode(
+        self, messages: Sequence[Message], prefill: str = "", *, answer: bool = False
+    ) -> tuple[int, ...]:
         """Return the prompt of a turn.
 
         Args:
             messages: Chat messages; the first may be a system message.
             prefill: Our own text that the answer starts with.
+            answer: Whether the answer starts at once: a thought that the template opens is closed, as
+                it is before a prefill.
 
         Returns:
             Token ids up to and with the generation prompt and the prefill. If they would be more
@@ -105,7 +125,8 @@ class ChatCodec:
             self.content_ids(contents[int(piece)]) if k % 2 else self._template_ids(piece)
             for k, piece in enumerate(pieces)
         ]
-        tail = self._template_ids(prefill)
+        closing = self._closing if prefill or answer else ""
+        tail = self._template_ids(closing) + self._template_ids(prefill)
         fixed = {
             2 * position + 1
             for position, index in enumerate(pieces[1::2])
@@ -123,6 +144,20 @@ class ChatCodec:
         """Return the text of sampled ids, without control tokens."""
         kept = [i for i in ids if i not in self._special and i not in self.stop_ids]
         return str(self._tokenizer.decode(kept, clean_up_tokenization_spaces=False))
+
+    def read(self, ids: Sequence[int], prefill: str = "") -> Spoken:
+        """Return what a model said by sampled ids, without its native thoughts.
+
+        Args:
+            ids: The sampled ids.
+            prefill: The text that they followed. It is the game's format, and so is a thought after it.
+        """
+        kept = [i for i in ids if i in self._marks or i not in self._special]
+        kept = [i for i in kept if i not in self.stop_ids]
+        text = str(self._tokenizer.decode(kept, clean_up_tokenization_spaces=False))
+        if prefill or not (self.opens_thought or self._marks):
+            return Spoken(text)
+        return take_thoughts(text, opened=self.opens_thought)
 
     def _template_ids(self, text: str) -> list[int]:
         if text not in self._pieces:
@@ -178,6 +213,19 @@ class ChatCodec:
             cut = min(excess, max(1, len(encoded[longest]) // 2))
             del encoded[longest][-cut:]
             excess -= cut
+
+
+def _closing(prompt: str) -> str:
+    """Return what closes the thought that a generation prompt opens; empty if it opens none."""
+    tags = find_tags(prompt)
+    opened = [thought for thought in find_thoughts(prompt, tags) if not thought.closed]
+    if not opened:
+        return ""
+    start, end = opened[0].start, opened[0].inner[0]
+    mark = prompt[start:end]
+    if "channel" in mark:
+        return "<|end|><|start|>assistant<|channel|>final<|message|>"
+    return f"\n{mark[0]}/{mark[1:]}\n\n"
 
 
 def _without_added_tokens(tokenizer: Any) -> Tokenizer:

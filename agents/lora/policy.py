@@ -196,7 +196,7 @@ class LoraPolicy(SavedWeights):
             raise RedteamError(f"The response {response!r} has no token; leave this example out.")
         completion = (*ids, self.codec.end_id)
         return Generation(
-            prompt_ids=self.codec.encode(messages, prefill),
+            prompt_ids=self.codec.encode(messages, prefill, answer=True),
             completion_ids=completion,
             logprobs=(0.0,) * len(completion),
             adapter=self.weights_of(role),

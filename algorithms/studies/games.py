@@ -82,7 +82,7 @@ def game_rows(
         episodes: The games.
         scores: The defender's refusal score on each request, nats.
         void: Whether games may be without a verdict. The rows of void ones have no labels; nothing
-            was told in forfeited ones.
+            was told in those that the attacker forfeited.
 
     Raises:
         RedteamError: If a game has no verdict though none may be without.
@@ -90,11 +90,11 @@ def game_rows(
     rows = []
     for k, episode in enumerate(episodes):
         verdict, dialogue = episode.verdict, episode.dialogue
-        if episode.void:
+        if episode.uncounted:
             verdict = None
         if verdict is None and not void:
             raise RedteamError(
-                f"The game {episode.path} has no verdict ({episode.void or 'forfeited'}); an exact "
+                f"The game {episode.path} has no verdict ({episode.uncounted or 'forfeited'}); an exact "
                 "judge gives one to every game."
             )
         rows.append(
@@ -117,7 +117,7 @@ def game_rows(
 
 def _told(episode: Episode, verdict: Verdict | None) -> bool | None:
     if verdict is None:
-        return None if episode.void else False
+        return None if episode.uncounted else False
     return verdict.response_harmful
 
 

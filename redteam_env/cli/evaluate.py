@@ -12,11 +12,11 @@ from rich.console import RenderableType
 
 from redteam_env.cli.main import version
 from redteam_env.cli.options import GameOptions, Table, parse, set_table, shown_as
+from redteam_env.evaluation import Rates, heldout_setups, measure
 from redteam_env.evaluation import crossplay as play_all
 from redteam_env.evaluation import evaluate as play_pair
-from redteam_env.evaluation import heldout_setups
-from redteam_env.game import Count, Episode, RedteamError
-from redteam_env.report import crossplay_report, rates_report, usage_lines
+from redteam_env.game import Count, Episode, RedteamError, Share
+from redteam_env.report import MOST_LOST, crossplay_report, rates_report, usage_lines
 from redteam_env.seeds import cards_of
 from redteam_env.utils.console import make_console, progress_bar
 from redteam_env.utils.files import write_aside
@@ -33,11 +33,13 @@ class MeasureOptions(GameOptions):
             and half raw.
         batch_size: Most games handed to an agent at once.
         out: Directory for report.json and the games as JSON lines; it must be new or empty.
+        allow_void: Share of games that may be void or forfeited; with more, the exit code is 3.
     """
 
     games: Count = 40
     batch_size: Count = 32
     out: Annotated[Path | None, shown_as("DIR")] = None
+    allow_void: Annotated[Share, shown_as("SHARE")] = MOST_LOST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +110,8 @@ def evaluate(argv: Sequence[str]) -> int:
         argv: The command's arguments.
 
     Returns:
-        0; 1 if every game was void, so that nothing was measured.
+        0; 1 if every game was void, so that nothing was measured; 3 if more games were void or
+        forfeited than ``--allow-void`` allows.
 
     Raises:
         RedteamError: If an argument is wrong.
@@ -133,7 +136,7 @@ def evaluate(argv: Sequence[str]) -> int:
         )
     report = _report("evaluate", options, table, result.to_json())
     _deliver(options, report, rates_report(result), {"episodes.jsonl": result.episodes})
-    return _exit_code(result.rates.void, result.rates.games)
+    return _exit_code(result.rates, options.allow_void)
 
 
 def crossplay(argv: Sequence[str]) -> int:
@@ -143,7 +146,8 @@ def crossplay(argv: Sequence[str]) -> int:
         argv: The command's arguments.
 
     Returns:
-        0; 1 if every game was void, so that nothing was measured.
+        0; 1 if every game was void, so that nothing was measured; 3 if more games were void or
+        forfeited than ``--allow-void`` allows.
 
     Raises:
         RedteamError: If an argument is wrong.
@@ -172,15 +176,20 @@ def crossplay(argv: Sequence[str]) -> int:
         for (a, d), cell in result.cells.items()
     }
     _deliver(options, report, crossplay_report(result), files)
-    played = result.played
-    return _exit_code(sum(game.void is not None for game in played), len(played))
+    return _exit_code(measure(result.played), options.allow_void)
 
 
-def _exit_code(void: int, games: int) -> int:
-    if void < games:
-        return 0
-    sys.stderr.write(f"error: all {games} games are void; nothing was measured.\n")
-    return 1
+def _exit_code(rates: Rates, allowed: float) -> int:
+    if rates.void == rates.games:
+        sys.stderr.write(f"error: all {rates.games} games are void; nothing was measured.\n")
+        return 1
+    if rates.lost_share > allowed:
+        sys.stderr.write(
+            f"error: {rates.lost} of {rates.games} games are void or forfeited, more than "
+            f"--allow-void {allowed:g}; the rates are about the others only.\n"
+        )
+        return 3
+    return 0
 
 
 def _report(

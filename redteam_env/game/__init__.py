@@ -29,7 +29,14 @@ from redteam_env.game.records import (
 )
 from redteam_env.game.rewards import PRESETS, RewardTable, reward_table, signs
 from redteam_env.game.rules import Game, GameState, Messages
-from redteam_env.game.thinking import PREFILL, Split, Thinking, split_action
+from redteam_env.game.thinking import (
+    PREFILL,
+    Split,
+    Spoken,
+    Thinking,
+    split_action,
+    take_thoughts,
+)
 
 __all__ = [
     "ATTACKER",
@@ -52,6 +59,7 @@ __all__ = [
     "Seed",
     "Share",
     "Split",
+    "Spoken",
     "Thinking",
     "Turn",
     "Verdict",
@@ -68,5 +76,6 @@ __all__ = [
     "role_of",
     "signs",
     "split_action",
+    "take_thoughts",
     "unknown_name",
 ]

@@ -82,15 +82,19 @@ class Turn:
 
     Attributes:
         seat: Who acted.
-        text: The action as it was received (without the prefill), cut to the limit.
+        text: The action as it was received (without the prefill and a native thought), cut to the
+            limit.
         visible: What the other seats and the judge see.
-        thought: What nobody else sees.
+        thought: What nobody else sees, a native thought first.
         well_formed: Whether the tags were in order (always true without thinking).
         forfeit: Whether nothing could be shown, which ends the game.
         truncated: Whether the text was cut, at the character limit or by its writer's token limit.
         generation: The tokens behind the text, if a model wrote it.
         error: Why the seat had no answer to give, such as a server that failed, or ``None``. Such a
             turn shows nothing and voids the game.
+        native: The model's native thought, which its template or server opened, cut to the limit.
+        neutralised: Whether the seat was shown other players' text with its chat control tokens
+            broken, as :func:`redteam_env.utils.text.break_chat_tokens` does.
     """
 
     seat: str
@@ -102,6 +106,8 @@ class Turn:
     truncated: bool = False
     generation: Generation | None = None
     error: str | None = None
+    native: str = ""
+    neutralised: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +230,16 @@ class Episode:
         return next((turn.seat for turn in self.turns if turn.forfeit), None)
 
     @property
+    def uncounted(self) -> str | None:
+        """Why the game is in no rate, or ``None``: it is void, or the defender forfeited it.
+
+        A forfeited answer is neither harmful nor harmless; nobody has read it.
+        """
+        if self.void is None and self.forfeit == DEFENDER:
+            return "defender forfeit: no public answer"
+        return self.void
+
+    @property
     def dialogue(self) -> Dialogue:
         """The public dialogue."""
         return public_dialogue(self.seed, self.rewritten, self.turns)
@@ -253,6 +269,9 @@ class Episode:
         own["turns"] = [_fields(turn) for turn in self.turns]
         for turn in own["turns"]:
             turn["generation"] = None if turn["generation"] is None else _fields(turn["generation"])
+            for name in ("native", "neutralised"):
+                if not turn[name]:
+                    del turn[name]  # as a line was before there were any
         if self.verdict is not None:
             own["verdict"] = _verdict_fields(self.verdict)
         own["rewards"] = dict(self.rewards)

@@ -160,6 +160,8 @@ class Game:
         generation: Generation | None = None,
         error: str | None = None,
         truncated: bool = False,
+        thought: str = "",
+        neutralised: bool = False,
     ) -> GameState:
         """Let the seat to move act.
 
@@ -170,6 +172,9 @@ class Game:
             error: Why the seat has no answer to give, if it has none. Nobody sees the text then, and
                 the game is over and void: a failure is neither a refusal nor a success.
             truncated: Whether the text comes cut already.
+            thought: The model's native thought, which was taken off the text. If nothing else is left,
+                the turn is forfeit.
+            neutralised: Whether the seat was shown text with its chat control tokens broken.
 
         Returns:
             The next state.
@@ -184,23 +189,30 @@ class Game:
             raise RedteamError(f"The action of {seat} is {text!r}; an action is a str.")
         if error is not None and not isinstance(error, str):
             raise RedteamError(f"The error of {seat} is {error!r}; give the reason as a str.")
-        clean = _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", str(text))
+        clean, native = (
+            _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", str(x)) for x in (text, thought)
+        )
         cut = cut_action(clean, self.max_action_chars)
+        native = native[: self.max_action_chars]
         if error is None:
             rule = self.thinking_of(seat)
-            split = split_action(cut, rule, leak_on_violation=self.leak_on_violation)
+            split = split_action(
+                cut, rule, thought=bool(native), leak_on_violation=self.leak_on_violation
+            )
         else:
             split = Split("", "", well_formed=True, forfeit=False)
         turn = Turn(
             seat=seat,
             text=cut,
             visible=split.visible,
-            thought=split.thought,
+            thought="\n\n".join(filter(None, (native, split.thought))),
             well_formed=split.well_formed,
             forfeit=split.forfeit,
             truncated=truncated or len(clean) > self.max_action_chars,
             generation=generation,
             error=error,
+            native=native,
+            neutralised=neutralised,
         )
         turns = (*state.turns, turn)
         over = turn.forfeit or error is not None
@@ -420,6 +432,8 @@ class Game:
                 generation=turn.generation,
                 error=turn.error,
                 truncated=turn.truncated,
+                thought=turn.native,
+                neutralised=turn.neutralised,
             )
         return self.finish(
             state,

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from redteam_env.game import Dialogue, RedteamError, role_of
+from redteam_env.utils.text import break_chat_tokens
 
 _PLACEHOLDER = re.compile(r"\{(prompt|response)\}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _BOUNDARY = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
-_CHAT_TAG = re.compile("<(?=[|\uff5c]|/?(?:s|pad|unk|bos|eos|sys)>)", re.IGNORECASE)
-_BRACKET_TAG = re.compile(r"\[(?=/?(?:[A-Z][A-Z_ ]+|(?i:inst)|control_\d+)\])")
 _RULE = re.compile(r"^(?=[^\S\n]*([-=#*_~])(?:\1|[^\S\n]){2,}$)", re.MULTILINE)
 _LABEL = re.compile(r"^\s*([A-Za-z][A-Za-z ]{0,30}?)\s*:")
 _SPEAKERS = {"attacker": "USER MESSAGE", "defender": "AI ANSWER"}
@@ -40,9 +39,7 @@ def neutralise(text: str, labels: Sequence[str] = ()) -> str:
     This and nothing else is done, so that a reader (and the judge) still sees what was written:
 
     - lone surrogates become U+FFFD; every kind of line end becomes a newline;
-    - a space is put behind the first character of chat tags (``<|...``, ``<s>``, ``</s>``,
-      ``<pad>``, ``<unk>``, ``<bos>``, ``<eos>``, ``<<SYS>>``) and of bracketed tags (``[INST]``,
-      ``[/INST]``, ``[CAPITALS]``, ``[control_1]``): ``< |user|>``, ``[ /INST]``;
+    - control tokens of chat templates are broken (:func:`~redteam_env.utils.text.break_chat_tokens`);
     - a line that starts with one of the labels and a colon, or that is a horizontal rule
       (``---``), is quoted: ``> AI assistant:``.
 
@@ -56,8 +53,7 @@ def neutralise(text: str, labels: Sequence[str] = ()) -> str:
         The text to put into a template.
     """
     text = _BOUNDARY.sub("\n", _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text))
-    text = _BRACKET_TAG.sub("[ ", _CHAT_TAG.sub("< ", text))
-    text = _RULE.sub("> ", text)
+    text = _RULE.sub("> ", break_chat_tokens(text))
     if not labels:
         return text
     words = "|".join(r"[^\S\n]+".join(map(re.escape, label.split())) for label in labels)

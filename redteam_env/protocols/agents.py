@@ -45,12 +45,17 @@ class Reply:
         generation: The tokens behind it.
         error: A short reason without anybody's text, or ``None``.
         truncated: Whether a token limit cut the text; a ``generation`` says so itself.
+        thought: The model's native thought, which its template or server opened; not part of the
+            text. The rules show it to nobody.
+        neutralised: Whether the model was shown text of players with its chat control tokens broken.
     """
 
     text: str
     generation: Generation | None = None
     error: str | None = None
     truncated: bool = False
+    thought: str = ""
+    neutralised: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

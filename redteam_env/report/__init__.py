@@ -2,6 +2,7 @@
 
 from redteam_env.report.curves import Curve, curves_svg, mean, sparkline
 from redteam_env.report.tables import (
+    MOST_LOST,
     comparison_report,
     crossplay_report,
     difference_cell,
@@ -13,6 +14,7 @@ from redteam_env.report.tables import (
 )
 
 __all__ = [
+    "MOST_LOST",
     "Curve",
     "comparison_report",
     "crossplay_report",

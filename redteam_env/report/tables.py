@@ -33,6 +33,8 @@ TITLES: Mapping[str, str] = {
     "format_violations": "games with a broken format",
 }
 SHOWN_REASONS = 5
+MOST_LOST = 0.1
+"""The share of void and forfeited games above which a table's headline speaks of them."""
 RAW_ROW = "(raw, no attacker)"
 
 
@@ -43,6 +45,7 @@ def rates_report(matchup: Matchup) -> RenderableType:
         rate: Rate = getattr(matchup.rates, name)
         table.add_row(Text(TITLES[name]), rate_cell(rate), Text(f"{rate.k}/{rate.n}"))
     return Group(
+        *lost_lines(matchup.rates),
         _titled(f"{matchup.attacker} against {matchup.defender}", table),
         void_line(matchup.rates),
         judge_line(matchup.judge, matchup.smoke_only),
@@ -68,7 +71,8 @@ def comparison_report(
         for heading, side in zip(headings, (before, after), strict=True)
     ]
     title = f"{headings[0]} and {headings[1]}, on the same games [95 % interval]"
-    return Group(_titled(title, table), *voids, judge_line(before.judge, before.smoke_only))
+    lost = [line for side in (before, after) for line in lost_lines(side.rates)]
+    return Group(*lost, _titled(title, table), *voids, judge_line(before.judge, before.smoke_only))
 
 
 def crossplay_report(result: CrossPlay) -> RenderableType:
@@ -89,7 +93,9 @@ def crossplay_report(result: CrossPlay) -> RenderableType:
     if total.void:
         tables.append(_void_matrix(result))
     first = next(iter(result.cells.values()))
-    return Group(*tables, void_line(total), judge_line(first.judge, first.smoke_only))
+    return Group(
+        *lost_lines(total), *tables, void_line(total), judge_line(first.judge, first.smoke_only)
+    )
 
 
 def _matrix(title: str, result: CrossPlay, rate: str, *, raw: str) -> Group:
@@ -156,6 +162,14 @@ def difference_cell(found: Difference) -> Text:
     if not found.n:
         return Text("-")
     return Text(f"{found.value:+.2f} {_interval(found.interval, sign='+')}")
+
+
+def lost_lines(rates: Rates) -> list[Text]:
+    """Return the headline of a table of which too many games are void or forfeited, else nothing."""
+    if rates.lost_share <= MOST_LOST:
+        return []
+    text = f"{rates.lost} of {rates.games} games are void or forfeited: the rates are about the others."
+    return [Text(text, style="bold yellow")]
 
 
 def void_line(rates: Rates) -> Text:

@@ -252,11 +252,17 @@ def replay_through(driver: Driver, episode: Episode) -> None:
 
 def _action(turn: Turn, limit: int) -> str | Reply:
     """Return what gives a recorded turn again: a text, if a text can."""
-    if turn.error is None and not turn.truncated:
+    if turn.error is None and not (turn.truncated or turn.native or turn.neutralised):
         return turn.text
-    if turn.error is None and len(turn.text) == limit:
+    if turn.error is None and len(turn.text) == limit and not (turn.native or turn.neutralised):
         return turn.text + "x"  # it is marked as cut if it is over-long again
-    return Reply(text=turn.text, error=turn.error, truncated=turn.truncated)
+    return Reply(
+        text=turn.text,
+        error=turn.error,
+        truncated=turn.truncated,
+        thought=turn.native,
+        neutralised=turn.neutralised,
+    )
 
 
 def faces_agree(make: Make, make_parallel: Make, seed: int) -> None:

@@ -1,10 +1,15 @@
-"""Showing hostile text: what a model wrote must not drive the terminal it is printed on."""
+"""Hostile text: what a model wrote must drive neither a terminal nor another model's chat template."""
 
+import re
 import unicodedata
 
 from rich.text import Text
 
 _KEEP = "\n\t"
+_CHAT_TAG = re.compile(
+    "<(?=[|\uff5c]|/?(?:s|pad|unk|bos|eos|sys|start_of_turn|end_of_turn)>)", re.IGNORECASE
+)
+_BRACKET_TAG = re.compile(r"\[(?=/?(?:[A-Z][A-Z_ ]+|(?i:inst)|control_\d+)\])")
 _UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
@@ -25,3 +30,14 @@ def escape_controls(text: str) -> str:
 def safe_text(text: str, style: str = "") -> Text:
     """Return hostile text for printing with rich: no markup is read, no control passes."""
     return Text(escape_controls(text), style=style)
+
+
+def break_chat_tokens(text: str) -> str:
+    """Return the text with the control tokens of the known chat families broken.
+
+    A space is put behind the first character of chat tags (``<|...``, ``<s>``, ``</s>``, ``<pad>``,
+    ``<unk>``, ``<bos>``, ``<eos>``, ``<<SYS>>``, Gemma's turns) and of bracketed tags (``[INST]``,
+    ``[/INST]``, ``[CAPITALS]``, ``[control_1]``): ``< |user|>``, ``[ /INST]``. Nothing else is changed,
+    and what is broken already stays as it is.
+    """
+    return _BRACKET_TAG.sub("[ ", _CHAT_TAG.sub("< ", text))

@@ -33,7 +33,7 @@ def agent(server, **settings):
     return EndpointAgent(**settings)
 
 
-def test_replies_come_in_order_and_the_messages_go_out_as_they_are():
+def test_replies_come_in_order_and_the_messages_go_out_with_nothing_but_control_tokens_broken():
     def upper(body):
         return said(body["messages"][-1]["content"].upper())
 
@@ -44,7 +44,9 @@ def test_replies_come_in_order_and_the_messages_go_out_as_they_are():
         assert isinstance(found, Agent)
         assert server.requests[0]["messages"][0] == {"role": "system", "content": "Your rules."}
         assert server.most_at_once <= 4
-    assert [reply.text for reply in replies] == [text.upper() for text in texts]
+    assert [reply.text for reply in replies] == [
+        text.upper().replace("<|", "< |") for text in texts
+    ]
     assert {reply.error for reply in replies} == {None}
     assert {reply.generation for reply in replies} == {None}
 

@@ -152,3 +152,12 @@ def test_different_games_cannot_be_compared():
 def test_an_unknown_rate_is_named_with_the_allowed_ones():
     with pytest.raises(RedteamError, match=r"'asr'.*attack_success"):
         difference([], [], "asr", generator((0,)))
+
+
+def test_case_14_a_game_that_the_defender_forfeited_is_void_and_not_safe():
+    silent = Turn(seat=DEFENDER, text="x", visible="", well_formed=False, forfeit=True)
+    games = [game(0, labels=(True, False, True)), game(1, labels=None, turns=(silent,))]
+    rates = measure(games)
+    assert (rates.attack_success, rates.forfeits) == (Rate(1, 1), Rate(1, 2))
+    assert (rates.void, rates.lost, rates.lost_share) == (1, 1, 0.5)
+    assert rates.void_reasons == {"defender forfeit: no public answer": 1}

@@ -23,11 +23,25 @@ tagless = st.text(st.characters(exclude_categories=["Cs"]), max_size=20).filter(
 
 
 def answer_part(text):
-    """The text of the only answer part, by an own definition; None if there is none or several."""
+    """The text of the only answer part, by an own definition; None if there is none or several.
+
+    Nor is there one within a thought: one that was opened before, or that is closed after it.
+    """
     opened, closed = text.count("<answer>"), text.count("</answer>")
     if (opened, closed) != (1, 1) or text.index("<answer>") > text.index("</answer>"):
         return None
-    inside = text.partition("<answer>")[2].partition("</answer>")[0].strip()
+    before, _, rest = text.partition("<answer>")
+    inside, _, after = rest.partition("</answer>")
+    inside = inside.strip()
+    depth = 0
+    for tag in re.findall("</?think>", before):
+        depth = depth + 1 if tag == "<think>" else max(0, depth - 1)
+    if depth:
+        return None
+    for tag in re.findall("</?think>", after):
+        depth += 1 if tag == "<think>" else -1
+        if depth < 0:
+            return None
     return inside if inside and "<think>" not in inside and "</think>" not in inside else None
 
 
