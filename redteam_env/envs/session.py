@@ -139,8 +139,7 @@ class Session:
             to_move=seat,
         )
         seed = JSON_CHAR * self.game.max_seed_chars
-        # a native thought is as long as an action at most, and stands beside it
-        return UnicodeText(len(_transcript(longest)) + seed + 2 * self._most_json)
+        return UnicodeText(len(_transcript(longest)) + seed + self._most_json)
 
     @property
     def _most_lines(self) -> int:

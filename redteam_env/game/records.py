@@ -85,7 +85,8 @@ class Turn:
         text: The action as it was received (without the prefill and a native thought), cut to the
             limit.
         visible: What the other seats and the judge see.
-        thought: What nobody else sees, a native thought first.
+        thought: What nobody else sees, a native thought first; with the visible part never longer
+            than an action.
         well_formed: Whether the tags were in order (always true without thinking).
         forfeit: Whether nothing could be shown, which ends the game.
         truncated: Whether the text was cut, at the character limit or by its writer's token limit.

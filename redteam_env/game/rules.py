@@ -201,11 +201,14 @@ class Game:
             )
         else:
             split = Split("", "", well_formed=True, forfeit=False)
+        thoughts = "\n\n".join(filter(None, (native, split.thought)))
+        # with what is visible it is never longer than an action, for which the spaces have room
+        thoughts = thoughts[: self.max_action_chars - len(split.visible)]
         turn = Turn(
             seat=seat,
             text=cut,
             visible=split.visible,
-            thought="\n\n".join(filter(None, (native, split.thought))),
+            thought=thoughts,
             well_formed=split.well_formed,
             forfeit=split.forfeit,
             truncated=truncated or len(clean) > self.max_action_chars,
