@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from redteam_env.utils.answers import Cause, choice_of, text_of
 from redteam_env.utils.http import Answer, tokens_of
-
-_FINISHES = ("stop", "length", "content_filter", "tool_calls", "function_call")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +13,7 @@ class ChatAnswer:
     """An answer to one request.
 
     Attributes:
-        text: What the model said; after a failure what there is of it, mostly nothing.
+        text: What the model said; after a failure nothing.
         thought: What the server sent apart as its thought.
         error: Why it is no answer, without any of the server's words, or ``None``.
         cut: Whether the token limit ended it.
@@ -44,32 +43,19 @@ def read_chat_answer(answer: Answer) -> ChatAnswer:
     """
     if answer.error is not None:
         return ChatAnswer(error=answer.error)
-    found = _choice(answer.data)
-    if isinstance(found, str):
-        return ChatAnswer(error=found, tokens=tokens_of(answer.data))
-    message, finish = found
-    thought = _thought(message)
-    text, error = _text(message, finish)
-    if thought and not text and finish == "length":
-        error = None
-    cut = error is None and finish == "length"
-    return ChatAnswer(
-        text=text, thought=thought, error=error, cut=cut, tokens=tokens_of(answer.data)
-    )
-
-
-def _choice(data: Any) -> tuple[Mapping[str, Any], str] | str:
-    """Return the one message and why it ended, or what is wrong with the answer."""
-    choices = data.get("choices") if isinstance(data, dict) else None
-    if not isinstance(choices, list):
-        return "an answer without a list of choices"
-    if len(choices) != 1:
-        return f"an answer with {len(choices)} choices instead of 1"
-    choice = choices[0] if isinstance(choices[0], dict) else {}
-    message, finish = choice.get("message"), choice.get("finish_reason")
+    tokens = tokens_of(answer.data)
+    choice = choice_of(answer.data)
+    if isinstance(choice, str):
+        return ChatAnswer(error=choice, tokens=tokens)
+    message = choice.data.get("message")
     if not isinstance(message, dict):
-        return "an answer without a message"
-    return message, finish if finish in _FINISHES else "unknown"
+        return ChatAnswer(error=f"{Cause.UNREADABLE}: an answer without a message", tokens=tokens)
+    thought = _thought(message)
+    text, error = _text(message, choice.finish)
+    if thought and not text and choice.cut:
+        error = None
+    cut = error is None and choice.cut
+    return ChatAnswer(text=text, thought=thought, error=error, cut=cut, tokens=tokens)
 
 
 def _thought(message: Mapping[str, Any]) -> str:
@@ -80,17 +66,14 @@ def _thought(message: Mapping[str, Any]) -> str:
 
 def _text(message: Mapping[str, Any], finish: str) -> tuple[str, str | None]:
     """Return the text of a message and, if it is no answer, the reason."""
-    content, refusal = message.get("content"), message.get("refusal")
-    text = content if isinstance(content, str) else ""
-    error = None
-    if finish == "content_filter":
-        error = "stopped by the server's content filter"
-    elif not text.strip() and isinstance(refusal, str) and refusal.strip():
+    content, refusal = text_of(message.get("content")), message.get("refusal")
+    text, error = content or "", None
+    if not text.strip() and isinstance(refusal, str) and refusal.strip():
         text = refusal
     elif not text.strip() and message.get("tool_calls"):
-        error = "a tool call instead of text"
-    elif not isinstance(content, str | None):
-        error = "an answer that is no text"
+        error = f"{Cause.NO_TEXT}: a tool call instead of text"
+    elif content is None:
+        error = f"{Cause.UNREADABLE}: an answer that is no text"
     elif not text.strip():
-        error = f"an empty answer (finish reason: {finish})"
+        error = f"{Cause.NO_TEXT}: an empty answer (finish reason: {finish})"
     return text, error

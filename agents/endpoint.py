@@ -25,6 +25,7 @@ from redteam_env.game import (
 )
 from redteam_env.protocols import Reply, TurnRequest, Usage
 from redteam_env.randomness import integer_seed
+from redteam_env.utils.answers import Cause
 from redteam_env.utils.http import Answer, Endpoint, origin_of, parse_url
 from redteam_env.utils.text import break_chat_tokens
 
@@ -165,7 +166,7 @@ class EndpointAgent:
         )
 
     def _hint(self, reason: str) -> str:
-        if "status 400" in reason or "status 422" in reason:
+        if reason.partition(":")[0] in {Cause.REFUSED, Cause.REFUSED_FIELD}:
             return (
                 " The API may refuse a field or a system message: see omit, extra and merge_system "
                 "of an endpoint's file."
@@ -203,6 +204,7 @@ class EndpointAgent:
             Usage(
                 requests=1,
                 failed=int(read.error is not None),
+                retries=answer.attempts - 1,
                 cut=int(read.cut),
                 unmetered=int(answer.error is None and read.tokens is None),
                 prompt_tokens=prompt,

@@ -40,7 +40,8 @@ class ChatServer:
     and stands in ``probes``.
 
     Attributes:
-        answer: Returns, for a request's body, a JSON object, raw bytes, or an HTTP status.
+        answer: Returns, for a request's body, a JSON object, raw bytes, an HTTP status, or
+            a pair of status and JSON object.
         key: If given, requests without it get 401.
         models: The listed models; ``None`` lists none (404).
         probe: Answers the question of ``ready()``.
@@ -86,7 +87,8 @@ class ChatServer:
                 self._send(owner._answer(self.path, dict(self.headers.items()), body))
 
             def _send(self, answer: Any) -> None:
-                status = answer if isinstance(answer, int) else 200
+                status, answer = answer if isinstance(answer, tuple) else (200, answer)
+                status = answer if isinstance(answer, int) else status
                 content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
                 self.send_response(status)
                 if owner.location:

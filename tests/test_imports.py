@@ -49,8 +49,8 @@ MAY_IMPORT = {
     "report": "utils evaluation",
     "cli": "game protocols utils registry rollout judges seeds worlds envs evaluation report",
     # agents: they neither evaluate nor report
-    "agents.chat_answer": "utils.http",
-    "agents.endpoint": f"{BASE} utils.http utils.text agents.chat_answer",
+    "agents.chat_answer": "utils.answers utils.http",
+    "agents.endpoint": f"{BASE} utils.answers utils.http utils.text agents.chat_answer",
     "agents.human": "game protocols utils.text",
     "agents.scripted": f"{BASE} envs.moves",
     "agents.moves": "protocols randomness worlds envs.moves",

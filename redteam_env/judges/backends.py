@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from redteam_env.judges.judge import Completion
 from redteam_env.judges.template import Exchange
 from redteam_env.protocols import Usage
+from redteam_env.utils.answers import Cause, choice_of
 from redteam_env.utils.http import Answer, Endpoint, tokens_of
 
 KEY_VARIABLE = "REDTEAM_ENV_JUDGE_API_KEY"
@@ -43,6 +44,7 @@ class CompletionsBackend:
             Usage(
                 requests=len(answers),
                 failed=sum(completion.error is not None for completion in completions),
+                retries=sum(answer.attempts - 1 for answer in answers),
                 cut=sum(_is_cut(answer) for answer in answers),
                 **_tokens(answers),
             )
@@ -57,20 +59,18 @@ class CompletionsBackend:
 def _first_choice(answer: Answer) -> Completion:
     if answer.error is not None:
         return Completion(error=answer.error)
-    try:
-        text = answer.data["choices"][0]["text"]
-    except (KeyError, IndexError, TypeError):
-        text = None
+    choice = choice_of(answer.data)
+    if isinstance(choice, str):
+        return Completion(error=choice)
+    text = choice.data.get("text")
     if not isinstance(text, str):
-        return Completion(error="answer without choices[0].text")
+        return Completion(error=f"{Cause.UNREADABLE}: answer without choices[0].text")
     return Completion(text=text)
 
 
 def _is_cut(answer: Answer) -> bool:
-    try:
-        return bool(answer.data["choices"][0]["finish_reason"] == "length")
-    except (KeyError, IndexError, TypeError):
-        return False
+    choice = choice_of(answer.data)
+    return not isinstance(choice, str) and choice.cut
 
 
 def _tokens(answers: Sequence[Answer]) -> dict[str, int]:
@@ -110,6 +110,7 @@ class ClassifyBackend:
             Usage(
                 requests=len(answers),
                 failed=sum(answer.error is not None for answer in answers),
+                retries=sum(answer.attempts - 1 for answer in answers),
                 **_tokens(answers),
             )
         )
@@ -142,11 +143,13 @@ def _labels(answer: Answer, asked: Sequence[int]) -> list[Completion]:
         return [Completion(error=answer.error)] * len(asked)
     labels = answer.data.get("labels") if isinstance(answer.data, dict) else None
     if not isinstance(labels, list):
-        return [Completion(error="answer without a list of labels")] * len(asked)
+        return [Completion(error=f"{Cause.UNREADABLE}: answer without a list of labels")] * len(
+            asked
+        )
     given = [label.get("game_idx") if isinstance(label, dict) else None for label in labels]
     if all(index is None for index in given):
         if len(labels) != len(asked):
-            return [Completion(error="wrong number of labels")] * len(asked)
+            return [Completion(error=f"{Cause.UNREADABLE}: wrong number of labels")] * len(asked)
         return [Completion(text=json.dumps(label)) for label in labels]
     found: dict[Any, list[Any]] = {}
     for index, label in zip(given, labels, strict=True):
@@ -155,6 +158,6 @@ def _labels(answer: Answer, asked: Sequence[int]) -> list[Completion]:
     return [
         Completion(text=json.dumps(found[index][0]))
         if len(found.get(index, ())) == 1
-        else Completion(error="no label, or more than one, for this dialogue")
+        else Completion(error=f"{Cause.UNREADABLE}: no label, or more than one, for this dialogue")
         for index in asked
     ]

@@ -65,16 +65,18 @@ class Usage:
     Attributes:
         requests: Questions asked, those that failed included.
         failed: Questions without a usable answer.
+        retries: Further attempts at questions, beside the first of each; they may be charged for, too.
         cut: Answers that ended at the token limit.
         unmetered: Answers whose number of tokens the server did not tell.
         prompt_tokens: Tokens read, as the server counts.
         completion_tokens: Tokens written, as the server counts.
         cost: What they cost at the prices the user gave, in the currency of these; ``None`` without
-            prices. Attempts that failed may be charged for all the same.
+            prices. Attempts that failed are not in it.
     """
 
     requests: int = 0
     failed: int = 0
+    retries: int = 0
     cut: int = 0
     unmetered: int = 0
     prompt_tokens: int = 0
@@ -87,6 +89,7 @@ class Usage:
         return Usage(
             requests=self.requests + more.requests,
             failed=self.failed + more.failed,
+            retries=self.retries + more.retries,
             cut=self.cut + more.cut,
             unmetered=self.unmetered + more.unmetered,
             prompt_tokens=self.prompt_tokens + more.prompt_tokens,

@@ -192,6 +192,8 @@ def usage_lines(rows: Sequence[Mapping[str, Any]]) -> Text:
     lines = []
     for row in rows:
         parts = [f"{row['requests']:,} requests, {row['failed']:,} failed"]
+        if row["retries"]:
+            parts.append(f"{row['retries']:,} retries")
         if row["cut"]:
             parts.append(f"{row['cut']:,} cut at the token limit")
         parts.append(f"{row['prompt_tokens']:,} + {row['completion_tokens']:,} tokens")

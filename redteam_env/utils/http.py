@@ -1,9 +1,10 @@
 """Asking a server over HTTP, for judges and agents: bounded, patient, and never fatal.
 
-Every request ends in an answer or in a short reason that names neither the request's text nor any
-secret. A key goes with questions only, to the one origin (scheme, host, port) that it was first used for:
-no look whether a server is there carries it, and redirects are not followed. What may pass by itself (time-outs, broken connections, 429, 5xx) is tried again with
-exponential backoff and jitter; every other refusal is final at once.
+Every request ends in an answer or in a short reason, which begins with a
+:class:`~redteam_env.utils.answers.Cause` and holds no word of a server, no text of the request and no
+secret. Causes that may pass by themselves are tried again with exponential backoff and jitter; the others
+are final at once. A key goes with questions only, to the one origin (scheme, host, port) that it was first
+used for: no look whether a server is there carries it, and redirects are not followed.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import json
 import math
 import os
 import re
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -28,6 +30,7 @@ import tenacity
 from redteam_env.game import Count, RedteamError, at_least, check_fields
 from redteam_env.game.checks import Range
 from redteam_env.randomness import generator
+from redteam_env.utils.answers import PASSING, Cause, cause_of
 from redteam_env.utils.aside import run_aside
 from redteam_env.utils.threads import stop_event
 
@@ -43,6 +46,7 @@ _origins: dict[tuple[str, str], str] = {}
 _CURES = {
     404: "check the path of the url and the model's name",
     405: "check the path of the url",
+    429: "the account's quota is used up",
 }
 _MOST_TOKENS = 10**9
 """No answer has so many: a server that says so is not believed."""
@@ -54,27 +58,32 @@ _PASSING = (
 
 
 class _FailedError(Exception):
-    """A request that failed for good; its text is the reason."""
-
-
-class _PassingError(_FailedError):
-    """A request that may succeed when it is sent again.
+    """A request that failed; its text is the reason.
 
     Attributes:
+        cause: Why.
         retry_after: Seconds the server asked to wait, or ``None``.
     """
 
-    def __init__(self, reason: str, retry_after: float | None = None) -> None:
-        super().__init__(reason)
+    def __init__(self, cause: Cause, told: str, retry_after: float | None = None) -> None:
+        super().__init__(f"{cause}: {told}")
+        self.cause = cause
         self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A server's answer: the JSON it sent, or why there is none."""
+    """A server's answer: the JSON it sent, or why there is none.
+
+    Attributes:
+        data: The JSON.
+        error: The reason, which begins with a :class:`~redteam_env.utils.answers.Cause`; or ``None``.
+        attempts: How often it was asked.
+    """
 
     data: Any = None
     error: str | None = None
+    attempts: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,7 +265,7 @@ class Endpoint:
         self, client: httpx2.AsyncClient, content: bytes, index: int, slots: asyncio.Semaphore
     ) -> Answer:
         attempts = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(_PassingError),
+            retry=tenacity.retry_if_exception(_may_pass),
             stop=tenacity.stop_after_attempt(self.retries + 1),
             wait=lambda state: self._wait(state, index),
             sleep=asyncio.sleep,
@@ -264,10 +273,12 @@ class Endpoint:
         )
         try:
             async with slots:
-                return Answer(data=await attempts(self._attempt, client, "POST", content))
+                data: Any = await attempts(self._attempt, client, "POST", content)
+                return Answer(data=data, attempts=attempts.statistics.get("attempt_number", 1))
         except _FailedError as error:
             tried = attempts.statistics.get("attempt_number", 1)
-            return Answer(error=f"{error}{f' ({tried} attempts)' if tried > 1 else ''}")
+            told = f"{error}{f' ({tried} attempts)' if tried > 1 else ''}"
+            return Answer(error=told, attempts=tried)
 
     def _wait(self, state: tenacity.RetryCallState, index: int) -> float:
         """Return the seconds to wait: what the server asked for, or backoff with jitter."""
@@ -275,7 +286,7 @@ class Endpoint:
         longest = min(MAX_WAIT_S, self.backoff * 2.0 ** (state.attempt_number - 1))
         path = ("http retry", os.getpid(), index, state.attempt_number)
         jittered = longest * float(generator(path).uniform(0.5, 1.0))
-        asked = error.retry_after if isinstance(error, _PassingError) else None
+        asked = error.retry_after if isinstance(error, _FailedError) else None
         return jittered if asked is None else min(MAX_WAIT_S, max(asked, jittered))
 
     async def _attempt(
@@ -286,12 +297,15 @@ class Endpoint:
         limit: float = math.inf,
     ) -> Any:
         async with self._sent(client, method, content, limit) as response:
-            self._check_status(response)
-            raw = await _read(response)
-        try:
-            return json.loads(raw)
-        except (ValueError, RecursionError) as error:
-            raise _FailedError("answer that is no JSON") from error
+            good = response.is_success
+            raw = await _read(response, whole=good)
+        body = _json(raw)
+        cause = cause_of(response.status_code, body)
+        if cause is not None:
+            raise self._failed(cause, response)
+        if body is None:
+            raise _FailedError(Cause.UNREADABLE, "answer that is no JSON")
+        return body
 
     @asynccontextmanager
     async def _sent(
@@ -303,7 +317,7 @@ class Endpoint:
     ) -> AsyncIterator[httpx2.Response]:
         """Send a request once; what fails, or is not done when time is up, is a reason."""
         if stop_event().is_set():
-            raise _FailedError("cancelled")
+            raise _FailedError(Cause.CANCELLED, "the run was stopped")
         seconds = min(self.timeout, limit)
         try:
             async with (
@@ -312,36 +326,50 @@ class Endpoint:
             ):
                 yield response
         except TimeoutError as error:
-            raise _PassingError(f"timed out: no whole answer within {seconds:g} s") from error
+            raise _FailedError(Cause.TIMED_OUT, f"no whole answer within {seconds:g} s") from error
         except _PASSING as error:
-            raise _PassingError(_transport_reason(error)) from error
+            raise _FailedError(Cause.UNREACHABLE, _transport_reason(error)) from error
         except httpx2.HTTPError as error:
-            raise _FailedError(_transport_reason(error)) from error
+            raise _FailedError(Cause.UNREADABLE, _transport_reason(error)) from error
 
-    def _check_status(self, response: httpx2.Response) -> None:
+    def _failed(self, cause: Cause, response: httpx2.Response) -> _FailedError:
+        """Return the failure that a server tells of, in our words."""
         code = response.status_code
-        if 200 <= code < 300:
-            return
-        reason = f"HTTP status {code}"
-        if code == 429 or code >= 500:
-            raise _PassingError(reason, _retry_after(response.headers.get("Retry-After", "")))
-        if 300 <= code < 400:
-            raise _FailedError(f"{reason}: the server redirects; give the final address")
-        cure = _CURES.get(code)
-        if code in {401, 403}:
-            cure = "the server wants a key"
-            if self.key_variable:
-                cure = f"set the environment variable {self.key_variable}"
-        raise _FailedError(f"{reason}: {cure}" if cure else reason)
+        told = "an error in an answer with HTTP status" if response.is_success else "HTTP status"
+        cure = {
+            Cause.NOT_FOUND: _CURES.get(code),
+            Cause.QUOTA: _CURES[429],
+            Cause.REDIRECT: "the server redirects; give the final address",
+            Cause.KEY: f"set the environment variable {self.key_variable}"
+            if self.key_variable
+            else "the server wants a key",
+        }.get(cause)
+        wait = _retry_after(response.headers.get("Retry-After", ""))
+        return _FailedError(cause, f"{told} {code}{f': {cure}' if cure else ''}", wait)
 
 
-async def _read(response: httpx2.Response) -> bytes:
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, _FailedError) and error.cause in PASSING
+
+
+async def _read(response: httpx2.Response, *, whole: bool = True) -> bytes:
+    """Return an answer's bytes; one that is too long is an error, or cut if it need not be whole."""
     raw = bytearray()
     async for chunk in response.aiter_bytes():
         raw += chunk
         if len(raw) > MAX_RESPONSE_BYTES:
-            raise _FailedError(f"answer over {MAX_RESPONSE_BYTES} bytes")
-    return bytes(raw)
+            if whole:
+                raise _FailedError(Cause.UNREADABLE, f"answer over {MAX_RESPONSE_BYTES} bytes")
+            break
+    return bytes(raw[:MAX_RESPONSE_BYTES])
+
+
+def _json(raw: bytes) -> Any:
+    """Return the JSON in an answer; ``None`` if there is none."""
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
 
 
 @functools.cache
@@ -351,9 +379,19 @@ def _tls(trust_env: bool) -> ssl.SSLContext:
 
 
 def _transport_reason(error: httpx2.HTTPError) -> str:
-    if isinstance(error, httpx2.ConnectError):
-        return f"cannot connect: {str(error)[:100]}"
-    return f"connection failed: {type(error).__name__}"
+    """Return what went wrong below HTTP, in words of this system and not of the server."""
+    if not isinstance(error, httpx2.ConnectError):
+        return f"connection failed: {type(error).__name__}"
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return "cannot connect: no safe connection (TLS)"
+        if isinstance(cause, socket.gaierror):
+            return "cannot connect: no such host"
+        if isinstance(cause, OSError) and cause.errno:
+            return f"cannot connect: {os.strerror(cause.errno)}"
+        cause = cause.__cause__ or cause.__context__
+    return "cannot connect"
 
 
 def _retry_after(value: str) -> float | None:

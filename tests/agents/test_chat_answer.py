@@ -41,20 +41,23 @@ def test_a_refusal_that_is_sent_apart_is_what_the_model_said(content):
 def test_no_text_is_a_failure_and_no_refusal(content, reason):
     answer = read(said(content, finish=reason))
     known = reason if reason in ("stop", "length") else "unknown"
-    assert answer.error == f"an empty answer (finish reason: {known})"
+    assert answer.error == f"no_text: an empty answer (finish reason: {known})"
     assert not answer.cut
 
 
 @pytest.mark.parametrize("content", [None, "", "Half of"])
 def test_a_content_filter_is_a_failure_of_the_server_and_not_the_models_answer(content):
     answer = read(said(content, finish="content_filter"))
-    assert answer.error == "stopped by the server's content filter"
+    assert answer.error == "content_filter: stopped by the server's content filter"
 
 
 def test_a_tool_call_without_text_is_a_failure_and_text_beside_it_an_answer():
     calls = [{"function": {"name": SECRET, "arguments": "{}"}}]
     finish = "tool_calls"
-    assert read(said(None, finish=finish, tool_calls=calls)).error == "a tool call instead of text"
+    assert (
+        read(said(None, finish=finish, tool_calls=calls)).error
+        == "no_text: a tool call instead of text"
+    )
     assert read(said("Yes.", finish=finish, tool_calls=calls)).text == "Yes."
 
 
@@ -72,7 +75,8 @@ def test_a_tool_call_without_text_is_a_failure_and_text_beside_it_an_answer():
         {"choices": [None]},
         {"choices": [{"text": SECRET}]},
         {"choices": [{"message": SECRET}]},
-        {"choices": [{"message": {"content": [{"type": "text", "text": SECRET}]}}]},
+        {"choices": [{"message": {"content": [{"type": "text", "text": [SECRET]}]}}]},
+        {"choices": [{"message": {"content": [3]}}]},
         {"choices": [{"message": {"content": 3}}]},
         {"choices": said(SECRET)["choices"] * 2},
     ],

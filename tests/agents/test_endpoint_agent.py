@@ -110,7 +110,7 @@ def test_a_failure_is_a_reply_with_a_reason_and_the_others_are_untouched():
 
     with ChatServer(sometimes) as server:
         replies = agent(server).act([asked("good"), asked("bad"), asked("good")])
-    assert [reply.error for reply in replies] == [None, "HTTP status 400", None]
+    assert [reply.error for reply in replies] == [None, "refused: HTTP status 400", None]
 
 
 def test_a_failure_that_may_pass_is_tried_again_and_then_given_up():
@@ -119,7 +119,7 @@ def test_a_failure_that_may_pass_is_tried_again_and_then_given_up():
         found = agent(server, retries=2)
         assert found.act([asked()])[0].text == "at last"
         (reply,) = found.act([asked()])
-        assert reply.error == "HTTP status 500 (3 attempts)"
+        assert reply.error == "server_error: HTTP status 500 (3 attempts)"
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,10 @@ def test_an_answer_that_is_no_json_or_huge_is_a_failure(raw):
         (reply,) = agent(server).act([asked()])
         assert len(server.requests) == 1
     assert reply.text == ""
-    assert reply.error in {"answer that is no JSON", "answer over 1048576 bytes"}
+    assert reply.error in {
+        "unreadable: answer that is no JSON",
+        "unreadable: answer over 1048576 bytes",
+    }
 
 
 def test_an_answer_at_the_token_limit_is_marked_as_cut():
@@ -192,7 +195,9 @@ def test_the_key_comes_from_the_environment_and_is_kept_nowhere(monkeypatch):
         found.ready()
         assert found.act([asked()])[0].error is None
         (reply,) = agent(server, key_variable="REDTEAM_ENV_ANOTHER_KEY").act([asked()])
-    assert reply.error == "HTTP status 401: set the environment variable REDTEAM_ENV_ANOTHER_KEY"
+    assert (
+        reply.error == "key: HTTP status 401: set the environment variable REDTEAM_ENV_ANOTHER_KEY"
+    )
     assert SECRET.encode() not in pickle.dumps(found)
     assert SECRET not in repr(found)
 

@@ -86,7 +86,7 @@ def test_failed_answers_are_void_games_with_their_reason_and_in_no_rate(server, 
     shown = capsys.readouterr().out
     assert "4 of 8 games are void or forfeited" in shown
     assert "Void games (in no rate): 4 of 8" in shown
-    assert "4 x defender error: HTTP status 400" in shown
+    assert "4 x defender error: refused: HTTP status 400" in shown
     episodes = [
         Episode.from_json(line) for line in (out / "episodes.jsonl").read_text().splitlines()
     ]

@@ -57,7 +57,8 @@ def test_a_judges_key_has_a_variable_of_its_own(template_file, monkeypatch):
         (refused,) = judge.judge(talks(1))
         assert {x["authorization"] for _, x, _ in server.requests} == {"Bearer k3y"}
     assert (
-        refused.error == "HTTP status 401: set the environment variable REDTEAM_ENV_JUDGE_API_KEY"
+        refused.error
+        == "key: HTTP status 401: set the environment variable REDTEAM_ENV_JUDGE_API_KEY"
     )
 
 

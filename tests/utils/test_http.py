@@ -100,7 +100,7 @@ def test_one_failure_leaves_the_other_answers_alone():
 def test_a_silent_server_times_out():
     with RecordedJudgeServer(gate=threading.Event()) as server:
         (answer,) = completions(server, timeout=0.1, retries=1).complete([SECRET])
-        assert answer.error == "timed out: no whole answer within 0.1 s (2 attempts)"
+        assert answer.error == "timed_out: no whole answer within 0.1 s (2 attempts)"
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_without_a_variable_no_key_is_sent_whatever_the_environment_holds(monkey
         backend.complete(["x"])
         (refused,) = backend.complete(["x"])
         assert all("authorization" not in headers for _, headers, _ in server.requests)
-    assert refused.error == "HTTP status 401: the server wants a key"
+    assert refused.error == "key: HTTP status 401: the server wants a key"
 
 
 def test_a_key_that_cannot_be_a_header_is_named_without_its_value(monkeypatch):
@@ -266,8 +266,12 @@ def test_ready_takes_any_answer_and_refuses_silence():
 def test_get_returns_the_json_or_the_reason():
     with RecordedJudgeServer() as server:
         answer = Endpoint(url=f"{server.url}/v1/models").get()
-    assert answer.error == "HTTP status 404: check the path of the url and the model's name"
-    assert Endpoint(url=f"{server.url}/v1/models").get().error.startswith("cannot connect")
+    assert (
+        answer.error == "not_found: HTTP status 404: check the path of the url and the model's name"
+    )
+    assert Endpoint(url=f"{server.url}/v1/models").get().error == (
+        "unreachable: cannot connect: Connection refused"
+    )
 
 
 def test_no_error_shows_the_password_in_a_url():

@@ -1,0 +1,309 @@
+"""What a server's answer means: one reader of status, body and finish reason, with a closed list of causes.
+
+Servers say the same in many ways: a refusal is a status, an error inside a body with status 200, or the
+reason for which an answer ended. :func:`cause_of` reads all three. Only the causes leave this module; no
+word of a server is printed, logged or stored, because it may hold a prompt or a key.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Cause(StrEnum):
+    """Why there is no answer; the first word of the reason for which a game is void."""
+
+    UNREACHABLE = "unreachable"
+    TIMED_OUT = "timed_out"
+    RATE_LIMIT = "rate_limit"
+    SERVER_ERROR = "server_error"
+    QUOTA = "quota"
+    CONTENT_FILTER = "content_filter"
+    TOO_LONG = "too_long"
+    REFUSED_FIELD = "refused_field"
+    REFUSED = "refused"
+    KEY = "key"
+    NOT_FOUND = "not_found"
+    REDIRECT = "redirect"
+    UNREADABLE = "unreadable"
+    SEVERAL_CHOICES = "several_choices"
+    NO_TEXT = "no_text"
+    CANCELLED = "cancelled"
+
+
+PASSING = frozenset({Cause.UNREACHABLE, Cause.TIMED_OUT, Cause.RATE_LIMIT, Cause.SERVER_ERROR})
+"""Causes that may be gone at the next attempt; the others are final at once."""
+
+_CODES: Mapping[str, Cause] = {
+    **dict.fromkeys(
+        (
+            "content_filter",
+            "content_filtered",
+            "content_policy_violation",
+            "responsibleaipolicyviolation",
+            "data_inspection_failed",
+            "moderation_blocked",
+            "content_blocked",
+            "safety",
+            "sensitive",
+            "prohibited_content",
+            "blocklist",
+            "recitation",
+            "refusal",
+        ),
+        Cause.CONTENT_FILTER,
+    ),
+    **dict.fromkeys(
+        (
+            "context_length_exceeded",
+            "context_window_exceeded",
+            "model_context_window_exceeded",
+            "string_above_max_length",
+            "request_too_large",
+            "input_too_long",
+        ),
+        Cause.TOO_LONG,
+    ),
+    **dict.fromkeys(
+        (
+            "insufficient_quota",
+            "quota_exceeded",
+            "insufficient_balance",
+            "insufficient_credits",
+            "billing_hard_limit_reached",
+            "billing_not_active",
+            "billing_error",
+            "arrearage",
+        ),
+        Cause.QUOTA,
+    ),
+    **dict.fromkeys(
+        (
+            "unsupported_parameter",
+            "unsupported_value",
+            "unknown_parameter",
+            "invalid_parameter",
+            "extra_forbidden",
+        ),
+        Cause.REFUSED_FIELD,
+    ),
+    **dict.fromkeys(
+        ("rate_limit_exceeded", "rate_limit_error", "too_many_requests", "resource_exhausted"),
+        Cause.RATE_LIMIT,
+    ),
+    **dict.fromkeys(
+        ("invalid_api_key", "authentication_error", "permission_error", "unauthenticated"),
+        Cause.KEY,
+    ),
+    **dict.fromkeys(("model_not_found", "not_found_error"), Cause.NOT_FOUND),
+    **dict.fromkeys(
+        (
+            "server_error",
+            "internal_server_error",
+            "api_error",
+            "overloaded_error",
+            "service_unavailable",
+            "unavailable",
+            "bad_gateway",
+            "error",
+            "abort",
+            "network_error",
+            "insufficient_system_resource",
+        ),
+        Cause.SERVER_ERROR,
+    ),
+    "timeout": Cause.TIMED_OUT,
+    "timeout_error": Cause.TIMED_OUT,
+}
+"""What servers call it, in lower case, as an error's code, type or status, or as a finish reason."""
+
+_STATUSES: Mapping[int, Cause] = {
+    401: Cause.KEY,
+    402: Cause.QUOTA,
+    403: Cause.KEY,
+    404: Cause.NOT_FOUND,
+    405: Cause.NOT_FOUND,
+    408: Cause.TIMED_OUT,
+    413: Cause.TOO_LONG,
+    422: Cause.REFUSED_FIELD,
+    429: Cause.RATE_LIMIT,
+}
+_VAGUE = frozenset({Cause.RATE_LIMIT, Cause.REFUSED, Cause.REFUSED_FIELD})
+"""Causes of a status or code that a message may say more about."""
+_SAID: Sequence[tuple[re.Pattern[str], Cause]] = tuple(
+    (re.compile(pattern), cause)
+    for pattern, cause in (
+        (r"insufficient[ _](quota|balance|credits?|funds)|credit balance", Cause.QUOTA),
+        (
+            (
+                r"context (length|window)|max_model_len|(prompt|input|request) is too (long|large)"
+                r"|too many (input )?tokens"
+            ),
+            Cause.TOO_LONG,
+        ),
+        (r"content (management |usage )?(policy|filter)|flagged", Cause.CONTENT_FILTER),
+        (
+            (
+                r"(unsupported|unknown|unrecognized|unexpected) (request )?(parameter|field|value|argument)"
+                r"|extra inputs are not permitted"
+            ),
+            Cause.REFUSED_FIELD,
+        ),
+    )
+)
+"""What only a message tells: servers such as vLLM give no code."""
+_MOST_SAID = 2000
+_FINISHED = frozenset({"content_filter", "safety", "sensitive", "prohibited_content", "recitation"})
+_BROKEN_OFF = frozenset({"error", "abort", "network_error", "insufficient_system_resource"})
+CUT = frozenset({"length", "max_tokens", "model_length", "model_context_window_exceeded"})
+"""Finish reasons of an answer that a limit on tokens ended."""
+
+
+def cause_of(status: int, body: Any) -> Cause | None:
+    """Return why a server's answer is none.
+
+    Args:
+        status: The HTTP status.
+        body: The JSON that came with it, ``None`` if it was none.
+
+    Returns:
+        The cause; ``None`` for an answer that can be read.
+    """
+    errors = list(_errors(body))
+    good = 200 <= status < 300
+    if good and not errors:
+        return _ended(body)
+    words = [x for error in errors for x in _words(error)]
+    for word in words:
+        if (cause := _CODES.get(word)) is not None and cause not in _VAGUE:
+            return cause
+    vague = next((_CODES[word] for word in words if word in _CODES), None)
+    numbers = [int(word) for word in words if word.isdecimal() and len(word) == 3]
+    known = vague or _of_status(numbers[0] if good and numbers else 500 if good else status)
+    if known in _VAGUE and status < 500:
+        told = " ".join(x for error in errors for x in _messages(error)).lower()[:_MOST_SAID]
+        quota = (
+            "resource_exhausted" not in words
+        )  # whose message speaks of billing at any rate limit
+        for pattern, cause in _SAID:
+            if pattern.search(told) and (quota or cause is not Cause.QUOTA):
+                return cause
+        if known is Cause.REFUSED and any(_has_parameter(error) for error in errors):
+            return Cause.REFUSED_FIELD
+    return known
+
+
+def _of_status(status: int) -> Cause:
+    if status >= 500:
+        return Cause.SERVER_ERROR
+    if 300 <= status < 400:
+        return Cause.REDIRECT
+    return _STATUSES.get(status, Cause.REFUSED)
+
+
+def _errors(body: Any) -> Iterator[Any]:
+    """Return every error that a body holds: objects, or texts."""
+    if isinstance(body, list):
+        body = body[0] if len(body) == 1 else None
+    if not isinstance(body, dict):
+        return
+    if body.get("object") == "error" or body.get("type") == "error":
+        yield {name: x for name, x in body.items() if name not in {"object", "error"}}
+    for name in ("error", "errors", "detail"):
+        found = body.get(name)
+        yield from (x for x in (found if isinstance(found, list) else [found]) if x)
+    for choice in _choices(body):
+        if error := choice.get("error"):
+            yield error
+
+
+def _words(error: Any) -> Iterator[str]:
+    """Return the codes of an error, in lower case."""
+    if isinstance(error, str):
+        yield error[:100].lower()
+    if not isinstance(error, dict):
+        return
+    for name in ("code", "type", "status"):
+        if isinstance(value := error.get(name), str | int) and not isinstance(value, bool):
+            yield str(value)[:100].lower() if isinstance(value, str) else f"{value:.0f}"[:100]
+    if isinstance(inner := error.get("innererror"), dict):
+        yield from _words({"code": inner.get("code")})
+
+
+def _messages(error: Any) -> Iterator[str]:
+    if isinstance(error, str):
+        yield error
+    if isinstance(error, dict):
+        yield from (x for x in (error.get("message"), error.get("msg")) if isinstance(x, str))
+
+
+def _has_parameter(error: Any) -> bool:
+    return isinstance(error, dict) and isinstance(error.get("param"), str) and bool(error["param"])
+
+
+def _ended(body: Any) -> Cause | None:
+    """Return the cause if the server broke an answer off."""
+    reasons = {str(choice.get("finish_reason")).lower() for choice in _choices(body)}
+    return Cause.SERVER_ERROR if reasons & _BROKEN_OFF else None
+
+
+def _choices(body: Any) -> list[Mapping[str, Any]]:
+    choices = body.get("choices") if isinstance(body, dict) else None
+    return [x for x in choices if isinstance(x, dict)] if isinstance(choices, list) else []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The one answer that was asked for.
+
+    Attributes:
+        data: What the server says of it.
+        finish: Why it ended: ``stop``, ``length``, ``tool_calls``, or ``unknown``.
+        cut: Whether a limit on tokens ended it.
+    """
+
+    data: Mapping[str, Any]
+    finish: str
+    cut: bool
+
+
+def choice_of(body: Any) -> Choice | str:
+    """Return the one choice of an OpenAI-compatible answer, or the reason why it has none."""
+    if not isinstance(body, dict) or not isinstance(body.get("choices"), list):
+        return f"{Cause.UNREADABLE}: an answer without a list of choices"
+    choices = body["choices"]
+    if len(choices) > 1:
+        return f"{Cause.SEVERAL_CHOICES}: {len(choices)} choices instead of 1"
+    if not choices or not isinstance(choices[0], dict):
+        return f"{Cause.UNREADABLE}: an answer without a choice"
+    reason = str(choices[0].get("finish_reason")).lower()
+    if reason in _FINISHED:
+        return f"{Cause.CONTENT_FILTER}: stopped by the server's content filter"
+    finish = reason if reason in {"stop", "tool_calls", "function_call"} else "unknown"
+    cut = reason in CUT
+    return Choice(data=choices[0], finish="length" if cut else finish, cut=cut)
+
+
+def text_of(content: Any) -> str | None:
+    """Return the text of a message's content: a text, or parts of which those with text are joined.
+
+    Returns:
+        The text, perhaps empty; ``None`` if the content is of no such form.
+    """
+    if content is None or isinstance(content, str):
+        return content or ""
+    if not isinstance(content, list):
+        return None
+    texts = []
+    for part in content:
+        if not isinstance(part, dict | str):
+            return None
+        if isinstance(part, str):
+            texts.append(part)
+        elif part.get("type") in {"text", "output_text"}:
+            if not isinstance(part.get("text"), str):
+                return None
+            texts.append(part["text"])
+    return "".join(texts)
