@@ -7,7 +7,6 @@ such a failure is neither a refusal nor a success. What the model says is data a
 
 import json
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -27,6 +26,7 @@ from redteam_env.protocols import Reply, TurnRequest, Usage
 from redteam_env.randomness import integer_seed
 from redteam_env.utils.answers import Cause
 from redteam_env.utils.http import Answer, Endpoint, origin_of, parse_url
+from redteam_env.utils.reading import read_toml
 from redteam_env.utils.text import break_chat_tokens
 
 KEY_VARIABLE = "REDTEAM_ENV_AGENT_API_KEY"
@@ -310,11 +310,9 @@ def _read_file(argument: str) -> dict[str, Any]:
         raise RedteamError(f"The agent 'endpoint' needs an address: {FORMS}.")
     path = Path(argument).expanduser()
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # a broken TOML or UTF-8 text is a ValueError
-        raise RedteamError(
-            f"{argument!r} names no endpoint: {type(error).__name__}: {error}. Give {FORMS}."
-        ) from error
+        settings = read_toml(path)
+    except RedteamError as error:
+        raise RedteamError(f"{argument!r} names no endpoint: {error} Give {FORMS}.") from error
     known = [x.name for x in fields(EndpointAgent) if x.init]
     for name in settings:
         if name not in known:

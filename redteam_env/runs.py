@@ -35,7 +35,6 @@ from typing import Any
 from redteam_env.game import Episode, Game, RedteamError
 from redteam_env.protocols import Judge, SeedSource
 from redteam_env.utils.files import (
-    JSON_ERRORS,
     MANIFEST,
     append_line,
     read_json,
@@ -49,6 +48,7 @@ from redteam_env.utils.files import (
     written_names,
 )
 from redteam_env.utils.packages import versions
+from redteam_env.utils.reading import parse_json, read_bytes, read_lines
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
@@ -61,6 +61,7 @@ LEAGUE = "league.json"
 AGENT = "agent.json"
 SCHEMA = 1
 """Of each of the JSON files."""
+_DAMAGED = "Restore the file, or start another run."
 _STEP = re.compile(r"step-(\d{6,})")
 _OF_BASE = ("base_fingerprint", "base_parameters")
 """What a policy says of the weights that all its runs begin with."""
@@ -191,18 +192,20 @@ class Run:
             RedteamError: If another line is damaged.
         """
         file = self.path / METRICS
-        lines = file.read_bytes().splitlines() if file.is_file() else []
+        lines = read_bytes(file).splitlines() if file.is_file() else []
         rows = []
         for number, line in enumerate(lines, 1):
+            place = f"Line {number} of {str(file)!r}"
             try:
-                row = json.loads(line)
+                row = parse_json(line, place=place, remedy=_DAMAGED)
                 operator.index(row["step"])
-            except (*JSON_ERRORS, KeyError, TypeError) as error:
+            except (RedteamError, KeyError, TypeError) as error:
                 if number == len(lines):
                     break
+                if isinstance(error, RedteamError):
+                    raise
                 raise RedteamError(
-                    f"Line {number} of {str(file)!r} is damaged ({error}). Restore the file, or start "
-                    "another run."
+                    f"{place} cannot be read (no row of a step: {error!r}). {_DAMAGED}"
                 ) from error
             rows.append(row)
         return rows
@@ -227,8 +230,8 @@ class Run:
             RedteamError: If a line is damaged.
         """
         file = self.path / EPISODES / f"{_name(step)}.jsonl"
-        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-        return [Episode.from_json(line) for line in lines]
+        lines = read_lines(file) if file.is_file() else ()
+        return [_episode(line, f"Line {number} of {str(file)!r}") for number, line in lines]
 
     def drop_episodes(self, done: int) -> None:
         """Remove the games of steps that a resumed run plays again, or will not play."""
@@ -297,6 +300,14 @@ class Run:
             folder.mkdir()
             yield folder
             write_manifest(folder, {"step": step})
+
+
+def _episode(line: str, place: str) -> Episode:
+    record = parse_json(line, place=place, remedy=_DAMAGED)
+    try:
+        return Episode.from_record(record)
+    except RedteamError as error:
+        raise RedteamError(f"{place} cannot be read. {error}") from error
 
 
 def _name(step: int) -> str:

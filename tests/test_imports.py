@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "cli": "game protocols utils registry rollout judges seeds worlds envs evaluation report",
     # agents: they neither evaluate nor report
     "agents.chat_answer": "utils.answers utils.http",
-    "agents.endpoint": f"{BASE} utils.answers utils.http utils.text agents.chat_answer",
+    "agents.endpoint": f"{BASE} utils.answers utils.http utils.reading utils.text agents.chat_answer",
     "agents.human": "game protocols utils.text",
     "agents.scripted": f"{BASE} envs.moves",
     "agents.moves": "protocols randomness worlds envs.moves",
@@ -67,6 +67,7 @@ MAY_IMPORT = {
     "agents.worlds_command": "game utils worlds agents.pretrain",
     # algorithms: one that learns can be copied out with its core
     "algorithms.core": BASE,
+    "algorithms.core.supervised": "utils.reading",  # a user's file of examples
     **{f"algorithms.{name}": "game protocols algorithms.core" for name in ALGORITHMS},
     "algorithms.callbacks": "game protocols",
     "algorithms.opponents": f"{BASE} equilibria evaluation.ratings",  # the population's ratings

@@ -161,6 +161,7 @@ def test_a_last_row_that_a_crash_cut_off_is_left_out(run, torn):
 @pytest.mark.parametrize(
     "line",
     [
+        "",
         "{",
         "7",
         '{"step": "0"}',
@@ -168,9 +169,9 @@ def test_a_last_row_that_a_crash_cut_off_is_left_out(run, torn):
         pytest.param("1" * 5_000, id="huge"),
     ],
 )
-def test_any_other_damaged_row_is_an_error_that_names_it(run, line):
+def test_case_a5_any_other_damaged_row_is_an_error_that_names_it(run, line):
     (run.path / "metrics.jsonl").write_text(f'{{"step": 0}}\n{line}\n{{"step": 2}}\n')
-    with pytest.raises(RedteamError, match=r"^Line 2 of .*metrics\.jsonl' is damaged.*$"):
+    with pytest.raises(RedteamError, match=r"^Line 2 of .*metrics\.jsonl' cannot be read.*$"):
         run.rows()
 
 

@@ -4,14 +4,15 @@ Beside the games they keep a defender able, or show an attacker what it would no
 (arXiv 2602.01539) starts its attacker from rewrites written for it.
 """
 
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 from redteam_env.game import ATTACKER, DEFENDER, Game, Generation, RedteamError, Seed, role_of
 from redteam_env.protocols import TrainablePolicy
+from redteam_env.utils.reading import parse_json, read_lines
 
+_NEEDED = "It needs to be a JSON object with the non-empty texts prompt and response."
 _SEATS = {role_of(seat): seat for seat in (DEFENDER, ATTACKER)}
 
 
@@ -32,12 +33,12 @@ def read_examples(file: str, policy: TrainablePolicy, game: Game) -> dict[str, l
         RedteamError: If the file cannot be read, is empty, or a line is wrong; it names the line.
     """
     try:
-        lines = Path(file).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = list(read_lines(Path(file)))
+    except (OSError, RedteamError) as error:
         raise RedteamError(f"The file of supervised examples {file!r}: {error}.") from error
     game = replace(game, max_seed_chars=sys.maxsize)  # a defender's prompt may be a long rewrite
     examples: dict[str, list[Generation]] = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in lines:
         if not line.strip():
             continue
         role, seed, response = _example(file, number, line)
@@ -52,16 +53,10 @@ def read_examples(file: str, policy: TrainablePolicy, game: Game) -> dict[str, l
 
 def _example(file: str, number: int, line: str) -> tuple[str, Seed, str]:
     place = f"Line {number} of {file!r}"
-    try:
-        data = json.loads(line)
-    except (ValueError, RecursionError):
-        data = None
+    data = parse_json(line, place=place, remedy=_NEEDED)
     texts = [data.get(key) for key in ("prompt", "response")] if isinstance(data, dict) else []
     if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
-        raise RedteamError(
-            f"{place} is no example; it needs to be a JSON object with the non-empty texts prompt "
-            "and response."
-        )
+        raise RedteamError(f"{place} is no example. {_NEEDED}")
     role, harmful = data.get("role", role_of(DEFENDER)), data.get("harmful", True)
     if role not in tuple(_SEATS):
         raise RedteamError(f"{place} has the role {role!r}; give one of {', '.join(_SEATS)}.")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from redteam_env.game import Episode, RedteamError, Verdict
 from redteam_env.utils.files import write_aside
+from redteam_env.utils.reading import read_parquet
 
 Column = NDArray[Any]
 Rows = list[dict[str, Any]]
@@ -223,8 +224,8 @@ def stored_table(files: Sequence[Path]) -> Any:
     tables = []
     for file in files:
         try:
-            tables.append(pq.read_table(file).cast(SCHEMA))
-        except (OSError, pa.ArrowException, ValueError) as error:
+            tables.append(read_parquet(file, remedy="It is damaged.").cast(SCHEMA))
+        except (RedteamError, pa.ArrowException, ValueError) as error:
             raise RedteamError(
                 f"{str(file)!r} is no table of games ({error}); remove it and run again."
             ) from error

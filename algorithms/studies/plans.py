@@ -7,7 +7,6 @@ every process that does a task: each imports the plan before it begins.
 
 import importlib
 import sys
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
@@ -17,6 +16,7 @@ from typing import Any
 
 from algorithms.studies.tasks import Task, Work
 from redteam_env.game import RedteamError, unknown_name
+from redteam_env.utils.reading import parse_toml, read_toml
 
 ATTRIBUTE = "PLAN"
 
@@ -47,15 +47,15 @@ def read_plan(named: str, *, what: str, builtin: Mapping[str, str] | None = None
     """
     known = dict(builtin or {})
     if named in known:
-        return Plan(data=tomllib.loads(known[named]))
+        return Plan(data=parse_toml(known[named], place=named))
     file = Path(named).expanduser()
     if file.suffix == ".py" and file.is_file():
         return _python(str(file.resolve()), what)
     if file.is_file():
         try:
-            return Plan(data=tomllib.loads(file.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
-            raise RedteamError(f"The {what} {named!r} cannot be read: {error}.") from error
+            return Plan(data=read_toml(file))
+        except RedteamError as error:
+            raise RedteamError(f"The {what} {named!r} cannot be read: {error}") from error
     if ":" in named:
         return _python(named, what)
     raise unknown_name(

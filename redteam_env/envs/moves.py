@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 from redteam_env.game import RedteamError
 from redteam_env.game.thinking import compose
 from redteam_env.protocols import TurnRequest
+from redteam_env.utils.reading import read_text
 from redteam_env.worlds.apothecary import WorldConfig, make_world
 from redteam_env.worlds.apothecary.moves import world_moves
 
@@ -100,8 +101,8 @@ def read_templates(file: str | Path) -> Templates:
         RedteamError: If the file cannot be read, or its templates are none.
     """
     try:
-        lines = Path(file).expanduser().read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(Path(file).expanduser()).splitlines()
+    except (OSError, RedteamError) as error:
         raise RedteamError(
             f"Cannot read the templates {str(file)!r}: {error}. Give a text file with one template "
             f"a line, {SLOT} where the request belongs."

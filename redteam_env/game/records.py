@@ -299,7 +299,25 @@ class Episode:
             RedteamError: If it is no JSON object, of another schema, or misses a field.
         """
         try:
-            data = json.loads(line)
+            return cls.from_record(json.loads(line))
+        except (ValueError, RecursionError) as error:
+            raise _no_episode(error, line) from error
+
+    @classmethod
+    def from_record(cls, record: Any) -> "Episode":
+        """Read an episode back from the object that its line holds.
+
+        Args:
+            record: What parsing a line of :meth:`to_json` gave; anything else is refused.
+
+        Returns:
+            An equal episode.
+
+        Raises:
+            RedteamError: If it is no object, of another schema, or misses a field.
+        """
+        try:
+            data = dict(record)
             schema = data.pop("schema")
             if schema != SCHEMA:
                 raise RedteamError(
@@ -320,11 +338,15 @@ class Episode:
                 exchanges=tuple(exchanges),
                 **data,
             )
-        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
-            raise RedteamError(
-                f"This line is no episode ({error}): {line[:80]!r}. Each line of a transcript must "
-                "be what Episode.to_json wrote."
-            ) from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise _no_episode(error, str(record)) from error
+
+
+def _no_episode(error: Exception, found: str) -> RedteamError:
+    return RedteamError(
+        f"This line is no episode ({error}): {found[:80]!r}. Each line of a transcript must be what "
+        "Episode.to_json wrote."
+    )
 
 
 def _fields(record: Any) -> dict[str, Any]:

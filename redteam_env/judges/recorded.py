@@ -15,7 +15,7 @@ from typing import Any
 from redteam_env.game import Dialogue, RedteamError, Verdict, unknown_name
 from redteam_env.judges.judge import check_ready
 from redteam_env.protocols import Judge, Usage
-from redteam_env.utils.files import JSON_ERRORS
+from redteam_env.utils.reading import parse_json, read_lines
 
 SCHEMA = 1
 
@@ -134,18 +134,18 @@ def read_record(file: str | Path) -> dict[str, Verdict]:
         RedteamError: If the file cannot be read, or a line is no recorded verdict.
     """
     try:
-        lines = Path(file).read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        lines = list(read_lines(Path(file)))
+    except OSError as error:
         raise RedteamError(f"The record {str(file)!r} cannot be read: {error}.") from error
     found: dict[str, Verdict] = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in lines:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = parse_json(line, place="it")
             _check_schema(row["schema"])
             found[_text(row["key"])] = _verdict(row["verdict"])
-        except (*JSON_ERRORS, KeyError, TypeError, RedteamError) as error:
+        except (KeyError, TypeError, ValueError, RedteamError) as error:
             raise RedteamError(
                 f"Line {number} of {str(file)!r} is no recorded verdict ({error}). Name a file that "
                 "redteam_env.judges.record wrote; if a crash cut the line off, delete it."

@@ -11,13 +11,14 @@ from typing import Any
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.protocols import DataCard
 from redteam_env.seeds.columns import OPTIONS, Columns, Row, check_options
+from redteam_env.seeds.layouts import LAYOUTS as NAMED
 from redteam_env.seeds.source import ListSource
 
 HUB_OPTIONS = {
     "config": "configuration of the data set",
     "hf_split": "split of the data set to read (default: train, or the only one)",
     "revision": "commit, tag or branch on the hub",
-    "layout": "id of a known data set whose copy the folder is",
+    "layout": f"id of a known data set whose copy the folder is, or one of {', '.join(NAMED)}",
 }
 
 
@@ -79,14 +80,17 @@ def from_hub(argument: str | None = None, **options: str) -> ListSource:
         )
     named = options.get("layout", argument)
     layout = LAYOUTS.get(named)
-    if layout is None and "layout" in options:
-        raise unknown_name("layout", named, LAYOUTS)
+    if layout is None and "layout" in options and named not in NAMED:
+        raise unknown_name("layout", named, [*LAYOUTS, *NAMED])
     mapping = Columns.from_options({**(layout.columns if layout else {}), **options})
     path = Path(argument).expanduser()
     folder = path.is_dir()
     name = path.resolve().name if folder else argument
     dataset = _load(argument, options, layout)
-    mapping.check(dataset.column_names, name)
+    if named in NAMED:
+        place = f"{name} {options.get('config', '')} {options.get('hf_split', '')}".strip()
+        mapping = Columns.from_options(NAMED[named].options(options, dataset.column_names, place))
+    mapping = mapping.found(dataset.column_names, name, spec=f"hub:{argument}")
     wanted = [name for name in dataset.column_names if name in mapping.in_use()]
     rows: list[Row] = list(enumerate(dataset.select_columns(wanted).to_list(), 1))
     if layout:
@@ -162,5 +166,5 @@ def _cannot_load(argument: str, error: Exception, *, local: bool) -> str:
 
 def _belongs(cells: Mapping[str, Any], mapping: Columns) -> bool:
     label = str(cells.get(mapping.label or "")).casefold()
-    text = cells.get(mapping.text)
+    text = cells.get(mapping.text or "")
     return label in (*mapping.harmful, *mapping.benign) and bool(text and str(text).strip())

@@ -14,9 +14,9 @@ from redteam_env import registry
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.protocols import SeedSource
 from redteam_env.registry import build, require
+from redteam_env.seeds.files import FILE_ENDINGS
 from redteam_env.seeds.source import combine, only_label
 
-FILE_ENDINGS = (".csv", ".jsonl", ".json", ".parquet")
 ONLY = {"harmful": True, "benign": False}
 _RESERVED = ("kind", "name", "argument")
 
@@ -60,8 +60,8 @@ def _part(part: str) -> SeedSource:
                 "seed source",
                 name,
                 known,
-                hint="A file is named by its path (.csv, .jsonl, .json, .parquet), a data set of "
-                "the hub by hub:ID.",
+                hint="A file is named by its path (.csv, .tsv, .txt, .json, .jsonl, .parquet), a data "
+                "set of the hub by hub:ID.",
             )
         name, colon, argument = "file", ":", head
     found = build("seeds", name, argument=argument if colon else None, **options)

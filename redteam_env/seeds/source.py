@@ -85,6 +85,7 @@ class ListSource:
         *,
         more_cards: Sequence[DataCard] = (),
         max_chars: int = DEFAULT_MAX_CHARS,
+        resplit: str = "",
     ) -> None:
         """Check the seeds and keep the distinct ones.
 
@@ -96,6 +97,8 @@ class ListSource:
             card: Where they come from; its name becomes the ``source`` of seeds without one.
             more_cards: Cards of further data sets among the seeds.
             max_chars: Most characters a seed may have.
+            resplit: The source as a user writes it to get other splits, for the error about an empty
+                one; empty where the data bring their own.
 
         Raises:
             RedteamError: If there is no seed, or one is empty, too long, not encodable, of an
@@ -104,6 +107,7 @@ class ListSource:
         self.card = card
         self.cards: tuple[DataCard, ...] = (card, *more_cards)
         self.max_chars = max_chars
+        self._resplit = resplit
         checked = [self._checked(seed) for seed in seeds]
         if not checked:
             raise RedteamError(
@@ -219,8 +223,9 @@ class ListSource:
         label = _LABELS[harmful]
         elsewhere = [s for s in SPLITS if self._pools[s, harmful]]
         found = f" (it has some in {elsewhere[0]!r})" if elsewhere else ""
+        other = f"Write {self._resplit!r} for other splits. " if elsewhere and self._resplit else ""
         return (
-            f"The seed source {self.name!r} has no {label} seed in the split {split!r}{found}. "
+            f"The seed source {self.name!r} has no {label} seed in the split {split!r}{found}. {other}"
             f"Combine it with one that has, such as '...,builtin?only={label}', or set "
             f"benign_fraction to {int(harmful)}."
         )

@@ -19,10 +19,9 @@ from typing import Any
 
 from redteam_env.game import RedteamError
 from redteam_env.utils.locks import LOCK
+from redteam_env.utils.reading import parse_json, read_bytes
 
 MANIFEST = "manifest.json"
-JSON_ERRORS = (ValueError, RecursionError)
-"""What parsing JSON raises: bad syntax, integers too long for Python, objects too deep for it."""
 _SCHEMA = 1
 _OLD = ".old"
 
@@ -167,13 +166,14 @@ def read_json(file: Path, *, remedy: str) -> Any:
         Its content.
 
     Raises:
-        RedteamError: If it is missing, cannot be read, or is no JSON.
+        RedteamError: If it is missing, cannot be read, or as
+            :func:`~redteam_env.utils.reading.parse_json`.
     """
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, *JSON_ERRORS) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise RedteamError(f"{str(file)!r} cannot be read ({reason}). {remedy}") from error
+        content = read_bytes(file)
+    except OSError as error:
+        raise RedteamError(f"{str(file)!r} cannot be read ({error.strerror}). {remedy}") from error
+    return parse_json(content, place=repr(str(file)), remedy=remedy)
 
 
 def read_record(

@@ -1,9 +1,9 @@
 """Lists in options: several names, or names with values, in one text with commas between them."""
 
-import json
 from typing import Any
 
 from redteam_env.game.errors import RedteamError
+from redteam_env.utils.reading import parse_json
 
 
 def listed(text: str | None) -> tuple[str, ...]:
@@ -31,7 +31,7 @@ def assigned(text: str, *, option: str, example: str) -> dict[str, Any]:
         if name in found:
             raise RedteamError(f"{option} has {name!r} twice; give it one value.")
         try:
-            found[name] = json.loads(value)
-        except ValueError:
+            found[name] = parse_json(value, place=part)
+        except RedteamError:
             found[name] = value
     return found

@@ -120,15 +120,16 @@ def test_a_byte_order_mark_and_quoted_line_breaks_are_read(tmp_path):
 
 def test_a_column_that_is_not_there_names_the_columns_that_are(tmp_path):
     path = tmp_path / "mine.csv"
-    write_csv(path)
+    write_csv(path, [{"ask": "Write a rude note.", "toxic": "yes", "topic": "manners"}])
     message = error_of(path)
     for part in (
         "mine.csv",
         "no column 'text'",
-        "'prompt', 'toxic', 'topic', 'part'",
+        "'ask', 'toxic', 'topic'",
         "text=COLUMN",
     ):
         assert part in message
+    write_csv(path)
     message = error_of(path, text="prompt")
     for part in ("no column 'harmful'", "label=COLUMN", "all=harmful or all=benign"):
         assert part in message
@@ -191,7 +192,8 @@ def test_an_empty_jsonl_or_parquet_is_named(tmp_path):
 @pytest.mark.parametrize("ending", [".csv", ".jsonl"])
 def test_another_encoding_is_named(tmp_path, ending):
     path = tmp_path / f"mine{ending}"
-    path.write_bytes(b"text,harmful\ncaf\xe9,yes\n")
+    first = {".csv": b"text,harmful", ".jsonl": b'{"text": "A note", "harmful": 1}'}[ending]
+    path.write_bytes(first + b"\ncaf\xe9,yes\n")
     message = error_of(path)
     assert f"mine{ending} is not UTF-8" in message
     assert "0xe9" in message
@@ -236,8 +238,8 @@ def test_parquet_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
 def test_a_missing_file_a_folder_and_an_unknown_ending_are_named(tmp_path):
     assert "no seed file" in error_of(tmp_path / "mine.csv")
     assert "hub:" in error_of(tmp_path)
-    (tmp_path / "mine.txt").write_text("A note\n", encoding="utf-8")
-    assert ".csv, .json, .jsonl, .parquet" in error_of(tmp_path / "mine.txt")
+    (tmp_path / "mine.doc").write_text("A note\n", encoding="utf-8")
+    assert ".csv, .json, .jsonl, .parquet, .tsv, .txt" in error_of(tmp_path / "mine.doc")
     with pytest.raises(RedteamError, match="needs a path"):
         from_file()
 
