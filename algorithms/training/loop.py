@@ -15,8 +15,9 @@ from typing import Any
 from algorithms.core.ranks import PeerError, Ranks
 from algorithms.training import checkpoint
 from algorithms.training.callbacks import Callbacks
-from algorithms.training.config import TrainConfig
+from algorithms.training.config import SELF_PLAY, TrainConfig
 from algorithms.training.metrics import check_counted, sampled_before, step_tokens
+from algorithms.training.stopping import UnansweredError
 from redteam_env.game import Episode, Game, RedteamError
 from redteam_env.protocols import Agent, Batch, Judge, Row, SeedSource
 from redteam_env.runs import POLICY, Run
@@ -73,6 +74,7 @@ class Training:
         interrupted: Whether Ctrl-C was pressed in any process.
         stopped: Why a callback stopped the run.
         failed: Whether it stopped because the run could not do its work.
+        void: Void games in this call.
     """
 
     config: TrainConfig
@@ -95,6 +97,7 @@ class Training:
     interrupted: bool = False
     stopped: str | None = None
     failed: bool = False
+    void: int = 0
     _wanted: list[str | None] | None = None
 
     @property
@@ -159,15 +162,29 @@ class Training:
         if self.ending and None not in wanted:
             wanted.append(None)
         for name in wanted if self.leads else ():
-            self.callbacks.on_progress("checkpoint", 0, 1)
-            checkpoint.write(
-                self.files,
-                self.step + 1,
-                self._write_more,
-                self.algorithm.state(),
-                self.callbacks.state(),
-                name=name,
-            )
+            self._write(self.step + 1, name)
+
+    def keep(self) -> None:
+        """Write a checkpoint of the steps before this one, which was played and not learned from.
+
+        A league that has chosen this step's opponents has moved on; such a run goes on from the
+        checkpoint that it has, and takes the steps since then in the same way.
+        """
+        moved = self.config.run.opponents != SELF_PLAY or self.config.scripted.scripted_share
+        there = {x.step for x in self.files.checkpoints()}
+        if self.leads and self.step and self.step not in there and not moved:
+            self._write(self.step, None)
+
+    def _write(self, steps: int, name: str | None) -> None:
+        self.callbacks.on_progress("checkpoint", 0, 1)
+        checkpoint.write(
+            self.files,
+            steps,
+            self._write_more,
+            self.algorithm.state(),
+            self.callbacks.state(),
+            name=name,
+        )
 
     def _write_more(self, folder: Path) -> None:
         self.policy.save(folder / POLICY)
@@ -201,7 +218,7 @@ def loop(run: Training, take_step: Callable[[Training], None]) -> Outcome:
         RedteamError: What a step raises, with the step's number.
     """
     outcome: Outcome | None = None
-    before, void = run.step, 0
+    before = run.step
     with ExitStack() as stack:
         stack.callback(lambda: run.callbacks.on_end(outcome))
         pressed = stack.enter_context(_interrupts())
@@ -215,9 +232,14 @@ def loop(run: Training, take_step: Callable[[Training], None]) -> Outcome:
                 run.write()
             except PeerError:
                 raise
+            except UnansweredError as failure:
+                run.stop(str(failure), failed=True)
+                run.keep()
+                finished = False
+                break
             except RedteamError as error:
                 raise RedteamError(f"Step {run.step}: {error}") from error
-            void += int(run.row["game/void"] or 0)
+            run.void += int(run.row["game/void"] or 0)
             finished = run.done
             run.tokens += step_tokens(run.row)
             run.step += 1
@@ -231,7 +253,7 @@ def loop(run: Training, take_step: Callable[[Training], None]) -> Outcome:
             steps=run.step,
             played=run.step - before,
             finished=finished,
-            void=void,
+            void=run.void,
             interrupted=run.interrupted or bool(pressed),
             stopped=run.stopped,
             usage=run.callbacks.usage(),

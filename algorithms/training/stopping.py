@@ -2,11 +2,11 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from redteam_env.game import RedteamError, at_least, check_fields
+from redteam_env.game import Episode, RedteamError, at_least, check_fields
 from redteam_env.protocols import Callback, Row, TrainingRun
 
 
@@ -22,8 +22,9 @@ class StoppingConfig:
         stop_patience: End once so many of its values in a row were no better than the best before; 0
             for no such end.
         stop_mode: Whether more (max) or less (min) is better, for stop_patience.
-        stop_void_steps: End, as failed, after so many steps in a row whose games were all void; 0 to go
-            on.
+        void_steps: End, as failed, once so many steps in a row had more than half of their games void
+            because one of judge and players did not answer. The step is played again so often, and
+            not learned from; --resume takes it. 0 to go on with the other games.
     """
 
     stop_metric: str | None = None
@@ -31,7 +32,7 @@ class StoppingConfig:
     stop_below: float | None = None
     stop_patience: Annotated[int, at_least(0)] = 0
     stop_mode: Literal["max", "min"] = "max"
-    stop_void_steps: Annotated[int, at_least(0)] = 5
+    void_steps: Annotated[int, at_least(0)] = 2
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -126,8 +127,29 @@ class StopOnMetric(Callback):
         return {"metric": str(self._config.stop_metric), "mode": self._config.stop_mode}
 
 
+class UnansweredError(Exception):
+    """A step whose games are mostly void: it is not learned from, and not spent."""
+
+
+def mostly_void(episodes: Sequence[Episode]) -> str | None:
+    """Return why more than half of some games are void; ``None`` if they are not.
+
+    Games are void for one reason if the same one failed: the judge, or the player of a role.
+
+    Args:
+        episodes: The games of a step.
+    """
+    reasons = [x.void for x in episodes if x.void is not None]
+    failed = Counter(reason.partition(":")[0] for reason in reasons)
+    for who, count in failed.most_common(1):
+        if 2 * count > len(episodes):
+            own = Counter(reason for reason in reasons if reason.partition(":")[0] == who)
+            return own.most_common(1)[0][0]
+    return None
+
+
 class StopOnVoid(Callback):
-    """Ends a run whose games are all void, as when a judge's server is gone.
+    """Ends a run whose games are mostly void, where a step learns while it plays and is spent.
 
     Args:
         steps: Steps in a row, at least 1.
@@ -142,13 +164,11 @@ class StopOnVoid(Callback):
         self._run = run
 
     def on_update(self, step: int, row: Row) -> None:
-        """Count steps whose games were all void."""
-        every = row["game/void"] == row["game/games"] != 0
-        self._void = self._void + 1 if every else 0
+        """Count steps whose games were mostly void."""
+        reason = mostly_void(self._run.episodes)
+        self._void = 0 if reason is None else self._void + 1
         if self._void >= self._steps:
-            reasons = Counter(x.void for x in self._run.episodes if x.void is not None)
             self._run.stop(
-                f"all games of {self._void} steps in a row were void "
-                f"({'; '.join(reason for reason, _ in reasons.most_common(3))})",
+                f"more than half of the games of {self._void} steps in a row were void ({reason})",
                 failed=True,
             )

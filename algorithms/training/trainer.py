@@ -9,6 +9,7 @@ its part of the games, all learn from all of them, and process 0 alone writes an
 """
 
 import inspect
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -37,7 +38,12 @@ from algorithms.training.processes import check_distributed, checksums, gather_e
 from algorithms.training.replay import UcbReplay
 from algorithms.training.rollouts import RunRollout
 from algorithms.training.rundir import held_run
-from algorithms.training.stopping import StopOnMetric, StopOnVoid
+from algorithms.training.stopping import (
+    StopOnMetric,
+    StopOnVoid,
+    UnansweredError,
+    mostly_void,
+)
 from redteam_env.evaluation import AgentPool
 from redteam_env.game import Game, RedteamError, Seed, role_of
 from redteam_env.judges.judge import check_ready
@@ -223,8 +229,8 @@ def closing_callbacks(run: Training) -> list[Any]:
     found: list[Any] = []
     if config.stopping.stop_metric is not None:
         found.append(StopOnMetric(config.stopping))
-    if config.stopping.stop_void_steps:
-        found.append(StopOnVoid(config.stopping.stop_void_steps))
+    if config.stopping.void_steps:
+        found.append(StopOnVoid(config.stopping.void_steps))
     quiet, console = config.run.json or not run.leads, Console(stderr=True)
     if not quiet:
         found.append(SignalWarning(run.policy.trainable_roles, console))
@@ -319,6 +325,38 @@ def _draw(config: TrainConfig, source: SeedSource, step: int) -> list[GameSetup]
     )
 
 
+def _play(
+    run: Training, setups: Sequence[GameSetup], agents: Mapping[str, Agent]
+) -> Mapping[str, float]:
+    """Play a step's games, again while they are mostly void; return what waiting took.
+
+    Raises:
+        UnansweredError: If they are so ``void_steps`` times.
+    """
+    most = run.config.stopping.void_steps
+    for tries in itertools.count(1):
+        started = time.monotonic()
+        own = play(
+            run.ranks.part(setups),
+            agents,
+            run.judge,
+            game=run.game,
+            batch_size=run.config.generation_batch,
+            progress=run.callbacks.on_progress,
+        )
+        run.episodes, waited = gather_episodes(run.ranks, own, time.monotonic() - started)
+        reason = mostly_void(run.episodes) if most else None
+        if reason is None:
+            break
+        run.void += sum(x.void is not None for x in run.episodes)
+        if tries == most:
+            raise UnansweredError(
+                f"step {run.step} was played {tries} times, and more than half of the games were void "
+                f"({reason}). It is not spent: once the cause is gone, --resume takes it"
+            )
+    return waited
+
+
 def _take_step(run: Training) -> None:
     """Play a step's games, learn from them, and note what there is to log."""
     started = time.monotonic()
@@ -326,15 +364,7 @@ def _take_step(run: Training) -> None:
     agents: dict[str, Agent] = {}
     for role, seat in ((role_of(seat), seat) for seat in run.game.seats):
         agents[seat] = run.callbacks.agent(role, setups) or run.policy.agent(role)
-    own = play(
-        run.ranks.part(setups),
-        agents,
-        run.judge,
-        game=run.game,
-        batch_size=run.config.generation_batch,
-        progress=run.callbacks.on_progress,
-    )
-    run.episodes, waited = gather_episodes(run.ranks, own, time.monotonic() - started)
+    waited = _play(run, setups, agents)
     played = time.monotonic()
     lessons = run.callbacks.on_episodes(run.step, run.episodes)
     run.row = episode_metrics(run.episodes, run.game.seats, lessons, scripted=run.scripted)

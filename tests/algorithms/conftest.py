@@ -14,6 +14,7 @@ from training_fakes import CallbackJudge, PowerCutError, WordJudge, words_source
 from agents.lora.config import PolicyConfig
 from algorithms.reinforce_pp import ReinforcePPConfig
 from algorithms.training.config import RunConfig, TrainConfig
+from algorithms.training.stopping import StoppingConfig
 from algorithms.training.trainer import train
 from redteam_env import GameConfig, registry
 
@@ -22,6 +23,7 @@ PARTS = {
     "game": GameConfig,
     "policy": PolicyConfig,
     "learner": ReinforcePPConfig,
+    "stopping": StoppingConfig,
 }
 
 

@@ -104,7 +104,8 @@ def test_without_anybody_behind_an_api_no_usage_is_logged(tiny_config, tmp_path)
 def test_games_without_an_answer_are_void_and_train_nobody(tiny_config, tmp_path, server):
     # by the parity of the request's seed, not of its arrival
     server.answer = lambda body: 400 if body["seed"] % 2 else said("fine")
-    outcome = train(tiny_config(arrangement="attacker_only", opponent=server.spec, steps=1))
+    more = {"arrangement": "attacker_only", "opponent": server.spec, "void_steps": 0}
+    outcome = train(tiny_config(**more, steps=1))
     failed = [turn for turn in turns(tmp_path / "run", "defender_0") if turn["error"]]
     assert 0 < len(failed) < 8
     assert outcome.void == len(failed)

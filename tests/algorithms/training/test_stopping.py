@@ -1,15 +1,17 @@
-"""Runs that end early: by a metric, without progress, or because every game is void."""
+"""Runs that end early: by a metric, without progress, or because judge or players do not answer."""
 
 import json
 
 import pytest
+from support_servers import RECORDED, RecordedJudgeServer
 from table_game import MatrixJudge, players
 from test_algorithms_learn import DOMINANCE, options
-from training_fakes import CallbackJudge, metrics
+from training_fakes import CallbackJudge, contents, metrics
 
 from algorithms import train
 from redteam_env.cli.main import main
 from redteam_env.game import RedteamError, Verdict
+from redteam_env.judges.wildguard import wildguard
 
 
 @pytest.fixture
@@ -94,15 +96,78 @@ def test_rules_that_make_no_sense_are_refused(run, bad, match):
         run(**bad)
 
 
-def test_steps_whose_games_are_all_void_end_the_run_as_failed(arguments, doubles, capsys, tmp_path):
+@pytest.fixture
+def served(doubles, tmp_path):
+    """A served judge with one attempt a question, whose labels follow from what it is asked."""
+    file = tmp_path / "template"
+    file.write_text("{prompt} {response}")
+    doubles("judges", "served", lambda url: wildguard(url, template_file=file, retries=0))
+
+    def labels(query):
+        return RECORDED[len(query["prompt"]) % len(RECORDED)]
+
+    with RecordedJudgeServer(labels) as server:
+        yield server
+
+
+def taught(run):
+    """What a run logged, but what its judge took."""
+    return [{k: x for k, x in row.items() if "usage/" not in k} for row in metrics(run)]
+
+
+def test_case_24_a_judge_that_is_gone_stops_the_run_and_spends_no_step(
+    tiny_config, served, tmp_path
+):
+    more = {"judge": "served", "judge_url": served.url, "steps": 4, "checkpoint_every": 10}
+    whole = train(tiny_config(**more, out=str(tmp_path / "whole")))
+    left = len(served.requests) + 3 + 2 * 8
+    served.statuses = [*[200] * left, *[503] * 1000]
+    config = {**more, "out": str(tmp_path / "cut")}
+    outcome = train(tiny_config(**config))
+    assert len(served.requests) == left + 2 * 8
+    assert (outcome.steps, outcome.played, outcome.finished, outcome.void) == (2, 2, False, 16)
+    assert "step 2 was played 2 times" in outcome.stopped
+    assert "judge error: server_error: HTTP status 503" in outcome.stopped
+    assert len(metrics(outcome.directory)) == 2
+    served.statuses = ()
+    resumed = train(tiny_config(**config, resume=True))
+    assert (resumed.steps, resumed.played, resumed.finished) == (4, 2, True)
+    assert taught(resumed.directory) == taught(whole.directory)
+    last = "checkpoints/step-000004"
+    assert contents(resumed.directory, last) == contents(whole.directory, last)
+
+
+def test_case_24_a_judge_that_comes_back_costs_one_more_play_of_the_step(
+    tiny_config, served, tmp_path
+):
+    more = {"judge": "served", "judge_url": served.url, "steps": 1}
+    whole = train(tiny_config(**more, out=str(tmp_path / "whole")))
+    served.statuses = [*[200] * (len(served.requests) + 3), *[503] * 5]
+    outcome = train(tiny_config(**more, out=str(tmp_path / "gap")))
+    assert (outcome.steps, outcome.finished, outcome.void) == (1, True, 5)
+    assert taught(outcome.directory) == taught(whole.directory)
+
+
+def test_case_24_the_command_says_so_and_ends_with_1(arguments, doubles, capsys, tmp_path):
     class Gone(CallbackJudge):
         def verdict(self, dialogue):
             return Verdict(judge=self.name, error="the server is gone")
 
     doubles("judges", "gone", Gone)
-    words = arguments("--stop-void-steps", "2", judge="gone", steps=4, checkpoint_every=10)
+    words = arguments("--void-steps", "3", judge="gone", steps=4, checkpoint_every=10)
     assert main(words) == 1
     told = json.loads(capsys.readouterr().out)
-    assert (told["steps"], told["finished"]) == (2, False)
+    assert (told["steps"], told["finished"], told["void"]) == (0, False, 24)
     assert "the server is gone" in told["stopped"]
-    assert (tmp_path / "run/checkpoints/step-000002").is_dir()
+    assert not (tmp_path / "run/checkpoints").exists()
+
+
+def test_half_of_the_games_void_is_not_more_than_half(tiny_config, doubles, tmp_path):
+    class Half(CallbackJudge):
+        def judge(self, dialogues):
+            found = super().judge(dialogues)
+            return [Verdict(error="no") if k % 2 else x for k, x in enumerate(found)]
+
+    doubles("judges", "half", Half)
+    outcome = train(tiny_config(judge="half", steps=1))
+    assert (outcome.finished, outcome.void) == (True, 4)

@@ -63,9 +63,10 @@ def test_the_authors_own_template_is_fetched_and_used(arguments, tmp_path):
         assert prompt.endswith(after)
 
 
-def test_a_server_that_goes_away_voids_games_and_ends_nothing(arguments, own_template, tmp_path):
+def test_a_run_goes_on_without_a_judge_if_it_is_told_to(arguments, own_template, tmp_path):
     with RecordedJudgeServer(statuses=[200] * 3 + [400] * 1000) as server:
-        assert main(arguments(judge="wildguard", judge_url=server.url, steps=1)) == 0
+        more = {"judge": "wildguard", "judge_url": server.url, "steps": 1}
+        assert main(arguments("--void-steps", "0", **more)) == 0
     assert metrics(tmp_path / "run")[0]["game/void"] == 8
 
 

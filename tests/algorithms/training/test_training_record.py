@@ -118,7 +118,7 @@ def test_void_games_are_counted_and_not_learnt_from(tiny_config, doubles, tmp_pa
             return super().verdict(dialogue)
 
     doubles("judges", "half", HalfBroken)
-    outcome = train(tiny_config(judge="half"))
+    outcome = train(tiny_config(judge="half", void_steps=0))
     rows = metrics(tmp_path / "run")
     assert outcome.void == sum(row["game/void"] for row in rows) > 0
     for step, row in enumerate(rows):
@@ -133,7 +133,7 @@ def test_a_step_of_void_games_only_is_one_row_and_changes_nothing(tiny_config, d
             return Verdict(judge=self.name, error="no answer")
 
     doubles("judges", "broken", Broken)
-    config = tiny_config(judge="broken", steps=1)
+    config = tiny_config(judge="broken", steps=1, void_steps=0)
     policy = lora(config.policy, seed=0)
     assert train(config, policy=policy).finished
     (row,) = metrics(tmp_path / "run")
