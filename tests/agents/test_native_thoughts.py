@@ -64,7 +64,7 @@ def test_an_unfinished_thought_of_a_server_is_a_cut_turn_without_text(answer):
 
 def test_a_thought_without_any_answer_is_a_failure_of_the_server():
     answer = read_chat_answer(Answer(data=said(None, reasoning_content="so")))
-    assert answer.error == "an empty answer (finish reason: stop)"
+    assert answer.error == "no_text: an empty answer (finish reason: stop)"
 
 
 def test_where_the_format_is_asked_for_the_rules_read_the_text():

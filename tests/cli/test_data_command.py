@@ -8,6 +8,7 @@ from redteam_env.game import RedteamError, Seed
 from redteam_env.protocols import DataCard
 from redteam_env.seeds import ListSource
 from redteam_env.seeds.columns import OPTIONS
+from redteam_env.seeds.files import FILE_OPTIONS
 from redteam_env.seeds.hub import HUB_OPTIONS
 
 
@@ -86,7 +87,7 @@ def test_help_names_both_commands_and_every_option(capsys):
         data(["get", "--help"])
     assert ended.value.code == 0
     printed = capsys.readouterr().out
-    for option in (*OPTIONS, *HUB_OPTIONS, "only=harmful"):
+    for option in (*OPTIONS, *FILE_OPTIONS, *HUB_OPTIONS, "only=harmful"):
         assert option in printed
 
 

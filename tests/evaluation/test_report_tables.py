@@ -142,18 +142,19 @@ def test_usage_says_what_was_asked_failed_cut_unknown_and_paid():
         "role": "defender",
         "requests": 1200,
         "failed": 2,
+        "retries": 0,
         "cut": 0,
         "unmetered": 0,
         "prompt_tokens": 34567,
         "completion_tokens": 890,
         "cost": None,
     }
-    full = {**row, "role": "attacker", "cut": 3, "unmetered": 4, "cost": 0.01234}
+    full = {**row, "role": "attacker", "retries": 5, "cut": 3, "unmetered": 4, "cost": 0.01234}
     plain, whole = usage_lines([row, full]).plain.splitlines()
     assert plain == (
         "endpoint:[red]m\\x1b@http://h (defender): 1,200 requests, 2 failed, 34,567 + 890 tokens"
     )
     assert whole.endswith(
-        "2 failed, 3 cut at the token limit, 34,567 + 890 tokens, tokens of 4 answers unknown, "
+        "2 failed, 5 retries, 3 cut at the token limit, 34,567 + 890 tokens, tokens of 4 answers unknown, "
         "cost 0.0123"
     )

@@ -72,7 +72,7 @@ def test_an_attempt_ends_when_its_time_is_up_whatever_arrives(part, way):
         else:
             status, reason = endpoint.tell({})
             assert status == 0
-        assert reason == "timed out: no whole answer within 0.2 s"
+        assert reason == "timed_out: no whole answer within 0.2 s"
         assert server.hung_up.wait(PATIENCE_S)
 
 
