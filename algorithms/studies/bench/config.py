@@ -66,6 +66,8 @@ PRIMARY, SECONDARY = "heldout", "train"
 learnt by heart counts for nothing on seeds that no run has met."""
 OF_WORLD: Mapping[str, str] = {"model": "model", "source": "seeds", "judge": "judge"}
 """Options that a benchmark needs, and what a world calls them."""
+NOT_OF_WORLD: Mapping[str, Any] = {"callback": None}
+"""Options of a world that a benchmark leaves out: what callbacks log is measured afterwards, by any judge."""
 NO_WORLD = "none"
 """What a world is called that is none."""
 SET_HERE: Mapping[str, str] = {
@@ -262,7 +264,7 @@ class BenchConfig:
         return str(self._of_world()[OF_WORLD[name]] if given is None else given)
 
     def _of_world(self) -> dict[str, Any]:
-        return {} if self.world is None else world_options(self.world)
+        return {} if self.world is None else {**world_options(self.world), **NOT_OF_WORLD}
 
     @property
     def every_suite(self) -> tuple[str, ...]:
@@ -330,7 +332,7 @@ class BenchConfig:
         algorithm = str(own["algorithm"])
         known = self._options_of(algorithm, str(own.get("opponents", SELF_PLAY)))
         values: dict[str, Any] = {"checkpoint_every": 20} if self.world is None else {}
-        values |= {"world": self.world}
+        values |= {"world": self.world, **NOT_OF_WORLD}
         if self.prompts is not None:
             values["prompts"] = self.prompts
         values |= {x: v for x, v in self.settings_by_name().items() if x in known}
