@@ -10,7 +10,7 @@ from algorithms.studies.experiments.analysis import INF, Figure, by_arm, contras
 from algorithms.studies.experiments.config import Experiment, Part
 from algorithms.studies.experiments.encounters import Encounters
 from algorithms.studies.experiments.races import races
-from algorithms.studies.games import CROSS, QUIZ, RESPONSE, SUITE, Games
+from algorithms.studies.games import CROSS, QUIZ, Games
 from algorithms.studies.verify import Labels, wrong_verdicts
 from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line, RedteamError
 from redteam_env.randomness import generator
@@ -147,16 +147,3 @@ def _check_quiz(experiment: Experiment, world: World, games: Games) -> list[str]
         elif is_right(answers[prompt], response) is not right:
             wrong.append(f"the answer to {prompt!r} was stored as {right}")
     return wrong
-
-
-def refuse_missing(part: Part, games: Games) -> None:
-    """Refuse to report on a part without games.
-
-    Raises:
-        RedteamError: If there are none.
-    """
-    kinds = set(_kinds(games))
-    if not kinds & ({RESPONSE} if part.against is not None else {SUITE}):
-        raise RedteamError(
-            f"The part {part.name!r} has no measured games yet; run it before reporting on it."
-        )

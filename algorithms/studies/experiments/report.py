@@ -8,7 +8,7 @@ from typing import Any
 
 from algorithms.studies.experiments.claims import judge_claims
 from algorithms.studies.experiments.config import Experiment, Part
-from algorithms.studies.experiments.figures import check_verdicts, compute, refuse_missing
+from algorithms.studies.experiments.figures import check_verdicts, compute
 from algorithms.studies.experiments.overview import overview
 from algorithms.studies.experiments.page import page
 from algorithms.studies.experiments.races import race_svg, raced
@@ -49,7 +49,7 @@ _ORDER = ("kind", "suite", "split", "attacker", "attacker_seed", "step", "seed_i
 def write_report(
     experiment: Experiment, root: Path, target: Path, *, command: str, say: Say
 ) -> None:
-    """Write the report of every part that has been run.
+    """Write the report of every part that has been run whole: no claim is judged on its first seeds.
 
     Args:
         experiment: The experiment.
@@ -59,15 +59,21 @@ def write_report(
         say: Told what is being done.
 
     Raises:
-        RedteamError: If no part has been run, a record is damaged, or the target holds something
+        RedteamError: If no part has been run whole, a record is damaged, or the target holds something
             else or a report of another manifest.
     """
     check_target(target, MANIFEST, _json(root / MANIFEST), what="a report")
     parts = {part: _tasks(experiment, part) for part in experiment.parts}
-    tables = {part: outputs(root, every, MEASURE, CROSS, RESPOND) for part, every in parts.items()}
-    done = [experiment.part(name) for name, files in tables.items() if files]
+    there = {name: sum((root / x.output).is_file() for x in found) for name, found in parts.items()}
+    whole = {name for name, found in parts.items() if there[name] == len(found)}
+    for name, found in parts.items():
+        if 0 < there[name] < len(found):
+            told = f"{there[name]} of {len(found)} tasks are done"
+            say(f"{name}: {told}; it is left out until all are")
+    done = [x for x in experiment.parts.values() if {x.name, x.against or x.name} <= whole]
     if not done:
-        raise RedteamError(f"{str(root)!r} has no part that was run; run one first.")
+        raise RedteamError(f"{str(root)!r} has no part that was run to its end; run one first.")
+    tables = {x.name: outputs(root, parts[x.name], MEASURE, CROSS, RESPOND) for x in done}
     target.mkdir(parents=True, exist_ok=True)
     write_text(target / MANIFEST, (root / MANIFEST).read_text(encoding="utf-8"))
     for part in done:
@@ -80,7 +86,6 @@ def write_report(
         records = _records(root, parts[part.name])
         write_text(folder / RECORDS, json.dumps(records, separators=(",", ":")))
         games = read_tables([folder / GAMES])
-        refuse_missing(part, games)
         figures = plain(compute(experiment, part, games, records, _other(target, part)))
         write_text(folder / FIGURES, json.dumps(figures, indent=1))
         every[part.name] = figures
@@ -178,7 +183,12 @@ def _records(root: Path, every: list[Task]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for task in every:
         if task.kind in JSON_KINDS and (root / task.output).is_file():
-            found.setdefault(task.kind, {})[task.name] = _json(root / task.output)
+            record = _json(root / task.output)
+            config = record.get("config", {})
+            opponent = Path(config.get("opponent") or "")
+            if opponent.is_relative_to(root.resolve()):  # a report names no place of this machine
+                config["opponent"] = opponent.relative_to(root.resolve()).as_posix()
+            found.setdefault(task.kind, {})[task.name] = record
     return found
 
 

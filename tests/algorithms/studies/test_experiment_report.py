@@ -305,25 +305,31 @@ def test_parts_that_were_not_run_are_named_and_left_out(tmp_path):
     assert verify(target) == []
 
 
-def test_a_part_that_is_half_done_is_reported_as_far_as_it_goes(root, tmp_path):
-    for part in ("rates", "best_response"):
-        shutil.rmtree(root / "records" / part)
-    records = root / "records" / "arms"
-    for name in ("measure/bipolicy-1.parquet", "cross/seed-1.parquet", "gradients/shared-1.json"):
-        (records / name).unlink()
-    target = report(root, tmp_path / "report")
-    figures = json.loads((target / "arms" / "figures.json").read_text())
-    primary = figures["defenders"]["splits"]["train"]["primary"]["auc"]
-    assert len(primary["shared"]["values"]) == 2
-    assert (len(primary["bipolicy"]["values"]), primary["bipolicy"]["interval"]) == (1, None)
-    assert "auc" not in figures["contrasts"]["bipolicy - shared"]
+def test_no_claim_is_judged_on_a_part_that_is_half_done(root, tmp_path):
+    (root / "records" / "rates" / "measure" / "fast-0.parquet").unlink()
+    said = []
+    target = tmp_path / "report"
+    write_report(TINY, root, target, command="x", say=said.append)
+    assert any(re.match(r"rates: \d+ of \d+ tasks are done; it is left out", x) for x in said)
+    assert not (target / "rates").exists()
+    assert (target / "arms").exists()
     assert verify(target) == []
+    # and with it what is played against it
+    (root / "records" / "arms" / "measure" / "bipolicy-1.parquet").unlink()
+    with pytest.raises(RedteamError, match="no part that was run to its end"):
+        report(root, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
-def test_a_part_without_measured_games_is_an_error_that_says_so(root, tmp_path):
-    shutil.rmtree(root / "records" / "arms" / "measure")
-    with pytest.raises(RedteamError, match="'arms' has no measured games"):
-        report(root, tmp_path / "report")
+def test_a_report_names_no_place_of_the_machine_it_was_run_on(root, tmp_path):
+    file = root / "records" / "arms" / "train" / "static-0.json"
+    record = json.loads(file.read_text())
+    record["config"]["opponent"] = str(root.resolve() / "runs" / "arms" / "probe" / "seed-0")
+    file.write_text(json.dumps(record))
+    target = report(root, tmp_path / "report")
+    records = (target / "arms" / "records.json").read_text()
+    assert '"opponent":"runs/arms/probe/seed-0"' in records
+    assert str(root.resolve()) not in records
 
 
 def test_an_experiment_of_which_nothing_was_run_is_an_error(root, tmp_path):
