@@ -21,25 +21,22 @@ policy, and the tensors of a checkpoint to the algorithm.
 
 import json
 import operator
-import platform
 import re
-import subprocess
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from redteam_env.game import Episode, Game, RedteamError
 from redteam_env.protocols import Judge, SeedSource
+from redteam_env.provenance import begun_with, check_same, session_record, warn_of_versions
 from redteam_env.utils.files import (
     MANIFEST,
     append_line,
     read_json,
     read_record,
-    sha256_of,
+    sync,
     verify_manifest,
     write_aside,
     write_manifest,
@@ -47,7 +44,6 @@ from redteam_env.utils.files import (
     written_folder,
     written_names,
 )
-from redteam_env.utils.packages import versions
 from redteam_env.utils.reading import parse_json, read_bytes, read_lines
 
 CONFIG = "config.json"
@@ -63,9 +59,6 @@ SCHEMA = 1
 """Of each of the JSON files."""
 _DAMAGED = "Restore the file, or start another run."
 _STEP = re.compile(r"step-(\d{6,})")
-_OF_BASE = ("base_fingerprint", "base_parameters")
-"""What a policy says of the weights that all its runs begin with."""
-_STACK = ("redteam-env", "pettingzoo", "gymnasium", "numpy", "torch", "transformers", "peft")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,19 +127,8 @@ class Run:
                 or with other files behind its options; the text names what differs.
         """
         options = {**config, "out": None, "resume": False, "json": False}
-        decisive = {
-            "policy": {name: policy[name] for name in _OF_BASE if name in policy},
-            "seeds": asdict(source.card),
-            "judge": {"name": judge.name, "smoke_only": judge.smoke_only},
-            "prompts": {"digest": game.prompts.digest},
-            "files": _files(options),
-        }
-        session: dict[str, Any] = {
-            "processes": processes,
-            "versions": {"python": platform.python_version(), **versions(_STACK)},
-            "git": _revision(),
-            "written": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
+        decisive = begun_with(options, policy=policy, source=source, judge=judge, game=game)
+        session = session_record(processes)
         record = self.record()
         if record is None:
             record = {
@@ -156,8 +138,8 @@ class Run:
                 "policy": dict(policy),
             } | session
         else:
-            _check_same(self.path, record, decisive)
-            _warn_of_versions(self.path, record, session["versions"])
+            check_same(self.path, record, decisive)
+            warn_of_versions(self.path, record, session["versions"])
             record |= {"config": options, "sessions": [*record.get("sessions", []), session]}
         write_text(self.path / CONFIG, json.dumps(record, indent=1))
 
@@ -215,11 +197,19 @@ class Run:
         write_text(self.path / METRICS, "".join(f"{json.dumps(row)}\n" for row in rows))
 
     def add_row(self, row: Mapping[str, Any]) -> None:
-        """Append a step's row, which has a key ``step`` and finite numbers, to ``metrics.jsonl``."""
+        """Append a step's row, which has a key ``step`` and finite numbers, to ``metrics.jsonl``.
+
+        It is on the disk for good, even after a power failure, once a later checkpoint is.
+        """
         append_line(self.path / METRICS, json.dumps(row, allow_nan=False))
 
     def write_episodes(self, step: int, episodes: Sequence[Episode]) -> None:
-        """Write the games of a step, one JSON object a line."""
+        """Write the games of a step, one JSON object a line; if the run is gone, none is made anew.
+
+        Raises:
+            OSError: If they cannot be written.
+        """
+        (self.path / EPISODES).mkdir(exist_ok=True)
         text = "".join(f"{episode.to_json()}\n" for episode in episodes)
         write_text(self.path / EPISODES / f"{_name(step)}.jsonl", text)
 
@@ -296,6 +286,8 @@ class Run:
         Yields:
             An empty folder to fill; its manifest is written afterwards.
         """
+        if (rows := self.path / METRICS).is_file():
+            sync(rows)  # the checkpoint counts on those before it
         with write_aside(self._place(name or step)) as folder:
             folder.mkdir()
             yield folder
@@ -446,51 +438,3 @@ def find_saved(spec: str) -> SavedAgent | None:
         directory=path,
         card=card,
     )
-
-
-def _files(options: Mapping[str, Any]) -> dict[str, str]:
-    """Return the SHA-256 of each file that an option names."""
-    named = {name: Path(x).expanduser() for name, x in options.items() if isinstance(x, str) and x}
-    return {name: sha256_of(file) for name, file in named.items() if file.is_file()}
-
-
-def _check_same(run: Path, record: Mapping[str, Any], decisive: Mapping[str, Any]) -> None:
-    """Refuse to go on with anything that would change results."""
-    differences = [
-        f"{what}.{name}: {stored.get(name)!r} there, {now.get(name)!r} now"
-        for what, now in decisive.items()
-        if isinstance(stored := record.get(what, now), Mapping)
-        for name in now
-        if stored.get(name) != now.get(name)
-    ]
-    if differences:
-        raise RedteamError(
-            f"{str(run)!r} was begun with something else ({'; '.join(differences)}). Restore what it was "
-            "begun with, or give another --out."
-        )
-
-
-def _warn_of_versions(run: Path, record: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    last = (record.get("sessions") or [record])[-1].get("versions", {})
-    changes = [f"{x} {last[x]} then, {now.get(x)} now" for x in last if last[x] != now.get(x)]
-    if changes:
-        warnings.warn(
-            f"{str(run)!r} goes on with other versions ({', '.join(changes)}); it may not be repeatable.",
-            stacklevel=3,
-        )
-
-
-def _revision() -> str | None:
-    """Return the git revision of the source tree, ``None`` for an installed package."""
-    try:
-        result = subprocess.run(
-            ["git", "rev-parse", "HEAD"],  # noqa: S607 - whichever git the user has
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return result.stdout.strip() or None if result.returncode == 0 else None

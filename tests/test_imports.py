@@ -31,7 +31,8 @@ MAY_IMPORT = {
     "utils.http": "game.checks randomness",  # checks its settings, draws its waits
     "protocols": "game randomness",
     "registry": "game protocols",
-    "runs": "game protocols utils",
+    "provenance": "game protocols utils",
+    "runs": "game protocols utils provenance",
     "rollout": f"{BASE} utils",
     "seeds": "game protocols utils",
     "seeds.resolve": "registry",

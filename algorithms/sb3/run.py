@@ -21,7 +21,7 @@ from algorithms.training.callbacks import Callbacks, UsageMeter
 from algorithms.training.config import TrainConfig
 from algorithms.training.loop import Outcome, Training, loop, over
 from algorithms.training.metrics import episode_metrics, sampled_before
-from algorithms.training.rundir import held_run
+from algorithms.training.rundir import check_room, held_run
 from algorithms.training.trainer import closing_callbacks
 from redteam_env.envs import SeatConfig, SingleSeat
 from redteam_env.envs.embedders import embedder_name
@@ -65,6 +65,7 @@ def _train(files: Run, config: TrainConfig, kind: str, seat: str) -> Outcome:
     done = found.step if found else 0
     if over(config, files, done):
         return Outcome(directory=files.path, steps=done, played=0, finished=True, void=0)
+    check_room(files)
     learner = SeatLearner(config, kind, seat)
     session = learner.seat.session
     for seed in session.seeds.seeds("train"):

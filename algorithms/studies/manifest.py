@@ -16,9 +16,8 @@ from redteam_env.protocols import BASE
 from redteam_env.registry import split_name
 from redteam_env.seeds.resolve import resolve_seeds
 from redteam_env.seeds.source import SPLITS
-from redteam_env.utils.files import digests_of, read_json, sha256_of, write_text
+from redteam_env.utils.files import digests_of, is_empty, read_json, sha256_of, write_text
 from redteam_env.utils.lists import listed
-from redteam_env.utils.locks import LOCK
 from redteam_env.utils.packages import versions
 from redteam_env.worlds import MODELS, build_game
 from redteam_env.worlds.apothecary.levels import versioned
@@ -53,7 +52,7 @@ def open_directory(file: Path, wanted: Mapping[str, Any], *, what: str) -> None:
     if file.is_file():
         check_manifest(file, wanted)
         return
-    if root.exists() and (not root.is_dir() or any(x.name != LOCK for x in root.iterdir())):
+    if root.exists() and (not root.is_dir() or not is_empty(root)):
         raise RedteamError(f"{str(root)!r} is not empty and holds no {what}; give another --out.")
     write_text(file, json.dumps(wanted, indent=1))
 

@@ -37,6 +37,9 @@ def write(
     """
     from safetensors.torch import save_file
 
+    run.checkpoints_folder.mkdir(
+        exist_ok=True
+    )  # a run that is gone is an error, and none is made anew
     with run.new_checkpoint(step, name) as folder:
         write_more(folder)
         save_file({k: t.contiguous() for k, t in state.tensors.items()}, folder / OPTIMISER)

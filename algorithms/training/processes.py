@@ -103,13 +103,22 @@ def checksums(policy: TrainablePolicy) -> dict[str, int]:
     """Return a number for each trained weights that any change of their bits is all but sure to change."""
     import torch
 
-    names = dict.fromkeys(policy.weights_of(role) for role in policy.trainable_roles)
     result = {}
-    for name in names:
+    for name in _trained(policy):
         sums = [_bits(tensor.detach()).sum() for tensor in policy.parameters(name)]
         weighted = [(k + 1) * x for k, x in enumerate(sums)]
         result[name] = int(torch.stack(weighted).sum()) if weighted else 0
     return result
+
+
+def weights_size(policy: TrainablePolicy) -> int:
+    """Return the bytes of all trained weights."""
+    tensors = [x for name in _trained(policy) for x in policy.parameters(name)]
+    return sum(x.numel() * x.element_size() for x in tensors)
+
+
+def _trained(policy: TrainablePolicy) -> list[str]:
+    return list(dict.fromkeys(policy.weights_of(role) for role in policy.trainable_roles))
 
 
 def _bits(tensor: "torch.Tensor") -> "torch.Tensor":

@@ -1,15 +1,18 @@
-"""When a run directory may be written to."""
+"""When a run directory may be written to, and what is safe in it when the machine refuses to go on."""
 
 import difflib
 import json
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from algorithms.training.config import TrainConfig, changed, completed
 from redteam_env.game import RedteamError
 from redteam_env.runs import CONFIG, Run
-from redteam_env.utils.locks import LOCK, held
+from redteam_env.utils.files import is_empty
+from redteam_env.utils.locks import held
+from redteam_env.utils.machine import refusal
 
 
 def open_run(config: TrainConfig) -> Run:
@@ -31,7 +34,7 @@ def open_run(config: TrainConfig) -> Run:
     run = Run(path)
     stored = run.stored_config()
     if stored is None:
-        if path.is_dir() and any(x.name != LOCK for x in path.iterdir()):
+        if path.is_dir() and not is_empty(path):
             raise RedteamError(
                 f"{named!r} is not empty and holds no run; give another directory as --out."
             )
@@ -62,13 +65,62 @@ def held_run(config: TrainConfig, *, leads: bool = True) -> Iterator[Run]:
         The directory, as :func:`open_run` returns it.
 
     Raises:
-        RedteamError: If another process writes there, and whatever :func:`open_run` raises.
+        RedteamError: If another process writes there; whatever :func:`open_run` raises; and if the machine
+            refuses something meanwhile, with what of the run is safe.
     """
-    if not leads:
-        yield open_run(config)
-        return
-    with held(_place(config)):
-        yield open_run(config)
+    place = _place(config)
+    with held(place) if leads else nullcontext():
+        try:
+            yield open_run(config)
+        except Exception as error:
+            if (refused := refusal(error)) is None:
+                raise
+            what, remedy = refused
+            raise RedteamError(f"{what}. {_safe(place)} {remedy}; then {_next(place)}") from error
+
+
+def check_room(run: Run, weights: int = 0) -> None:
+    """Refuse a disk that cannot take another checkpoint, before anything is played.
+
+    Args:
+        run: The run directory, which is there.
+        weights: The bytes of the trained weights, if they are known already. The run's last checkpoint says
+            more.
+
+    Raises:
+        RedteamError: If fewer bytes are free than a checkpoint takes.
+    """
+    last = [
+        x
+        for checkpoint in run.checkpoints()[-1:]
+        for x in checkpoint.path.rglob("*")
+        if x.is_file()
+    ]
+    needed = max(weights, sum(x.stat().st_size for x in last))
+    free = shutil.disk_usage(run.path).free
+    if free < needed:
+        raise RedteamError(
+            f"A checkpoint takes at least {needed:,} bytes, and the disk of {str(run.path)!r} has {free:,} "
+            "free. Make room there, or give another --out."
+        )
+
+
+def _safe(place: Path) -> str:
+    """Return which step of a run is safe."""
+    if not place.is_dir():
+        return f"{str(place)!r} is not there any more."
+    try:
+        checkpoints = Run(place).checkpoints()
+    except OSError as error:
+        return f"{str(place)!r} cannot be looked at ({error.strerror})."
+    if not checkpoints:
+        return f"{str(place)!r} has no checkpoint yet."
+    return f"Safe is step {checkpoints[-1].step}: {str(checkpoints[-1].path)!r}."
+
+
+def _next(place: Path) -> str:
+    begun = (place / CONFIG).is_file()
+    return "--resume goes on from there." if begun else "give the same command again."
 
 
 def check_resumable(config: TrainConfig) -> None:

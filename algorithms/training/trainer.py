@@ -34,10 +34,15 @@ from algorithms.training.league import RunLeague, check_league, start_from
 from algorithms.training.live import LiveTable, SignalWarning
 from algorithms.training.loop import Outcome, Training, loop, over
 from algorithms.training.metrics import MetricsLog, episode_metrics, sampled_before
-from algorithms.training.processes import check_distributed, checksums, gather_episodes
+from algorithms.training.processes import (
+    check_distributed,
+    checksums,
+    gather_episodes,
+    weights_size,
+)
 from algorithms.training.replay import UcbReplay
 from algorithms.training.rollouts import RunRollout
-from algorithms.training.rundir import held_run
+from algorithms.training.rundir import check_room, held_run
 from algorithms.training.stopping import (
     StopOnMetric,
     StopOnVoid,
@@ -117,6 +122,8 @@ def _train(
     ranks.same("options or checkpoints", {**config.flat(), "checkpoint": done})
     if over(config, files, done):
         return Outcome(directory=files.path, steps=done, played=0, finished=True, void=0)
+    if ranks.leads:
+        check_room(files)
     # what is lacking or too long is found out before the model is loaded or a file is written
     setups = _draw(config, source, done)
     for seed in source.seeds("train"):
@@ -132,6 +139,8 @@ def _train(
         stack.callback(getattr(policy, "close", lambda: None))
     _check_prompts(game, policy, [setup.seed for setup in setups])
     _check_roles(config, policy)
+    if ranks.leads:
+        check_room(files, weights=weights_size(policy))
     if config.run.init_from is not None and not found:
         start_from(policy, config.run.init_from)
     algorithm = _make_algorithm(learner, config, policy, game)

@@ -29,6 +29,7 @@ class Versions:
         if name in self._files:
             return
         place = self._folder / name
+        self._folder.mkdir(exist_ok=True)  # a run that is gone is an error, and none is made anew
         with write_aside(place) as partial:
             write(partial)
         self._files[name] = digests_of(place)

@@ -2,13 +2,17 @@
 
 Commands are plug-ins of the kind ``commands``: callables that take the remaining arguments and
 return an exit code. The first line of a command's docstring is its help. Exit codes: what the
-command returned; 2 for a user's error; 130 after Ctrl-C; 143 after SIGTERM, which schedulers send and
-which is taken for Ctrl-C; 141 when the reader of the output went away.
+command returned; 2 for a user's error, and for what the machine refuses (:mod:`redteam_env.utils.machine`);
+1 for any other error; 130 after Ctrl-C; 143 after SIGTERM, which schedulers send and which is taken for
+Ctrl-C; 141 when the reader of the output went away. An error is one line; ``--debug``, before or behind any
+command, shows its traceback, too.
 """
 
 import os
 import signal
 import sys
+import threading
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
@@ -19,10 +23,12 @@ from rich.text import Text
 from redteam_env import registry
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.utils.console import make_console, tolerate_any_text
+from redteam_env.utils.machine import refusal
 from redteam_env.utils.text import escape_controls, safe_text
 
 KIND = "commands"
-INTERRUPTED, TERMINATED = 130, 143
+DEBUG = "--debug"
+FAULT, REFUSED, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,23 +43,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: From a command's own ``--help`` or its argument parser.
     """
-    arguments = sys.argv[1:] if argv is None else list(argv)
+    given = sys.argv[1:] if argv is None else list(argv)
+    arguments = [x for x in given if x != DEBUG]
+    debug = len(arguments) < len(given)
     # threads that spin while they wait slow a shared machine down many times over
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     tolerate_any_text()
-    with _sigterm_as_ctrl_c() as terminated:
-        code = _exit_code(arguments)
+    with _sigterm_as_ctrl_c() as terminated, _threads_speak_briefly(debug=debug):
+        code = _exit_code(arguments, debug=debug)
     return TERMINATED if terminated and code == INTERRUPTED else code
 
 
-def _exit_code(arguments: list[str]) -> int:
+def _exit_code(arguments: list[str], *, debug: bool) -> int:
     try:
         code = _run(arguments)
         sys.stdout.flush()
-    except RedteamError as error:
-        text = " ".join(escape_controls(str(error)).split())
-        sys.stderr.write(f"error: {text}\n")
-        return 2
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
@@ -61,7 +65,50 @@ def _exit_code(arguments: list[str]) -> int:
         # the interpreter flushes stdout once more at exit, which must not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except Exception as error:  # noqa: BLE001 - the one place that tells the user of it
+        text, code = _told(error)
+        if debug:
+            traceback.print_exception(error)
+        sys.stderr.write(f"error: {_line(text)}\n")
     return code
+
+
+def _told(error: Exception) -> tuple[str, int]:
+    """Return what a user is told of an error, and the exit code."""
+    if isinstance(error, RedteamError):
+        return str(error), REFUSED
+    if (refused := refusal(error)) is not None:
+        what, remedy = refused
+        return f"{what}. {remedy}, then give the same command again.", REFUSED
+    return f"{_named(error)} ({DEBUG} shows the traceback)", FAULT
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _line(text: str) -> str:
+    return " ".join(escape_controls(text).split())
+
+
+@contextmanager
+def _threads_speak_briefly(*, debug: bool) -> Iterator[None]:
+    """Show no traceback of a thread's error; what the machine refuses one is met by the command itself."""
+
+    def say(failed: threading.ExceptHookArgs) -> None:
+        error = failed.exc_value
+        if error is not None and not isinstance(error, SystemExit) and refusal(error) is None:
+            sys.stderr.write(
+                f"error in a thread: {_line(_named(error))} ({DEBUG} shows the traceback)\n"
+            )
+
+    before = threading.excepthook
+    if not debug:
+        threading.excepthook = say
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 @contextmanager
@@ -125,6 +172,7 @@ def _list_commands() -> None:
     for name in names:
         console.print(safe_text(name.ljust(width + 2), "bold").append_text(_summary(name)))
     console.print("\nredteam-env COMMAND --help explains one; --version tells the version.")
+    console.print("With --debug, any command shows the traceback of an error.")
 
 
 def _summary(name: str) -> Text:

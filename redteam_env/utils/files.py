@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from redteam_env.game import RedteamError
-from redteam_env.utils.locks import LOCK
 from redteam_env.utils.reading import parse_json, read_bytes
 
 MANIFEST = "manifest.json"
 _SCHEMA = 1
-_OLD = ".old"
+LOCK = ".lock"
+"""The file by which one process holds a directory (:mod:`redteam_env.utils.locks`): no part of its content."""
+_OLD, _PARTIAL = ".old", ".partial"
 
 
 def write_text(file: Path, text: str) -> None:
@@ -54,8 +55,8 @@ def write_aside(place: Path, *, shared: bool = False) -> Iterator[Path]:
         OSError: If it cannot be written, or a shared folder is there already.
     """
     unique = f".{secrets.token_hex(8)}" if shared else ""
-    partial = place.with_name(f".{place.name}{unique}.partial")
-    place.parent.mkdir(parents=True, exist_ok=True)
+    partial = place.with_name(f".{place.name}{unique}{_PARTIAL}")
+    make_folder(place.parent)
     _put_back(place)  # both of a process that was killed
     _remove(partial)
     try:
@@ -66,6 +67,22 @@ def write_aside(place: Path, *, shared: bool = False) -> Iterator[Path]:
         _rename(partial, place, replace=not shared)
     finally:
         _remove(partial)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, and force their names onto the disk; one that is there is left alone."""
+    missing = [x for x in (folder, *folder.parents) if not x.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        sync(made.parent)
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether a folder holds nothing but a lock and what a killed process left half written."""
+    return all(
+        x.name == LOCK or (x.name.startswith(".") and x.name.endswith(_PARTIAL))
+        for x in folder.iterdir()
+    )
 
 
 def written_folder(place: Path) -> Path:
@@ -98,7 +115,7 @@ def _rename(partial: Path, place: Path, *, replace: bool) -> None:
         if replace and place.is_dir():
             place.replace(_old(place))
         partial.replace(place)
-        _sync(place.parent)
+        sync(place.parent)
     finally:
         _put_back(place)
 
@@ -130,10 +147,10 @@ def _sync_tree(path: Path) -> None:
     """Force a file, or a folder with all that is in it, onto the disk."""
     for inner in path.iterdir() if path.is_dir() else ():
         _sync_tree(inner)
-    _sync(path)
+    sync(path)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Force the bytes of a file, or the entries of a folder, onto the disk."""
     if os.name == "nt":  # folders cannot be opened there
         return
@@ -148,11 +165,9 @@ def _sync(path: Path) -> None:
 
 
 def append_line(file: Path, line: str) -> None:
-    """Append a line to a text file and force it onto the disk."""
+    """Append a line to a text file; :func:`sync` forces it onto the disk."""
     with file.open("a", encoding="utf-8", newline="\n") as stream:
         stream.write(f"{line}\n")
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def read_json(file: Path, *, remedy: str) -> Any:

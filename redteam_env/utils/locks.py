@@ -15,12 +15,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from redteam_env.game import RedteamError
+from redteam_env.utils.files import LOCK, make_folder
 
 if sys.platform != "win32":
     import fcntl
 
-LOCK = ".lock"
-"""The file that is locked; it is there only while somebody writes, or after a process was killed."""
 _MOST_BYTES = 1000
 
 
@@ -37,18 +36,19 @@ def held(folder: Path) -> Iterator[None]:
     """
     made = not folder.exists()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         handle = _taken(folder)
     except OSError as error:
+        if made:
+            with suppress(OSError):
+                folder.rmdir()
         what = "is a file" if folder.is_file() else f"cannot be used ({error.strerror})"
         raise RedteamError(f"{str(folder)!r} {what}; give another directory as --out.") from error
     try:
         yield
     finally:
         if handle is not None:
-            with suppress(OSError):
-                (folder / LOCK).unlink()
-            os.close(handle)
+            _let_go(folder, handle)
         if made:
             with suppress(OSError):  # it holds results
                 folder.rmdir()
@@ -74,10 +74,20 @@ def _taken(folder: Path) -> int | None:
         # whoever held it may have removed the file between our opening and locking it
         with suppress(FileNotFoundError):
             if os.fstat(handle).st_ino == file.stat().st_ino:
-                os.truncate(handle, 0)
-                os.write(handle, json.dumps(_ourselves()).encode())
+                try:
+                    os.truncate(handle, 0)
+                    os.write(handle, json.dumps(_ourselves()).encode())
+                except OSError:
+                    _let_go(folder, handle)
+                    raise
                 return handle
         os.close(handle)
+
+
+def _let_go(folder: Path, handle: int) -> None:
+    with suppress(OSError):
+        (folder / LOCK).unlink()
+    os.close(handle)
 
 
 def _ourselves() -> dict[str, str | int]:

@@ -1,6 +1,8 @@
+import errno
 import os
 import subprocess
 import sys
+import threading
 from importlib.metadata import version
 
 import pytest
@@ -98,10 +100,63 @@ def test_ctrl_c_is_exit_code_130(plugins, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_our_own_faults_keep_their_traceback(plugins):
-    plugins("commands", "probe", raising(ZeroDivisionError()))
-    with pytest.raises(ZeroDivisionError):
-        main(["probe"])
+def test_any_other_error_is_one_line_with_its_kind_and_exit_code_1(plugins, capsys):
+    plugins("commands", "probe", raising(ZeroDivisionError("by \x1b[31mnothing\nat all")))
+    assert main(["probe"]) == 1
+    assert capsys.readouterr().err == (
+        "error: ZeroDivisionError: by \\x1b[31mnothing at all (--debug shows the traceback)\n"
+    )
+    plugins("commands", "bare", raising(AssertionError()))
+    assert main(["bare"]) == 1
+    assert capsys.readouterr().err == "error: AssertionError (--debug shows the traceback)\n"
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "probe", "--a"], ["probe", "--a", "--debug"]])
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(ZeroDivisionError("no"), 1), (RedteamError("no"), 2), (OSError(28, "no"), 2)],
+)
+def test_debug_shows_the_traceback_of_any_command(plugins, capsys, arguments, error, code):
+    seen = []
+
+    def command(argv):
+        seen.append(argv)
+        raise error
+
+    plugins("commands", "probe", command)
+    assert main(arguments) == code
+    err = capsys.readouterr().err
+    assert seen == [["--a"]]
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    "number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ENOENT]
+)
+def test_what_the_machine_refuses_is_one_line_with_what_helps_and_exit_code_2(
+    plugins, capsys, number
+):
+    refused = OSError(number, os.strerror(number), "/runs/a\x1b")
+    plugins("commands", "probe", raising(refused))
+    assert main(["probe"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{os.strerror(number)[1:]}: '/runs/a\\x1b'. " in line
+    assert line.endswith(", then give the same command again.")
+
+
+def test_the_error_of_a_thread_is_one_line_too(plugins, capsys):
+    def command(argv):
+        thread = threading.Thread(target=raising(ZeroDivisionError("in it")), args=([],))
+        thread.start()
+        thread.join()
+        return 0
+
+    plugins("commands", "probe", command)
+    assert main(["probe"]) == 0
+    assert capsys.readouterr().err == (
+        "error in a thread: ZeroDivisionError: in it (--debug shows the traceback)\n"
+    )
 
 
 def test_listing_commands_imports_no_torch():

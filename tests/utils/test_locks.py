@@ -9,7 +9,8 @@ import pytest
 
 from redteam_env import RedteamError
 from redteam_env.cli.main import main
-from redteam_env.utils.locks import LOCK, held
+from redteam_env.utils.files import LOCK
+from redteam_env.utils.locks import held
 
 HOLDER = """
 import sys, time

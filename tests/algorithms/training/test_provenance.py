@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from algorithms.training.trainer import train
-from redteam_env import runs
+from redteam_env import provenance
 from redteam_env.game import RedteamError, load_prompts
 from redteam_env.runs import CONFIG, Run
 
@@ -64,7 +64,7 @@ def test_what_a_run_was_begun_with_stays_and_other_versions_are_warned_of(
     first = Run(tmp_path / "run").record()
     versions = {**first["versions"], "torch": "9.9"}
     del versions["python"]
-    monkeypatch.setattr(runs, "versions", lambda _: versions)
+    monkeypatch.setattr(provenance, "versions", lambda _: versions)
     with pytest.warns(
         UserWarning, match=r"'.*run' goes on with other versions \(torch .* then, 9\.9 now"
     ):

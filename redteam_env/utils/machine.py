@@ -1,0 +1,46 @@
+"""What the machine refuses: a full disk, a missing permission, too many open files, a place that is gone.
+
+Such an error is nobody's mistake in the program, so it is one line for the user: what was refused, where, and
+what helps.
+"""
+
+import errno
+import os
+import re
+
+_REMEDIES = {
+    (errno.ENOSPC, errno.EDQUOT): "Make room on that disk",
+    (errno.EFBIG,): "Raise the limit on the size of files (ulimit -f)",
+    (errno.EROFS, errno.EACCES, errno.EPERM): "Give it a place where you may write",
+    (errno.EMFILE, errno.ENFILE): "Raise the limit on open files (ulimit -n)",
+    (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ENODEV, errno.ENXIO): "See where it went",
+    (errno.EIO, errno.EBUSY, errno.ETIMEDOUT): "Look after that disk",
+    (errno.ENOMEM,): "Free memory",
+}
+_REMEDY_OF = {number: remedy for numbers, remedy in _REMEDIES.items() for number in numbers}
+_NATIVE = re.compile(r"\(os error (\d+)\)")
+"""How libraries written in Rust, such as safetensors, end the text of an error of the system."""
+
+
+def refusal(error: BaseException) -> tuple[str, str] | None:
+    """Return what the machine refused and what helps, ``None`` for an error of another kind.
+
+    Args:
+        error: Any error; those of native libraries are recognised by their text.
+
+    Returns:
+        Two texts without a full stop, such as ``no space left on device: '/runs/a/metrics.jsonl'`` and
+        ``Make room on that disk``.
+    """
+    number = getattr(error, "errno", None) if isinstance(error, OSError) else _native(error)
+    if number not in _REMEDY_OF:
+        return None
+    what = os.strerror(number)
+    place = getattr(error, "filename", None)
+    where = "" if place is None else f": {os.fsdecode(place)!r}"
+    return f"{what[:1].lower()}{what[1:]}{where}", _REMEDY_OF[number]
+
+
+def _native(error: BaseException) -> int | None:
+    found = _NATIVE.search(str(error)) if isinstance(error, Exception) else None
+    return int(found[1]) if found else None
