@@ -1,7 +1,8 @@
 """A person at the terminal as an agent."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Console
 from rich.panel import Panel
@@ -13,9 +14,18 @@ from redteam_env.utils.text import safe_text
 
 @dataclass(frozen=True, slots=True)
 class HumanAgent:
-    """Shows the messages of each request and reads one line as the answer."""
+    """Shows the messages of each request and reads one line as the answer.
 
-    console: Console
+    A copy shares the terminal; what is read back from a pickle has that of its own process.
+    """
+
+    console: Console = field(default_factory=Console)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "HumanAgent":
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return HumanAgent, ()
 
     def act(self, requests: Sequence[TurnRequest]) -> list[Reply]:
         """Ask the person for every request, in order.
@@ -38,4 +48,4 @@ class HumanAgent:
 
 def human(role: str) -> Agent:  # noqa: ARG001 - every agent factory takes the role
     """A person who types the answers."""
-    return HumanAgent(Console())
+    return HumanAgent()

@@ -21,11 +21,14 @@ from redteam_env.randomness import generator
 from redteam_env.runs import find_saved
 
 WEIGHTS_FILE = "policy.safetensors"
-ACTIVATIONS: Mapping[str, Callable[[Any], Any]] = {
-    "Tanh": np.tanh,
-    "ReLU": lambda x: np.maximum(x, 0),
-}
 Array = np.ndarray[Any, Any]
+
+
+def _relu(x: Array) -> Array:
+    return np.maximum(x, 0)
+
+
+ACTIVATIONS: Mapping[str, Callable[[Any], Any]] = {"Tanh": np.tanh, "ReLU": _relu}
 
 
 class NetworkAgent:

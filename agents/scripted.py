@@ -30,7 +30,7 @@ class ScriptedAgent:
     """Answers each request with a function of it.
 
     Attributes:
-        say: Returns the text for a request.
+        say: Returns the text for a request; if it is a lambda, the agent cannot be pickled.
     """
 
     say: Callable[[TurnRequest], str]
@@ -42,12 +42,12 @@ class ScriptedAgent:
 
 def refuse(role: str) -> Agent:  # noqa: ARG001 - every agent factory takes the role
     """An agent that always refuses."""
-    return ScriptedAgent(lambda _: REFUSAL)
+    return ScriptedAgent(_refusal)
 
 
 def comply(role: str) -> Agent:  # noqa: ARG001
     """An agent that always agrees, without saying anything of substance."""
-    return ScriptedAgent(lambda request: f"{COMPLIANCE} {asked(request)}")
+    return ScriptedAgent(_agreement)
 
 
 def template(role: str) -> Agent:  # noqa: ARG001
@@ -63,6 +63,14 @@ def random(role: str) -> Agent:  # noqa: ARG001
 def echo(role: str) -> Agent:  # noqa: ARG001
     """An agent that repeats what it was given: as attacker, the seed word for word."""
     return ScriptedAgent(asked)
+
+
+def _refusal(request: TurnRequest) -> str:  # noqa: ARG001 - it never listens
+    return REFUSAL
+
+
+def _agreement(request: TurnRequest) -> str:
+    return f"{COMPLIANCE} {asked(request)}"
 
 
 def _framed(request: TurnRequest) -> str:

@@ -6,7 +6,7 @@ defender is the last message to it. So a policy can act by what is asked.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from redteam_env.envs.embedders import embed_checked
 from redteam_env.envs.moves import asked
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.protocols import Embedder, TurnRequest
+from redteam_env.utils.memo import Memo
 
 LABEL = "label"
 _CACHE = 1 << 14
@@ -61,7 +62,7 @@ class Features:
             if view != LABEL and view not in TEXTS:
                 raise unknown_name("view", view, (LABEL, *TEXTS))
         self.views = tuple(views)
-        self._embed = lru_cache(maxsize=_CACHE)(lambda text: embed_checked(embedder, [text])[0])
+        self._embed = Memo(partial(_embed, embedder), _CACHE)
         wide = len(self._embed(""))
         self.size = sum(1 if view == LABEL else wide for view in views)
 
@@ -73,5 +74,9 @@ class Features:
         if view == LABEL:
             harmful = request.seed is not None and request.seed.harmful
             return np.array([1.0 if harmful else -1.0], dtype=np.float32)
-        vector: np.ndarray[Any, np.dtype[np.float32]] = self._embed(TEXTS[view](request))
-        return vector
+        return self._embed(TEXTS[view](request))
+
+
+def _embed(embedder: Embedder, text: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+    vector: np.ndarray[Any, np.dtype[np.float32]] = embed_checked(embedder, [text])[0]
+    return vector

@@ -23,6 +23,7 @@ from redteam_env.protocols import Reply
 from redteam_env.rollout import apply_reply, finish, judge_all
 from redteam_env.seeds.resolve import resolve_seeds
 from redteam_env.worlds import build_game
+from redteam_env.worlds.apothecary import ApothecaryJudge, World
 
 Observation = dict[str, str]
 Info = dict[str, Any]
@@ -65,6 +66,15 @@ class Session:
         if self.state is None:
             raise RedteamError("No game was started; call reset() first.")
         return self.state
+
+    @property
+    def world(self) -> World | None:
+        """The controlled world, if its judge reads the games and their seeds are its requests."""
+        if not isinstance(self.judge, ApothecaryJudge):
+            return None
+        seeds = self.seeds.seeds(self.config.split)
+        ours = bool(seeds) and all(self.judge.decode(x.text) for x in seeds)
+        return self.judge.language.world if ours else None
 
     def start(self, rng: np.random.Generator, options: Mapping[str, Any] | None = None) -> None:
         """Draw a seed, decide whether the attacker plays, and start.

@@ -13,7 +13,6 @@ from redteam_env.protocols import Agent, Reply, TurnRequest
 from redteam_env.randomness import Address
 from redteam_env.registry import resolve_agent
 from redteam_env.rollout import ask, turn_request
-from redteam_env.worlds.apothecary import ApothecaryJudge
 from redteam_env.worlds.apothecary.scripted import demonstrated
 
 OPPONENTS = {"attacker": "template", "defender": "comply"}
@@ -147,16 +146,15 @@ class SingleSeat(gymnasium.Env[Observation, str]):
 def default_opponent(session: Session, role: str) -> Agent:
     """Return who plays a role if nobody is named.
 
-    With seeds and judge of the controlled world it is what the base model was shown, against which some tactics succeed
-    more often than others; else a script that never reads what it is told.
+    In the controlled world it is what the base model was shown, against which some tactics succeed more often than
+    others; else a script that never reads what it is told.
 
     Args:
         session: The game.
         role: The other seat's role.
     """
-    judge = session.judge
-    if isinstance(judge, ApothecaryJudge) and session.seeds.card.name == judge.name:
-        return demonstrated(role, judge.language.world)
+    if (world := session.world) is not None:
+        return demonstrated(role, world)
     return resolve_agent(OPPONENTS[role], role)
 
 

@@ -18,7 +18,6 @@ from redteam_env.envs.single_seat import SingleSeat
 from redteam_env.game import RedteamError, role_of
 from redteam_env.protocols import Embedder
 from redteam_env.registry import require
-from redteam_env.worlds.apothecary import ApothecaryJudge
 from redteam_env.worlds.apothecary.moves import world_moves
 
 Vector = np.ndarray[Any, np.dtype[np.float32]]
@@ -33,7 +32,7 @@ class TacticActions(gymnasium.Wrapper[Any, Any, Any, Any]):
     Args:
         env: One seat, from :func:`redteam_env.single_seat`, perhaps wrapped.
         moves: What the numbers mean; by default the tactics or modes of the controlled world if its
-            judge reads the games, else English templates.
+            judge and seeds are played with, else English templates.
 
     Attributes:
         moves: The same.
@@ -129,13 +128,13 @@ def seat_of(env: gymnasium.Env[Any, Any]) -> SingleSeat:
 
 
 def default_moves(session: Session, seat: str, most_tactics: int = 1) -> Moves:
-    """Return the moves that fit a game: the controlled world's if its judge reads it, or English.
+    """Return the moves that fit a game: the controlled world's if it is played in it, or English.
 
     Args:
         session: The game.
         seat: The seat that moves.
         most_tactics: Most tactics in one move of the controlled world's attacker.
     """
-    if isinstance(session.judge, ApothecaryJudge):
-        return world_moves(session.judge.language.world, role_of(seat), most_tactics)
+    if (world := session.world) is not None:
+        return world_moves(world, role_of(seat), most_tactics)
     return Templates(builtin_templates(role_of(seat)))

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 
@@ -20,9 +19,7 @@ class WorldOptions:
     """
 
     options: Mapping[str, Any]
-    arrangements: Mapping[str, Mapping[str, Any]] = field(
-        default_factory=lambda: MappingProxyType({})
-    )
+    arrangements: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def of(self, arrangement: str | None = None) -> dict[str, Any]:
         """Return all options for an arrangement; by default the one that ``options`` name, if any."""

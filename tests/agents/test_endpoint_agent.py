@@ -1,3 +1,4 @@
+import copy
 import json
 import pickle
 
@@ -49,6 +50,14 @@ def test_replies_come_in_order_and_the_messages_go_out_with_nothing_but_control_
     ]
     assert {reply.error for reply in replies} == {None}
     assert {reply.generation for reply in replies} == {None}
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_a_copy_asks_the_same_server(duplicate):
+    with ChatServer() as server:
+        found = agent(server)
+        assert duplicate(found).act([asked()])[0].text == found.act([asked()])[0].text
+        assert server.requests[0] == server.requests[1]
 
 
 def test_a_request_is_one_chat_completion_with_a_seed_of_its_own_path():

@@ -1,3 +1,5 @@
+import copy
+import pickle
 import sys
 
 import numpy as np
@@ -46,6 +48,12 @@ def test_a_text_has_the_mean_of_its_own_tokens_in_any_company(package):
     mean = states.mean(0).numpy()
     assert np.allclose(alone, mean / np.linalg.norm(mean), atol=1e-5)
     assert embedder.embed([]).shape == (0, 16)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_a_copy_gives_the_same_vectors(package, duplicate):
+    embedder = MiniLM(package)
+    assert np.array_equal(duplicate(embedder).embed(["one", "two"]), embedder.embed(["one", "two"]))
 
 
 def test_without_the_package_its_name_is_said(monkeypatch):

@@ -1,6 +1,8 @@
 """Agents out of whatever a user names: runs, checkpoints, adapters, models, the base."""
 
+import copy
 import json
+import pickle
 
 import pytest
 import torch
@@ -61,6 +63,12 @@ def test_a_run_plays_with_its_newest_weights_of_the_role(run, requests, role):
     agent = pool().load(str(directory), role)
     assert said(agent, requests, role) == said(policy.agent(role), requests, role)
     assert {r.generation.version for r in agent.act(requests(2, role))} == {2}
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_a_copied_agent_plays_with_the_same_weights(run, requests, duplicate):
+    agent = pool().load(str(run[0]), "attacker")
+    assert said(duplicate(agent), requests) == said(agent, requests)
 
 
 def test_checkpoint_and_adapter_directories_are_named_directly(run, requests):

@@ -53,8 +53,8 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
 ARRANGEMENTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         # whole models break at the rates of adapters
-        "shared_full": MappingProxyType({"lr": 1e-4, "defender_lr": 3e-5}),
-        "independent": MappingProxyType({"lr": 1e-4, "defender_lr": 3e-5}),
+        "shared_full": {"lr": 1e-4, "defender_lr": 3e-5},
+        "independent": {"lr": 1e-4, "defender_lr": 3e-5},
     }
 )
 
@@ -85,4 +85,4 @@ def _options(model: str) -> WorldOptions:
     All of them have the same language, and so the same seeds and judge.
     """
     named = {"model": model, "prompts": model, "seeds": APOTHECARY, "judge": APOTHECARY}
-    return WorldOptions(options={**named, **TRAINING}, arrangements=ARRANGEMENTS)
+    return WorldOptions(options={**named, **TRAINING}, arrangements=dict(ARRANGEMENTS))

@@ -1,7 +1,9 @@
 import json
+import pickle
 import shutil
 import subprocess
 import sys
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -86,6 +88,8 @@ def test_the_saved_network_scores_as_the_trained_one(algorithm, arrangement, tmp
     )
     greedy, _ = learner.model.predict(seen, deterministic=True)
     assert np.array_equal(agent.scores(seen).argmax(axis=1), greedy)
+    for other in (pickle.loads(pickle.dumps(agent)), deepcopy(agent)):
+        assert np.array_equal(other.scores(seen), agent.scores(seen))
     if algorithm != "sb3_dqn":
         with torch.no_grad():
             exact = learner.model.policy.get_distribution(torch.as_tensor(seen)).distribution.probs
