@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import importlib.util
 import inspect
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -293,8 +294,8 @@ def _plugins(
 ) -> Iterator[tuple[str, str]]:
     """Yield each plug-in that is used, as ``KIND/NAME``, with what can be told of where it comes from.
 
-    That is its distribution, and for one that is not ours a digest of its source file, which a version
-    says nothing about where the distribution is an editable one.
+    That is its distribution, and for one that is not ours a digest of its source, of which a version
+    says nothing where the distribution is an editable one.
     """
     used = {("agents", LOADER), *(("agents", split_name(spec)[0]) for spec in agents)}
     used |= {("suites", name) for name in suites}
@@ -307,22 +308,43 @@ def _plugins(
         for source in listed(config.game.seeds):
             name = source.partition("?")[0].partition(":")[0]
             used.add(("seeds", name if name in registry.names("seeds") else "file"))
-    origins: dict[tuple[str, str], str] = {}
+    origins: dict[tuple[str, str], registry.Plugin] = {}
     for x in registry.found():
-        origin = "registered in process" if x.distribution == "-" else x.distribution
-        origins.setdefault((x.kind, x.name), origin)
+        origins.setdefault((x.kind, x.name), x)
     for kind, name in sorted(used):
-        if (kind, name) in origins:
-            origin = origins[kind, name]
-            ours = origin.partition(" ")[0] == STACK[0]
-            yield f"{kind}/{name}", origin if ours else f"{origin}{_source(kind, name)}"
+        if (found := origins.get((kind, name))) is not None:
+            yield f"{kind}/{name}", _origin(found)
 
 
-def _source(kind: str, name: str) -> str:
-    """Return a digest of a plug-in's source file, after a comma; nothing where there is none."""
+def _origin(plugin: registry.Plugin) -> str:
+    """Return a plug-in's distribution and, for one that is not ours, a digest of its source after it."""
+    if plugin.distribution.partition(" ")[0] == STACK[0]:
+        return plugin.distribution
+    installed = plugin.distribution != "-"
+    digests = [
+        f"{place.relative_to(root)} {sha256_of(place)}"
+        for root in (_package(plugin) if installed else _file(plugin))
+        for place in sorted(root.rglob("*") if root.is_dir() else [root])
+        if place.is_file() and "__pycache__" not in place.parts
+    ]
+    origin = plugin.distribution if installed else "registered in process"
+    return f"{origin}, {_digest(digests)}" if digests else origin
+
+
+def _package(plugin: registry.Plugin) -> list[Path]:
+    """Return the folder, or the file, of the top-level package that an installed plug-in lies in.
+
+    A package is taken as a whole: what a plug-in does may depend on any module and text of it.
+    """
+    spec = importlib.util.find_spec(plugin.target.partition(":")[0].partition(".")[0])
+    places = spec and (spec.submodule_search_locations or [spec.origin])
+    return [Path(x) for x in places or () if x is not None and Path(x).exists()]
+
+
+def _file(plugin: registry.Plugin) -> list[Path]:
+    """Return the source file of a plug-in that was registered in this process."""
     try:
-        file = inspect.getsourcefile(registry.load(kind, name))
+        file = inspect.getsourcefile(registry.load(plugin.kind, plugin.name))
     except TypeError:  # an object without a source
-        file = None
-    there = file is not None and Path(file).is_file()
-    return f", {sha256_of(Path(str(file)))[:_LENGTH]}" if there else ""
+        return []
+    return [Path(file)] if file is not None and Path(file).is_file() else []

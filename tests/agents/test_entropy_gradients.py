@@ -33,7 +33,9 @@ def by_hand(policy, rows, *, bonus):
 @pytest.mark.parametrize("options", [{}, {"differentiable": "twice"}, {"with_distribution": True}])
 @pytest.mark.parametrize("rank", [1, 4])
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
-def test_an_entropy_bonus_adds_its_own_gradient(make_policy, requests, arrangement, rank, options):
+def test_case_c2_an_entropy_bonus_adds_its_own_gradient(
+    make_policy, requests, arrangement, rank, options
+):
     policy = make_policy(arrangement, rank=rank, temperature=0.7)
     disturb(policy)
     rows = generations(policy, requests)
@@ -57,7 +59,7 @@ def test_the_entropy_alone_can_be_a_loss(make_policy, requests):
 
 @pytest.mark.parametrize("options", [{}, {"differentiable": "twice"}, {"with_distribution": True}])
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_an_entropy_that_was_not_asked_for_is_a_number_and_no_loss(
+def test_case_c2_an_entropy_that_was_not_asked_for_is_a_number_and_no_loss(
     make_policy, requests, options, dropout
 ):
     policy = make_policy(dropout=dropout)

@@ -62,7 +62,7 @@ def double(tiny_model, requests):
 
 
 @arranged
-def test_two_losses_of_one_pass_are_added_up(played, arrangement, rank):
+def test_case_c3_two_losses_of_one_pass_are_added_up(played, arrangement, rank):
     policy, rows = played(arrangement, rank)
     found = policy.logprobs("attacker", rows, with_entropy=True)
     together = found.logprobs.sum() + found.logprobs.square().sum() + found.entropy.sum()
@@ -75,7 +75,7 @@ def test_two_losses_of_one_pass_are_added_up(played, arrangement, rank):
 
 @pytest.mark.parametrize("retain", [True, False])
 @arranged
-def test_a_second_backward_pass_names_what_to_ask_for(played, arrangement, rank, retain):
+def test_case_c3_a_second_backward_pass_names_what_to_ask_for(played, arrangement, rank, retain):
     policy, rows = played(arrangement, rank)
     found = policy.logprobs("attacker", rows, with_entropy=True)
     torch.autograd.grad(found.logprobs.sum(), weights(policy), retain_graph=retain)

@@ -50,7 +50,7 @@ def test_an_entropy_bonus_makes_a_sure_policy_less_so(run):
     assert chances[EntropyBonus] < before - 0.2
 
 
-def test_an_entropy_bonus_changes_the_gradient_of_a_model(tiny_config):
+def test_case_c2_an_entropy_bonus_changes_the_gradient_of_a_model(tiny_config):
     policy = _model(tiny_config)
     generations = _generations(policy)
     parameters = list(policy.parameters("attacker"))

@@ -101,7 +101,9 @@ def test_a_plug_in_from_elsewhere_is_refused(tmp_path, installed):
         open_directory(made, tmp_path / "tiny")
 
 
-def test_a_plug_in_whose_source_changed_is_refused_though_its_version_did_not(tmp_path, installed):
+def test_case_c4_a_plug_in_whose_source_changed_is_refused_though_its_version_did_not(
+    tmp_path, installed
+):
     code = """
 from redteam_env.worlds.apothecary import ApothecaryJudge
 class Mine(ApothecaryJudge):
@@ -114,6 +116,24 @@ class Mine(ApothecaryJudge):
     with pytest.raises(
         RedteamError, match=r"judges/mine: 'first-mine 1\.2, (\w+)' there, 'first-mine"
     ):
+        open_directory(made, tmp_path / "tiny")
+
+
+@pytest.mark.parametrize("part", ["helper.py", "rubric.txt"])
+def test_case_c4_a_change_anywhere_in_a_plug_ins_package_is_refused(tmp_path, installed, part):
+    made = changed(("training", "judge"), "mine")
+    package = tmp_path / "mine"
+    package.mkdir()
+    code = "from redteam_env.worlds.apothecary import ApothecaryJudge as Mine\n"
+    for name, text in (("__init__.py", ""), ("judge.py", code), (part, "1\n")):
+        (package / name).write_text(text)
+    installed("", "[redteam_env.judges]\nmine = mine.judge:Mine\n", module="not_used")
+    open_directory(made, tmp_path / "tiny")
+    (package / "__pycache__").mkdir(exist_ok=True)
+    (package / "__pycache__" / "helper.pyc").write_bytes(b"1")
+    open_directory(made, tmp_path / "tiny")
+    (package / part).write_text("2\n")
+    with pytest.raises(RedteamError, match=r"judges/mine: 'dummy-plugins 1\.2, \w+' there"):
         open_directory(made, tmp_path / "tiny")
 
 
