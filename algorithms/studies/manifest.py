@@ -337,8 +337,10 @@ def _package(plugin: registry.Plugin) -> list[Path]:
     A package is taken as a whole: what a plug-in does may depend on any module and text of it.
     """
     spec = importlib.util.find_spec(plugin.target.partition(":")[0].partition(".")[0])
-    places = spec and (spec.submodule_search_locations or [spec.origin])
-    return [Path(x) for x in places or () if x is not None and Path(x).exists()]
+    if spec is None:
+        return []
+    places = spec.submodule_search_locations or [str(spec.origin)]
+    return [Path(x) for x in places if Path(x).exists()]
 
 
 def _file(plugin: registry.Plugin) -> list[Path]:
