@@ -10,12 +10,14 @@ import io
 import logging
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+from transformers.utils import find_adapter_config_file
 from transformers.utils import logging as transformers_logging
 
 from redteam_env.game import RedteamError
@@ -214,9 +216,12 @@ def load_base(
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(where, revision=revision)
+            _refuse_adapter(spec, where, revision)
             model = AutoModelForCausalLM.from_pretrained(
                 where, revision=revision, dtype=choose_dtype(dtype, place)
             )
+    except RedteamError:
+        raise
     except Exception as error:  # config, tokenizer and weights each fail with classes of their own
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise RedteamError(
@@ -236,6 +241,15 @@ def load_base(
     )
 
 
+def _refuse_adapter(spec: str, where: str, revision: str | None) -> None:
+    """Refuse a model with an adapter in its folder: transformers would hand that to PEFT unseen."""
+    if find_adapter_config_file(where, revision=revision) is not None:
+        raise RedteamError(
+            f"{spec!r} holds an adapter (adapter_config.json), so it is no base model. Name the model that "
+            "it was made for, and the adapter's directory as an agent or with --init-from."
+        )
+
+
 def fingerprint(model: Any, *, full: bool = False) -> str:
     """Return a hash that identifies a model's weights, whatever adapters are on it.
 
@@ -245,19 +259,32 @@ def fingerprint(model: Any, *, full: bool = False) -> str:
             enough to tell two models apart and takes no time.
 
     Returns:
-        The first 16 hex digits of a SHA-256 over names, shapes and values (as float32).
+        The first 16 hex digits of a SHA-256 over names, shapes and values.
     """
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        if "lora_" in name:
-            continue
-        plain = name.replace("base_layer.", "").removeprefix("base_model.model.")
-        digest.update(f"{plain}{tuple(tensor.shape)}".encode())
-        flat = tensor.detach().reshape(-1)
-        if not full:  # rounded, so that the same weights loaded in another format are recognised
-            flat = flat[:: max(1, flat.numel() // _SAMPLED_VALUES)].to(torch.bfloat16)
-        digest.update(flat.float().cpu().contiguous().numpy().tobytes())
+    tensors = {k: t.detach() for k, t in sorted(model.state_dict().items()) if "lora_" not in k}
+    with ThreadPoolExecutor() as pool:
+        contents = (
+            pool.map(_all_bytes, tensors.values()) if full else map(_sample, tensors.values())
+        )
+        for (name, tensor), content in zip(tensors.items(), contents, strict=True):
+            plain = name.replace("base_layer.", "").removeprefix("base_model.model.")
+            digest.update(f"{plain}{tuple(tensor.shape)}".encode())
+            digest.update(content)
     return digest.hexdigest()[:16]
+
+
+def _all_bytes(tensor: torch.Tensor) -> bytes:
+    """Return a hash of a tensor's bytes, whatever its format."""
+    flat = tensor.reshape(-1).contiguous().view(torch.uint8)
+    return hashlib.sha256(flat.cpu().numpy().data).digest()
+
+
+def _sample(tensor: torch.Tensor) -> bytes:
+    """Return evenly spaced values, rounded, so that the same weights in another format are recognised."""
+    flat = tensor.reshape(-1)
+    flat = flat[:: max(1, flat.numel() // _SAMPLED_VALUES)].to(torch.bfloat16)
+    return flat.float().cpu().contiguous().numpy().tobytes()
 
 
 @contextlib.contextmanager

@@ -67,6 +67,7 @@ class PolicyConfig:
             http://127.0.0.1:8000,http://127.0.0.1:8001; each serves the same base.
         adapter_dir: Directory in which every version of an adapter is written for vLLM to read;
             servers must see it under the same path. By default a temporary one of this machine.
+        allow_other_base: Put saved adapters on this base even if they were trained on, or name, another.
         kv_cache_gb: Memory for keys and values of the engine in this process, in GiB.
     """
 
@@ -87,6 +88,7 @@ class PolicyConfig:
     backend: BackendName = "hf"
     server_urls: str | None = None
     adapter_dir: str | None = None
+    allow_other_base: bool = False
     kv_cache_gb: Annotated[float, above(0)] = 2.0
 
     def __post_init__(self) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from peft import LoraConfig
 from peft.tuners import lora
 
 from agents.lora.lean import lean
@@ -46,27 +45,35 @@ def lend(made: Any, layers: Layers, name: str | None) -> None:
         made.get_submodule(key).adapter = own
 
 
-def plain_layers(model: Any, name: str, config: LoraConfig) -> Layers:
-    """Return the layers that carry an adapter.
-
-    None if one of them is of another kind than LoRA on a plain float32 layer.
-    """
-    layers = {
+def adapted_layers(model: Any, name: str) -> Layers:
+    """Return the layers that carry an adapter."""
+    return {
         key: module
         for key, module in model.named_modules()
-        if isinstance(module, lora.LoraLayer)
-        and name in {*module.lora_A, *module.lora_embedding_A, *module.lora_variant}
+        if isinstance(module, lora.LoraLayer) and name in {*module.lora_A, *module.lora_embedding_A}
     }
+
+
+def factors(layer: Any, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return an adapter's own factors in a layer, A (rank, in) and B (out, rank)."""
+    if name in layer.lora_A:
+        return layer.lora_A[name].weight, layer.lora_B[name].weight
+    return layer.lora_embedding_A[name], layer.lora_embedding_B[name]
+
+
+def plain_layers(model: Any, name: str) -> Layers:
+    """Return the layers that carry an adapter.
+
+    None if one of them is another than a plain linear layer in float32.
+    """
+    layers = adapted_layers(model, name)
     plain = all(
         type(layer) is lora.Linear
         and type(layer.get_base_layer()) is torch.nn.Linear
         and layer.get_base_layer().weight.dtype == torch.float32
-        and name not in layer.lora_variant
-        and not layer.lora_bias[name]
         for layer in layers.values()
     )
-    whole = not (config.modules_to_save or config.trainable_token_indices)
-    return layers if plain and whole else {}
+    return layers if plain else {}
 
 
 def size(layers: Layers) -> int:

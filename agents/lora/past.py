@@ -8,6 +8,7 @@ self-play.
 import dataclasses
 import json
 import re
+import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -16,10 +17,12 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from agents.lora.adapter_config import ADAPTER_CONFIG
+from agents.lora.adapters import ADAPTER_WEIGHTS, base_kept, check_named_base
 from agents.lora.agent import ModelAgent
-from agents.lora.cards import POLICY_FILE, WEIGHTS_FILE, check_base, read_card
+from agents.lora.cards import POLICY_FILE, WEIGHTS_FILE, read_policy
 from agents.lora.config import PolicyConfig
-from agents.lora.store import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Store, read_tensors
+from agents.lora.store import Store, read_tensors
 from redteam_env.game import RedteamError
 from redteam_env.protocols import BASE, Reply, TurnRequest
 from redteam_env.randomness import Address, generator, integer_seed
@@ -95,6 +98,8 @@ class SavedWeights(ABC):
         child = breed(found, noise=noise, path=path)
         with tempfile.TemporaryDirectory() as folder:
             save_file(child, Path(folder) / ADAPTER_WEIGHTS)
+            if not self.config.full:
+                shutil.copy(parents[0] / ADAPTER_CONFIG, folder)
             self.store.restore(weights, Path(folder))
         self.publish(weights)
 
@@ -120,8 +125,9 @@ class SavedWeights(ABC):
                 shape.
         """
         found = self._sources(directory)
-        for name, source in found.items():
-            self.read_weights(name, source)
+        with base_kept(self.store.base, directory):
+            for name, source in found.items():
+                self.read_weights(name, source)
 
     def _sources(self, place: Path) -> dict[str, Path]:
         """Return for each trained weights the directory that they start from."""
@@ -130,13 +136,19 @@ class SavedWeights(ABC):
             verify_manifest(path)
             path = path / POLICY
         if not (path / POLICY_FILE).is_file():
-            if (path / ADAPTER_CONFIG).is_file() or (path / WEIGHTS_FILE).is_file():
+            adapter = (path / ADAPTER_CONFIG).is_file()
+            if adapter and self.config.full:
+                raise RedteamError(
+                    f"{str(place)!r} holds an adapter, but {self.config.arrangement!r} trains whole models, "
+                    "which start from whole models; train adapters with --arrangement bipolicy or shared."
+                )
+            if adapter or (path / WEIGHTS_FILE).is_file():
                 return dict.fromkeys(self.names, path)
             raise RedteamError(
                 f"{str(place)!r} holds no weights to start from; name a run, a checkpoint or an adapter "
                 "directory."
             )
-        card = read_card(path / POLICY_FILE, ("weights", "full", "arrangement"))
+        card = read_policy(path, "full", "arrangement")
         if bool(card["full"]) != self.config.full:
             raise RedteamError(
                 f"{str(place)!r} was trained as {card['arrangement']!r}: its weights do not fit "
@@ -161,20 +173,10 @@ class SavedWeights(ABC):
         return result
 
     def _check(self, directory: Path) -> None:
-        """Refuse weights of another base, and adapters that count for more or less than ours."""
-        if (directory / WEIGHTS_FILE).is_file():
-            check_base(directory, read_card(directory / WEIGHTS_FILE), self.store.base)
-        if self.config.full:
-            return
-        card = read_card(directory / ADAPTER_CONFIG, ("r", "lora_alpha"))
-        own = {"r": self.config.rank, "lora_alpha": self.config.alpha or 2 * self.config.rank}
-        differing = {k: (card[k], v) for k, v in own.items() if card[k] != v}
-        if differing:
-            listed = "; ".join(f"{k}: {a!r} there, {b!r} here" for k, (a, b) in differing.items())
-            raise RedteamError(
-                f"The adapter in {str(directory)!r} has another shape or scale ({listed}); give its "
-                "--rank and --alpha."
-            )
+        """Refuse weights of another base."""
+        if (directory / WEIGHTS_FILE).is_file() or not self.config.full:
+            allow = self.config.allow_other_base
+            check_named_base(directory, self.store.base, allow_other=allow)
 
 
 @dataclasses.dataclass(slots=True)

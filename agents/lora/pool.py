@@ -8,13 +8,15 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from agents.lora.adapter_config import ADAPTER_CONFIG, read_config
+from agents.lora.adapters import check_named_base
 from agents.lora.agent import ModelAgent
 from agents.lora.backend import HfBackend
-from agents.lora.cards import POLICY_FILE, WEIGHTS_FILE, check_base, read_card
+from agents.lora.cards import POLICY_FILE, WEIGHTS_FILE, read_card, read_policy
 from agents.lora.chat import ChatCodec
 from agents.lora.config import PolicyConfig
 from agents.lora.policy import make_codec
-from agents.lora.store import ADAPTER_CONFIG, AdapterStore
+from agents.lora.store import AdapterStore
 from agents.models import canonical, load_base
 from redteam_env.game import RedteamError
 from redteam_env.protocols import BASE
@@ -39,6 +41,7 @@ class PolicyPool:
         batch: Sequences generated together.
         device: As in :class:`~agents.lora.config.PolicyConfig`.
         dtype: The same.
+        allow_other_base: The same.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class PolicyPool:
         batch: int = 64,
         device: str = "auto",
         dtype: str = "auto",
+        allow_other_base: bool = False,
     ) -> None:
         self._base = base
         self._config = PolicyConfig(
@@ -59,6 +63,7 @@ class PolicyPool:
             generation_batch=batch,
             device=device,
             dtype=dtype,  # type: ignore[arg-type]  # PolicyConfig's users may pass any of its names
+            allow_other_base=allow_other_base,
         )
         self._models: dict[tuple[str, str | None], _Loaded] = {}
         self._adapters: dict[Path, tuple[_Loaded, str]] = {}
@@ -122,7 +127,7 @@ class PolicyPool:
             self._verified.add(checkpoint)
 
     def _from_policy(self, directory: Path, role: str) -> tuple[_Loaded, str]:
-        card = read_card(directory / POLICY_FILE, ("weights", "full", "model", "revision"))
+        card = read_policy(directory, "full", "model", "revision")
         self._base = self._base or card["model"]
         name = card["weights"].get(role)
         if name is None:
@@ -136,19 +141,18 @@ class PolicyPool:
     def _from_adapter(self, directory: Path) -> tuple[_Loaded, str]:
         key = directory.resolve()
         if key not in self._adapters:
-            card: dict[str, Any] = {}
+            config = read_config(directory)  # refused before a base is loaded
+            card: dict[str, Any] = {"model": config.base, "revision": config.revision}
             if (directory / WEIGHTS_FILE).is_file():
-                card = read_card(directory / WEIGHTS_FILE)
-            else:
-                card["model"] = read_card(directory / ADAPTER_CONFIG).get("base_model_name_or_path")
-            model = self._base or card.get("model")
+                card |= read_card(directory / WEIGHTS_FILE)
+            model = self._base or card["model"]
             if not model:
                 raise RedteamError(
                     f"The adapter in {str(directory)!r} names no base; give it as --model."
                 )
-            loaded = self._model(str(model), None if self._base else card.get("revision"))
-            if "base_fingerprint" in card:
-                check_base(directory, card, loaded.store.base)
+            loaded = self._model(str(model), None if self._base else card["revision"])
+            allow = self._config.allow_other_base
+            check_named_base(directory, loaded.store.base, allow_other=allow)
             name = f"adapter_{len(loaded.store.versions)}"  # counts those that did not load, too
             loaded.store.load(name, directory)
             loaded.store.versions[name] = int(card.get("version", 0))

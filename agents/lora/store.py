@@ -5,6 +5,7 @@ one frozen base and whole trainable copies of it. ``base`` always names the froz
 """
 
 import copy
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,15 +13,24 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from agents.lora.adapters import (
+    ADAPTER_WEIGHTS,
+    Adaptable,
+    SavedAdapter,
+    base_kept,
+    read_adapter,
+)
 from agents.lora.attention import share_keys
 from agents.lora.config import PolicyConfig
 from agents.lora.folding import (
     Folding,
     Layers,
+    adapted_layers,
+    factors,
     folded,
     lend,
     plain_layers,
@@ -31,8 +41,6 @@ from agents.models import LoadedModel, quiet
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.protocols import BASE
 
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
-ADAPTER_CONFIG = "adapter_config.json"
 _FOLD_LIMIT = 2**27
 """Most parameters that :meth:`AdapterStore.sampling` copies: 512 MiB. Above that an adapter's own
 products take little time beside the layers', while copies would double the weights."""
@@ -109,6 +117,22 @@ def lora_config(config: PolicyConfig) -> LoraConfig:
     )
 
 
+def _layout(adapter: SavedAdapter) -> LoraConfig:
+    """Return PEFT's settings for layers of just the shape that a saved adapter has."""
+    ranks = {layer: x.rank for layer, x in adapter.layers.items()}
+    alphas: dict[str, Any] = {layer: x.alpha for layer, x in adapter.layers.items()}
+    rank, alpha = next(iter(ranks.values())), next(iter(alphas.values()))
+    return LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        target_modules=list(ranks),
+        rank_pattern={re.escape(k): x for k, x in ranks.items() if x != rank},
+        alpha_pattern={re.escape(k): x for k, x in alphas.items() if x != alpha},
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+
+
 class AdapterStore:
     """One frozen base and named LoRA adapters on it.
 
@@ -127,6 +151,7 @@ class AdapterStore:
         self.versions: dict[str, int] = {BASE: 0}
         self._peft: Any = None
         self._active: str | None = None
+        self._adaptable = Adaptable(base.model)
         share_keys(base.model)
         self._plain = twin(base.model)
         self._folded = twin(base.model)
@@ -150,6 +175,8 @@ class AdapterStore:
         gpus = [self.base.model.device] if self.base.model.device.type == "cuda" else []
         with torch.random.fork_rng(gpus), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers by an old name
+            # it is about merging, which is done into copies only
+            warnings.filterwarnings("ignore", "Model with `tie_word_embeddings=True`", UserWarning)
             torch.manual_seed(seed)
             try:
                 if self._peft is None:
@@ -166,31 +193,25 @@ class AdapterStore:
             for key, parameter in self._peft.named_parameters()
             if "lora_" in key and name in key.split(".")
         ]
-        self._layers[name] = plain_layers(self.base.model, name, config)
+        self._layers[name] = plain_layers(self.base.model, name)
         self._active = None
         self._enable_gradients()
         self.versions[name] = 0
 
     def load(self, name: str, directory: Path) -> None:
-        """Put an adapter on the base that PEFT, or :meth:`save`, wrote.
+        """Put an adapter on the base that PEFT, or :meth:`save`, wrote, in layers of its own shape.
 
         Args:
             name: A new name.
-            directory: Folder with ``adapter_config.json`` and ``adapter_model.safetensors``.
+            directory: Its folder.
 
         Raises:
-            RedteamError: If a file is missing or unreadable, or the adapter does not fit the base.
+            RedteamError: If it is refused (:mod:`agents.lora.adapters`).
         """
-        try:
-            config = LoraConfig.from_pretrained(str(directory))
-        except (OSError, ValueError, TypeError) as error:
-            raise RedteamError(
-                f"{str(directory)!r} holds no readable {ADAPTER_CONFIG}: {error}"
-            ) from error
-        config.inference_mode = False
-        config.base_model_name_or_path = self.base.model.name_or_path  # else PEFT warns of a rename
-        self.add(name, config, seed=0)
-        self.restore(name, directory)
+        adapter = read_adapter(directory, self._adaptable)
+        with base_kept(self.base, directory):
+            self.add(name, _layout(adapter), seed=0)
+            self._put(name, adapter)
 
     def parameters(self, name: str) -> list[torch.nn.Parameter]:
         """Return an adapter's tensors in a fixed order; none for the base."""
@@ -218,8 +239,8 @@ class AdapterStore:
 
         A small float32 base gets ``W + scaling * B A`` in place of its weights, in new tensors that
         live as long as the context: the base's own are never written to, and nothing can be out of
-        date. A large one is lent the adapter. A base of another format and adapters of other kinds
-        than plain LoRA are used as PEFT has them.
+        date. A large one is lent the adapter. A base of another format, and adapters of embeddings, are
+        used as PEFT has them.
         """
         layers = self._layers.get(name)
         if not layers:
@@ -288,11 +309,41 @@ class AdapterStore:
         config.save_pretrained(str(directory))
 
     def restore(self, name: str, directory: Path) -> None:
-        """Read an adapter's tensors back."""
-        tensors = read_tensors(directory / ADAPTER_WEIGHTS)
-        own = _adapter_tensors(self._peft, name)
-        _check_shapes(directory, tensors, own)
-        set_peft_model_state_dict(self._peft, tensors, adapter_name=name)
+        """Read a saved adapter into one that is there: exactly, or not at all.
+
+        Layers that the saved one has not, and ranks that it has fewer of, add nothing.
+
+        Raises:
+            RedteamError: If it is refused, or has another rank, alpha or more layers.
+        """
+        adapter = read_adapter(directory, self._adaptable)
+        config = self._peft.peft_config[name]
+        own = {"r": (adapter.rank, config.r), "lora_alpha": (adapter.alpha, config.lora_alpha)}
+        if differing := {k: pair for k, pair in own.items() if pair[0] != pair[1]}:
+            listed = "; ".join(f"{k}: {a!r} there, {b!r} here" for k, (a, b) in differing.items())
+            raise RedteamError(
+                f"The adapter in {str(directory)!r} has another shape or scale as plain LoRA ({listed}), so "
+                "its weights do not fit this model and rank; give its --rank and --alpha."
+            )
+        if more := sorted(set(adapter.layers) - set(adapted_layers(self.base.model, name))):
+            raise RedteamError(
+                f"The weights in {str(directory)!r} do not fit: they adapt {len(more)} layers that the "
+                f"targets here leave out, first {more[0]!r}; name these layers in --targets, too."
+            )
+        self._put(name, adapter)
+
+    @torch.no_grad()
+    def _put(self, name: str, adapter: SavedAdapter) -> None:
+        """Copy factors into an adapter's own tensors; nothing else is written to."""
+        for key, layer in adapted_layers(self.base.model, name).items():
+            own_a, own_b = factors(layer, name)
+            saved = adapter.layers.get(key)
+            own_b.zero_()
+            if saved is not None:
+                # what a fresh rank has in A stays, so that it can be trained
+                own_a[: saved.rank].copy_(saved.a)
+                scale = saved.alpha / saved.rank / layer.scaling[name]
+                own_b[:, : saved.rank].copy_(saved.b.double() * scale)
 
     def spare(self, name: str, *, like: str) -> None:
         """Make a place for an adapter of the same shape that is never trained, if it is not there."""
@@ -378,12 +429,15 @@ def read_tensors(file: Path) -> dict[str, torch.Tensor]:
     """Read a file of tensors.
 
     Raises:
-        RedteamError: If it is missing or no safetensors file.
+        RedteamError: If it is missing, no safetensors file, or holds numbers that are not finite.
     """
     try:
         tensors: dict[str, torch.Tensor] = load_file(file)
     except Exception as error:  # safetensors raises its own class, which it does not export stably
         raise RedteamError(f"{str(file)!r} cannot be read as safetensors: {error}") from error
+    for key, tensor in tensors.items():
+        if not bool(tensor.isfinite().all()):
+            raise RedteamError(f"{str(file)!r} holds numbers in {key!r} that are not finite.")
     return tensors
 
 

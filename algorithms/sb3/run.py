@@ -278,6 +278,7 @@ def _seats(config: TrainConfig, seat: str, n: int) -> list[SingleSeat]:
         base=config.policy.model,
         max_new_tokens=config.policy.max_new_tokens,
         temperature=config.policy.temperature,
+        allow_other_base=config.policy.allow_other_base,
     )
     other = "defender" if role_of(seat) == "attacker" else "attacker"
     opponent = pool.agent(config.run.opponent or BASE, other)

@@ -31,7 +31,7 @@ from redteam_env.worlds import build_game, world_options
 FREE = (
     *(x.name for kind in (EvaluationConfig, StoppingConfig) for x in dataclasses.fields(kind)),
     *("steps", "max_tokens", "checkpoint_every", "out", "resume", "json"),
-    *("server_urls", "adapter_dir", "kv_cache_gb"),
+    *("server_urls", "adapter_dir", "kv_cache_gb", "allow_other_base"),
 )
 """Options that a resumed run may change."""
 SELF_PLAY = "self_play"
@@ -60,7 +60,7 @@ class RunConfig:
             agent, endpoint:MODEL@URL (a model behind an API), a run, checkpoint or adapter
             directory; by default the untrained base.
         init_from: Where the trained weights start: a run, checkpoint or adapter directory of the same
-            base and shape; by default they are fresh. The KL reference stays the base.
+            base, rank and alpha; by default they are fresh. The KL reference stays the base.
         callback: Callbacks, with a comma between them: novelty (pays the attacker for
             faithful rewrites unlike earlier ones), exact (logs what only an exact judge can tell), or
             installed plug-ins; each may bring options of its own. An empty text is none.

@@ -293,6 +293,7 @@ def _pool(config: TrainConfig) -> AgentPool:
         base=getattr(config.policy, "model", None),
         max_new_tokens=getattr(config.policy, "max_new_tokens", None),
         temperature=getattr(config.policy, "temperature", 1.0),
+        allow_other_base=getattr(config.policy, "allow_other_base", False),
     )
 
 

@@ -51,6 +51,7 @@ class GameOptions:
         model: The model that base means: smollm2, a model directory or a hub id.
         max_new_tokens: Longest completion of a model, in tokens.
         temperature: Sampling temperature of models; 0 is greedy.
+        allow_other_base: Put adapters on the model even if they were trained on, or name, another one.
         seed: Chooses the games and all sampling in them.
         json: Print JSON instead of text.
     """
@@ -65,6 +66,7 @@ class GameOptions:
         Count | None, _run_or("max_new_tokens", policy_defaults().max_new_tokens, "INT")
     ] = None
     temperature: Annotated[float, at_least(0)] = 0.0
+    allow_other_base: bool = False
     seed: int = 0
     json: bool = False
 
@@ -180,5 +182,6 @@ def set_table(options: GameOptions, specs: Sequence[str]) -> Table:
         base=settings["model"],
         max_new_tokens=settings["max_new_tokens"],
         temperature=options.temperature,
+        allow_other_base=options.allow_other_base,
     )
     return Table(game=build_game(rules), source=source, judge=judge, pool=pool, settings=settings)

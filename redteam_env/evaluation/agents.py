@@ -51,6 +51,7 @@ class AgentPool:
         max_new_tokens: Longest completion of an agent's model, in tokens; by default as in training.
         temperature: Sampling temperature of an agent's model; 0 is greedy. An agent may have another
             one, on the same model (:meth:`agent`).
+        allow_other_base: Put adapters on the base even if they were trained on, or name, another one.
     """
 
     def __init__(
@@ -58,8 +59,11 @@ class AgentPool:
         base: str | None = None,
         max_new_tokens: int | None = None,
         temperature: float = 0.0,
+        *,
+        allow_other_base: bool = False,
     ) -> None:
         self._base = base
+        self._allow_other_base = allow_other_base
         self._sampling = Sampling(
             max_new_tokens or policy_defaults().max_new_tokens, float(temperature)
         )
@@ -118,6 +122,8 @@ class AgentPool:
             return self._saved(saved, spec, role, sampling)
         if self._policies is None:
             options = {"base": self._base, **self._sampling._asdict()}
+            if self._allow_other_base:
+                options["allow_other_base"] = True
             self._policies = require(
                 build("agents", LOADER, **options), "load", f"plug-in {LOADER!r}"
             )
