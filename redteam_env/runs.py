@@ -28,9 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from redteam_env.game import Episode, Game, RedteamError
-from redteam_env.protocols import Judge, SeedSource
-from redteam_env.provenance import begun_with, check_same, session_record, warn_of_versions
+from redteam_env.game import Episode, RedteamError
 from redteam_env.utils.files import (
     MANIFEST,
     append_line,
@@ -99,49 +97,9 @@ class Run:
         """The folder of frozen weights, each in a folder ``NAME@VERSION``."""
         return self.path / OPPONENTS
 
-    def write_config(
-        self,
-        config: Mapping[str, Any],
-        *,
-        policy: Mapping[str, Any],
-        source: SeedSource,
-        judge: Judge,
-        game: Game,
-        processes: int = 1,
-    ) -> None:
-        """Write everything that is needed to repeat the run; of one that goes on, add what is new to it.
-
-        What a run was begun with stays at the top of the record; each later session stands under
-        ``sessions`` with its versions, revision and time.
-
-        Args:
-            config: The flat configuration; where the run lies, and how it was called, is left out.
-            policy: What identifies the policy.
-            source: Where seeds come from.
-            judge: The judge.
-            game: The rules.
-            processes: How many processes train together.
-
-        Raises:
-            RedteamError: If the run was begun with other seeds, instruction texts, another judge or base,
-                or with other files behind its options; the text names what differs.
-        """
-        options = {**config, "out": None, "resume": False, "json": False}
-        decisive = begun_with(options, policy=policy, source=source, judge=judge, game=game)
-        session = session_record(processes)
-        record = self.record()
-        if record is None:
-            record = {
-                "schema": SCHEMA,
-                "config": options,
-                **decisive,
-                "policy": dict(policy),
-            } | session
-        else:
-            check_same(self.path, record, decisive)
-            warn_of_versions(self.path, record, session["versions"])
-            record |= {"config": options, "sessions": [*record.get("sessions", []), session]}
-        write_text(self.path / CONFIG, json.dumps(record, indent=1))
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        """Write ``config.json``."""
+        write_text(self.path / CONFIG, json.dumps({"schema": SCHEMA, **record}, indent=1))
 
     def record(self) -> dict[str, Any] | None:
         """Return all that ``config.json`` says; ``None`` if there is none.

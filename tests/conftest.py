@@ -3,12 +3,14 @@
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from redteam_env import registry
+from redteam_env.utils import consent
 
 MOST_WORKERS = 8
 """More processes need more memory than the suite is worth: each has torch and a model of its own."""
@@ -31,6 +33,10 @@ settings.register_profile("gate", max_examples=200, derandomize=True, **PATIENT)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "few"))
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+# what this account wrote, a test must not be able to say of the person's who runs it
+_state = tempfile.TemporaryDirectory(prefix="redteam-env-state-")
+os.environ["XDG_STATE_HOME"] = _state.name
 
 # a shell's background jobs start with Ctrl-C ignored, and so would every command that a test starts
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -68,8 +74,9 @@ def plugins_of_one_test():
 
 @pytest.fixture(autouse=True)
 def keys_of_one_test():
-    """Forget which server a test's key was for: a key keeps to one for the whole process."""
+    """Forget which server a test's key was for, and what was confirmed in it: both hold for a process."""
     yield
+    consent._confirmed.clear()
     if (http := sys.modules.get("redteam_env.utils.http")) is not None:
         http._origins.clear()
 

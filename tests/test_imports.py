@@ -31,11 +31,12 @@ MAY_IMPORT = {
     "utils.http": "game.checks randomness",  # checks its settings, draws its waits
     "protocols": "game randomness",
     "registry": "game protocols",
-    "provenance": "game protocols utils",
-    "runs": "game protocols utils provenance",
+    "runs": "game utils",
+    "trust": "protocols registry runs utils",
     "rollout": f"{BASE} utils",
     "seeds": "game protocols utils",
     "seeds.resolve": "registry",
+    "provenance": "game protocols registry runs trust seeds.source utils",
     "judges": "game protocols utils",
     "judges.resolve": "registry",
     "worlds": f"{BASE} utils rollout seeds",
@@ -45,10 +46,10 @@ MAY_IMPORT = {
     "redteam_v0": "envs",
     "wrappers": "envs",
     "testing": f"{BASE} envs",
-    "evaluation": f"{BASE} utils registry runs rollout worlds.embedded",
+    "evaluation": f"{BASE} utils registry runs trust rollout worlds.embedded",
     "evaluation.rates": "judges.lexical",  # which answers count as refusals without a judge
     "report": "utils evaluation",
-    "cli": "game protocols utils registry rollout judges seeds worlds envs evaluation report",
+    "cli": "game protocols utils registry trust rollout judges seeds worlds envs evaluation report",
     # agents: they neither evaluate nor report
     "agents.chat_answer": "utils.answers utils.http",
     "agents.endpoint": f"{BASE} utils.answers utils.http utils.reading utils.text agents.chat_answer",
@@ -58,7 +59,7 @@ MAY_IMPORT = {
     "agents.minilm": "game envs.embedders",  # it is an embedder
     "agents.sb3": f"{BASE} runs envs.embedders envs.features envs.moves",  # sees what was trained
     "agents.models": "game utils worlds.embedded",
-    "agents.lora": f"{BASE} utils runs agents.models",
+    "agents.lora": f"{BASE} utils runs trust agents.models",
     "agents.models_command": "utils worlds agents.models agents.lora",
     "agents.plan": "game protocols utils worlds.embedded agents.lora.config",
     "agents.teaching": "protocols worlds",
@@ -73,7 +74,7 @@ MAY_IMPORT = {
     "algorithms.callbacks": "game protocols",
     "algorithms.opponents": f"{BASE} equilibria evaluation.ratings",  # the population's ratings
     "algorithms.training": (
-        f"{PLAYED} randomness utils judges.judge algorithms.core.divergence algorithms.core.ranks"
+        f"{PLAYED} randomness trust provenance utils judges.judge algorithms.core.divergence algorithms.core.ranks"
     ),
     # a run measures itself, and plays against whatever an opponent's name means
     "algorithms.training.evaluating": "evaluation.rates evaluation.suites",
@@ -81,13 +82,13 @@ MAY_IMPORT = {
     "algorithms.training.metrics": "evaluation.rates",
     "algorithms.training.trainer": "evaluation.agents",
     "algorithms.sb3": (
-        f"{BASE} runs judges seeds.resolve envs evaluation.agents evaluation.diversity "
+        f"{BASE} runs provenance judges seeds.resolve envs evaluation.agents evaluation.diversity "
         "algorithms.core.ranks algorithms.training"
     ),
     # a study plans, trains, measures and reports; of an algorithm it knows only the advantages, but that
     # the benchmark's ladder is a public algorithm with something broken
     "algorithms.studies": (
-        f"{PLAYED} randomness utils seeds.source evaluation report algorithms.core.advantages "
+        f"{PLAYED} randomness trust provenance utils seeds.source evaluation report algorithms.core.advantages "
         "algorithms.training algorithms.reinforce_pp"
     ),
     # it times whatever there is
@@ -96,7 +97,7 @@ MAY_IMPORT = {
         "algorithms.training algorithms.grpo algorithms.reinforce_pp"
     ),
     "algorithms.cli": (
-        "game protocols utils registry runs report algorithms.core.ranks algorithms.training "
+        "game protocols utils runs trust report algorithms.core.ranks algorithms.training "
         "algorithms.studies algorithms.speed"
     ),
 }

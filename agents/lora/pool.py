@@ -17,10 +17,11 @@ from agents.lora.chat import ChatCodec
 from agents.lora.config import PolicyConfig
 from agents.lora.policy import make_codec
 from agents.lora.store import AdapterStore
-from agents.models import canonical, load_base
+from agents.models import KNOWN, canonical, load_base
 from redteam_env.game import RedteamError
 from redteam_env.protocols import BASE
 from redteam_env.runs import POLICY, newest
+from redteam_env.trust import allow_place
 from redteam_env.utils.files import verify_manifest
 
 
@@ -128,8 +129,10 @@ class PolicyPool:
 
     def _from_policy(self, directory: Path, role: str) -> tuple[_Loaded, str]:
         card = read_policy(directory, "full", "model", "revision")
-        self._base = self._base or card["model"]
         name = card["weights"].get(role)
+        if name == BASE or self._base is None:
+            self._allow(card["model"], directory)
+        self._base = self._base or card["model"]
         if name is None:
             raise RedteamError(f"{str(directory)!r} has no weights for the role {role!r}.")
         if name == BASE:
@@ -150,6 +153,7 @@ class PolicyPool:
                 raise RedteamError(
                     f"The adapter in {str(directory)!r} names no base; give it as --model."
                 )
+            self._allow(str(model), directory)
             loaded = self._model(str(model), None if self._base else card["revision"])
             allow = self._config.allow_other_base
             check_named_base(directory, loaded.store.base, allow_other=allow)
@@ -158,6 +162,11 @@ class PolicyPool:
             loaded.store.versions[name] = int(card.get("version", 0))
             self._adapters[key] = (loaded, name)
         return self._adapters[key]
+
+    def _allow(self, model: str, holder: Path) -> None:
+        """Have the user confirm a base that a file beside weights names, unless he named it himself."""
+        if model not in KNOWN and (self._base is None or canonical(model) != canonical(self._base)):
+            allow_place(model, holder=holder, option="model")
 
     def _model(self, spec: str, revision: str | None) -> _Loaded:
         key = (canonical(spec), revision)

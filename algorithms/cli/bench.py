@@ -63,9 +63,11 @@ class Verify:
 
     Attributes:
         file: leaderboard.json, or the directory it is in.
+        use: Files and folders outside of it that its manifest names, and that may be read.
     """
 
     file: Annotated[str, tyro.conf.Positional]
+    use: tuple[str, ...] = ()
 
 
 def bench(argv: Sequence[str]) -> int:
@@ -154,7 +156,8 @@ def _bench(config: BenchConfig, command: str, code: str | None) -> int:
 def _verify(action: Verify) -> int:
     from algorithms.studies.bench.report import verify
 
-    wrong = verify(Path(action.file).expanduser(), say=make_console(stderr=True).print)
+    say = make_console(stderr=True).print
+    wrong = verify(Path(action.file).expanduser(), say=say, used=action.use)
     console = make_console()
     for line in wrong:
         console.print(safe_text(f"differs: {line}"))

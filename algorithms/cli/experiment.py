@@ -71,9 +71,11 @@ class Verify:
 
     Attributes:
         report: A directory that report wrote.
+        use: Files and folders outside of it that its manifest names, and that may be read.
     """
 
     report: Annotated[str, tyro.conf.Positional]
+    use: tuple[str, ...] = ()
 
 
 def experiment(argv: Sequence[str]) -> int:
@@ -145,7 +147,8 @@ def _report(action: Report) -> int:
 def _verify(action: Verify) -> int:
     from algorithms.studies.experiments.report import verify_report
 
-    wrong = verify_report(Path(action.report).expanduser(), say=make_console(stderr=True).print)
+    say = make_console(stderr=True).print
+    wrong = verify_report(Path(action.report).expanduser(), say=say, used=action.use)
     console = make_console()
     for line in wrong:
         console.print(f"differs: {line}")

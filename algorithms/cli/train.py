@@ -14,12 +14,10 @@ import tyro
 from algorithms.training.config import RunConfig, TrainConfig, components, with_world
 from algorithms.training.rundir import check_resumable
 from redteam_env.game import RedteamError
-from redteam_env.registry import split_name
 from redteam_env.report import usage_lines
 from redteam_env.runs import Run
-from redteam_env.utils.consent import confirm
+from redteam_env.trust import allow, check_links, options_of, with_roots
 from redteam_env.utils.console import make_console
-from redteam_env.utils.lists import listed
 from redteam_env.utils.text import safe_text
 
 INTERRUPTED = 130
@@ -135,10 +133,13 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
         RedteamError: If a value is wrong.
         SystemExit: After ``--help`` (0) or an option that does not exist (2).
     """
-    found = {name: _value(argv, f"--{name.replace('_', '-')}") for name in CHOOSING}
+    found = {name: _value(argv, _option(name)) for name in CHOOSING}
     given = {name: None if x == "None" else x for name, x in found.items() if x is not None}
-    stored = _stored(argv)
-    _confirm_stored(argv, stored)
+    run = _resumed(argv)
+    stored = {} if run is None else options_of(run) or {}
+    if run is not None:
+        check_links(run.path)
+        allow(run, {x: y for x, y in stored.items() if _value(argv, _option(x)) is None})
     chosen = {**stored, **given} if stored else with_world(given)
     parts = components(chosen)
     defaults = {name: x for name, x in chosen.items() if name not in given}
@@ -158,43 +159,57 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
         description="Train an attacker and a defender against each other.",
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
-    return TrainConfig.of({name: getattr(parsed, name) for name in parts})
+    found = {name: getattr(parsed, name) for name in parts}
+    return TrainConfig.of(found if run is None else _as_begun(found, run))
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _value(argv: Sequence[str], option: str) -> str | None:
     """Return an option's value before the options are parsed."""
     for k, word in enumerate(argv):
-        if word == option and k + 1 < len(argv):
+        name, equals, value = word.partition("=")
+        if name.replace("_", "-") != option:
+            continue
+        if equals:
+            return value
+        if k + 1 < len(argv):
             return argv[k + 1]
-        if word.startswith(f"{option}="):
-            return word.partition("=")[2]
     return None
 
 
-def _stored(argv: Sequence[str]) -> dict[str, Any]:
+def _resumed(argv: Sequence[str]) -> Run | None:
+    """Return the run to resume; ``None`` if another one is to be begun."""
     out = _value(argv, "--out")
     if "--resume" not in argv or out is None:
-        return {}
-    return Run(Path(out)).stored_config() or {}
+        return None
+    run = Run(Path(out))
+    return None if run.stored_config() is None else run
 
 
-def _confirm_stored(argv: Sequence[str], stored: Mapping[str, Any]) -> None:
-    """Have the user confirm servers that a run's own file names and the command line does not.
+def _as_begun(parts: Mapping[str, Any], run: Run) -> dict[str, Any]:
+    """Return the settings of all components; words that the run was begun with mean what they did there.
+
+    The same command from another directory goes on with the same files, unless there are files of these
+    names.
 
     Raises:
-        RedteamError: If nobody confirms one.
+        RedteamError: If such a file lies outside the run, which is somebody else's, and nobody confirms it.
     """
-    for name, value in stored.items():
-        option = f"--{name.replace('_', '-')}"
-        if not isinstance(value, str) or _value(argv, option) is not None:
-            continue
-        asked = [part for part in listed(value) if split_name(part)[1] is not None]
-        if "://" in value or asked:
-            confirm(
-                f"{value!r} as {name}, to be asked with your key",
-                source=f"The config.json of {_value(argv, '--out')!r}",
-                named_by=f"{option} {value}",
-            )
+    words, meant = run.stored_config() or {}, options_of(run) or {}
+    moved = {x: y for x, y in meant.items() if y != words[x]}
+    here = with_roots({name: words[name] for name in moved}, Path.cwd())
+    found: dict[str, Any] = {}
+    used: dict[str, Any] = {}
+    for part, settings in parts.items():
+        names = {field.name for field in dataclasses.fields(settings)} & moved.keys()
+        again = {x: moved[x] for x in names if getattr(settings, x) == words[x] == here[x]}
+        used |= again
+        found[part] = dataclasses.replace(settings, **again)
+    allow(run, used)
+    return found
 
 
 def _default(kind: Any, defaults: Mapping[str, Any]) -> Any:

@@ -21,6 +21,7 @@ from algorithms.training.callbacks import Callbacks, UsageMeter
 from algorithms.training.config import TrainConfig
 from algorithms.training.loop import Outcome, Training, loop, over
 from algorithms.training.metrics import episode_metrics, sampled_before
+from algorithms.training.plugins import plugins_of
 from algorithms.training.rundir import check_room, held_run
 from algorithms.training.trainer import closing_callbacks
 from redteam_env.envs import SeatConfig, SingleSeat
@@ -33,6 +34,7 @@ from redteam_env.game import Episode, RedteamError, role_of
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import BASE, AlgorithmState, Row
+from redteam_env.provenance import origins, write_config
 from redteam_env.randomness import integer_seed
 from redteam_env.runs import Run, write_card
 from redteam_env.seeds.resolve import resolve_seeds
@@ -93,12 +95,14 @@ def _train(files: Run, config: TrainConfig, kind: str, seat: str) -> Outcome:
         state, states = checkpoint.read_state(found)
         learner.load_state(state)
         run.callbacks.load_state(states, found.path)
-    files.write_config(
+    write_config(
+        files,
         config.flat(),
         policy=learner.describe(),
         source=session.seeds,
         judge=session.judge,
         game=session.game,
+        plugins=origins(plugins_of(config)),
     )
     return loop(run, learner.take_step)
 
@@ -275,6 +279,7 @@ def _side_by_side(config: TrainConfig) -> int:
 def _seats(config: TrainConfig, seat: str, n: int) -> list[SingleSeat]:
     """Return a seat in each of the games that are played at a time; one opponent plays them all."""
     pool = AgentPool(
+        option="--opponent",
         base=config.policy.model,
         max_new_tokens=config.policy.max_new_tokens,
         temperature=config.policy.temperature,

@@ -1,24 +1,20 @@
 """The manifest of a study's directory: everything that decides its results; two are never mixed."""
 
-import dataclasses
-import hashlib
-import importlib.util
-import inspect
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from algorithms.training.config import TrainConfig
+from algorithms.training.plugins import plugins_of
 from redteam_env import registry
 from redteam_env.evaluation.agents import LOADER, agent_names
 from redteam_env.game import RedteamError
 from redteam_env.protocols import BASE
+from redteam_env.provenance import LENGTH, digest, digest_of_seeds, origins
 from redteam_env.registry import split_name
 from redteam_env.seeds.resolve import resolve_seeds
-from redteam_env.seeds.source import SPLITS
 from redteam_env.utils.files import digests_of, is_empty, read_json, sha256_of, write_text
-from redteam_env.utils.lists import listed
 from redteam_env.utils.packages import versions
 from redteam_env.worlds import MODELS, build_game
 from redteam_env.worlds.apothecary.levels import versioned
@@ -34,8 +30,6 @@ _OF_RUN = ("out", "seed")
 """Options that differ between the runs of a kind."""
 _SHOWN = 300
 """Most characters of a value in a message."""
-_LENGTH = 16
-"""Hexadecimal digits of a digest."""
 
 
 def open_directory(file: Path, wanted: Mapping[str, Any], *, what: str) -> None:
@@ -129,7 +123,7 @@ def sealed(body: Mapping[str, Any]) -> dict[str, Any]:
 def digest_of(manifest: Mapping[str, Any]) -> str:
     """Return a digest of a manifest, the digest in it left out."""
     body = {name: value for name, value in manifest.items() if name != "digest"}
-    return _digest([json.dumps(body, sort_keys=True)])
+    return digest([json.dumps(body, sort_keys=True)])
 
 
 def check_digest(manifest: Any, file: Path) -> None:
@@ -156,7 +150,7 @@ def check_seeds(stored: str, sources: Sequence[str], file: Path) -> None:
     Raises:
         RedteamError: If the seeds are others, as in another version of a controlled world.
     """
-    if stored != _seeds(sources):
+    if stored != digest_of_seeds(map(resolve_seeds, sources)):
         raise RedteamError(
             f"{str(file)!r} holds results on other seeds than {', '.join(sources)} has now, such as those of "
             "an older version of the world; they cannot be judged again or compared. Use the version of "
@@ -187,6 +181,7 @@ def fingerprints(
     Raises:
         RedteamError: If a file cannot be read.
     """
+    sources = dict.fromkeys(config.game.seeds for config in configs)
     games = {config.game.prompts: build_game(config.game) for config in configs}
     named = [
         *(str(getattr(config.policy, "model", "")) for config in configs),
@@ -199,12 +194,12 @@ def fingerprints(
         ),
     ]
     return {
-        "seeds": _seeds(dict.fromkeys(config.game.seeds for config in configs)),
-        "prompts": _digest(game.prompts.digest for game in games.values()),
+        "seeds": digest_of_seeds(map(resolve_seeds, sources)),
+        "prompts": digest(game.prompts.digest for game in games.values()),
         "files": dict(_files(dict.fromkeys(named))),
         "configs": [_options(config) for config in configs],
         "world_versions": _world_versions(str(getattr(x.policy, "model", "")) for x in configs),
-        "plugins": dict(_plugins(configs, suites, agents)),
+        "plugins": _plugins(configs, suites, agents),
         "versions": versions(STACK),
     }
 
@@ -242,21 +237,7 @@ def _world_versions(models: Iterable[str]) -> dict[str, str]:
 def _options(config: TrainConfig) -> str:
     """Return a digest of a run's options, those that a world brings among them; not where it goes."""
     flat = {name: x for name, x in config.flat().items() if name not in _OF_RUN}
-    return _digest([json.dumps(flat, sort_keys=True, default=str)])
-
-
-def _digest(lines: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:_LENGTH]
-
-
-def _seeds(sources: Iterable[str]) -> str:
-    """Return a digest of all seeds of sources, in their order."""
-    return _digest(
-        json.dumps(dataclasses.asdict(seed), sort_keys=True)
-        for source in map(resolve_seeds, sources)
-        for split in SPLITS
-        for seed in source.seeds(split)
-    )
+    return digest([json.dumps(flat, sort_keys=True, default=str)])
 
 
 def _files(named: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -268,10 +249,10 @@ def _files(named: Iterable[str]) -> Iterator[tuple[str, str]]:
         root = _place(spec)
         try:
             if root is not None and root.is_file():
-                yield spec, sha256_of(root)[:_LENGTH]
+                yield spec, sha256_of(root)[:LENGTH]
             elif root is not None:
                 digests = digests_of(root).items()
-                yield spec, _digest(f"{x} {sha}" for x, sha in digests if x not in _DESCRIBE)
+                yield spec, digest(f"{x} {sha}" for x, sha in digests if x not in _DESCRIBE)
         except OSError as error:
             raise RedteamError(
                 f"A file of {spec!r} cannot be read ({error}), so the manifest cannot hold it; make it "
@@ -291,62 +272,9 @@ def _place(spec: str) -> Path | None:
 
 def _plugins(
     configs: Sequence[TrainConfig], suites: Sequence[str], agents: Sequence[str]
-) -> Iterator[tuple[str, str]]:
-    """Yield each plug-in that is used, as ``KIND/NAME``, with what can be told of where it comes from.
-
-    That is its distribution, and for one that is not ours a digest of its source, of which a version
-    says nothing where the distribution is an editable one.
-    """
+) -> dict[str, str]:
+    """Return each plug-in that is used, as ``KIND/NAME``, with what can be told of where it comes from."""
     used = {("agents", LOADER), *(("agents", split_name(spec)[0]) for spec in agents)}
     used |= {("suites", name) for name in suites}
-    for config in configs:
-        run = config.run
-        used |= {("policies", run.policy), ("algorithms", run.algorithm)}
-        used |= {("opponents", run.opponents), ("judges", config.game.judge.partition(":")[0])}
-        used |= {("worlds", name) for name in [config.game.world] if name is not None}
-        used |= {("callbacks", name) for name in listed(run.callback)}
-        for source in listed(config.game.seeds):
-            name = source.partition("?")[0].partition(":")[0]
-            used.add(("seeds", name if name in registry.names("seeds") else "file"))
-    origins: dict[tuple[str, str], registry.Plugin] = {}
-    for x in registry.found():
-        origins.setdefault((x.kind, x.name), x)
-    for kind, name in sorted(used):
-        if (found := origins.get((kind, name))) is not None:
-            yield f"{kind}/{name}", _origin(found)
-
-
-def _origin(plugin: registry.Plugin) -> str:
-    """Return a plug-in's distribution and, for one that is not ours, a digest of its source after it."""
-    if plugin.distribution.partition(" ")[0] == STACK[0]:
-        return plugin.distribution
-    installed = plugin.distribution != "-"
-    digests = [
-        f"{place.relative_to(root)} {sha256_of(place)}"
-        for root in (_package(plugin) if installed else _file(plugin))
-        for place in sorted(root.rglob("*") if root.is_dir() else [root])
-        if place.is_file() and "__pycache__" not in place.parts
-    ]
-    origin = plugin.distribution if installed else "registered in process"
-    return f"{origin}, {_digest(digests)}" if digests else origin
-
-
-def _package(plugin: registry.Plugin) -> list[Path]:
-    """Return the folder, or the file, of the top-level package that an installed plug-in lies in.
-
-    A package is taken as a whole: what a plug-in does may depend on any module and text of it.
-    """
-    spec = importlib.util.find_spec(plugin.target.partition(":")[0].partition(".")[0])
-    if spec is None:
-        return []
-    places = spec.submodule_search_locations or [str(spec.origin)]
-    return [Path(x) for x in places if Path(x).exists()]
-
-
-def _file(plugin: registry.Plugin) -> list[Path]:
-    """Return the source file of a plug-in that was registered in this process."""
-    try:
-        file = inspect.getsourcefile(registry.load(plugin.kind, plugin.name))
-    except TypeError:  # an object without a source
-        return []
-    return [Path(file)] if file is not None and Path(file).is_file() else []
+    used |= {plugin for config in configs for plugin in plugins_of(config)}
+    return {name: ", ".join(origin.values()) for name, origin in origins(used).items()}

@@ -38,6 +38,7 @@ from redteam_env.randomness import Address
 from redteam_env.registry import load, require
 from redteam_env.rollout import play, schedule
 from redteam_env.runs import LEAGUE, Run, read_league, write_league
+from redteam_env.trust import check_links
 
 METHODS = ("matches", "finish", "state", "load_state")
 
@@ -344,6 +345,7 @@ def start_from(policy: TrainablePolicy, place: str) -> None:
     Raises:
         RedteamError: If it cannot, or they do not fit.
     """
+    check_links(Path(place).expanduser())
     _league_policy(policy, "--init-from").start_from(Path(place))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from algorithms.training.config import TrainConfig, changed, completed
 from redteam_env.game import RedteamError
 from redteam_env.runs import CONFIG, Run
+from redteam_env.trust import in_words_of
 from redteam_env.utils.files import is_empty
 from redteam_env.utils.locks import held
 from redteam_env.utils.machine import refusal
@@ -43,7 +44,8 @@ def open_run(config: TrainConfig) -> Run:
         raise RedteamError(
             f"{named!r} holds a run already; go on with --resume, or give another --out."
         )
-    differences = changed(completed(stored, config), json.loads(json.dumps(config.flat())))
+    given = json.loads(json.dumps(config.flat()))
+    differences = changed(completed(stored, config), in_words_of(run, given))
     if differences:
         listed = "; ".join(f"{k}: {a!r} there, {b!r} now" for k, (a, b) in differences.items())
         raise RedteamError(

@@ -34,6 +34,7 @@ from algorithms.training.league import RunLeague, check_league, start_from
 from algorithms.training.live import LiveTable, SignalWarning
 from algorithms.training.loop import Outcome, Training, loop, over
 from algorithms.training.metrics import MetricsLog, episode_metrics, sampled_before
+from algorithms.training.plugins import plugins_of
 from algorithms.training.processes import (
     check_distributed,
     checksums,
@@ -54,6 +55,7 @@ from redteam_env.game import Game, RedteamError, Seed, role_of
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Agent, Algorithm, GameSetup, SeedSource, TrainablePolicy
+from redteam_env.provenance import origins, write_config
 from redteam_env.registry import build, load, require
 from redteam_env.rollout import play, role_batches, schedule
 from redteam_env.seeds.resolve import resolve_seeds
@@ -168,12 +170,14 @@ def _train(
     if ranks.world > 1:  # from here on process 0 alone reads and writes the run directory
         ranks.same("weights", checksums(policy))
     if ranks.leads:
-        files.write_config(
+        write_config(
+            files,
             config.flat(),
             policy=policy.describe(),
             source=source,
             judge=judge,
             game=game,
+            plugins=origins(plugins_of(config)),
             processes=ranks.world,
         )
     return loop(run, _take_step)
@@ -270,7 +274,7 @@ def _fixed_agents(config: TrainConfig, policy: TrainablePolicy, game: Game) -> d
     """Return the named opponent for each role that is not trained."""
     if config.run.opponent is None:
         return {}
-    pool = _pool(config)
+    pool = _pool(config, "--opponent")
     return {
         role: pool.agent(config.run.opponent, role)
         for role in map(role_of, game.seats)
@@ -280,20 +284,21 @@ def _fixed_agents(config: TrainConfig, policy: TrainablePolicy, game: Game) -> d
 
 def _scripted_agents(config: TrainConfig) -> dict[str, dict[str, Agent]]:
     """Return the scripted opponents of each role, by specification; a bad one is refused here."""
-    pool = _pool(config)
+    pool = _pool(config, "--scripted-{role}s")
     return {
         role: {spec: pool.agent(spec, role) for spec in specs}
         for role, specs in config.scripted.specs.items()
     }
 
 
-def _pool(config: TrainConfig) -> AgentPool:
+def _pool(config: TrainConfig, option: str) -> AgentPool:
     """Return what makes agents that sample as the run's policy does."""
     return AgentPool(
         base=getattr(config.policy, "model", None),
         max_new_tokens=getattr(config.policy, "max_new_tokens", None),
         temperature=getattr(config.policy, "temperature", 1.0),
         allow_other_base=getattr(config.policy, "allow_other_base", False),
+        option=option,
     )
 
 

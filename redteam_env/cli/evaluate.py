@@ -156,7 +156,8 @@ def crossplay(argv: Sequence[str]) -> int:
     options = parse(CrossplayOptions, argv, "crossplay", text)
     attackers, defenders = options.sides()
     _reserve(options.out)
-    table = set_table(options, list(dict.fromkeys((*options.agents, *attackers, *defenders))))
+    every = list(dict.fromkeys((*options.agents, *attackers, *defenders)))
+    table = set_table(options, every, "--{role}s")
     seats = [*((x, "attacker") for x in attackers), *((x, "defender") for x in defenders)]
     agents = table.pool.agents(seats)
     with progress_bar() as progress:

@@ -7,13 +7,14 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 
-from redteam_env.evaluation import AgentPool, check_spec, run_defaults
-from redteam_env.evaluation.agents import policy_defaults
+from redteam_env.evaluation import AgentPool, check_spec
+from redteam_env.evaluation.agents import first_run, policy_defaults
 from redteam_env.game import Count, Game, GameConfig, at_least, check_fields
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Judge, SeedSource
 from redteam_env.seeds import resolve_seeds
+from redteam_env.trust import allow, is_own, options_of
 from redteam_env.utils.consent import confirm
 from redteam_env.utils.docs import attribute_docs
 from redteam_env.worlds import build_game, world_options
@@ -62,6 +63,7 @@ class GameOptions:
     judge_url: Annotated[str | None, _run_or("judge_url", "none", "URL")] = None
     model: Annotated[str | None, _run_or("model", policy_defaults().model)] = None
     rewards: Annotated[str | None, _run_or("rewards", _GAME.rewards)] = None
+    prompts: Annotated[str | None, _run_or("prompts", "ours", "DIR")] = None
     max_new_tokens: Annotated[
         Count | None, _run_or("max_new_tokens", policy_defaults().max_new_tokens, "INT")
     ] = None
@@ -133,12 +135,13 @@ def parse(options: type[T], argv: Sequence[str], prog: str, description: str) ->
     )
 
 
-def set_table(options: GameOptions, specs: Sequence[str]) -> Table:
+def set_table(options: GameOptions, specs: Sequence[str], option: str = "--{role}") -> Table:
     """Resolve options, with those of the first run among the agents as defaults.
 
     Args:
         options: The options.
         specs: All agents that will play.
+        option: How a user names an agent; ``{role}`` stands for its role.
 
     Returns:
         Rules, seeds, a judge that answers, and the maker of agents.
@@ -148,20 +151,25 @@ def set_table(options: GameOptions, specs: Sequence[str]) -> Table:
     """
     for spec in specs:
         check_spec(spec)
-    config = run_defaults(specs)
+    run = first_run(specs)
+    config = stored = {} if run is None else options_of(run) or {}
     if options.world is not None:
-        config |= {"judge_url": None, **world_options(options.world)}
+        config = config | {"judge_url": None, **world_options(options.world)}
 
     def chosen(name: str, default: Any = None) -> Any:
         given = getattr(options, name)
         return config.get(name, default) if given is None else given
 
-    of_run = {x: chosen(x) for x in ("seeds", "judge", "judge_url", "rewards")}
+    of_run = {x: chosen(x) for x in ("seeds", "judge", "judge_url", "rewards", "prompts")}
     if options.judge is not None:
         of_run["judge_url"] = options.judge_url
     rules = GameConfig.from_flat({**config, **of_run})
-    if rules.judge_url is not None and options.judge_url is None:
-        confirm_judge(rules.judge_url, f"The config.json of the run among {', '.join(specs)}")
+    if run is not None:
+        named = {**of_run, "model": chosen("model")}
+        unnamed = {x: y for x, y in named.items() if getattr(options, x) is None}
+        if rules.judge_url is not None and "judge_url" in unnamed and not is_own(run):
+            confirm_judge(rules.judge_url, f"The config.json of {str(run.path)!r}")
+        allow(run, {x: y for x, y in unnamed.items() if x != "judge_url" and y == stored.get(x)})
     # an adapter directory names its own base, so only agents without any files need a default
     files = any(Path(spec).expanduser().exists() for spec in specs)
     settings = {
@@ -183,5 +191,6 @@ def set_table(options: GameOptions, specs: Sequence[str]) -> Table:
         max_new_tokens=settings["max_new_tokens"],
         temperature=options.temperature,
         allow_other_base=options.allow_other_base,
+        option=option,
     )
     return Table(game=build_game(rules), source=source, judge=judge, pool=pool, settings=settings)

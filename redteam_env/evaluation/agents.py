@@ -19,7 +19,8 @@ from redteam_env.evaluation.mixture import is_mixture, load_mixture, run_of
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.protocols import BASE, Agent, Usage
 from redteam_env.registry import build, require, resolve_agent, settings, split_name
-from redteam_env.runs import SavedAgent, find_run, find_saved
+from redteam_env.runs import Run, SavedAgent, find_run, find_saved
+from redteam_env.trust import check_links, options_of, user_said
 from redteam_env.utils.consent import confirm, has_person
 from redteam_env.worlds import MODELS
 
@@ -52,6 +53,7 @@ class AgentPool:
         temperature: Sampling temperature of an agent's model; 0 is greedy. An agent may have another
             one, on the same model (:meth:`agent`).
         allow_other_base: Put adapters on the base even if they were trained on, or name, another one.
+        option: How a user names an agent, for messages; ``{role}`` stands for its role.
     """
 
     def __init__(
@@ -61,9 +63,11 @@ class AgentPool:
         temperature: float = 0.0,
         *,
         allow_other_base: bool = False,
+        option: str = "--{role}",
     ) -> None:
         self._base = base
         self._allow_other_base = allow_other_base
+        self._option = option
         self._sampling = Sampling(
             max_new_tokens or policy_defaults().max_new_tokens, float(temperature)
         )
@@ -116,6 +120,9 @@ class AgentPool:
         if _is_registered(spec):
             return self._named(spec, role, sampling)
         check_spec(spec)
+        place = run_of(spec) if is_mixture(spec) else Path(spec).expanduser()
+        if place.is_dir():
+            check_links(place)
         if is_mixture(spec):
             return load_mixture(spec, role, partial(self._agent, sampling=sampling))
         if (saved := find_saved(spec)) is not None:
@@ -157,7 +164,7 @@ class AgentPool:
     def _saved(self, saved: SavedAgent, spec: str, role: str, sampling: Sampling) -> Agent:
         """Return a saved agent; in another role than its own, who played that in its run."""
         if role in saved.others:
-            self._check_other(saved.others[role], spec, role, sampling)
+            self._check_other(saved, spec, role, sampling)
             return self._agent(saved.others[role], role, sampling)
         if role != saved.role:
             raise RedteamError(
@@ -168,15 +175,18 @@ class AgentPool:
         agent: Agent = require(found, "act", f"agent {saved.agent!r} of {spec!r}")
         return agent
 
-    def _check_other(self, other: str, spec: str, role: str, sampling: Sampling) -> None:
+    def _check_other(self, saved: SavedAgent, spec: str, role: str, sampling: Sampling) -> None:
         """Have the user confirm whom a saved agent's file names, unless that is one of ours."""
-        if other in _ours():
+        other = saved.others[role]
+        if other in _ours() or user_said("opponent", other, holder=saved.directory):
             return
         what = f"{other!r} as {role}"
         if split_name(other)[0] == ENDPOINT and has_person():
             asked = resolve_agent(other, role, **sampling._asdict())
             what += f", which asks {getattr(asked, 'reaches', 'a server')}"
-        confirm(what, source=f"The run {spec!r}", named_by=f"--{role} {other}")
+        confirm(
+            what, source=f"The run {spec!r}", named_by=f"{self._option.format(role=role)} {other}"
+        )
 
 
 def _ours() -> set[str]:
@@ -227,9 +237,11 @@ def check_spec(spec: str) -> None:
 def run_defaults(specs: Sequence[str]) -> dict[str, Any]:
     """Return the configuration of the first run among specifications.
 
+    Its places are taken from where the run was started, and may be anywhere: in the run of somebody else,
+    have them confirmed (:func:`redteam_env.trust.allow`) before they are used.
+
     Args:
-        specs: Specifications of agents. A checkpoint or adapter inside a run directory stands for
-            its run.
+        specs: As for :func:`first_run`.
 
     Returns:
         The run's flat configuration (model, seeds, judge, rules and so on); empty if no
@@ -237,6 +249,20 @@ def run_defaults(specs: Sequence[str]) -> dict[str, Any]:
 
     Raises:
         RedteamError: If a run's configuration is of another schema or damaged.
+    """
+    run = first_run(specs)
+    return {} if run is None else options_of(run) or {}
+
+
+def first_run(specs: Sequence[str]) -> Run | None:
+    """Return the first run among specifications.
+
+    Args:
+        specs: Specifications of agents. A checkpoint or adapter inside a run directory stands for
+            its run.
+
+    Raises:
+        RedteamError: If a run's configuration cannot be read.
     """
     for spec in specs:
         if _is_registered(spec):
@@ -246,5 +272,5 @@ def run_defaults(specs: Sequence[str]) -> dict[str, Any]:
             continue
         run = find_run(path)
         if run is not None:
-            return run.stored_config() or {}
-    return {}
+            return run
+    return None

@@ -15,6 +15,7 @@ from redteam_env.protocols import Agent, TurnRequest
 from redteam_env.randomness import generator
 from redteam_env.runs import LEAGUE, find_run, newest, read_league
 from redteam_env.utils.files import check_digests, verify_manifest
+from redteam_env.utils.places import is_name
 
 PREFIX = "mixture:"
 LEAST_SHARE = 1e-9
@@ -85,7 +86,7 @@ def load_mixture(spec: str, role: str, load: Callable[[str, str], Agent]) -> Dis
         )
     versions = run.opponents_folder
     for name in shares:
-        if Path(name).name != name:
+        if not is_name(name):
             raise RedteamError(
                 f"{str(checkpoint / LEAGUE)!r} names the version {name!r}, which is no name of a folder "
                 "in the run's 'opponents'; use another run."

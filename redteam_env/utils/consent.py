@@ -3,13 +3,15 @@
 A run directory, an adapter or a leaderboard may come from anybody. An address, a key's variable or a path
 in it would send texts and keys, or read files, where its author likes. So whoever reads one out of such a
 file calls :func:`confirm` before using it. A user who names the same thing on the command line has said
-so, and is not asked.
+so, and is not asked; nor is one who said yes to the same question before, in the same process.
 """
 
 import sys
 
 from redteam_env.game import RedteamError
 from redteam_env.utils.text import escape_controls
+
+_confirmed: set[str] = set()
 
 
 def confirm(what: str, *, source: str, named_by: str) -> None:
@@ -24,10 +26,13 @@ def confirm(what: str, *, source: str, named_by: str) -> None:
         RedteamError: If nobody sits there, or the answer is no; the text has the words to add.
     """
     told = escape_controls(f"{source} names {what}")
+    if told in _confirmed:
+        return
     if has_person():
         sys.stderr.write(f"{told}. Use it? [y/N] ")
         sys.stderr.flush()
         if sys.stdin.readline().strip().lower() in {"y", "yes"}:
+            _confirmed.add(told)
             return
     raise RedteamError(
         f"{told}. That is not used unless you name it yourself; if you trust it, add "

@@ -32,6 +32,7 @@ from redteam_env.game.checks import Range
 from redteam_env.randomness import generator
 from redteam_env.utils.answers import PASSING, Cause, cause_of
 from redteam_env.utils.aside import run_aside
+from redteam_env.utils.reading import parse_json
 from redteam_env.utils.threads import stop_event
 
 MAX_RESPONSE_BYTES = 1 << 20
@@ -367,8 +368,8 @@ async def _read(response: httpx2.Response, *, whole: bool = True) -> bytes:
 def _json(raw: bytes) -> Any:
     """Return the JSON in an answer; ``None`` if there is none."""
     try:
-        return json.loads(raw)
-    except (ValueError, RecursionError):
+        return parse_json(raw, place="an answer")
+    except RedteamError:
         return None
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from redteam_env.game import RedteamError
 from redteam_env.utils.files import LOCK, make_folder
+from redteam_env.utils.reading import parse_json, read_bytes
 
 if sys.platform != "win32":
     import fcntl
@@ -98,7 +99,7 @@ def _ourselves() -> dict[str, str | int]:
 def _holder(file: Path) -> str:
     """Return who holds a directory, as far as its file says so."""
     try:
-        found = json.loads(file.read_bytes()[:_MOST_BYTES])
+        found = parse_json(read_bytes(file, most=_MOST_BYTES), place=str(file))
         return f" by process {int(found['pid'])} on {str(found['host'])!r} since {str(found['since'])!r}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (RedteamError, OSError, ValueError, KeyError, TypeError):
         return " by another process"

@@ -13,6 +13,8 @@ from transformers import AutoModelForCausalLM
 from agents.lora.pool import PolicyPool
 from redteam_env.game import RedteamError
 from redteam_env.runs import POLICY, Run
+from redteam_env.trust import STARTED, sealed
+from redteam_env.utils.files import MANIFEST, write_manifest
 
 
 def pool(**options) -> PolicyPool:
@@ -40,7 +42,7 @@ def make_run(make_policy, tmp_path_factory):
             with Run(run).new_checkpoint(step) as folder:
                 policy.save(folder / POLICY)
         config = {"model": policy.config.model, "arrangement": arrangement}
-        (run / "config.json").write_text(json.dumps({"schema": 1, "config": config}))
+        Run(run).write_record(sealed({"config": config, STARTED: str(run)}))
         return run, policy
 
     return make
@@ -163,7 +165,9 @@ def test_an_adapter_that_peft_itself_saved_is_played(tiny_model, tmp_path, reque
     config = LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
     model = AutoModelForCausalLM.from_pretrained(tiny_model)
     get_peft_model(model, config).save_pretrained(tmp_path / "plain")
-    agent = pool().load(str(tmp_path / "plain"), "attacker")
+    with pytest.raises(RedteamError, match=f"names '{tiny_model}' as model.* add --model"):
+        pool().load(str(tmp_path / "plain"), "attacker")  # it may come from anybody
+    agent = pool(base=str(tiny_model)).load(str(tmp_path / "plain"), "attacker")
     assert said(agent, requests) != said(pool().load(str(tiny_model), "attacker"), requests)
 
 
@@ -250,3 +254,27 @@ def test_an_altered_checkpoint_is_an_error_that_names_the_file(make_run):
     file.write_bytes(bytes(data))
     with pytest.raises(RedteamError, match=r"adapter_model\.safetensors.*altered"):
         pool().load(str(directory), "attacker")
+
+
+@pytest.mark.parametrize("name", ["../../../../other", "/etc", ".."])
+def test_weights_that_a_card_says_lie_elsewhere_are_not_read(make_run, name):
+    directory, policy = make_run(size=0.2)
+    place = Run(directory).latest().path
+    card = json.loads((place / POLICY / "policy.json").read_text())
+    card["weights"]["defender"] = name
+    (place / POLICY / "policy.json").write_text(json.dumps(card))
+    (place / MANIFEST).unlink()
+    write_manifest(place, {"step": 1})
+    with pytest.raises(RedteamError, match="is no folder beside it"):
+        pool().load(str(directory), "defender")
+    with pytest.raises(RedteamError, match="is no folder beside it"):
+        policy.start_from(directory)
+
+
+def test_a_base_outside_a_strangers_run_is_loaded_only_if_the_user_names_it(make_run, tiny_model):
+    directory, _ = make_run("attacker_only")
+    Run(directory).write_record({"config": {"model": str(tiny_model)}})
+    for role in ("attacker", "defender"):
+        with pytest.raises(RedteamError, match=f"add --model {tiny_model}"):
+            pool().load(str(directory), role)
+        pool(base=str(tiny_model)).load(str(directory), role)

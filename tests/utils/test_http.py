@@ -114,6 +114,7 @@ def test_a_silent_server_times_out():
         b'{"choices": [{"text": null}]}',
         b'{"choices": [{"message": {"content": "hi"}}]}',
         b"[" * 100_000,
+        b'{"choices": [' + b"9" * 5000 + b"]}",
         b"\xff\xfe\x00",
         b'{"choices": [{"text": "' + b"x" * (2 << 20) + b'"}]}',
     ],

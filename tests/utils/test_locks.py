@@ -68,7 +68,9 @@ def test_a_lock_of_an_error_is_released(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("torn", ["", "{", "[]", '{"pid": "x"}', "\x00"])
+@pytest.mark.parametrize(
+    "torn", ["", "{", "[]", '{"pid": "x"}', "\x00", "[" * 900, '{"pid": 1}' + " " * 2000]
+)
 def test_a_holder_that_has_not_said_who_it_is_holds_all_the_same(tmp_path, torn):
     with held(tmp_path):
         (tmp_path / LOCK).write_text(torn)

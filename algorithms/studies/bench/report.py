@@ -38,6 +38,7 @@ from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line, RedteamError, c
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import QuestionSuite
 from redteam_env.seeds.resolve import resolve_seeds
+from redteam_env.trust import confirm_places
 from redteam_env.utils.files import read_json, write_text
 from redteam_env.utils.lists import listed
 
@@ -87,7 +88,7 @@ def write_report(root: Path, done: Sequence[Task], target: Path, *, command: str
     return figures
 
 
-def verify(file: Path, *, say: Say) -> list[str]:
+def verify(file: Path, *, say: Say, used: Sequence[str] = ()) -> list[str]:
     """Compute every number of a leaderboard again from the games stored beside it.
 
     Every game is judged again where the judge runs here and always answers alike, every question
@@ -98,16 +99,18 @@ def verify(file: Path, *, say: Say) -> list[str]:
     Args:
         file: ``leaderboard.json``, or the directory it is in.
         say: Told what is being done.
+        used: Places outside of it that its manifest names, and that may be read.
 
     Returns:
         What differs; nothing for a sound report.
 
     Raises:
-        RedteamError: If it is no report, or a file of it is missing, damaged or edited by hand.
+        RedteamError: If it is no report, a file of it is missing, damaged or edited by hand, or its
+            manifest names another place outside of it and nobody confirms that.
     """
     folder = file if file.is_dir() else file.parent
     manifest = _json(folder / MANIFEST)
-    config, every = read_manifest(manifest, folder / MANIFEST)
+    config, every = read_manifest(manifest, folder / MANIFEST, used=used)
     stored, records = _json(folder / FIGURES if file.is_dir() else file), _json(folder / RECORDS)
     games = read_tables([folder / GAMES])
     if not isinstance(stored, dict) or not isinstance(records, dict):
@@ -135,12 +138,16 @@ def verify(file: Path, *, say: Say) -> list[str]:
     ]
 
 
-def read_manifest(manifest: Any, file: Path) -> tuple[BenchConfig, list[Cell]]:
+def read_manifest(
+    manifest: Any, file: Path, *, used: Sequence[str] | None = None
+) -> tuple[BenchConfig, list[Cell]]:
     """Return the options and cells that a manifest holds.
 
     Args:
         manifest: Its content.
         file: Where it was read, for messages.
+        used: Places outside of its directory that it names, and that may be read; ``None`` for all, as
+            of a benchmark that the user runs himself.
 
     Raises:
         RedteamError: If it was edited by hand, is of another version, or of another version of its
@@ -159,6 +166,11 @@ def read_manifest(manifest: Any, file: Path) -> tuple[BenchConfig, list[Cell]]:
             raise RedteamError(f"{str(file)!r} cannot be read here: {'; '.join(missing)}.")
         check_values(BenchConfig, manifest["options"])
         config = BenchConfig(**manifest["options"])
+        if used is not None:  # of its places, these are read
+            named = [("seeds", config.source_name), ("prompts", config.prompts)]
+            named += [x for x in config.settings_by_name().items() if x[0] == "prompts"]
+            source = f"The manifest {str(file)!r}"
+            confirm_places(named, root=file.parent, source=source, used=used)
         check_seeds(manifest["seeds"], [config.source_name], file)
         every = [Cell(**cell) for cell in manifest["cells"]]
     except (KeyError, TypeError) as error:

@@ -1,7 +1,7 @@
 """Reports of an experiment: stored games, figures, two pages; and their verification."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from algorithms.studies.tasks import (
 )
 from algorithms.studies.verify import Say, differences, plain
 from redteam_env.game import RedteamError
+from redteam_env.trust import confirm_places
 from redteam_env.utils.files import read_json, write_text
 from redteam_env.worlds import build_game
 from redteam_env.worlds.apothecary import WorldConfig, make_world
@@ -42,6 +43,7 @@ CLAIMS, REWARDS, RACE, PAGE, TABLES = (
     "report.md",
 )
 """What it holds of the whole."""
+_READ = ("seeds", "model", "prompts")
 _ORDER = ("kind", "suite", "split", "attacker", "attacker_seed", "step", "seed_id", "prompt")
 """What a part's games are sorted by: equal prompts, which go to many defenders, stand together."""
 
@@ -100,7 +102,7 @@ def write_report(
     write_text(target / TABLES, every_table)
 
 
-def verify_report(target: Path, *, say: Say) -> list[str]:
+def verify_report(target: Path, *, say: Say, used: Sequence[str] = ()) -> list[str]:
     """Compute every number of a report again from its stored games.
 
     Every stored verdict is given again by the exact judge, every quiz answer marked again, every
@@ -109,14 +111,19 @@ def verify_report(target: Path, *, say: Say) -> list[str]:
     Args:
         target: A report.
         say: Told what is being done.
+        used: Places outside of it that its manifest names, and that may be read.
 
     Returns:
         What differs; nothing for a sound report.
 
     Raises:
-        RedteamError: If it is no report, or a file of it is missing or cannot be read.
+        RedteamError: If it is no report, a file of it is missing or cannot be read, or its manifest names
+            another place outside of it and nobody confirms that.
     """
     manifest = _manifest(target / MANIFEST)
+    source = f"The manifest {str(target / MANIFEST)!r}"
+    named = [x for x in _options(manifest["experiment"]) if x[1] not in manifest.get("worlds", {})]
+    confirm_places(named, root=target, source=source, used=used)
     if missing := missing_plugins(manifest):
         return missing
     experiment = _experiment(manifest)
@@ -151,6 +158,15 @@ def _manifest(file: Path) -> dict[str, Any]:
         raise RedteamError(f"{str(file)!r} is no manifest of an experiment.")
     check_worlds(manifest, file)
     return manifest
+
+
+def _options(data: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the training options of a plan whose places a verification reads, wherever they stand in it."""
+    for name, value in data.items() if isinstance(data, Mapping) else ():
+        if isinstance(value, Mapping):
+            yield from _options(value)
+        elif name in _READ and isinstance(value, str):
+            yield name, value
 
 
 def _experiment(manifest: Mapping[str, Any]) -> Experiment:

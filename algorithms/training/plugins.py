@@ -1,0 +1,23 @@
+"""Which plug-ins a run is made with."""
+
+from algorithms.training.config import TrainConfig
+from redteam_env import registry
+from redteam_env.registry import split_name
+from redteam_env.utils.lists import listed
+
+
+def plugins_of(config: TrainConfig) -> set[tuple[str, str]]:
+    """Return kind and name of every plug-in that a run's options name."""
+    run, game = config.run, config.game
+    used = {("policies", run.policy), ("algorithms", run.algorithm), ("opponents", run.opponents)}
+    used |= {("judges", game.judge.partition(":")[0])}
+    used |= {("worlds", name) for name in [game.world] if name is not None}
+    used |= {("callbacks", name) for name in listed(run.callback)}
+    for source in listed(game.seeds):
+        name = source.partition("?")[0].partition(":")[0]
+        used.add(("seeds", name if name in registry.names("seeds") else "file"))
+    agents = [
+        *listed(run.opponent),
+        *(x for specs in config.scripted.specs.values() for x in specs),
+    ]
+    return used | {("agents", split_name(spec)[0]) for spec in agents}

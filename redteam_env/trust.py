@@ -1,0 +1,226 @@
+"""Whose words the options in a run's ``config.json`` are, and what places they name.
+
+A run that this account began carries its seal (:mod:`redteam_env.utils.seals`) over its options and over the
+directory that it was started in: whatever they name, its user named. In anybody else's run the places
+outside its directory and the servers are used only if the user names them, too, or says yes.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from redteam_env import registry
+from redteam_env.protocols import BASE
+from redteam_env.registry import split_name
+from redteam_env.runs import Run, find_run
+from redteam_env.utils.consent import confirm
+from redteam_env.utils.lists import listed
+from redteam_env.utils.places import is_bare, leaves, links_out, places_in, rooted
+from redteam_env.utils.seals import is_sealed, seal
+
+STARTED = "started_in"
+"""The key of ``config.json`` for the directory that relative places are taken from."""
+SEAL = "seal"
+_SEALED = ("config", STARTED)
+_NO_PLACES = frozenset(
+    {"out", "policy", "algorithm", "opponents", "callback", "world", "arrangement"}
+)
+"""Options whose text is the name of something, and that of the run's own directory."""
+
+
+def names() -> frozenset[str]:
+    """Return the words that name what is installed, whatever files are called so."""
+    plugins = {name for kind in registry.KINDS for name in registry.names(kind)}
+    default = registry.settings("policies", "lora")().model
+    return frozenset({*plugins, BASE, default})
+
+
+def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's record with this account's seal, if it can set one."""
+    return {**record, SEAL: seal({name: record[name] for name in _SEALED})}
+
+
+def is_own(run: Run) -> bool:
+    """Whether this account wrote the options in a run's record.
+
+    Raises:
+        RedteamError: If the record cannot be read.
+    """
+    record = run.record() or {}
+    return is_sealed({name: record.get(name) for name in _SEALED}, record.get(SEAL))
+
+
+def options_of(run: Run) -> dict[str, Any] | None:
+    """Return the flat configuration of a run, its relative places taken from where it was started.
+
+    Returns:
+        Values by name; ``None`` if the directory holds no run.
+
+    Raises:
+        RedteamError: If the record cannot be read.
+    """
+    record = run.record()
+    if record is None:
+        return None
+    started, options = record.get(STARTED), dict(record["config"])
+    if not isinstance(started, str) or Path(started) == Path.cwd():
+        return options
+    return with_roots(options, Path(started))
+
+
+def in_words_of(run: Run, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options, those that say what the run's own do in the run's words.
+
+    A place is the same however it is written, and from whichever directory; one that differs is absolute.
+
+    Args:
+        run: The run.
+        options: The options of this process.
+
+    Raises:
+        RedteamError: If the run's record cannot be read.
+    """
+    stored = run.stored_config()
+    if stored is None:
+        return dict(options)
+    there = with_roots(options_of(run) or {}, Path.cwd())
+    here = with_roots(options, Path.cwd())
+    return {
+        name: stored[name]
+        if name in stored and (here[name] == there[name] or value == stored[name])
+        else here[name]
+        for name, value in options.items()
+    }
+
+
+def with_roots(options: Mapping[str, Any], start: Path) -> dict[str, Any]:
+    """Return options with the places in them as absolute paths.
+
+    Args:
+        options: Values by name.
+        start: The directory that relative places are taken from.
+    """
+    known = names()
+    return {
+        name: rooted(x, start=start, names=known, bare=is_bare(name)) if _may_name(name, x) else x
+        for name, x in options.items()
+    }
+
+
+def allow(run: Run, options: Mapping[str, Any]) -> None:
+    """Have the user confirm places outside a run, and servers, that its own options name.
+
+    In a run that this account began, the user named them.
+
+    Args:
+        run: The run.
+        options: Of :func:`options_of`, those that the user did not give himself.
+
+    Raises:
+        RedteamError: If nobody confirms one, or the run's record cannot be read.
+    """
+    if not is_own(run):
+        confirm_named(options, root=run.path, source=f"The config.json of {str(run.path)!r}")
+
+
+def allow_place(text: str, *, holder: Path, option: str) -> None:
+    """Have the user confirm a place that a file beside saved weights names, such as that of their base.
+
+    Args:
+        text: The place, or the name of what is no place.
+        holder: The folder of the weights.
+        option: The option by which a user names it.
+
+    Raises:
+        RedteamError: If it lies outside of the run, or of the folder if that lies in no run, the run is
+            not this account's with that option, and nobody confirms it.
+    """
+    if not user_said(option, text, holder=holder):
+        run = find_run(holder)
+        root = holder if run is None else run.path
+        confirm_named({option: text}, root=root, source=f"A file in {str(holder)!r}")
+
+
+def user_said(option: str, value: str, *, holder: Path) -> bool:
+    """Whether a folder lies in a run that this account began with a value of an option.
+
+    Raises:
+        RedteamError: If the run's record cannot be read.
+    """
+    run = find_run(holder)
+    if run is None or not is_own(run):
+        return False
+    meant = with_roots(options_of(run) or {}, Path.cwd()).get(option)
+    return value in {meant, (run.stored_config() or {}).get(option)}
+
+
+def confirm_places(
+    options: Iterable[tuple[str, Any]], *, root: Path, source: str, used: Sequence[str]
+) -> None:
+    """Have the user confirm the places outside a directory of results that a manifest in it names.
+
+    Args:
+        options: Names and values; a name may come more than once.
+        root: The directory.
+        source: The manifest, for the question.
+        used: The places that the user named with ``--use``; what lies in one of them is named, too.
+
+    Raises:
+        RedteamError: If nobody confirms one.
+    """
+    known = names()
+    for name, value in options:
+        if not _may_name(name, value):
+            continue
+        for place in places_in(value, start=Path.cwd(), names=known, bare=is_bare(name)):
+            if all(leaves(place, x) for x in (root, *(Path(y).expanduser() for y in used))):
+                outside = f"{str(place)!r} as {name}, which lies outside of it"
+                confirm(outside, source=source, named_by=f"--use {place}")
+
+
+def confirm_named(options: Mapping[str, Any], *, root: Path, source: str) -> None:
+    """Have the user confirm the places outside a directory, and the servers, that options in it name.
+
+    Args:
+        options: Values by name, without those that the user gave himself.
+        root: The directory.
+        source: Which file names them, for the question.
+
+    Raises:
+        RedteamError: If nobody confirms one.
+    """
+    known = names()
+    for name, value in options.items():
+        if not _may_name(name, value):
+            continue
+        named_by = f"--{name.replace('_', '-')} {value}"
+        asked = [part for part in listed(value) if split_name(part)[1] is not None]
+        if "://" in value or asked:
+            confirm(
+                f"{value!r} as {name}, to be asked with your key", source=source, named_by=named_by
+            )
+        places = places_in(value, start=Path.cwd(), names=known, bare=is_bare(name))
+        if any(leaves(place, root) for place in places):
+            outside = f"{value!r} as {name}, which lies outside of it"
+            confirm(outside, source=source, named_by=named_by)
+
+
+def check_links(place: Path) -> None:
+    """Have the user confirm each link that leads out of a run, or of a folder that lies in none.
+
+    Raises:
+        RedteamError: If nobody confirms one.
+    """
+    run = find_run(place)
+    folder = place if run is None else run.path
+    for link in links_out(folder):
+        what = f"{str(link.resolve())!r} by the link {str(link.relative_to(folder))!r}"
+        confirm(
+            f"{what}, which lies outside of it",
+            source=f"The directory {str(folder)!r}",
+            named_by="a copy in the link's place",
+        )
+
+
+def _may_name(name: str, value: Any) -> bool:
+    return isinstance(value, str) and name not in _NO_PLACES

@@ -1,0 +1,114 @@
+"""The files and folders that the text of an option names, such as ``a.csv?text=goal,file:b.csv``.
+
+An option's text is one place, or parts with a comma between them: ``PLACE``, ``NAME:PLACE``, each perhaps
+with ``?key=value`` behind it. Addresses of servers and names of what is installed are no places.
+"""
+
+import os
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+BARE = ("seeds", "source", "model", "prompts", "opponent", "init_from", "templates")
+"""Options whose text is a place also without a separator or an ending, such as ``model = mine``."""
+_BARE_ENDINGS = ("_file", "_dir", "_path", "_directory", "_folder")
+_SCHEMES = ("http", "https")
+
+
+def is_bare(option: str) -> bool:
+    """Whether an option's text may be a place that looks like a word."""
+    return option in BARE or option.endswith(_BARE_ENDINGS)
+
+
+def places_in(
+    text: str, *, start: Path, names: Collection[str] = (), bare: bool = False
+) -> list[Path]:
+    """Return every file and folder that an option's text may name, whichever way it is read.
+
+    Args:
+        text: The option's text.
+        start: The directory that relative places are taken from.
+        names: What is no place although a file of that name may lie here.
+        bare: Whether a word without a separator or an ending is a place, too, if it is there.
+    """
+    words = dict.fromkeys([text, *(word for part in text.split(",") for word in _words(part))])
+    found = [_place(word, start, bare=bare) for word in words if word not in names]
+    return [place for place in found if place is not None]
+
+
+def rooted(text: str, *, start: Path, names: Collection[str] = (), bare: bool = False) -> str:
+    """Return an option's text with the places in it as absolute paths.
+
+    Args:
+        text: The option's text.
+        start: As in :func:`places_in`.
+        names: The same.
+        bare: The same.
+    """
+    if "," in text and not (start / text).exists():
+        parts = (rooted(part, start=start, names=names, bare=bare) for part in text.split(","))
+        return ",".join(parts)
+    for word in _words(text):
+        place = None if word in names else _place(word, start, bare=bare)
+        if place is not None:
+            by_itself = rf"(?:(?<=:)|(?<!\S)){re.escape(word)}(?=\s*(?:\?|$))"
+            before, behind = re.split(by_itself, text, maxsplit=1)
+            return f"{before}{os.path.normpath(place)}{behind}"
+    return text
+
+
+def is_name(text: str) -> bool:
+    """Whether a text is the name of a file or folder that lies right where it is looked for."""
+    return text not in {"", ".."} and Path(text).name == text and "\\" not in text
+
+
+def leaves(place: Path, folder: Path) -> bool:
+    """Whether a place lies outside a folder, once ``..`` and links on the way are followed."""
+    try:
+        return not place.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # links in a circle
+        return True
+
+
+def links_out(folder: Path) -> Iterator[Path]:
+    """Yield the links in a folder that lead out of it.
+
+    A snapshot in the cache of the Hugging Face hub is links to the blobs beside it, which belong to it.
+    """
+    home = folder.resolve()
+    if home.parent.name == "snapshots" and (home.parent.parent / "blobs").is_dir():
+        home = home.parent.parent
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(parent, name)
+            if path.is_symlink() and leaves(path, home):
+                yield path
+
+
+def _words(part: str) -> Iterator[str]:
+    """Yield what may be a place in a part of an option's text: all of it, or without name and options."""
+    yield part.strip()
+    head = part.partition("?")[0].strip()
+    yield head
+    name, _, argument = head.partition(":")
+    if name not in _SCHEMES:
+        yield argument
+
+
+def _place(word: str, start: Path, *, bare: bool) -> Path | None:
+    """Return what a word names if that is a place: one by its form, or one that is there."""
+    if not word or "\0" in word:
+        return None
+    try:
+        path = Path(word).expanduser()
+    except RuntimeError:  # the home of somebody unknown
+        path = Path(word)
+    if path.is_absolute() or path.drive or word.startswith("~") or ".." in path.parts:
+        return start / path
+    if not (bare or path.suffix or len(path.parts) > 1 or "\\" in word):
+        return None
+    try:
+        there = (start / path).exists() or path.exists()
+    except (OSError, ValueError):  # such as a name that is too long
+        return None
+    return start / path if there else None
