@@ -11,6 +11,7 @@ What an adapter adds to a layer's weight is ``alpha / rank * B A``. Whatever can
   layers;
 - PiSSA (arXiv 2404.02948, equations 2 to 4) and OLoRA (arXiv 2406.01775, section 3), which begin with
   factors ``B0 A0`` of the weight and take these out of it: they add ``B A - B0 A0``, of twice the rank.
+  (PEFT rounds what is left of the weight to the base's format; nothing is rounded here.)
 
 Everything else is refused in one line with its cause.
 """

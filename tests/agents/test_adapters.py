@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 from agents.lora.adapters import Adaptable, read_adapter
 from agents.lora.pool import PolicyPool
 from agents.models import fingerprint, load_base
+from redteam_env.cli.main import main
 from redteam_env.game import RedteamError
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
@@ -217,6 +218,17 @@ def test_case_06_an_adapter_that_names_another_base_is_refused_unless_it_is_allo
     torch.testing.assert_close(
         of_policy(policy, "attacker"), of_peft(tiny_model, directory), **EXACT
     )
+
+
+def test_case_06_commands_take_it_with_an_option(saved, tiny_model, other_model, capsys):
+    place = str(saved(model=other_model))
+    world = ["--seeds", "apothecary", "--judge", "apothecary", "--max-new-tokens", "2"]
+    command = ["play", "--defender", place, "--model", str(tiny_model), *world]
+    assert main(command) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert str(other_model) in error
+    assert str(tiny_model) in error
+    assert main([*command, "--allow-other-base"]) == 0
 
 
 def test_a_base_is_known_by_any_of_its_names(saved, tiny_model, tmp_path, monkeypatch):
