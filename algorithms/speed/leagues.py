@@ -147,7 +147,7 @@ def by_itself(config: TrainConfig) -> None:
     """
     command = [sys.executable, "-c", _BARE, json.dumps(config.flat())]
     one = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=one)  # noqa: S603 - our own
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=one)  # noqa: S603 - our own  # nosec B603 # this interpreter and a script of ours
     if done.returncode:
         raise RedteamError(f"Training by itself failed: {done.stderr[-500:]}")
 

@@ -115,7 +115,7 @@ def side(name: str, target: Callable[..., None], spec: Mapping[str, Any]) -> Ite
     environment = os.environ | dict.fromkeys(names, threads) | {"TOKENIZERS_PARALLELISM": "false"}
     where = f"{target.__module__}:{target.__qualname__}"
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
-        process = subprocess.Popen(  # noqa: S603 - our own module
+        process = subprocess.Popen(  # noqa: S603 - our own module  # nosec B603 # this interpreter and a module of ours
             [sys.executable, "-m", "algorithms.speed.worker", where, json.dumps(dict(spec))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -3,6 +3,7 @@
 WildJailbreak's layout is known; any other set is read through the column mapping that files use.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from redteam_env.seeds.source import ListSource
 HUB_OPTIONS = {
     "config": "configuration of the data set",
     "hf_split": "split of the data set to read (default: train, or the only one)",
-    "revision": "commit, tag or branch on the hub",
+    "revision": "commit, tag or branch on the hub; the newest by default, and the commit is recorded",
     "layout": f"id of a known data set whose copy the folder is, or one of {', '.join(NAMED)}",
 }
 
@@ -43,6 +44,9 @@ class Layout:
     citation: str
 
 
+_UNKNOWN = "newest; revision=COMMIT fixes one"
+_COMMIT = re.compile(r"@([0-9a-f]{40})/")
+"""In the address of a file on the hub."""
 LAYOUTS = {
     # The vanilla half. Its files are tab-separated, and "NA" or "null" in them are texts.
     "allenai/wildjailbreak": Layout(
@@ -104,7 +108,7 @@ def from_hub(argument: str | None = None, **options: str) -> ListSource:
     card = DataCard(
         name=name,
         licence=stated or "not stated; see the data set's own card",
-        revision=options.get("revision", "" if folder else "newest; revision=COMMIT fixes one"),
+        revision="" if folder else _commit(dataset) or options.get("revision", _UNKNOWN),
         sha256="",
         origin=argument if folder else f"{argument} on the hub",
         citation=layout.citation if layout else "",
@@ -142,6 +146,13 @@ def _load(argument: str, options: Mapping[str, str], layout: Layout | None) -> A
             f"split of {argument!r}:", split, found, hint="Choose one with hf_split=NAME."
         )
     return found[split]
+
+
+def _commit(dataset: Any) -> str | None:
+    """Return the commit that a data set of the hub was read at, as the addresses of its files tell it."""
+    addresses = getattr(dataset.info, "download_checksums", None) or {}
+    found = {match[1] for match in map(_COMMIT.search, addresses) if match}
+    return found.pop() if len(found) == 1 else None
 
 
 def _cannot_load(argument: str, error: Exception, *, local: bool) -> str:

@@ -9,7 +9,7 @@ import copy
 import dataclasses
 import json
 import math
-import pickle
+import pickle  # nosec B403 # nothing is read that was not written just before
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -277,7 +277,7 @@ def copies_go_on(make: Make, seed: int) -> None:
     driver = make()
     running = play(driver, seed=seed)
     next(running)
-    copies = [pickle.loads(pickle.dumps(driver)), copy.deepcopy(driver)]  # noqa: S301 - our own
+    copies = [pickle.loads(pickle.dumps(driver)), copy.deepcopy(driver)]  # noqa: S301 - our own  # nosec B301 # what was written just before
     for _ in running:
         pass
     for other in copies:

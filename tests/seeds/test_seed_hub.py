@@ -186,3 +186,20 @@ def test_a_list_of_categories_becomes_one(tmp_path):
     rows = {"text": ["a"], "harmful": [1], "category": [["x", "y"]]}
     datasets.Dataset.from_dict(rows).save_to_disk(folder)
     assert every_seed(from_hub(str(folder)))[0].category == "x/y"
+
+
+@pytest.mark.parametrize(
+    ("addresses", "revision"),
+    [
+        ({f"hf://datasets/owner/name@{'0a' * 20}/train.csv": {}}, "0a" * 20),
+        ({}, "main"),
+        ({f"hf://datasets/a/b@{x * 40}/c.csv": {} for x in "12"}, "main"),
+    ],
+)
+def test_the_card_holds_the_commit_that_a_set_of_the_hub_was_read_at(
+    monkeypatch, addresses, revision
+):
+    table = datasets.Dataset.from_dict(COLUMNS)
+    table.info.download_checksums = addresses
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: table)
+    assert from_hub("owner/name", revision="main", **MAPPING).card.revision == revision
