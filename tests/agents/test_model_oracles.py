@@ -78,11 +78,14 @@ def test_peft_has_the_same_gradients(make_policy, requests, theirs, arrangement)
     assert max(own.values()) > 0
 
 
-def test_transformers_says_the_same_word_for_word(make_policy, requests, theirs, tmp_path):
+def test_transformers_says_the_same_word_for_word(
+    make_policy, requests, theirs, tiny_model, tmp_path
+):
     policy = make_policy("bipolicy")
     disturb(policy)
     model = theirs(policy, "attacker")
-    agent = PolicyPool(max_new_tokens=10).load(str(tmp_path / "attacker"), "attacker")
+    pool = PolicyPool(base=str(tiny_model), max_new_tokens=10)
+    agent = pool.load(str(tmp_path / "attacker"), "attacker")
     for reply in agent.act(requests(5)):
         prompt = torch.tensor([reply.generation.prompt_ids])
         said = model.generate(input_ids=prompt, do_sample=False, max_new_tokens=10, pad_token_id=0)
