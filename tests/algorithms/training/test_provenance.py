@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from dataclasses import dataclass
 
 import pytest
+from training_fakes import WordJudge
 
 from algorithms.training.trainer import train
-from redteam_env import provenance
+from redteam_env import provenance, registry
 from redteam_env.game import RedteamError, load_prompts
 from redteam_env.runs import CONFIG, Run
 
@@ -75,3 +77,44 @@ def test_what_a_run_was_begun_with_stays_and_other_versions_are_warned_of(
     }
     assert record["config"]["steps"] == 2
     assert [x["versions"]["torch"] for x in record["sessions"]] == ["9.9"]
+
+
+@dataclass(frozen=True)
+class Template:
+    """A judge's template, of which only the text is recorded."""
+
+    text: str
+
+
+def test_a_judge_with_another_template_is_another_judge(tiny_config, tmp_path):
+    for text, steps in (("one", 1), ("two", 2)):
+        judge = WordJudge()
+        judge.template = Template(text)
+        registry.register("judges", "words", lambda judge=judge: judge)
+        config = tiny_config(steps=steps, resume=steps == 2)
+        if steps == 1:
+            train(config)
+    with pytest.raises(RedteamError, match=r"judge\.template: '\w+' there, '\w+' now"):
+        train(config)
+
+
+def test_every_seed_counts_and_not_the_first_source_alone(tiny_config, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_text(SEEDS.replace("good", name).replace("bad", name * 2))
+    seeds = ",".join(f"{tmp_path}/{name}.csv?heldout=0.5" for name in ("a", "b"))
+    train(tiny_config(seeds=seeds, steps=1))
+    append(tmp_path / "b.csv", "worse 9,1\n")
+    with pytest.raises(RedteamError, match=r"seeds\.digest: '\w+' there, '\w+' now"):
+        train(tiny_config(seeds=seeds, steps=2, resume=True))
+
+
+def test_a_plug_in_whose_source_changed_is_another_though_its_version_is_not(
+    tiny_config, tmp_path, installed
+):
+    code = "from training_fakes import WordJudge as judge\n"
+    installed(code, "[redteam_env.judges]\nimported = dummy_plugins:judge\n")
+    train(tiny_config(judge="imported", steps=1))
+    assert Run(tmp_path / "run").record()["versions"]["dummy-plugins"] == "1.2"
+    append(tmp_path / "dummy_plugins.py", "# changed\n")
+    with pytest.raises(RedteamError, match=r"plugins\.judges/imported: '\w+' there, '\w+' now"):
+        train(tiny_config(judge="imported", steps=2, resume=True))
