@@ -444,3 +444,16 @@ def test_a_report_is_never_written_over_something_else(made, tmp_path):
     every = tasks(CONFIG, able(CONFIG))
     with pytest.raises(RedteamError, match="--to"):
         write_report(made[1].parent / "bench", every, tmp_path / "mine", command="")
+
+
+def test_places_outside_a_report_are_read_only_if_the_user_names_them(copy, tmp_path):
+    manifest = json.loads((copy / "bench.json").read_text())
+    outside = tmp_path / "outside"
+    options = {**manifest["options"], "source": f"{outside}/x.csv"}
+    (copy / "bench.json").write_text(json.dumps(sealed({**manifest, "options": options})))
+    with pytest.raises(
+        RedteamError, match=f"bench.json' names '{outside}/x.csv' as seeds.*add --use"
+    ):
+        verify(copy, say=lambda _: None)
+    with pytest.raises(RedteamError, match="no seed file"):  # named, it is looked for
+        verify(copy, say=lambda _: None, used=[str(outside)])

@@ -435,3 +435,21 @@ def test_every_table_is_a_table(made, shown, least):
         assert set(lines[1]) == {"|", "-"}
     for word in ("nan", "None", "inf", "-0.000 "):
         assert f"| {word}" not in shown(made)
+
+
+@pytest.mark.parametrize("table", ["training", "arms"])
+def test_places_outside_a_report_are_read_only_if_the_user_names_them(copy, tmp_path, table):
+    outside = str(tmp_path / "outside")
+
+    def change(manifest):
+        plan = manifest["experiment"]
+        part = next(x for x in plan["parts"].values() if "arms" in x)
+        place = plan["training"] if table == "training" else next(iter(part["arms"].values()))
+        place["prompts"] = outside
+
+    rewritten(copy, change)
+    with pytest.raises(RedteamError, match=f"names '{outside}' as prompts.*add --use {outside}"):
+        verify(copy)
+    used = r"attacker_harmful\.txt" if table == "training" else "leave it"  # no option of an arm
+    with pytest.raises(RedteamError, match=used):
+        verify_report(copy, **QUIET, used=[outside])
