@@ -1,4 +1,4 @@
-"""What the machine refuses: a full disk, a missing permission, too many open files, a place that is gone.
+"""What the machine refuses: a full disk, a missing permission, too many open files, memory, a place that is gone.
 
 Such an error is nobody's mistake in the program, so it is one line for the user: what was refused, where, and
 what helps.
@@ -15,11 +15,13 @@ _REMEDIES = {
     (errno.EMFILE, errno.ENFILE): "Raise the limit on open files (ulimit -n)",
     (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ENODEV, errno.ENXIO): "See where it went",
     (errno.EIO, errno.EBUSY, errno.ETIMEDOUT): "Look after that disk",
-    (errno.ENOMEM,): "Free memory",
+    (errno.ENOMEM,): "Free memory, or take smaller batches",
 }
 _REMEDY_OF = {number: remedy for numbers, remedy in _REMEDIES.items() for number in numbers}
 _NATIVE = re.compile(r"\(os error (\d+)\)")
 """How libraries written in Rust, such as safetensors, end the text of an error of the system."""
+_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
+"""What torch says in a RuntimeError when a GPU or the machine has no memory left."""
 
 
 def refusal(error: BaseException) -> tuple[str, str] | None:
@@ -32,7 +34,7 @@ def refusal(error: BaseException) -> tuple[str, str] | None:
         Two texts without a full stop, such as ``no space left on device: '/runs/a/metrics.jsonl'`` and
         ``Make room on that disk``.
     """
-    number = getattr(error, "errno", None) if isinstance(error, OSError) else _native(error)
+    number = error.errno if isinstance(error, OSError) else _native(error)
     if number not in _REMEDY_OF:
         return None
     what = os.strerror(number)
@@ -42,5 +44,11 @@ def refusal(error: BaseException) -> tuple[str, str] | None:
 
 
 def _native(error: BaseException) -> int | None:
-    found = _NATIVE.search(str(error)) if isinstance(error, Exception) else None
+    """Return the number of an error of the system that came as another one."""
+    text = str(error)
+    if isinstance(error, MemoryError):
+        return errno.ENOMEM
+    if isinstance(error, RuntimeError) and _MEMORY.search(text):
+        return errno.ENOMEM
+    found = _NATIVE.search(text) if isinstance(error, Exception) else None
     return int(found[1]) if found else None

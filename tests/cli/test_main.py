@@ -145,6 +145,23 @@ def test_what_the_machine_refuses_is_one_line_with_what_helps_and_exit_code_2(
     assert line.endswith(", then give the same command again.")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has 1 GiB free."),
+    ],
+)
+def test_memory_that_is_used_up_is_one_line_with_what_helps(plugins, capsys, error):
+    plugins("commands", "probe", raising(error))
+    assert main(["probe"]) == 2
+    assert capsys.readouterr().err == (
+        "error: cannot allocate memory. Free memory, or take smaller batches, then give the same "
+        "command again.\n"
+    )
+
+
 def test_the_error_of_a_thread_is_one_line_too(plugins, capsys):
     def command(argv):
         thread = threading.Thread(target=raising(ZeroDivisionError("in it")), args=([],))

@@ -1,4 +1,4 @@
-"""A world of faults for tests: judge, agent, server, disk and clock that fail when they are told to.
+"""A world of faults for tests: judge, agent, server, disk, memory and clock that fail when they are told to.
 
 Each takes a :class:`When`, which says which calls fail: the n-th, all from the n-th on, or a share of them by a
 seed. So a failure that a test found once, it finds again::
@@ -11,6 +11,8 @@ seed. So a failure that a test found once, it finds again::
         ...  # an OpenAI-compatible server at server.url
     with faults.faulty_disk(tmp_path, faults.When(at=12)) as disk:
         ...  # the twelfth open, write, fsync, rename or mkdir under tmp_path finds the disk full
+    with faults.faulty_memory(faults.When(at=500)):
+        ...  # the five hundredth operation of torch finds no memory
     with faults.faulty_clock(faults.When(at=2), jump=-3600.0):
         ...  # the wall clock is put back by an hour
 
@@ -28,6 +30,7 @@ left half done. What is to be killed runs in a process of its own.
 
 from redteam_env.testing.faults.clock import faulty_clock
 from redteam_env.testing.faults.disk import FaultyDisk, faulty_disk
+from redteam_env.testing.faults.memory import faulty_memory
 from redteam_env.testing.faults.players import (
     AGENT_FAULTS,
     JUDGE_FAULTS,
@@ -50,4 +53,5 @@ __all__ = [
     "When",
     "faulty_clock",
     "faulty_disk",
+    "faulty_memory",
 ]

@@ -1,7 +1,7 @@
 """A full disk, a read-only one, too many open files, a directory that is gone: one line, and nothing is lost.
 
 The disks are real where this process may mount some, and limits of the process (``ulimit``) elsewhere; faults
-that are injected stand in ``test_disk_faults.py``.
+that are injected stand in ``test_every_fault.py``.
 """
 
 import contextlib

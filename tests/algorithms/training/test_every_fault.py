@@ -1,4 +1,4 @@
-"""A short training whose n-th file operation fails, for every n: it says so, and resumes to the same bytes."""
+"""A short training whose n-th operation on files or in memory fails: it says so, and resumes to the same bytes."""
 
 import errno
 import itertools
@@ -94,6 +94,39 @@ def test_a_disk_that_fails_from_the_nth_operation_on_leaves_a_run_that_resumes(
     tiny_config, tmp_path, whole
 ):
     assert sweep(tiny_config, tmp_path, whole, itertools.count(1, 5), since=True) > 100
+
+
+def out_of_memory(tiny_config, out, whole, n):
+    """Train, and find no memory at the n-th operation; then again. Returns whether anything failed."""
+    said = []
+    with faults.faulty_memory(faults.When(at=n)) as when:
+        try:
+            train(tiny_config(**SHORT, out=str(out)))
+        except RedteamError as error:
+            said.append(str(error))
+    assert len(said) == when.failed
+    assert all("allocate memory" in text and "\n" not in text for text in said)
+    train(tiny_config(**SHORT, out=str(out), resume=(out / CONFIG).is_file()))
+    assert everything(out) == whole
+    return bool(when.failed)
+
+
+def test_a_training_that_finds_no_memory_at_its_nth_operation_resumes_to_the_same_bytes(
+    tiny_config, tmp_path, whole
+):
+    tried = range(1, 12_000, 1_100)
+    failed = [n for n in tried if out_of_memory(tiny_config, tmp_path / f"run-{n}", whole, n)]
+    assert 5 <= len(failed) < len(tried)
+
+
+@pytest.mark.slow
+def test_wherever_a_training_finds_no_memory_it_resumes_to_the_same_bytes(
+    tiny_config, tmp_path, whole
+):
+    numbers = itertools.count(1, 97)
+    while out_of_memory(tiny_config, tmp_path / f"run-{(n := next(numbers))}", whole, n):
+        pass
+    assert n > 5_000
 
 
 def test_a_disk_that_is_full_for_tensorboard_alone_is_one_line(
