@@ -28,8 +28,12 @@ class MiniLM:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._tokenizer = AutoTokenizer.from_pretrained(str(directory))  # nosec B615 # a directory on this machine
-        self._model = AutoModel.from_pretrained(str(directory)).eval()  # nosec B615 # a directory on this machine
+        self._tokenizer = AutoTokenizer.from_pretrained(  # nosec B615 # a directory on this machine
+            str(directory), trust_remote_code=False
+        )
+        self._model = AutoModel.from_pretrained(  # nosec B615 # the same
+            str(directory), trust_remote_code=False, use_safetensors=True
+        ).eval()
 
     @torch.no_grad()
     def embed(self, texts: Sequence[str]) -> np.ndarray[Any, Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
 from transformers.utils import find_adapter_config_file
 from transformers.utils import logging as transformers_logging
 
@@ -85,12 +85,15 @@ def get_smollm2() -> Path:
             quiet(),
             contextlib.redirect_stderr(io.StringIO()),
         ):
-            tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)  # nosec B615 # a file that was fetched and verified
+            tokenizer = AutoTokenizer.from_pretrained(  # nosec B615 # a file that was fetched and verified
+                str(file.parent), gguf_file=file.name, trust_remote_code=False
+            )
             model = AutoModelForCausalLM.from_pretrained(  # nosec B615 # the same
                 str(file.parent),
                 gguf_file=file.name,
                 dtype=torch.float32,
                 quantization_config=GgufConfig(dequantize=True),
+                trust_remote_code=False,
             )
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
@@ -215,39 +218,96 @@ def load_base(
     where = locate(spec)
     try:
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(where, revision=revision)
-            _refuse_adapter(spec, where, revision)
-            model = AutoModelForCausalLM.from_pretrained(
-                where, revision=revision, dtype=choose_dtype(dtype, place)
-            )
-    except RedteamError:
-        raise
+            tokenizer, model, lacking = _load(where, revision, choose_dtype(dtype, place))
+    except RedteamError as error:
+        raise RedteamError(f"The model {spec!r} cannot be loaded: {error}") from error
     except Exception as error:  # config, tokenizer and weights each fail with classes of their own
-        reason = str(error).strip().splitlines() or [type(error).__name__]
+        if "trust_remote_code" in str(error):
+            raise RedteamError(
+                f"The model {spec!r} cannot be loaded: it needs code of its own (auto_map in its "
+                "config.json or tokenizer_config.json), which is never run. Use a model whose "
+                "architecture this transformers knows, or a newer transformers that knows this one."
+            ) from error
         raise RedteamError(
-            f"The model {spec!r} cannot be loaded: {reason[0]} Known here: {', '.join(KNOWN)}; a "
+            f"The model {spec!r} cannot be loaded: {first_line(error)} Known here: {', '.join(KNOWN)}; a "
             "directory needs config, weights and tokenizer; a hub id needs the hub in reach and "
             "access to the model."
         ) from error
+    _check_weights(spec, model, lacking)
     model.to(place).eval().requires_grad_(requires_grad=False)
-    stops = model.generation_config.eos_token_id if model.generation_config else None
-    stop_ids = stops if isinstance(stops, list) else [stops]
     return LoadedModel(
         spec=canonical(spec),
         model=model,
         tokenizer=tokenizer,
         fingerprint=fingerprint(model),
-        stop_ids=tuple(int(i) for i in stop_ids if i is not None),
+        stop_ids=_stop_ids(spec, model.generation_config),
     )
 
 
-def _refuse_adapter(spec: str, where: str, revision: str | None) -> None:
-    """Refuse a model with an adapter in its folder: transformers would hand that to PEFT unseen."""
+def first_line(error: Exception) -> str:
+    """Return what an error of transformers or torch says, in one line."""
+    lines = [*filter(None, map(str.strip, str(error).splitlines())), type(error).__name__]
+    heading = lines[0].endswith(":")
+    return " ".join(lines[: 1 + heading])
+
+
+def _stop_ids(spec: str, generation: Any) -> tuple[int, ...]:
+    """Return the ids that end a turn, which a model's generation config names; -1 stands for none."""
+    found = generation.eos_token_id if generation else None
+    ids = found if isinstance(found, list) else [] if found is None else [found]
+    if not all(type(x) is int for x in ids):
+        raise RedteamError(
+            f"The model {spec!r} cannot be loaded: its generation_config.json names {found!r} as "
+            "eos_token_id. Put the id of a token there, or a list of ids."
+        )
+    return tuple(x for x in ids if x >= 0)
+
+
+def _load(where: str, revision: str | None, dtype: torch.dtype) -> tuple[Any, Any, list[str]]:
+    """Return tokenizer, model, and the names of weights that the files lack.
+
+    What a stranger's directory holds is data: neither code of its own nor pickles are read, nor an
+    adapter beside the model, which may name another base and modules to import.
+    """
     if find_adapter_config_file(where, revision=revision) is not None:
         raise RedteamError(
-            f"{spec!r} holds an adapter (adapter_config.json), so it is no base model. Name the model that "
-            "it was made for, and the adapter's directory as an agent or with --init-from."
+            "it holds an adapter (adapter_config.json), so it is no base model. Name the model that the "
+            "adapter was made for, and the adapter's directory as an agent or with --init-from."
         )
+    config = AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=False)
+    for name in (
+        "_attn_implementation",
+        "_experts_implementation",
+    ):  # may name kernels to fetch and run
+        setattr(config, name, None)  # in the configuration's parts, too
+    tokenizer = AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=False)
+    model, report = AutoModelForCausalLM.from_pretrained(
+        where,
+        config=config,
+        revision=revision,
+        dtype=dtype,
+        trust_remote_code=False,
+        use_safetensors=True,
+        output_loading_info=True,
+    )
+    return tokenizer, model, sorted(report["missing_keys"])
+
+
+def _check_weights(spec: str, model: Any, lacking: list[str]) -> None:
+    """Refuse a model of which weights are missing, made up by transformers that is, or no numbers."""
+    if lacking:
+        raise RedteamError(
+            f"The model {spec!r} cannot be used: {len(lacking)} of its weights are not in its files, "
+            f"first {lacking[0]!r}. Get the whole model, or one with an output head."
+        )
+    # one number of each: a sum that is no number has a term that is none
+    for name, tensor in model.named_parameters():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor.sum(dtype=torch.float32))):
+            raise RedteamError(
+                f"The model {spec!r} cannot be used: its weights {name!r} are not all finite numbers. "
+                "The file is damaged, or the number format too narrow; get it again, or give another "
+                "--dtype."
+            )
 
 
 def fingerprint(model: Any, *, full: bool = False) -> str:

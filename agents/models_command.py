@@ -78,10 +78,12 @@ def _list(action: ListModels) -> int:
 
 def _get(action: GetModel) -> int:
     from agents.lora.policy import make_codec  # noqa: PLC0415 - imports torch
+    from agents.lora.probe import check_model  # noqa: PLC0415
     from agents.models import load_base, locate  # noqa: PLC0415
 
     loaded = load_base(action.model, revision=action.revision)
     make_codec(loaded, PolicyConfig())
+    check_model(loaded)
     where = locate(action.model)
     facts = {
         "model": loaded.spec,

@@ -19,6 +19,7 @@ from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM, Qwen2T
 from transformers.utils import logging as transformers_logging
 
 from agents.bounds import defence_bounds
+from agents.rendering import CHATML
 from agents.teaching import END, Batch, encode_texts, fit, padded
 from redteam_env.evaluation import AgentPool, Rate
 from redteam_env.game import RedteamError
@@ -39,10 +40,6 @@ CARD_TEXT = "card.md"
 SCHEMA = 1
 PAD, START = "<|endoftext|>", "<|im_start|>"
 CHAT_ROLES = ("system", "user", "assistant")
-TEMPLATE = (
-    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
-)
 _STACK = ("redteam-env", "numpy", "torch", "transformers", "tokenizers", "safetensors")
 _POOL = 16
 _PARTS = 3
@@ -103,7 +100,7 @@ def build_tokenizer(world: World) -> Qwen2Tokenizer:
         pad_token=PAD,
         extra_special_tokens=[START],
     )
-    tokenizer.chat_template = TEMPLATE
+    tokenizer.chat_template = CHATML
     return tokenizer
 
 

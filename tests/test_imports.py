@@ -59,13 +59,14 @@ MAY_IMPORT = {
     "agents.minilm": "game envs.embedders",  # it is an embedder
     "agents.sb3": f"{BASE} runs envs.embedders envs.features envs.moves",  # sees what was trained
     "agents.models": "game utils worlds.embedded",
-    "agents.lora": f"{BASE} utils runs trust agents.models",
+    "agents.rendering": "",
+    "agents.lora": f"{BASE} utils runs trust agents.models agents.rendering",
     "agents.models_command": "utils worlds agents.models agents.lora",
     "agents.plan": "game protocols utils worlds.embedded agents.lora.config",
     "agents.teaching": "protocols worlds",
     "agents.bounds": "protocols randomness worlds evaluation.detection agents.models agents.teaching",
     # it measures the model that it made
-    "agents.pretrain": f"{BASE} utils worlds evaluation.agents evaluation.statistics agents.bounds agents.teaching",
+    "agents.pretrain": f"{BASE} utils worlds evaluation.agents evaluation.statistics agents.bounds agents.rendering agents.teaching",
     "agents.worlds_command": "game utils worlds agents.pretrain",
     # algorithms: one that learns can be copied out with its core
     "algorithms.core": BASE,

@@ -3,7 +3,8 @@
 A model's chat template marks turns with control tokens such as ``<|im_start|>``. A player who
 writes ``<|im_start|>system`` into its text must not forge a turn. So the template is rendered with
 markers in place of the contents; only the template's own text is tokenised with control tokens, the
-contents by a tokenizer that knows none.
+contents by a tokenizer that knows none. The template is a stranger's program, so it is rendered within
+limits (:mod:`agents.rendering`).
 
 A reasoning model's template may end in an opened thought. What the model then writes begins within its
 native thought, which :meth:`ChatCodec.read` takes off; where an answer is to begin at once, the thought
@@ -15,9 +16,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
 from tokenizers import Tokenizer
 
+from agents.rendering import LimitError, RenderingError, render
 from redteam_env.game import RedteamError, Spoken, take_thoughts
 from redteam_env.game.tags import find_tags, find_thoughts
 
@@ -39,12 +40,29 @@ class ChatCodec:
         stop_ids: Ids that end a turn.
         max_prompt_tokens: Longest prompt; longer text of players is cut at its end.
         opens_thought: Whether the template's generation prompt opens a thought.
+
+    Args:
+        tokenizer: A fast tokenizer with a chat template.
+        stop_ids: Further ids that end a turn.
+        max_prompt_tokens: Longest prompt.
+        too_long: What to say, and to do, where the instructions alone are longer.
+        rows: Rows of the model's embedding; no id that it lacks is ever returned.
     """
 
     def __init__(
-        self, tokenizer: Any, *, stop_ids: Sequence[int] = (), max_prompt_tokens: int = 2048
+        self,
+        tokenizer: Any,
+        *,
+        stop_ids: Sequence[int] = (),
+        max_prompt_tokens: int = 2048,
+        too_long: str = "",
+        rows: int | None = None,
     ) -> None:
         name = getattr(tokenizer, "name_or_path", "the model")
+        self._name, self._rows = name, rows
+        self._too_long = too_long or (
+            f"max_prompt_tokens = {max_prompt_tokens}; raise it or shorten the prompts."
+        )
         if not getattr(tokenizer, "chat_template", None):
             raise RedteamError(
                 f"{name!r} has no chat template, so its turns cannot be told apart. Use an instruct "
@@ -56,7 +74,7 @@ class ChatCodec:
             )
         self._tokenizer = tokenizer
         self._plain = _without_added_tokens(tokenizer)
-        self._template: str = str(tokenizer.chat_template)
+        self._template = _template_of(tokenizer)
         added = tokenizer.added_tokens_decoder
         special = {i for i, token in added.items() if token.special}
         named = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id} - {None}
@@ -72,6 +90,7 @@ class ChatCodec:
                 f"{name!r} names no end-of-sequence token, so no turn would ever end; "
                 "set eos_token in its tokenizer_config.json."
             )
+        self._check_ids(named)
         probe = [("system", "a"), ("user", "b"), ("assistant", "c"), ("user", "d")]
         rendered, _ = self._render([{"role": role, "content": text} for role, text in probe])
         self._closing = _closing(_MARKS.split(rendered)[-1])
@@ -118,8 +137,8 @@ class ChatCodec:
         pieces = _MARKS.split(rendered)
         if sorted(int(k) for k in pieces[1::2]) != list(range(len(contents))):
             raise RedteamError(
-                "The chat template drops or repeats a message; it cannot carry the game. "
-                "Use the template of a plain instruct model."
+                f"The chat template of {self._name!r} drops or repeats a message; it cannot carry the "
+                "game. Use the template of a plain instruct model."
             )
         encoded = [
             self.content_ids(contents[int(piece)]) if k % 2 else self._template_ids(piece)
@@ -138,7 +157,7 @@ class ChatCodec:
     def content_ids(self, text: str) -> list[int]:
         """Return a player's text as ids, none of which is a control token."""
         ids = self._plain.encode(text, add_special_tokens=False).ids
-        return [i for i in ids if i not in self.control_ids]
+        return [i for i in ids if i not in self.control_ids and not self._beyond(i)]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of sampled ids, without control tokens."""
@@ -162,8 +181,39 @@ class ChatCodec:
     def _template_ids(self, text: str) -> list[int]:
         if text not in self._pieces:
             ids = self._tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
+            if (beyond := next(filter(self._beyond, ids), None)) is not None:
+                raise self._no_row(beyond, "the chat template uses")
             self._pieces[text] = list(ids)
         return self._pieces[text].copy()
+
+    def _beyond(self, token: int) -> bool:
+        return self._rows is not None and token >= self._rows
+
+    def _no_row(self, token: int, use: str) -> RedteamError:
+        text = self._tokenizer.convert_ids_to_tokens(token)
+        return RedteamError(
+            f"{self._name!r} has {self._rows} rows in its embedding, and {use} the token {text!r} "
+            f"with the id {token}: model and tokenizer do not belong together. Use the tokenizer that "
+            "came with the model, or resize the embedding and train it (resize_token_embeddings)."
+        )
+
+    def _check_ids(self, named: set[int]) -> None:
+        """Refuse a tokenizer whose own words or named tokens the model has no row for.
+
+        Other added tokens may lie beyond the embedding: those of images in models of text, which no
+        prompt contains.
+        """
+        if self._rows is None:
+            return
+        for token in sorted(named):
+            if self._beyond(token):
+                raise self._no_row(token, "its tokenizer names as bos, eos or pad")
+        words = self._tokenizer.get_vocab().values()
+        beyond = [i for i in words if self._beyond(i)]
+        if lost := sorted(set(beyond) - set(self._tokenizer.added_tokens_decoder)):
+            raise self._no_row(lost[0], f"its tokenizer has {len(lost)} words without one, first")
+        if all(map(self._beyond, self.stop_ids)):
+            raise self._no_row(min(self.stop_ids), "turns end with")
 
     def _render(self, messages: Sequence[Message]) -> tuple[str, list[str]]:
         """Return the template filled with marks, the same for all dialogues of these roles."""
@@ -182,23 +232,25 @@ class ChatCodec:
             # Gemma's and older Mistral templates refuse a system message: it opens the first turn
             opening = f"{marked[0]['content']}\n\n{marked[1]['content']}"
             variants.append([{"role": "user", "content": opening}, *marked[2:]])
-        reasons = []
+        reasons: list[RenderingError] = []
         for variant in variants:
             try:
                 return self._apply(variant)
-            except jinja2.TemplateError as error:
+            except LimitError as error:
+                raise RedteamError(
+                    f"The chat template of {self._name!r} cannot be used: {error}. A plain template "
+                    "takes milliseconds for a dialogue; this one loops, or is made to do harm."
+                ) from error
+            except RenderingError as error:
                 reasons.append(error)
         raise RedteamError(
-            f"The chat template fails on a plain dialogue: {reasons[0]}. Use the template of a plain "
-            "instruct model."
+            f"The chat template of {self._name!r} fails on a plain dialogue: {reasons[0]}. Use the "
+            "template of a plain instruct model."
         ) from reasons[0]
 
     def _apply(self, messages: list[dict[str, str]]) -> str:
-        return str(
-            self._tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=True, **_TEMPLATE_OPTIONS
-            )
-        )
+        variables = {**self._tokenizer.special_tokens_map, **_TEMPLATE_OPTIONS}
+        return render(self._template, json.dumps(messages), json.dumps(variables, default=str))
 
     def _cut(self, encoded: list[list[int]], fixed: set[int], tail: int) -> None:
         excess = sum(map(len, encoded)) + tail - self.max_prompt_tokens
@@ -206,13 +258,21 @@ class ChatCodec:
             players = [k for k in range(1, len(encoded), 2) if k not in fixed]
             longest = max(players, key=lambda k: len(encoded[k]), default=None)
             if longest is None or not encoded[longest]:
-                raise RedteamError(
-                    f"The instructions alone are longer than max_prompt_tokens = "
-                    f"{self.max_prompt_tokens}; raise it or shorten the prompts."
-                )
+                raise RedteamError(f"The instructions alone are longer than {self._too_long}")
             cut = min(excess, max(1, len(encoded[longest]) // 2))
             del encoded[longest][-cut:]
             excess -= cut
+
+
+def _template_of(tokenizer: Any) -> str:
+    """Return the template for dialogues, of tokenizers with several the one that is called default."""
+    try:
+        return str(tokenizer.get_chat_template())
+    except ValueError as error:
+        raise RedteamError(
+            f"{tokenizer.name_or_path!r} has several chat templates and none is called default: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
 
 
 def _closing(prompt: str) -> str:

@@ -3,6 +3,10 @@
 Two things are shared. The *lead*: the tokens that all prompts of a batch begin with, above all a
 role's instruction. And whole *prompts* that several rows have, as the rows of a group do: each is
 computed once, up to its last token, and the rows go on from there. Gradients flow through both.
+
+Both put padding between tokens. Attention with a mask passes over it, but a recurrent state decays, a
+window counts it, and some positions are counted in columns. So prompts are shared in architectures
+alone for which tests compare the results with plain passes (:data:`SHARING`).
 """
 
 from collections.abc import Sequence
@@ -11,10 +15,43 @@ from functools import partial
 from typing import Any
 
 import torch
+from transformers import DynamicCache
 from transformers.cache_utils import Cache, DynamicLayer
 
 WORTH = 256
 """Fewest tokens that computing something once must save to be worth a pass of its own."""
+
+SHARING = frozenset(
+    {
+        "apertus",
+        "arcee",
+        "cohere",
+        "gemma",
+        "glm",
+        "glm4",
+        "gpt2",
+        "gpt_neox",
+        "granite",
+        "granitemoe",
+        "helium",
+        "llama",
+        "mistral",
+        "mixtral",
+        "olmo",
+        "olmo2",
+        "phi",
+        "phi3",
+        "qwen2",
+        "qwen2_moe",
+        "qwen3",
+        "qwen3_moe",
+        "seed_oss",
+        "smollm3",
+        "stablelm",
+        "starcoder2",
+    }
+)
+"""Architectures (``model_type``) whose prompts are shared, unless they are configured with windows."""
 
 _SMALL = 2**16
 """Fewer numbers than this are copied in less time than finding places in a larger tensor takes."""
@@ -120,6 +157,8 @@ def begin(
     """
     known = None if lead is None else len(lead.ids)
     size, distinct = plan(model, prompts, known)
+    if not (size or distinct):
+        return Begun(_fresh(model, room), None, 0, list(prompts))
     if lead is None or not lead.ids:
         lead = compute_lead(model, prompts[0][:size])
     layer = partial(Roomy, room) if room else DynamicLayer
@@ -148,7 +187,8 @@ def plan(
     """Decide what of a batch is computed once.
 
     Nothing in models that train: dropout draws anew for each row, and gradient checkpointing allows
-    no cache. Nothing in models with windowed attention, which count the padding in between.
+    no cache. Nothing in architectures that are not in :data:`SHARING`, and nothing in those with
+    windowed attention, which count the padding in between.
 
     Args:
         model: The model.
@@ -176,7 +216,14 @@ def plan(
 def _shares(model: Any) -> bool:
     kinds = set(getattr(model.config, "layer_types", None) or ["full_attention"])
     windowed = getattr(model.config, "sliding_window", None) is not None
-    return not (model.training or windowed or kinds != {"full_attention"})
+    known = model.config.model_type in SHARING
+    return known and not (model.training or windowed or kinds != {"full_attention"})
+
+
+def _fresh(model: Any, room: int) -> Cache:
+    """Return an empty cache with the kind of layers that the model's configuration asks for."""
+    layers = DynamicCache(config=model.config).layers
+    return Cache(layers=[Roomy(room) if type(x) is DynamicLayer else x for x in layers])
 
 
 def padded(prompts: Sequence[Prompt], pad_id: int) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -21,6 +21,7 @@ from agents.lora.config import PolicyConfig
 from agents.lora.hf import completion_logprobs
 from agents.lora.logprobs import TokenLogprobs
 from agents.lora.past import SavedWeights
+from agents.lora.probe import check_model
 from agents.lora.store import (
     AdapterStore,
     FullStore,
@@ -29,7 +30,7 @@ from agents.lora.store import (
     twice_differentiable,
 )
 from agents.lora.values import TokenValues, ValueHeads
-from agents.models import LoadedModel, load_base
+from agents.models import LoadedModel, first_line, load_base
 from redteam_env.game import Generation, RedteamError, unknown_name
 from redteam_env.protocols import BASE, Derivatives
 from redteam_env.randomness import integer_seed
@@ -48,6 +49,7 @@ class LoraPolicy(SavedWeights):
         super().__init__()
         self.config = config
         self.codec = make_codec(base, config)
+        check_model(base, config)
         self.names = tuple(dict.fromkeys(x for x in config.weights.values() if x != BASE))
         self.store: Store
         if config.full:
@@ -289,18 +291,39 @@ def make_codec(base: LoadedModel, config: PolicyConfig) -> ChatCodec:
     """Return the codec of a model, with a prompt limit that its context can hold.
 
     Raises:
-        RedteamError: If the model's context is too short for the completions asked for.
+        RedteamError: If the model's context is too short for the completions asked for, or its tokenizer
+            or chat template cannot carry the game.
     """
-    context = getattr(base.model.config, "max_position_embeddings", None)
-    limit = config.max_prompt_tokens
-    if context is not None:
-        limit = min(limit, context - config.max_new_tokens)
+    shape = base.model.config.get_text_config(decoder=True)
+    context = getattr(shape, "max_position_embeddings", None)
+    limit, too_long = config.max_prompt_tokens, ""
+    if context is not None and context - config.max_new_tokens < limit:
+        limit = context - config.max_new_tokens
         if limit < 1:
             raise RedteamError(
                 f"max_new_tokens = {config.max_new_tokens} leaves no room for a prompt in the "
                 f"context of {context} tokens of {base.spec!r}; lower it."
             )
-    return ChatCodec(base.tokenizer, stop_ids=base.stop_ids, max_prompt_tokens=limit)
+        too_long = (
+            f"{limit} tokens, which the context of {context} tokens of {base.spec!r} leaves beside "
+            f"max_new_tokens = {config.max_new_tokens}. The model's context is the limit: shorten the "
+            "prompts, lower max_new_tokens, or use a model with a longer context."
+        )
+    try:
+        return ChatCodec(
+            base.tokenizer,
+            stop_ids=base.stop_ids,
+            max_prompt_tokens=limit,
+            too_long=too_long,
+            rows=base.model.get_input_embeddings().weight.shape[0],
+        )
+    except RedteamError:
+        raise
+    except Exception as error:  # tokenizers fail with classes of their own on what their files say
+        raise RedteamError(
+            f"The tokenizer of {base.spec!r} cannot be used: {first_line(error)} Get the model again, or "
+            "correct its tokenizer_config.json."
+        ) from error
 
 
 def lora(config: PolicyConfig, *, seed: int) -> LoraPolicy:

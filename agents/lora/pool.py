@@ -16,6 +16,7 @@ from agents.lora.cards import POLICY_FILE, WEIGHTS_FILE, read_card, read_policy
 from agents.lora.chat import ChatCodec
 from agents.lora.config import PolicyConfig
 from agents.lora.policy import make_codec
+from agents.lora.probe import check_model
 from agents.lora.store import AdapterStore
 from agents.models import KNOWN, canonical, load_base
 from redteam_env.game import RedteamError
@@ -174,6 +175,8 @@ class PolicyPool:
             base = load_base(
                 spec, revision=revision, device=self._config.device, dtype=self._config.dtype
             )
-            self._models[key] = _Loaded(AdapterStore(base), make_codec(base, self._config))
+            codec = make_codec(base, self._config)
+            check_model(base)
+            self._models[key] = _Loaded(AdapterStore(base), codec)
             self._base = self._base or spec
         return self._models[key]

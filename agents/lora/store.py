@@ -172,6 +172,7 @@ class AdapterStore:
         """
         if name in self.versions:
             raise RedteamError(f"The weights {name!r} exist already; choose another name.")
+        targets = config.target_modules  # PEFT puts the names that it finds in their place
         gpus = [self.base.model.device] if self.base.model.device.type == "cuda" else []
         with torch.random.fork_rng(gpus), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers by an old name
@@ -186,7 +187,7 @@ class AdapterStore:
             except ValueError as error:
                 raise RedteamError(
                     f"No adapter can be put on {self.base.spec!r} with targets "
-                    f"{config.target_modules!r}: {str(error).splitlines()[0]}"
+                    f"{targets!r}: {str(error).splitlines()[0]}"
                 ) from error
         self._parameters[name] = [
             parameter

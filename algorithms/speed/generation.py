@@ -77,7 +77,9 @@ def _theirs(directory: str, rank: int) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM  # noqa: PLC0415 - the same
 
     plain, adapted = (
-        AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()  # nosec B615 # a directory on this machine
+        AutoModelForCausalLM.from_pretrained(  # nosec B615 # a directory on this machine
+            directory, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
+        ).eval()
         for _ in range(2)
     )
     config = LoraConfig(

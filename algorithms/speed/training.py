@@ -94,7 +94,9 @@ def _trl(spec: Mapping[str, Any], turns: Turns) -> None:
         return [reward(completion[0]["content"]) for completion in completions]
 
     torch.set_num_threads(spec["threads"])
-    tokenizer = AutoTokenizer.from_pretrained(spec["directory"])  # nosec B615 # a directory on this machine
+    tokenizer = AutoTokenizer.from_pretrained(  # nosec B615 # a directory on this machine
+        spec["directory"], trust_remote_code=False
+    )
     for messages, ids in zip(spec["prompts"], spec["prompt_ids"], strict=True):
         found = tokenizer.apply_chat_template(messages, add_generation_prompt=True)["input_ids"]
         if found != ids:
@@ -102,7 +104,9 @@ def _trl(spec: Mapping[str, Any], turns: Turns) -> None:
                 f"TRL would train {spec['model']!r} on other prompts than this library; compare "
                 "them on a model whose chat template needs no options."
             )
-    model = AutoModelForCausalLM.from_pretrained(spec["directory"], dtype=torch.float32)  # nosec B615 # a directory on this machine
+    model = AutoModelForCausalLM.from_pretrained(  # nosec B615 # the same
+        spec["directory"], dtype=torch.float32, trust_remote_code=False, use_safetensors=True
+    )
     rows = spec["rows"]
     with tempfile.TemporaryDirectory() as folder:
         settings = TrlConfig(

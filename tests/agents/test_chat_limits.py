@@ -1,9 +1,15 @@
 """Which tokenizers can carry the game, how long prompts are cut, what of an answer is text."""
 
+import json
+
 import pytest
-from tiny_models import tiny_tokenizer
+from tiny_models import save_tiny, tiny_qwen, tiny_tokenizer
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from agents.lora.chat import ChatCodec
+from agents.lora.config import PolicyConfig
+from agents.lora.policy import make_codec
+from agents.models import load_base
 from redteam_env.game import RedteamError
 
 RULES = "These rules must stay whole."
@@ -114,3 +120,58 @@ def test_decoding_drops_control_tokens_and_keeps_the_text(style):
 def test_half_a_character_becomes_a_replacement_character():
     codec = ChatCodec(tiny_tokenizer())
     assert codec.decode(codec.content_ids("世")[:2]) == "\N{REPLACEMENT CHARACTER}"
+
+
+def test_case_48_says_that_the_models_context_is_the_limit(tmp_path):
+    model = tiny_qwen()
+    model.config.max_position_embeddings = 256
+    model.save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    codec = make_codec(load_base(str(tmp_path), device="cpu"), PolicyConfig(max_new_tokens=48))
+    assert codec.max_prompt_tokens == 208
+    with pytest.raises(RedteamError) as caught:
+        codec.encode([{"role": "system", "content": "s" * 300}, {"role": "user", "content": "a"}])
+    assert "longer than 208 tokens" in str(caught.value)
+    assert f"context of 256 tokens of {str(tmp_path)!r}" in str(caught.value)
+    assert "max_new_tokens = 48" in str(caught.value)
+    assert "raise" not in str(caught.value)
+
+
+def save_with_token(directory, token: str, **named: str):
+    """Write a tiny model of 264 rows whose tokenizer has as many words and one more token."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens([f"<|spare_{k}|>" for k in range(264 - len(tokenizer))])
+    tokenizer.add_special_tokens({"additional_special_tokens": [token], **named})
+    tiny_qwen().save_pretrained(directory)
+    return tokenizer
+
+
+def test_case_11_a_template_token_beyond_the_embedding_is_refused_at_load(tmp_path):
+    tokenizer = save_with_token(tmp_path, "<|turn|>")
+    tokenizer.chat_template = tokenizer.chat_template.replace("<|im_start|>", "<|turn|>")
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(RedteamError, match=r"264 rows.*template uses.*'<\|turn\|>'.*id 264"):
+        make_codec(load_base(str(tmp_path), device="cpu"), PolicyConfig())
+
+
+@pytest.mark.parametrize("name", ["pad_token", "eos_token", "bos_token"])
+def test_a_named_token_beyond_the_embedding_is_refused_at_load(tmp_path, name):
+    save_with_token(tmp_path, "<|turn|>", **{name: "<|turn|>"}).save_pretrained(tmp_path)
+    with pytest.raises(RedteamError, match=r"264 rows.*names.*'<\|turn\|>'"):
+        make_codec(load_base(str(tmp_path), device="cpu"), PolicyConfig())
+
+
+def test_a_token_of_other_media_beyond_the_embedding_is_never_used(tmp_path):
+    save_with_token(tmp_path, "<image_soft_token>").save_pretrained(tmp_path)
+    codec = make_codec(load_base(str(tmp_path), device="cpu"), PolicyConfig())
+    prompt = codec.encode([{"role": "user", "content": "a <image_soft_token> b"}])
+    assert max(prompt) < 264
+
+
+def test_the_tokenizer_of_a_larger_model_is_refused_at_load(tmp_path):
+    save_tiny(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    small = Qwen2Config(**{**config, "vocab_size": 200, "eos_token_id": 100})
+    Qwen2ForCausalLM(small).save_pretrained(tmp_path)
+    with pytest.raises(RedteamError, match="200 rows in its embedding"):
+        make_codec(load_base(str(tmp_path), device="cpu"), PolicyConfig())

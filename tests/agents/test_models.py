@@ -1,11 +1,15 @@
 """Base models: what loads, what identifies one, and what is refused with which cure."""
 
 import json
+import math
+import pickle
 import shutil
+from contextlib import suppress
 
 import huggingface_hub.constants
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_models import save_tiny, tiny_qwen
 
 from agents import models
@@ -93,6 +97,121 @@ def test_a_model_without_chat_template_is_refused_with_the_cure(copy_of):
     loaded = load_base(str(copy_of), device="cpu")
     with pytest.raises(RedteamError, match=rf"{copy_of}.*no chat template.*instruct"):
         make_codec(loaded, PolicyConfig(model=str(copy_of)))
+
+
+def test_a_model_with_code_of_its_own_is_refused_in_one_line_and_asks_nothing(
+    copy_of, monkeypatch, capfd
+):
+    ran = copy_of / "ran"
+    code = f"open({str(ran)!r}, 'w').close()\nraise SystemExit('never')\n"
+    (copy_of / "configuration_own.py").write_text(code)
+    config = json.loads((copy_of / "config.json").read_text())
+    config.update(model_type="own", auto_map={"AutoConfig": "configuration_own.OwnConfig"})
+    (copy_of / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("it asked"))
+    assert main(["models", "get", str(copy_of)]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert str(copy_of) in err
+    assert "code of its own" in err
+    assert not ran.exists()
+
+
+def test_a_tokenizer_with_code_of_its_own_is_not_run(copy_of, monkeypatch):
+    ran = copy_of / "ran"
+    (copy_of / "own.py").write_text(f"open({str(ran)!r}, 'w').close()\n")
+    config = json.loads((copy_of / "tokenizer_config.json").read_text())
+    config["auto_map"] = {"AutoTokenizer": [None, "own.Own"]}
+    config["tokenizer_class"] = "Own"
+    (copy_of / "tokenizer_config.json").write_text(json.dumps(config))
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("it asked"))
+    with suppress(RedteamError):  # transformers may have a class for the architecture
+        load_base(str(copy_of), device="cpu")
+    assert not ran.exists()
+
+
+def test_code_beside_an_architecture_that_is_known_is_passed_over(copy_of, monkeypatch):
+    config = json.loads((copy_of / "config.json").read_text())
+    config["auto_map"] = {"AutoModelForCausalLM": "modeling_own.Own"}
+    (copy_of / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("it asked"))
+    assert type(load_base(str(copy_of), device="cpu").model).__name__ == "Qwen2ForCausalLM"
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.bin", "pytorch_model.pt"])
+def test_pickled_weights_are_refused_in_one_line_unread(copy_of, name):
+    (copy_of / "model.safetensors").unlink()
+    ran = copy_of / "ran"
+
+    class Bomb:
+        def __reduce__(self):
+            return (open, (str(ran), "w"))
+
+    (copy_of / name).write_bytes(pickle.dumps({"weight": Bomb()}))
+    with pytest.raises(RedteamError, match=rf"{copy_of}.*cannot be loaded.*safetensors") as caught:
+        load_base(str(copy_of), device="cpu")
+    assert "\n" not in str(caught.value)
+    assert not ran.exists()
+
+
+def test_an_adapter_beside_a_model_is_not_read(copy_of):
+    (copy_of / "adapter_config.json").write_text('{"base_model_name_or_path": "else/where"}')
+    with pytest.raises(RedteamError, match=r"cannot be loaded.*adapter_config\.json"):
+        load_base(str(copy_of), device="cpu")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"attn_implementation": "somebody/attention"},
+        {"_attn_implementation": "somebody/attention"},
+        {"attn_implementation": {"": "somebody/attention"}},
+        {"experts_implementation": "somebody/experts"},
+    ],
+)
+def test_a_kernel_that_a_config_names_is_not_fetched(copy_of, asked):
+    config = json.loads((copy_of / "config.json").read_text())
+    (copy_of / "config.json").write_text(json.dumps({**config, **asked}))
+    loaded = load_base(str(copy_of), device="cpu")
+    assert "somebody" not in str(loaded.model.config._attn_implementation)
+    assert "somebody" not in str(getattr(loaded.model.config, "_experts_implementation", None))
+
+
+@pytest.mark.parametrize("ids", ["x", 1.5, True, [[1]], [258, None], {"a": 1}])
+def test_an_end_of_turns_that_is_no_token_is_refused_in_one_line(copy_of, ids):
+    (copy_of / "generation_config.json").write_text(json.dumps({"eos_token_id": ids}))
+    with pytest.raises(RedteamError, match=r"cannot be loaded.*eos_token_id") as caught:
+        load_base(str(copy_of), device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tokenizer_whose_settings_make_no_sense_is_refused_in_one_line(copy_of):
+    config = json.loads((copy_of / "tokenizer_config.json").read_text())
+    config["model_max_length"] = "long"
+    (copy_of / "tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(RedteamError, match=r"tokenizer of .* cannot be used") as caught:
+        make_codec(load_base(str(copy_of), device="cpu"), PolicyConfig())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_whose_files_lack_weights_is_refused(copy_of):
+    file = copy_of / "model.safetensors"
+    tensors = load_file(file)
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(RedteamError, match=r"1 of its weights.*layers\.1\.mlp\.up_proj"):
+        load_base(str(copy_of), device="cpu")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_weights_that_are_no_numbers_are_refused(copy_of, value):
+    file = copy_of / "model.safetensors"
+    tensors = load_file(file)
+    tensors["model.layers.0.mlp.up_proj.weight"][1, 3] = value
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(RedteamError, match=r"layers\.0\.mlp\.up_proj.*not all finite"):
+        load_base(str(copy_of), device="cpu")
 
 
 @pytest.mark.parametrize("device", ["tpu", "cuda:77", "", "gpu"])

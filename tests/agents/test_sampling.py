@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 from tiny_models import completions
+from transformers import Qwen2Config
 
 from agents.lora.hf import completion_logprobs, sample
 from agents.models import load_base
@@ -20,6 +21,7 @@ class Markov:
     """A model whose next token depends on the last one only."""
 
     device = torch.device("cpu")
+    config = Qwen2Config()
 
     def __init__(self, logits: torch.Tensor) -> None:
         self.logits = logits

@@ -27,8 +27,9 @@ def prompts():
     return [lead + rng.integers(0, 256, size=n).tolist() for n in (1, 17, 4, 60, 9, 30, 2, 45)]
 
 
-def fake(training: bool = False, **config):
-    return SimpleNamespace(training=training, config=SimpleNamespace(**config))
+def fake(training: bool = False, model_type: str = "qwen2", **config):
+    config = SimpleNamespace(model_type=model_type, **config)
+    return SimpleNamespace(training=training, config=config)
 
 
 def test_a_shared_lead_changes_no_sampled_token(model, prompts, monkeypatch):
@@ -91,4 +92,5 @@ def test_a_lead_is_shared_where_it_pays_and_never_under_dropout_or_windows(promp
     assert leads.plan(fake(), prompts[:2])[0] == 0, "40 tokens are not worth a pass"
     assert leads.plan(fake(training=True), prompts)[0] == 0
     assert leads.plan(fake(sliding_window=64), prompts)[0] == 0
+    assert leads.plan(fake(model_type="nobodys"), prompts)[0] == 0, "not tried, so not trusted"
     assert leads.plan(fake(layer_types=["full_attention", "sliding_attention"]), prompts)[0] == 0

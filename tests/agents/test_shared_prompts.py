@@ -17,7 +17,7 @@ from agents.models import load_base
 
 NEVER = 10**9
 FEW = st.integers(0, 3)
-PLAIN = SimpleNamespace(training=False, config=SimpleNamespace())
+PLAIN = SimpleNamespace(training=False, config=SimpleNamespace(model_type="qwen2"))
 
 
 @pytest.fixture(scope="module")
