@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from algorithms.core.actor_critic import ActorCritic
 from algorithms.core.config import ActorCriticConfig
 from algorithms.core.losses import clipped_surrogate
+from redteam_env.border.policies import encode_example
 from redteam_env.game import Game, GameState, RedteamError, Seed, above, role_of
 from redteam_env.protocols import Batch, TrainablePolicy
 
@@ -84,4 +85,6 @@ class MAPPO(ActorCritic):
         """Return a state as tokens: the prompt of an example, whose answer is not used."""
         messages = self._game.open_messages(state, seat)
         answer, prefill = messages[0]["content"], self._game.prefill(seat)
-        return policy.encode_example(role_of(seat), messages, answer, prefill=prefill).prompt_ids
+        example = encode_example(policy, role_of(seat), messages, answer, prefill=prefill)
+        prompt: tuple[int, ...] = example.prompt_ids
+        return prompt

@@ -30,6 +30,7 @@ from algorithms.core.losses import Preference, preference_loss, score_function
 from algorithms.core.passes import Log
 from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.preferences import Pair, expected_reward, pairs
+from redteam_env.border import algorithms as border
 from redteam_env.game import RedteamError, above
 from redteam_env.protocols import Batch, TrainablePolicy
 
@@ -105,7 +106,7 @@ class OnlineDPO(PolicyGradient):
             if own
         }
         for batch in self.passes(policy, weighted):
-            (self.loss(batch) / count).backward()  # type: ignore[no-untyped-call]
+            (border.loss(self, batch) / count).backward()
             log.tokens(batch)
 
     def _weighted(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from redteam_env import registry
+from redteam_env.border.seeds import all_seeds, card_of
 from redteam_env.game import Game, RedteamError
 from redteam_env.protocols import Judge, SeedSource
 from redteam_env.runs import Run
@@ -48,7 +49,7 @@ def digest_of_seeds(sources: Iterable[SeedSource]) -> str:
         json.dumps(dataclasses.asdict(seed), sort_keys=True)
         for source in sources
         for split in SPLITS
-        for seed in source.seeds(split)
+        for seed in all_seeds(source, split)
     )
 
 
@@ -137,7 +138,7 @@ def write_config(
     options = {**config, "out": None, "resume": False, "json": False}
     found = {
         "policy": {name: policy[name] for name in _OF_BASE if name in policy},
-        "seeds": {**dataclasses.asdict(source.card), "digest": digest_of_seeds([source])},
+        "seeds": {**dataclasses.asdict(card_of(source)), "digest": digest_of_seeds([source])},
         "judge": _judge(judge),
         "prompts": {"digest": game.prompts.digest},
         "files": _files(options),

@@ -14,6 +14,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,8 +22,12 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from redteam_env.border import calls
+from redteam_env.border.agents import check_agent
 from redteam_env.game import RedteamError, unknown_name
+from redteam_env.game.values import told
 from redteam_env.protocols import Agent
+from redteam_env.utils.machine import used_up
 
 KINDS = (
     "agents",
@@ -38,6 +43,7 @@ KINDS = (
     "commands",
 )
 _OURS = ("agents", "algorithms")
+_OUR_DISTRIBUTION = "redteam-env"
 _local: dict[tuple[str, str], Any] = {}
 
 
@@ -58,20 +64,30 @@ class Plugin:
     distribution: str
 
 
-def register(kind: str, name: str, factory: Callable[..., Any]) -> None:
+def register(kind: str, name: str, factory: Callable[..., Any], *, replace: bool = False) -> None:
     """Add a plug-in for this process only; installed ones use entry points.
 
     Args:
         kind: One of :data:`KINDS`.
-        name: The name to ask for; it hides an installed plug-in of the same name.
+        name: The name to ask for; it hides a third party's installed plug-in of the same name.
         factory: What :func:`load` returns.
+        replace: Whether it may take the place of a built-in plug-in.
 
     Raises:
-        RedteamError: If the kind is unknown or the factory is not callable.
+        RedteamError: If the kind is unknown, the factory is not callable, or a built-in plug-in has the
+            name and ``replace`` is false.
     """
     _check_kind(kind)
+    if not isinstance(name, str) or not name:
+        raise RedteamError(f"The name of a plug-in is {name!r}; give a text.")
     if not callable(factory):
         raise RedteamError(f"The plug-in {name!r} is {factory!r}; register a callable.")
+    entry = _entries(kind).get(name)
+    if entry is not None and _distribution(entry) == _OUR_DISTRIBUTION and not replace:
+        raise RedteamError(
+            f"{name!r} is a built-in {singular(kind)}; register yours under another name, or with "
+            "replace=True to have everything that asks for it get yours."
+        )
     _local[kind, name] = factory
 
 
@@ -185,12 +201,7 @@ def load(kind: str, name: str) -> Any:
     try:
         found = entry.load()
     except (Exception, SystemExit) as error:
-        missing = error.name if isinstance(error, ModuleNotFoundError) else None
-        cure = (
-            f"Install what provides {missing!r} (for our own: pip install 'redteam-env[train]')."
-            if missing
-            else "Repair or uninstall it; everything else goes on working."
-        )
+        cure = _missing(error) or "Repair or uninstall it; everything else goes on working."
         raise RedteamError(
             f"The plug-in {name!r} ({entry.value}{origin}) cannot be imported: "
             f"{type(error).__name__}: {error}. {cure}"
@@ -203,10 +214,17 @@ def load(kind: str, name: str) -> Any:
     return found
 
 
+def _missing(error: BaseException) -> str:
+    """Return how to get a library that an import lacks; nothing for other errors."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return ""
+    return f"Install what provides {error.name!r} (for our own: pip install 'redteam-env[train]')."
+
+
 def _check_clash(entry: EntryPoint) -> None:
     """Refuse another distribution's top-level ``agents`` or ``algorithms`` in place of ours."""
     top = entry.module.partition(".")[0]
-    if top not in _OURS or _distribution(entry) != "redteam-env":
+    if top not in _OURS or _distribution(entry) != _OUR_DISTRIBUTION:
         return
     spec = importlib.util.find_spec(top)
     home = Path(__file__).resolve().parents[1]
@@ -366,17 +384,47 @@ def build(kind: str, name: str, /, **options: Any) -> Any:
         What the factory returns.
 
     Raises:
-        RedteamError: If the name is unknown, the import fails, or the factory refuses an option.
+        RedteamError: If the name is unknown, the import fails, or the factory refuses an option or
+            raises.
     """
-    factory = load(kind, name)
+    return make(kind, name, load(kind, name), **options)
+
+
+def make(kind: str, name: str, factory: Any, /, *arguments: Any, **options: Any) -> Any:
+    """Call the factory of a plug-in.
+
+    Args:
+        kind: Such as ``judges``.
+        name: Its name.
+        factory: What :func:`load` returned for it.
+        *arguments: Arguments of the factory by place, such as its config.
+        **options: Keyword arguments of the factory.
+
+    Returns:
+        What the factory returns.
+
+    Raises:
+        RedteamError: If the factory cannot be called so, or raises.
+    """
+    what = f"{singular(kind)} {name!r}"
     try:
-        inspect.signature(factory).bind(**options)
+        inspect.signature(factory).bind(*arguments, **options)
     except TypeError as error:
-        raise RedteamError(
-            f"The {singular(kind)} {name!r} cannot be made with the options "
-            f"{sorted(options)}: {error}."
-        ) from error
-    return factory(**options)
+        how = f"as {_Call(('config',) * len(arguments), tuple(options))}"
+        if options and not arguments:
+            how = f"with the options {sorted(options)}"
+        raise RedteamError(f"The {what} cannot be made {how}: {error}.") from error
+    except ValueError:  # some callables of C tell nothing
+        pass
+    try:
+        return calls.finished(factory(*arguments, **options))
+    except (RedteamError, CancelledError):
+        raise
+    except Exception as error:
+        if used_up(error):
+            raise
+        cure = _missing(error) or "Repair it, or leave it out."
+        raise RedteamError(f"The {what} cannot be made: {told(error)}. {cure}") from error
 
 
 def resolve_agent(agent: str | Agent, role: str, **sampling: Any) -> Agent:
@@ -405,8 +453,7 @@ def resolve_agent(agent: str | Agent, role: str, **sampling: Any) -> Agent:
         )
     else:
         found = agent
-    checked: Agent = require(found, "act", f"agent {agent!r}")
-    return checked
+    return check_agent(found, f"agent {agent!r}")
 
 
 def split_name(spec: str) -> tuple[str, str | None]:
@@ -429,9 +476,5 @@ def require(thing: Any, method: str, what: str) -> Any:
     Raises:
         RedteamError: If it has not.
     """
-    if not callable(getattr(thing, method, None)):
-        raise RedteamError(
-            f"The {what} is {type(thing).__name__}, which has no method {method}(); "
-            "see redteam_env.protocols for what it must offer."
-        )
+    calls.method_of(calls.Plugin(thing, what), method)
     return thing

@@ -11,6 +11,12 @@ import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
+from redteam_env.border import agents as agents_border
+from redteam_env.border import judges as judges_border
+from redteam_env.border import seeds as seeds_border
+from redteam_env.border.calls import game_name, games_of
+from redteam_env.border.records import address, demand
+from redteam_env.border.records import setups as read_setups
 from redteam_env.game import (
     Episode,
     Game,
@@ -70,6 +76,7 @@ def schedule(
     Raises:
         RedteamError: If a number is out of range or the source lacks a label that is needed.
     """
+    path = demand(path, address, "path")
     if games < 1:
         raise RedteamError(f"games is {games}; play at least 1.")
     for name, value in (
@@ -89,7 +96,8 @@ def schedule(
     for label in (False, True):
         members = [k for k in range(groups) if benign[k] is label]
         drawn = (
-            source.draw(
+            seeds_border.draw(
+                source,
                 len(members),
                 generator((*path, "seeds", "benign" if label else "harmful")),
                 harmful=not label,
@@ -141,15 +149,15 @@ def play(
         One episode for each setup, in order.
 
     Raises:
-        RedteamError: If a seat without agent is to move, or an agent or judge returns another
-            number of answers than it was asked for. What an agent or a judge itself raises passes
-            through.
+        RedteamError: If a seat without agent is to move, or an agent or judge raises or returns anything
+            else than an answer to each question; the game is named.
     """
     rules = Game() if game is None else game
+    setups = demand(setups, read_setups, "setups")
     if batch_size is not None and batch_size < 1:
         raise RedteamError(f"batch_size is {batch_size}; give at least 1, or None for all.")
     states = [rules.start(setup.seed, rewritten=setup.rewritten) for setup in setups]
-    with _Judging(judge, rules, states) as judging:
+    with _Judging(judge, rules, states, [setup.path for setup in setups]) as judging:
         while movers := [k for k, state in enumerate(states) if state.to_move is not None]:
             seat = next(s for s in rules.seats if any(states[k].to_move == s for k in movers))
             members = [k for k in movers if states[k].to_move == seat]
@@ -192,7 +200,11 @@ def finish(
         group: The same.
     """
     last = verdicts[-1] if verdicts else None
-    return rules.finish(state, last, earlier=verdicts[:-1], path=path, group=group)
+    try:
+        return rules.finish(state, last, earlier=verdicts[:-1], path=path, group=group)
+    except RedteamError as error:
+        where = game_name(path, state.seed)
+        raise RedteamError(f"{error} It was asked about {where}.") from (error.__cause__ or error)
 
 
 def turn_request(rules: Game, state: GameState, path: Address) -> TurnRequest:
@@ -251,55 +263,48 @@ def ask(agent: Agent, requests: Sequence[TurnRequest]) -> Sequence[Reply]:
     Raises:
         RedteamError: If it returns anything else than as many replies as there are requests.
     """
-    seat = requests[0].seat
-    replies = agent.act(requests)
-    if not isinstance(replies, Sequence) or not all(isinstance(x, Reply) for x in replies):
-        raise RedteamError(
-            f"The agent of {seat} returned {type(replies).__name__}; Agent.act returns a sequence of "
-            "redteam_env.Reply, one for each request, in order."
-        )
-    if len(replies) != len(requests):
-        raise RedteamError(
-            f"The agent of {seat} gave {len(replies)} replies to {len(requests)} requests; "
-            "Agent.act returns one reply for each request, in order."
-        )
-    return replies
+    return agents_border.act(agent, requests)
 
 
-def judge_all(judge: Judge, rules: Game, states: Sequence[GameState]) -> list[tuple[Verdict, ...]]:
+def judge_all(
+    judge: Judge, rules: Game, states: Sequence[GameState], paths: Sequence[Address] = ()
+) -> list[tuple[Verdict, ...]]:
     """Ask a judge about everything that is to be read of finished games, in one call.
 
     Args:
         judge: The judge.
         rules: The game, which says what is to be read.
         states: Finished games.
+        paths: Their paths, for messages.
 
     Returns:
         For each game a verdict on each of :meth:`Game.dialogues`, none of a forfeited or failed one.
 
     Raises:
-        RedteamError: If the judge returns another number of verdicts than dialogues.
+        RedteamError: If the judge raises, or returns anything else than a verdict on each dialogue.
     """
     due = [rules.dialogues(state) for state in states]
     dialogues = [dialogue for own in due for dialogue in own]
-    verdicts = judge.judge(dialogues) if dialogues else []
-    if len(verdicts) != len(dialogues):
-        raise RedteamError(
-            f"The judge {judge.name!r} gave {len(verdicts)} verdicts on {len(dialogues)} dialogues; "
-            "Judge.judge returns one verdict for each dialogue, in order."
-        )
-    left = iter(verdicts)
+
+    def name(place: int) -> str:
+        game = next(itertools.islice((k for k, own in enumerate(due) for _ in own), place, None))
+        return game_name(paths[game] if paths else (), states[game].seed)
+
+    left = iter(judges_border.verdicts(judge, dialogues, games_of(name, len(dialogues))))
     return [tuple(itertools.islice(left, len(own))) for own in due]
 
 
 class _Judging(ExitStack):
     """Gets the verdicts on a list of games while these are played."""
 
-    def __init__(self, judge: Judge, rules: Game, states: Sequence[GameState]) -> None:
+    def __init__(
+        self, judge: Judge, rules: Game, states: Sequence[GameState], paths: Sequence[Address]
+    ) -> None:
         super().__init__()
         self._judge = judge
         self._rules = rules
         self._states = states
+        self._paths = paths
         self._asked: list[Sequence[int]] = []
         self._aside: Background[list[tuple[Verdict, ...]]] | None = None
         if getattr(judge, "concurrent", False):
@@ -311,18 +316,22 @@ class _Judging(ExitStack):
             return
         if over := [k for k in chunk if self._states[k].to_move is None]:
             self._asked.append(over)
-            self._aside.submit(judge_all, self._judge, self._rules, [self._states[k] for k in over])
+            self._aside.submit(self._judged, over)
         self._aside.check()
 
     def verdicts(self) -> list[tuple[Verdict, ...]]:
         """Return the verdicts on each game, in order; none where none is due."""
         if self._aside is None:
-            return judge_all(self._judge, self._rules, self._states)
+            return self._judged(range(len(self._states)))
         result: list[tuple[Verdict, ...]] = [()] * len(self._states)
         for over, verdicts in zip(self._asked, self._aside.results(), strict=True):
             for k, found in zip(over, verdicts, strict=True):
                 result[k] = found
         return result
+
+    def _judged(self, games: Sequence[int]) -> list[tuple[Verdict, ...]]:
+        states, paths = [self._states[k] for k in games], [self._paths[k] for k in games]
+        return judge_all(self._judge, self._rules, states, paths)
 
 
 def role_batches(episodes: Sequence[Episode], *, step: int = 0) -> dict[str, Batch]:

@@ -30,23 +30,24 @@ MAY_IMPORT = {
     "utils": "game.errors",
     "utils.http": "game.checks randomness",  # checks its settings, draws its waits
     "protocols": "game randomness",
-    "registry": "game protocols",
+    "border": f"{BASE} utils",  # where plug-ins are called and what they return is checked
+    "registry": "game protocols border utils",
     "runs": "game utils",
     "trust": "protocols registry runs utils",
-    "rollout": f"{BASE} utils",
-    "seeds": "game protocols utils",
+    "rollout": f"{BASE} border utils",
+    "seeds": "game protocols border utils",
     "seeds.resolve": "registry",
-    "provenance": "game protocols registry runs trust seeds.source utils",
-    "judges": "game protocols utils",
+    "provenance": "game protocols border registry runs trust seeds.source utils",
+    "judges": "game protocols border utils",
     "judges.resolve": "registry",
     "worlds": f"{BASE} utils rollout seeds",
     "worlds.resolve": "registry",
     "worlds.apothecary.tabular": "equilibria",
-    "envs": f"{BASE} utils registry rollout judges.resolve seeds.resolve worlds",
+    "envs": f"{BASE} border utils registry rollout judges.resolve seeds.resolve worlds",
     "redteam_v0": "envs",
     "wrappers": "envs",
-    "testing": f"{BASE} envs",
-    "evaluation": f"{BASE} utils registry runs trust rollout worlds.embedded",
+    "testing": f"{BASE} border envs",
+    "evaluation": f"{BASE} border utils registry runs trust rollout worlds.embedded",
     "evaluation.rates": "judges.lexical",  # which answers count as refusals without a judge
     "report": "utils evaluation",
     "cli": "game protocols utils registry trust rollout judges seeds worlds envs evaluation report",
@@ -69,13 +70,16 @@ MAY_IMPORT = {
     "agents.pretrain": f"{BASE} utils worlds evaluation.agents evaluation.statistics agents.bounds agents.rendering agents.teaching",
     "agents.worlds_command": "game utils worlds agents.pretrain",
     # algorithms: one that learns can be copied out with its core
-    "algorithms.core": BASE,
+    "algorithms.core": f"{BASE} border",
     "algorithms.core.supervised": "utils.reading",  # a user's file of examples
     **{f"algorithms.{name}": "game protocols algorithms.core" for name in ALGORITHMS},
+    "algorithms.mappo": "game protocols border algorithms.core",  # asks the policy for prompts
+    "algorithms.online_dpo": "game protocols border algorithms.core",  # takes its loss by itself
     "algorithms.callbacks": "game protocols",
+    "algorithms.callbacks.exact": "border",  # asks the judge for more than verdicts
     "algorithms.opponents": f"{BASE} equilibria evaluation.ratings",  # the population's ratings
     "algorithms.training": (
-        f"{PLAYED} randomness trust provenance utils judges.judge algorithms.core.divergence algorithms.core.ranks"
+        f"{PLAYED} border randomness trust provenance utils judges.judge algorithms.core.divergence algorithms.core.ranks"
     ),
     # a run measures itself, and plays against whatever an opponent's name means
     "algorithms.training.evaluating": "evaluation.rates evaluation.suites",
@@ -83,13 +87,13 @@ MAY_IMPORT = {
     "algorithms.training.metrics": "evaluation.rates",
     "algorithms.training.trainer": "evaluation.agents",
     "algorithms.sb3": (
-        f"{BASE} runs provenance judges seeds.resolve envs evaluation.agents evaluation.diversity "
+        f"{BASE} border runs provenance judges seeds.resolve envs evaluation.agents evaluation.diversity "
         "algorithms.core.ranks algorithms.training"
     ),
     # a study plans, trains, measures and reports; of an algorithm it knows only the advantages, but that
     # the benchmark's ladder is a public algorithm with something broken
     "algorithms.studies": (
-        f"{PLAYED} randomness trust provenance utils seeds.source evaluation report algorithms.core.advantages "
+        f"{PLAYED} border randomness trust provenance utils seeds.source evaluation report algorithms.core.advantages "
         "algorithms.training algorithms.reinforce_pp"
     ),
     # it times whatever there is

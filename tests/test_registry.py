@@ -78,7 +78,9 @@ def test_a_registered_factory_is_used_and_hides_an_installed_one():
         def act(self, requests):
             return []
 
-    redteam_env.register("agents", "refuse", lambda role: Mine())
+    with pytest.raises(RedteamError, match=r"'refuse' is a built-in agent.*replace=True"):
+        redteam_env.register("agents", "refuse", lambda role: Mine())
+    redteam_env.register("agents", "refuse", lambda role: Mine(), replace=True)
     assert isinstance(resolve_agent("refuse", "attacker"), Mine)
     assert any(p.distribution == "-" and p.name == "refuse" for p in registry.found())
 

@@ -7,6 +7,7 @@ how attackers hide what they ask for, and which way of hiding defenders have ans
 
 from collections import Counter
 
+from redteam_env.border.judges import outcomes
 from redteam_env.game import RedteamError
 from redteam_env.protocols import Callback, ExactJudge, Row, TrainingRun
 
@@ -38,7 +39,7 @@ class Exact(Callback):
         happened: Counter[str] = Counter()
         own = (x for x in self._run.episodes if x.group not in self._run.scripted)
         for episode in own:
-            for name, value in self._judge.outcomes(episode).items():
+            for name, value in outcomes(self._judge, episode).items():
                 games[name] += 1
                 happened[name] += value
         row |= {f"game/{name}": happened[name] / n for name, n in games.items()}

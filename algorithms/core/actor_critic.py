@@ -22,6 +22,7 @@ from algorithms.core.config import ActorCriticConfig
 from algorithms.core.losses import squared_error
 from algorithms.core.passes import length
 from algorithms.core.policy_gradient import PolicyGradient
+from redteam_env.border.policies import values
 from redteam_env.game import Game, Generation, RedteamError
 from redteam_env.protocols import Batch, TrainablePolicy, ValuedPolicy
 
@@ -64,13 +65,15 @@ class ActorCritic(PolicyGradient):
         for role, own in batches.items():
             beta = self.config.of_role("kl", role)
             rewards = token_rewards(own.kl, own.rewards, own.mask, beta=beta)
-            values = self._values[role]
-            raw[role] = gae(rewards, values, own.mask, lam=self.config.gae_lambda)
-            self._targets[role] = raw[role] + values
+            expected = self._values[role]
+            raw[role] = gae(rewards, expected, own.mask, lam=self.config.gae_lambda)
+            self._targets[role] = raw[role] + expected
             error = np.mean(raw[role][own.mask] ** 2)
             spread = np.var(self._targets[role][own.mask])
             explained = 1 - error / spread if spread > 0 else 0.0
-            self.note(role, value=float(values[own.mask].mean()), value_explained=float(explained))
+            self.note(
+                role, value=float(expected[own.mask].mean()), value_explained=float(explained)
+            )
         masks = {role: own.mask for role, own in batches.items()}
         result = {}
         for role, (base, scale) in baselines(raw, masks, "role", {}).items():
@@ -102,7 +105,7 @@ class ActorCritic(PolicyGradient):
         total = 0.0
         for chunk in self._chunks([minibatch.generations[k] for k in places]):
             batch = minibatch.take([places[k] for k in chunk])
-            found = policy.values(role, batch.generations)
+            found = values(policy, role, batch.generations)
             targets = found.values.new_tensor(batch.token_extra["returns"])
             loss = squared_error(found.values, targets, found.mask)
             (loss / tokens).backward()  # type: ignore[no-untyped-call]
@@ -121,8 +124,8 @@ class ActorCritic(PolicyGradient):
 
 
 def _values(policy: ValuedPolicy, role: str, generations: Sequence[Generation]) -> torch.Tensor:
-    values: torch.Tensor = policy.values(role, generations).values
-    return values
+    found: torch.Tensor = values(policy, role, generations).values
+    return found
 
 
 def _head(role: str) -> str:

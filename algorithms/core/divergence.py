@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from algorithms.core.advantages import Array
+from redteam_env.border.policies import logprobs
 from redteam_env.game import RedteamError
 from redteam_env.protocols import Batch, TrainablePolicy
 
@@ -74,7 +75,7 @@ def check_update(policy: TrainablePolicy, batches: Mapping[str, Batch]) -> None:
             batches[role].generations, key=lambda x: len(x.prompt_ids) + len(x.completion_ids)
         )
         with torch.no_grad():
-            found = policy.logprobs(role, [shortest])
+            found = logprobs(policy, role, [shortest])
         if not _finite(found.logprobs[found.mask]):
             raise _diverged(f"Log-probabilities of the {role} are")
 

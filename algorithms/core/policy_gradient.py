@@ -36,6 +36,8 @@ from algorithms.core.passes import Log, chunks, length
 from algorithms.core.ranks import current
 from algorithms.core.schedules import rate_share
 from algorithms.core.supervised import read_examples
+from redteam_env.border import algorithms as border
+from redteam_env.border.policies import logprobs, publish, reference_logprobs
 from redteam_env.game import Game, Generation, RedteamError
 from redteam_env.protocols import AlgorithmState, Batch, Rollout, TrainablePolicy
 from redteam_env.randomness import generator, integer_seed
@@ -120,8 +122,9 @@ class PolicyGradient(ABC):
 
     def objective(self, batch: Batch) -> "torch.Tensor":
         """Return what one pass's gradient is taken of: the loss less the role's entropy bonus."""
-        bonus = self._entropy_bonus(batch.role)
-        return self.loss(batch) - bonus * self.entropy(batch) if bonus else self.loss(batch)
+        bonus, loss = self._entropy_bonus(batch.role), border.loss(self, batch)
+        total: torch.Tensor = loss - bonus * self.entropy(batch) if bonus else loss
+        return total
 
     def _entropy_bonus(self, role: str) -> float:
         bonus: float = self.config.of_role("entropy_bonus", role)
@@ -183,7 +186,7 @@ class PolicyGradient(ABC):
             for name in dict.fromkeys(map(policy.weights_of, own)):
                 behind = {role: x for role, x in own.items() if policy.weights_of(role) == name}
                 self._train(policy, name, behind, metrics)
-                policy.publish(name)
+                publish(policy, name)
             self.finish(policy, own)
             self._collect_notes(metrics)
         self._updates += 1
@@ -215,7 +218,7 @@ class PolicyGradient(ABC):
         """Return a batch beside the frozen reference, with clipped rewards and importance weights."""
         role = batch.role
         reference = self.rowwise(
-            lambda chunk: policy.reference_logprobs(role, chunk).logprobs, batch
+            lambda chunk: reference_logprobs(policy, role, chunk).logprobs, batch
         )
         cap = self.config.importance_cap
         recompute = cap is not None or not getattr(policy, "exact_sampler", True)
@@ -240,7 +243,7 @@ class PolicyGradient(ABC):
         import torch
 
         with torch.no_grad():
-            return self.rowwise(lambda chunk: policy.logprobs(batch.role, chunk).logprobs, batch)
+            return self.rowwise(lambda chunk: logprobs(policy, batch.role, chunk).logprobs, batch)
 
     def rowwise(self, compute: "Callable[[list[Generation]], torch.Tensor]", batch: Batch) -> Array:
         """Compute a number for each completion token in passes of similar length.
@@ -269,7 +272,7 @@ class PolicyGradient(ABC):
     def _with_advantages(
         self, batches: Mapping[str, Batch], metrics: dict[str, float]
     ) -> dict[str, Batch]:
-        advantages = self.advantages(batches)
+        advantages = border.advantages(self, batches)
         result = {}
         for role, batch in batches.items():
             self._collect_notes(metrics, role)
@@ -374,7 +377,7 @@ class PolicyGradient(ABC):
             rows = [k for r, k in (places[n] for n in share) if r == role]
             for chunk in self._chunks([minibatch[role].generations[k] for k in rows]):
                 batch = minibatch[role].take([rows[k] for k in chunk])
-                found = policy.logprobs(role, batch.generations, **{**self.forward, **bonus})
+                found = logprobs(policy, role, batch.generations, **{**self.forward, **bonus})
                 yield batch.in_pass(found)
 
     def _accumulate_examples(
@@ -391,7 +394,7 @@ class PolicyGradient(ABC):
         own = [chosen[k] for k in self.ranks.share([length(example) for example in chosen])]
         total = 0.0
         for chunk in self._chunks(own):
-            found = policy.logprobs(role, [own[k] for k in chunk])
+            found = logprobs(policy, role, [own[k] for k in chunk])
             loss = negative_log_likelihood(found.logprobs, found.mask) / tokens
             (self.config.sft_coefficient * loss).backward()
             total += float(loss.detach())

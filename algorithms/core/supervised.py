@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from redteam_env.border.policies import encode_example
 from redteam_env.game import ATTACKER, DEFENDER, Game, Generation, RedteamError, Seed, role_of
 from redteam_env.protocols import TrainablePolicy
 from redteam_env.utils.reading import parse_json, read_lines
@@ -44,7 +45,7 @@ def read_examples(file: str, policy: TrainablePolicy, game: Game) -> dict[str, l
         role, seed, response = _example(file, number, line)
         seat = _SEATS[role]
         messages = game.messages(game.start(seed, rewritten=seat == ATTACKER), seat)
-        example = policy.encode_example(role, messages, response, prefill=game.prefill(seat))
+        example = encode_example(policy, role, messages, response, prefill=game.prefill(seat))
         examples.setdefault(role, []).append(example)
     if not examples:
         raise RedteamError(f"The file of supervised examples {file!r} is empty.")

@@ -24,6 +24,7 @@ from algorithms.training.metrics import episode_metrics, sampled_before
 from algorithms.training.plugins import plugins_of
 from algorithms.training.rundir import check_room, held_run
 from algorithms.training.trainer import closing_callbacks
+from redteam_env.border.seeds import all_seeds
 from redteam_env.envs import SeatConfig, SingleSeat
 from redteam_env.envs.embedders import embedder_name
 from redteam_env.envs.moves import read_templates
@@ -70,7 +71,7 @@ def _train(files: Run, config: TrainConfig, kind: str, seat: str) -> Outcome:
     check_room(files)
     learner = SeatLearner(config, kind, seat)
     session = learner.seat.session
-    for seed in session.seeds.seeds("train"):
+    for seed in all_seeds(session.seeds, "train"):
         session.game.start(seed, rewritten=True)
     check_ready(session.judge)
     run = Training(

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from algorithms.training.config import TrainConfig
+from redteam_env.border.agents import log_odds
+from redteam_env.border.policies import tell
 from redteam_env.game import Episode, Game, RedteamError
 from redteam_env.protocols import Agent, Scorer, TrainablePolicy
 from redteam_env.registry import build
@@ -68,7 +70,7 @@ class Player:
         if self.run is None:
             return
         found = Run(self.run).at(step)
-        self.policy.restore(found.policy)
+        tell(self.policy, "restore", found.policy)
         self.step = step
 
     def agent(self, role: str) -> Agent:
@@ -100,7 +102,7 @@ def refusal_scores(agent: Agent, game: Game, episodes: Sequence[Episode]) -> lis
         state = game.start(episode.seed, rewritten=True)
         state = game.apply(state, episode.turns[0].text)
         requests.append(turn_request(game, state, episode.path))
-    return list(agent.log_odds(requests, REFUSALS))
+    return log_odds(agent, requests, REFUSALS)
 
 
 def last_steps(config: TrainConfig, n: int) -> list[int]:

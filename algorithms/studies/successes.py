@@ -8,6 +8,7 @@ import numpy as np
 
 from algorithms.studies.games import Games
 from algorithms.studies.rates import Mask, faithful_attacks, share
+from redteam_env.border.judges import outcomes
 from redteam_env.game import ATTACKER, DEFENDER, Episode, Seed, Turn, Verdict
 from redteam_env.protocols import ExactJudge, Judge
 from redteam_env.worlds.apothecary.rates import ATTACK_SUCCESS
@@ -32,10 +33,12 @@ class Successes:
         if isinstance(self.judge, ExactJudge):
             names = ("seed_id", "prompt", "response", "refused")
             for k, row in enumerate(zip(*(attacked[x].tolist() for x in names), strict=True)):
-                kept[k] = kept[k] and self._exact(*row)
+                kept[k] = kept[k] and self._exact(self.judge, *row)
         return kept
 
-    def _exact(self, seed: str, prompt: str, response: str, refused: bool | None) -> bool:
+    def _exact(
+        self, judge: ExactJudge, seed: str, prompt: str, response: str, refused: bool | None
+    ) -> bool:
         """Return whether an attack that got a harmful answer to a harmful prompt succeeded exactly."""
         played = Episode(
             seed=self.seeds[seed],
@@ -48,14 +51,13 @@ class Successes:
                 prompt_harmful=True,
                 response_refusal=refused,
                 response_harmful=True,
-                judge=self.judge.name,
+                judge=judge.name,
             ),
             rewards={},
             components={},
             samples=(),
         )
-        judge: Any = self.judge
-        return bool(judge.outcomes(played).get(ATTACK_SUCCESS, True))
+        return outcomes(judge, played).get(ATTACK_SUCCESS, True)
 
     def share(self, rows: Games) -> float | None:
         """Return the share of attacks that succeeded; ``None`` without any."""

@@ -1,6 +1,5 @@
 """Callbacks of a run: how they are called one after the other, and the plain ones every run has."""
 
-import inspect
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from pathlib import Path
@@ -8,14 +7,15 @@ from typing import Any
 
 from algorithms.core.divergence import check_update
 from algorithms.core.ranks import current
-from redteam_env.game import Episode, RedteamError, unknown_name
+from redteam_env.border import callbacks as border
+from redteam_env.border.agents import usage_of
+from redteam_env.game import Episode, RedteamError
 from redteam_env.protocols import Agent, Callback, GameSetup, Row, TrainingRun, Usage
-from redteam_env.registry import load, settings
+from redteam_env.registry import load, make, settings
 from redteam_env.utils.lists import listed
 
 OPTIONAL = ("best_checkpoint", "stop_on_metric")
 """The run's own callbacks that a resumed run may do without."""
-HOOKS = tuple(name for name in vars(Callback) if not name.startswith("_"))
 
 
 class Callbacks:
@@ -31,13 +31,14 @@ class Callbacks:
 
     def __init__(self, callbacks: Sequence[Any]) -> None:
         self._all = list(callbacks)
+        self._seats: Sequence[str] = ()
         self._started: list[Any] = []
         self._stateful: dict[str, Any] = {}
         for callback in self._all:
-            _check_callback(callback)
-            if not _has_state(callback):
+            border.check_callback(callback)
+            if not border.has_state(callback):
                 continue
-            name = _name(callback)
+            name = border.name_of(callback)
             if name in self._stateful:
                 raise RedteamError(
                     f"Two callbacks with a state are called {name!r}; give one of them an attribute "
@@ -45,65 +46,63 @@ class Callbacks:
                 )
             self._stateful[name] = callback
 
-    def _having(self, method: str) -> list[tuple[Any, Any]]:
-        found = [(x, getattr(x, method, None)) for x in self._all]
-        return [(x, call) for x, call in found if callable(call)]
+    def _having(self, method: str) -> list[Any]:
+        return [x for x in self._all if callable(getattr(x, method, None))]
 
     def on_start(self, run: TrainingRun) -> None:
         """Tell all that the run starts."""
         for callback in self._all:
             self._started.append(callback)
-            if callable(start := getattr(callback, "on_start", None)):
-                start(run)
+            if callable(getattr(callback, "on_start", None)):
+                self._seats = run.game.seats
+                border.tell(callback, "on_start", run)
 
     def setups(self, step: int, setups: Sequence[GameSetup]) -> Sequence[GameSetup]:
         """Return a step's games after all have seen them."""
-        for callback, call in self._having("setups"):
-            setups = _returned(callback, "setups", call(step, setups))
-            if not setups:
-                raise RedteamError(f"The callback {_name(callback)!r} left no games to play.")
+        for callback in self._having("setups"):
+            setups = border.setups(callback, step, setups)
         return setups
 
     def agent(self, role: str, setups: Sequence[GameSetup]) -> Agent | None:
         """Return the first answer to who plays a role."""
-        for _, call in self._having("agent"):
-            agent: Agent | None = call(role, setups)
+        for callback in self._having("agent"):
+            agent = border.agent(callback, role, setups)
             if agent is not None:
                 return agent
         return None
 
     def on_episodes(self, step: int, episodes: Sequence[Episode]) -> Sequence[Episode]:
         """Return a step's games as they are to be learned from."""
-        for callback, call in self._having("on_episodes"):
-            episodes = _returned(callback, "on_episodes", call(step, episodes))
+        for callback in self._having("on_episodes"):
+            episodes = border.on_episodes(callback, step, episodes, self._seats)
         return episodes
 
     def on_update(self, step: int, row: Row) -> None:
         """Show all a step after its update."""
-        for _, call in self._having("on_update"):
-            call(step, row)
+        for callback in self._having("on_update"):
+            border.on_update(callback, step, row)
 
     def on_checkpoint(self, directory: Path) -> None:
         """Let all write into a checkpoint that is being made."""
-        for _, call in self._having("on_checkpoint"):
-            call(directory)
+        for callback in self._having("on_checkpoint"):
+            border.tell(callback, "on_checkpoint", directory)
 
     def on_progress(self, phase: str, done: int, total: int) -> None:
         """Tell all how far a step is."""
-        for _, call in self._having("on_progress"):
-            call(phase, done, total)
+        for callback in self._having("on_progress"):
+            border.tell(callback, "on_progress", phase, done, total)
 
     def on_end(self, outcome: Any) -> None:
         """Let all that were started clean up, whatever the others do.
 
         Raises:
-            Exception: The first that one of them raised, unless the run ended with an error of its own.
+            RedteamError: For the first of them that raised, unless the run ended with an error of its own.
         """
         first: Exception | None = None
         for callback in self._started:
             try:
-                if callable(end := getattr(callback, "on_end", None)):
-                    end(outcome)
+                if callable(getattr(callback, "on_end", None)):
+                    border.tell(callback, "on_end", outcome)
             except Exception as error:  # noqa: BLE001 - the others clean up all the same
                 first = first or error
         if first is not None and outcome is not None:
@@ -111,10 +110,7 @@ class Callbacks:
 
     def state(self) -> dict[str, Any]:
         """Return the state of each that has one, by name."""
-        found = {
-            name: dict(_returned(callback, "state", callback.state()))
-            for name, callback in self._stateful.items()
-        }
+        found = {name: border.state_of(x) for name, x in self._stateful.items()}
         return {name: state for name, state in found.items() if state}
 
     def load_state(self, states: Mapping[str, Any], checkpoint: Path) -> None:
@@ -125,7 +121,7 @@ class Callbacks:
         """
         for name, state in states.items():
             if name in self._stateful:
-                self._stateful[name].load_state(state)
+                border.load_state(self._stateful[name], state)
             elif name not in OPTIONAL:
                 raise RedteamError(
                     f"{str(checkpoint)!r} holds the state of a callback {name!r}, which this run does "
@@ -136,36 +132,6 @@ class Callbacks:
         """Return what agents and judge behind an API took in this call."""
         meters = [x for x in self._all if isinstance(x, UsageMeter)]
         return [entry for meter in meters for entry in meter.session()]
-
-
-def _name(callback: Any) -> str:
-    return str(getattr(callback, "name", type(callback).__name__))
-
-
-def _has_state(callback: Any) -> bool:
-    return getattr(type(callback), "state", Callback.state) is not Callback.state
-
-
-def _check_callback(callback: Any) -> None:
-    if inspect.isclass(callback) or not any(hasattr(callback, name) for name in HOOKS):
-        raise RedteamError(
-            f"{callback!r} is no callback: give an object of your class, with at least one method of "
-            "redteam_env.protocols.Callback."
-        )
-    for name in dir(type(callback)):
-        if name.startswith("on_") and name not in HOOKS:
-            raise unknown_name(f"method of the callback {_name(callback)!r}", name, HOOKS)
-    if _has_state(callback) and not callable(getattr(callback, "load_state", None)):
-        raise RedteamError(f"The callback {_name(callback)!r} has a state() but no load_state().")
-
-
-def _returned(callback: Any, method: str, value: Any) -> Any:
-    if value is None:
-        raise RedteamError(
-            f"{method}() of the callback {_name(callback)!r} returned nothing; return what it was given, "
-            "changed or not (a state: a mapping)."
-        )
-    return value
 
 
 def named_callbacks(names: str | None, configs: Sequence[Any]) -> list[Any]:
@@ -183,14 +149,7 @@ def named_callbacks(names: str | None, configs: Sequence[Any]) -> list[Any]:
         factory, kind = load("callbacks", name), callback_settings(name)
         own = [config for config in configs if kind is not None and isinstance(config, kind)]
         given = [] if kind is None else [own[0] if own else kind()]
-        try:
-            inspect.signature(factory).bind(*given)
-        except TypeError as error:
-            called = "factory()" if kind is None else "factory(config)"
-            raise RedteamError(
-                f"The callback {name!r} cannot be made as {called}: {error}."
-            ) from error
-        made.append(factory(*given))
+        made.append(make("callbacks", name, factory, *given))
     return made
 
 
@@ -260,9 +219,9 @@ class UsageMeter(Callback):
         ]
 
     def _read(self) -> dict[str, Usage]:
-        own = {role: getattr(thing, "usage", None) for role, (_, thing) in self._asked.items()}
+        own = {role: usage_of(thing, name) for role, (name, thing) in self._asked.items()}
         parts = current().gather(
-            {role: usage.to_json() for role, usage in own.items() if isinstance(usage, Usage)}
+            {role: usage.to_json() for role, usage in own.items() if usage is not None}
         )
         return {
             role: reduce(Usage.plus, [Usage(**part[role]) for part in parts]) for role in parts[0]

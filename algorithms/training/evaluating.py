@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from algorithms.training.processes import play_shared
+from redteam_env.border.policies import agent_of
 from redteam_env.evaluation import measure
 from redteam_env.evaluation.rates import defence
 from redteam_env.evaluation.suites import resolve_suite
@@ -19,6 +20,7 @@ from redteam_env.game import (
     multiple_of,
 )
 from redteam_env.protocols import Callback, QuestionSuite, Row, SeedSource, TrainingRun
+from redteam_env.rollout import ask
 from redteam_env.runs import BEST
 from redteam_env.utils.lists import listed
 
@@ -108,7 +110,7 @@ class Evaluation(Callback):
 
     def _games(self, suite: Any) -> Row:
         run = self._run
-        agents = {DEFENDER: run.policy.agent("defender")}
+        agents = {DEFENDER: agent_of(run.policy, "defender")}
         if suite.rewritten:
             agents[ATTACKER] = suite.attacker()
         episodes = play_shared(run, suite.setups, agents)
@@ -123,7 +125,7 @@ class Evaluation(Callback):
         return row
 
     def _answers(self, suite: QuestionSuite) -> Row:
-        replies = self._run.policy.agent("defender").act(suite.requests)
+        replies = ask(agent_of(self._run.policy, "defender"), suite.requests)
         right = [suite.right(k, reply.text) for k, reply in enumerate(replies)]
         return {"right": sum(right) / len(right)}
 

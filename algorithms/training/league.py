@@ -7,7 +7,6 @@ games against scripted opponents (:mod:`algorithms.training.scripted`) in ``leag
 """
 
 import dataclasses
-import inspect
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,8 @@ from algorithms.training.metrics import sampled
 from algorithms.training.replay import payoff
 from algorithms.training.scripted import ScriptedOpponents, is_scripted
 from algorithms.training.versions import Versions
+from redteam_env.border import opponents as border
+from redteam_env.border.policies import agent_of, past_agent, tell, version
 from redteam_env.evaluation import Dispatcher
 from redteam_env.game import Episode, Game, RedteamError, role_of
 from redteam_env.protocols import (
@@ -35,12 +36,10 @@ from redteam_env.protocols import (
     TrainingRun,
 )
 from redteam_env.randomness import Address
-from redteam_env.registry import load, require
+from redteam_env.registry import load, make, require
 from redteam_env.rollout import play, schedule
 from redteam_env.runs import LEAGUE, Run, read_league, write_league
 from redteam_env.trust import check_links
-
-METHODS = ("matches", "finish", "state", "load_state")
 
 
 class RunLeague(Callback):
@@ -95,17 +94,14 @@ class RunLeague(Callback):
         name = self._config.run.opponents
         factory = load("opponents", name)
         options = {"league": self, "seed": self._config.run.seed}
-        try:
-            inspect.signature(factory).bind(self._config.sampler, **options)
-        except TypeError as error:
-            raise RedteamError(
-                f"The opponent sampler {name!r} cannot be made as factory(config, league=..., "
-                f"seed=...): {error}."
-            ) from error
-        sampler: OpponentSampler = factory(self._config.sampler, **options)
-        for method in METHODS:
+        sampler: OpponentSampler = make("opponents", name, factory, self._config.sampler, **options)
+        for method in border.METHODS:
             require(sampler, method, f"opponent sampler {name!r}")
         return sampler
+
+    @property
+    def _name(self) -> str:
+        return self._config.run.opponents
 
     @property
     def weights(self) -> Mapping[str, str]:
@@ -115,8 +111,8 @@ class RunLeague(Callback):
     def freeze(self, weights: str) -> str:
         """Keep named weights as they are now; return the name of this version."""
         policy = _league_policy(self._policy, "this opponent sampler")
-        name = f"{weights}@{policy.version(weights)}"
-        self._versions.add(name, lambda place: policy.write_weights(weights, place))
+        name = f"{weights}@{version(policy, weights)}"
+        self._versions.add(name, lambda place: tell(policy, "write_weights", weights, place))
         return name
 
     def drop(self, version: str) -> None:
@@ -126,14 +122,14 @@ class RunLeague(Callback):
     def recall(self, version: str) -> None:
         """Put a frozen version in the place of the current weights."""
         policy = _league_policy(self._policy, "this opponent sampler")
-        policy.read_weights(_split(version)[0], self._versions.place(version))
+        tell(policy, "read_weights", _split(version)[0], self._versions.place(version))
 
     def breed(self, parents: Sequence[str], *, noise: float, path: Address) -> str:
         """Put a child of frozen versions in the place of the current weights, and freeze it."""
         policy = _league_policy(self._policy, "this opponent sampler")
         weights = _split(parents[0])[0]
         places = [self._versions.place(parent) for parent in parents]
-        policy.breed_weights(weights, places, noise=noise, path=path)
+        tell(policy, "breed_weights", weights, places, noise=noise, path=path)
         return self.freeze(weights)
 
     def play(self, players: Mapping[str, str], games: int, *, path: Address) -> list[Result]:
@@ -160,10 +156,11 @@ class RunLeague(Callback):
         if is_scripted(name):
             return self._scripted.agent(role, name)
         if "@" not in name:
-            return self._policy.agent(role)
+            return agent_of(self._policy, role)
         policy = _league_policy(self._policy, "a frozen version")
-        weights, version = _split(name)
-        return policy.past_agent(role, self._versions.place(name), weights=weights, version=version)
+        weights, number = _split(name)
+        place = self._versions.place(name)
+        return past_agent(policy, role, place, weights=weights, version=number)
 
     def on_start(self, run: TrainingRun) -> None:
         """Take note of the run."""
@@ -177,20 +174,11 @@ class RunLeague(Callback):
                 learn that the current weights do not play.
         """
         groups = {setup.group: setup.rewritten for setup in setups}
-        matches = self._sampler.matches(step, list(groups.values()))
-        if len(matches) != len(groups):
-            raise RedteamError(
-                f"The opponent sampler {self._config.run.opponents!r} gave {len(matches)} matches for "
-                f"{len(groups)} groups of games; give one for each."
-            )
-        for match in matches:
-            for role in match.learners:
-                if match.players.get(role) != self.weights.get(role):
-                    raise RedteamError(
-                        f"The opponent sampler {self._config.run.opponents!r} lets the {role} learn from "
-                        f"games that {match.players.get(role)!r} plays; only current weights learn."
-                    )
-        matches = self._scripted.mixed(step, matches, list(groups.values()))
+        rewritten = list(groups.values())
+        matches: Sequence[Match] = border.matches(
+            self._sampler, self._name, step, rewritten, self.weights
+        )
+        matches = self._scripted.mixed(step, matches, rewritten)
         self._matches = dict(zip(groups, matches, strict=True))
         self._training.scripted = {
             group: role
@@ -255,7 +243,7 @@ class RunLeague(Callback):
         the step before, and the tokens sampled in them.
         """
         started = time.monotonic()
-        own = {**self._sampler.finish(step, self._results), **self._own_games}
+        own = {**border.finish(self._sampler, self._name, step, self._results), **self._own_games}
         self._own_games = {}
         row |= self._scripted.row()
         if own:
@@ -264,7 +252,7 @@ class RunLeague(Callback):
     def on_checkpoint(self, directory: Path) -> None:
         """Write the league into a checkpoint that is being made; nothing if there is nothing to keep."""
         self._tidy()
-        state, scripted = dict(self._sampler.state()), dict(self._scripted.state())
+        state, scripted = border.state_of(self._sampler, self._name), dict(self._scripted.state())
         if state or scripted:
             record = {
                 "opponents": self._config.run.opponents,
@@ -277,7 +265,7 @@ class RunLeague(Callback):
     def _restore(self, checkpoint: Path) -> None:
         record = read_league(checkpoint)
         if record is None:
-            if self._sampler.state() or self._scripted.active:
+            if border.state_of(self._sampler, self._name) or self._scripted.active:
                 raise RedteamError(
                     f"{str(checkpoint)!r} has no {LEAGUE}, so the league cannot go on; remove it to resume "
                     "from the checkpoint before."
@@ -289,7 +277,7 @@ class RunLeague(Callback):
                 "wrote them; resume with that version."
             )
         self._versions.load_state(record["versions"], checkpoint)
-        self._sampler.load_state(record["state"])
+        border.load_state(self._sampler, self._name, record["state"])
         self._scripted.load_state(record.get("scripted", {}))
         self._tidy()
 
@@ -346,7 +334,7 @@ def start_from(policy: TrainablePolicy, place: str) -> None:
         RedteamError: If it cannot, or they do not fit.
     """
     check_links(Path(place).expanduser())
-    _league_policy(policy, "--init-from").start_from(Path(place))
+    tell(_league_policy(policy, "--init-from"), "start_from", Path(place))
 
 
 def _league_policy(policy: TrainablePolicy, what: str) -> LeaguePolicy:

@@ -18,6 +18,8 @@ from algorithms.training.callbacks import Callbacks
 from algorithms.training.config import SELF_PLAY, TrainConfig
 from algorithms.training.metrics import check_counted, sampled_before, step_tokens
 from algorithms.training.stopping import UnansweredError
+from redteam_env.border.algorithms import state_of
+from redteam_env.border.policies import tell
 from redteam_env.game import Episode, Game, RedteamError
 from redteam_env.protocols import Agent, Batch, Judge, Row, SeedSource
 from redteam_env.runs import POLICY, Run
@@ -181,13 +183,13 @@ class Training:
             self.files,
             steps,
             self._write_more,
-            self.algorithm.state(),
+            state_of(self.algorithm, self.config.run.algorithm),
             self.callbacks.state(),
             name=name,
         )
 
     def _write_more(self, folder: Path) -> None:
-        self.policy.save(folder / POLICY)
+        tell(self.policy, "save", folder / POLICY)
         self.callbacks.on_checkpoint(folder)
 
 

@@ -4,12 +4,12 @@ Rewards stand beside advantages, because centred advantages look well while ever
 are those of :mod:`redteam_env.evaluation`, so that training and evaluation speak of the same things.
 """
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from redteam_env.border.records import metrics as read_metrics
 from redteam_env.evaluation import measure
 from redteam_env.game import Episode, RedteamError, role_of
 from redteam_env.protocols import Callback, Row, TrainingRun
@@ -120,21 +120,6 @@ def _signal(rewards: Sequence[float]) -> float | None:
     return 1 - max(counts.values()) / len(rewards) if rewards else None
 
 
-def clean(row: Mapping[str, Any]) -> Row:
-    """Return a row of Python's numbers, ``None`` where JSON cannot hold one.
-
-    Raises:
-        RedteamError: If a value is no number.
-    """
-    result: Row = {}
-    for name, value in row.items():
-        number = value.item() if hasattr(value, "item") else value
-        if number is not None and not isinstance(number, int | float):
-            raise RedteamError(f"{name!r} is {value!r} in what a step logs; log a number or None.")
-        result[name] = number if number is not None and math.isfinite(number) else None
-    return result
-
-
 class MetricsLog(Callback):
     """Writes the games of each step, and one row into ``metrics.jsonl`` and for TensorBoard.
 
@@ -160,7 +145,7 @@ class MetricsLog(Callback):
         if self._board is None:
             return
         self._files.write_episodes(step, self._run.episodes)
-        whole = {"step": step, **clean(row)}
+        whole = {"step": step, **read_metrics(row)}
         self._files.add_row(whole)
         for name, value in whole.items():
             if value is not None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from algorithms.training.loop import Training
 from algorithms.training.metrics import sampled
 from algorithms.training.processes import play_shared
+from redteam_env.border.policies import agent_of
 from redteam_env.game import Episode, role_of, unknown_name
 from redteam_env.protocols import Agent, GameSetup, Row
 from redteam_env.rollout import schedule
@@ -46,7 +47,9 @@ class RunRollout:
             if seat not in run.game.seats:
                 raise unknown_name("seat", seat, run.game.seats)
         players = {
-            seat: given.get(seat) or run.fixed.get(role_of(seat)) or run.policy.agent(role_of(seat))
+            seat: given.get(seat)
+            or run.fixed.get(role_of(seat))
+            or agent_of(run.policy, role_of(seat))
             for seat in run.game.seats
         }
         episodes = play_shared(run, setups, players)

@@ -8,12 +8,10 @@ Several processes take the same steps as one, up to rounding (:mod:`algorithms.c
 its part of the games, all learn from all of them, and process 0 alone writes and speaks.
 """
 
-import inspect
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -50,13 +48,16 @@ from algorithms.training.stopping import (
     UnansweredError,
     mostly_void,
 )
+from redteam_env.border.algorithms import load_state, update
+from redteam_env.border.policies import agent_of, check_policy, describe, encode_example, tell
+from redteam_env.border.seeds import all_seeds
 from redteam_env.evaluation import AgentPool
 from redteam_env.game import Game, RedteamError, Seed, role_of
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Agent, Algorithm, GameSetup, SeedSource, TrainablePolicy
 from redteam_env.provenance import origins, write_config
-from redteam_env.registry import build, load, require
+from redteam_env.registry import build, load, make, require
 from redteam_env.rollout import play, role_batches, schedule
 from redteam_env.seeds.resolve import resolve_seeds
 from redteam_env.utils.lists import listed
@@ -128,7 +129,7 @@ def _train(
         check_room(files)
     # what is lacking or too long is found out before the model is loaded or a file is written
     setups = _draw(config, source, done)
-    for seed in source.seeds("train"):
+    for seed in all_seeds(source, "train"):
         game.start(seed, rewritten=True)
     check_ready(judge)
     scripted = _scripted_agents(config)
@@ -139,6 +140,7 @@ def _train(
         policy = build("policies", config.run.policy, config=config.policy, seed=config.run.seed)
         # an engine would go on holding memory, a server adapters
         stack.callback(getattr(policy, "close", lambda: None))
+    check_policy(policy)
     _check_prompts(game, policy, [setup.seed for setup in setups])
     _check_roles(config, policy)
     if ranks.leads:
@@ -163,9 +165,9 @@ def _train(
     run.fixed = _fixed_agents(config, policy, game)
     run.callbacks = Callbacks(_callbacks(run, evaluation, scripted, callbacks))
     if found:
-        policy.restore(found.policy)
+        tell(policy, "restore", found.policy)
         state, states = checkpoint.read_state(found)
-        algorithm.load_state(state)
+        load_state(algorithm, config.run.algorithm, state)
         run.callbacks.load_state(states, found.path)
     if ranks.world > 1:  # from here on process 0 alone reads and writes the run directory
         ranks.same("weights", checksums(policy))
@@ -173,7 +175,7 @@ def _train(
         write_config(
             files,
             config.flat(),
-            policy=policy.describe(),
+            policy=describe(policy),
             source=source,
             judge=judge,
             game=game,
@@ -214,7 +216,7 @@ def _callbacks(
             named[f"scripted_{role}_{number}"] = (spec, agent)
     result: list[Any] = [DivergenceCheck()]
     if config.replay.seed_replay != "none":
-        seeds = run.source.seeds("train")
+        seeds = all_seeds(run.source, "train")
         result.append(UcbReplay(config.replay, policy.trainable_roles, seeds, seed=config.run.seed))
     if evaluation is not None:
         result.append(evaluation)
@@ -305,17 +307,11 @@ def _pool(config: TrainConfig, option: str) -> AgentPool:
 def _make_algorithm(
     factory: Any, config: TrainConfig, policy: TrainablePolicy, game: Game
 ) -> Algorithm:
-    what = f"algorithm {config.run.algorithm!r}"
+    name = config.run.algorithm
     options = {"policy": policy, "game": game, "seed": config.run.seed}
-    try:
-        inspect.signature(factory).bind(config.learner, **options)
-    except TypeError as error:
-        raise RedteamError(
-            f"The {what} cannot be made as factory(config, policy=..., game=..., seed=...): {error}."
-        ) from error
-    algorithm: Algorithm = factory(config.learner, **options)
+    algorithm: Algorithm = make("algorithms", name, factory, config.learner, **options)
     for method in ("update", "state", "load_state"):
-        require(algorithm, method, what)
+        require(algorithm, method, f"algorithm {name!r}")
     return algorithm
 
 
@@ -326,7 +322,7 @@ def _check_prompts(game: Game, policy: TrainablePolicy, seeds: Sequence[Seed]) -
             state = game.start(seed, rewritten=rewritten)
             seat = str(state.to_move)
             messages = game.messages(state, seat)
-            policy.encode_example(role_of(seat), messages, seed.text, prefill=game.prefill(seat))
+            encode_example(policy, role_of(seat), messages, seed.text, prefill=game.prefill(seat))
 
 
 def _draw(config: TrainConfig, source: SeedSource, step: int) -> list[GameSetup]:
@@ -378,7 +374,7 @@ def _take_step(run: Training) -> None:
     setups = run.callbacks.setups(run.step, _draw(run.config, run.source, run.step))
     agents: dict[str, Agent] = {}
     for role, seat in ((role_of(seat), seat) for seat in run.game.seats):
-        agents[seat] = run.callbacks.agent(role, setups) or run.policy.agent(role)
+        agents[seat] = run.callbacks.agent(role, setups) or agent_of(run.policy, role)
     waited = _play(run, setups, agents)
     played = time.monotonic()
     lessons = run.callbacks.on_episodes(run.step, run.episodes)
@@ -386,10 +382,9 @@ def _take_step(run: Training) -> None:
     run.batches = role_batches(lessons, step=run.step)
     run.callbacks.on_progress("update", 0, 1)
     rollout = RunRollout(run)
-    update = run.algorithm.update
-    if "rollout" in inspect.signature(update).parameters:
-        update = partial(update, rollout=rollout)
-    run.row |= {**update(run.policy, run.batches), **rollout.row()}
+    name = run.config.run.algorithm
+    run.row |= update(run.algorithm, name, run.policy, run.batches, rollout)
+    run.row |= rollout.row()
     run.row["time/play_s"] = played - started
     run.row["time/update_s"] = time.monotonic() - played
     if run.ranks.world > 1:

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from redteam_env.border.calls import Plugin, call
 from redteam_env.game import RedteamError
+from redteam_env.game.values import Unfit
 from redteam_env.protocols import Embedder
 from redteam_env.registry import build, require
 
@@ -102,16 +104,23 @@ def embed_checked(embedder: Embedder, texts: Sequence[str]) -> np.ndarray[Any, A
         RedteamError: If it is no array of that shape, or a number is not finite or beyond [-1, 1],
             as none of a unit vector is.
     """
-    found = np.asarray(embedder.embed(texts))
-    what = f"The embedder {type(embedder).__name__}"
-    if found.ndim != 2 or len(found) != len(texts) or not found.shape[1]:
-        raise RedteamError(
-            f"{what} returned an array of shape {found.shape} for {len(texts)} texts; embed() "
-            "returns one vector for each text."
-        )
+    count = len(texts)
+    return call(
+        Plugin(embedder, f"embedder {type(embedder).__name__}", methods=False),
+        "embed",
+        texts,
+        returns="one unit vector for each text, as an array of shape (texts, dimension)",
+        read=lambda value: _vectors(value, count),
+    )
+
+
+def _vectors(value: Any, count: int) -> np.ndarray[Any, Any]:
+    found = np.asarray(value)
+    if found.ndim != 2 or len(found) != count or not found.shape[1]:
+        raise Unfit(f"returned an array of shape {found.shape} for {count} texts", "")
     if not np.issubdtype(found.dtype, np.number) or not np.isfinite(found).all():
-        raise RedteamError(f"{what} returned something else than finite numbers.")
+        raise Unfit("returned something else than finite numbers", "")
     if np.abs(found).max(initial=0.0) > 1 + 1e-4:
-        raise RedteamError(f"{what} returned numbers beyond [-1, 1]; embed() returns unit vectors.")
+        raise Unfit("returned numbers beyond [-1, 1]", "give unit vectors")
     clipped: np.ndarray[Any, Any] = np.clip(found, -1, 1).astype(np.float32)
     return clipped

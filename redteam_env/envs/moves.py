@@ -11,8 +11,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from redteam_env.border.calls import Plugin, call
 from redteam_env.game import RedteamError
 from redteam_env.game.thinking import compose
+from redteam_env.game.values import Unfit, shown
+from redteam_env.game.values import text as text_of
 from redteam_env.protocols import TurnRequest
 from redteam_env.utils.reading import read_text
 from redteam_env.worlds.apothecary import WorldConfig, make_world
@@ -83,8 +86,22 @@ def asked(request: TurnRequest) -> str:
 
 def spoken(moves: Moves, move: int, request: TurnRequest) -> str:
     """Return a move as an action, in the think-answer format where the turn needs it."""
-    text = moves.say(move, request)
+    text = call(
+        Plugin(moves, f"list of moves {type(moves).__name__}"),
+        "say",
+        move,
+        request,
+        returns="the text of a move",
+        read=_said,
+    )
     return compose(THOUGHT, text) if request.prefill else text
+
+
+def _said(value: Any) -> str:
+    try:
+        return text_of(value)
+    except Unfit as unfit:
+        raise Unfit(f"returned {shown(value)}", unfit.give) from None
 
 
 @cache

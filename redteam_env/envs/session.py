@@ -10,14 +10,18 @@ from collections.abc import Mapping
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
-import gymnasium
 import numpy as np
 from gymnasium.spaces import Dict
 from gymnasium.utils import seeding
 
+from redteam_env.border import seeds as seeds_border
+from redteam_env.border.agents import reply as read_reply
+from redteam_env.border.records import demand
+from redteam_env.border.records import seed as read_seed
 from redteam_env.envs.config import EnvConfig
 from redteam_env.envs.spaces import UnicodeText
 from redteam_env.game import Episode, GameState, RedteamError, Seed, Turn, Verdict, role_of
+from redteam_env.game.values import Unfit, flag, optional, whole
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Reply
 from redteam_env.rollout import apply_reply, finish, judge_all
@@ -72,7 +76,7 @@ class Session:
         """The controlled world, if its judge reads the games and their seeds are its requests."""
         if not isinstance(self.judge, ApothecaryJudge):
             return None
-        seeds = self.seeds.seeds(self.config.split)
+        seeds = seeds_border.all_seeds(self.seeds, self.config.split)
         ours = bool(seeds) and all(self.judge.decode(x.text) for x in seeds)
         return self.judge.language.world if ours else None
 
@@ -91,17 +95,18 @@ class Session:
         seed = fixed["seed"] if "seed" in fixed else self._draw(rng)
         if not isinstance(seed, Seed):
             raise RedteamError(f'options["seed"] is {seed!r}; give a redteam_env.Seed.')
+        seed = demand(seed, read_seed, 'options["seed"]')
         drawn = bool(rng.random() < self.config.rewrite_fraction)
         rewritten = fixed.get("rewritten", drawn)
-        if not isinstance(rewritten, bool):
-            raise RedteamError(f'options["rewritten"] is {rewritten!r}; give True or False.')
+        rewritten = demand(rewritten, flag, 'options["rewritten"]')
         self.state = self.game.start(seed, rewritten=rewritten)
         self.episode = None
         self.printed = 0
 
     def _draw(self, rng: np.random.Generator) -> Seed:
         harmful = bool(rng.random() >= self.config.benign_fraction)
-        return self.seeds.draw(1, rng, harmful=harmful, split=self.config.split)[0]
+        split = self.config.split
+        return seeds_border.draw(self.seeds, 1, rng, harmful=harmful, split=split)[0]
 
     def act(self, action: str | Reply) -> None:
         """Let the seat to move act; after the last turn, ask the judge and pay.
@@ -113,7 +118,11 @@ class Session:
             RedteamError: If the game is over or was not started, or the action is no text. The
                 game then stands as it stood.
         """
-        reply = action if isinstance(action, Reply) else Reply(text=action)
+        reply = (
+            demand(action, read_reply, "The action")
+            if isinstance(action, Reply)
+            else Reply(text=action)
+        )
         state = apply_reply(self.game, self.running, reply)
         if state.to_move is None:
             (verdicts,) = judge_all(self.judge, self.game, [state])
@@ -201,18 +210,33 @@ def reseed(rng: np.random.Generator | None, seed: int | None) -> np.random.Gener
 
     Args:
         rng: The one it has, or ``None`` before the first reset.
-        seed: A whole number of at least 0 starts a new one; ``None`` goes on with the old one, or
-            starts an unpredictable one.
+        seed: As :func:`whole_seed` takes it; ``None`` goes on with the old generator, or starts an
+            unpredictable one.
 
     Raises:
         RedteamError: If the seed is no such number.
     """
     if rng is not None and seed is None:
         return rng
+    return seeding.np_random(whole_seed(seed))[0]
+
+
+def whole_seed(seed: Any) -> int | None:
+    """Return the seed of an environment as Python's own number, or ``None``.
+
+    Args:
+        seed: A whole number of at least 0, perhaps one of numpy's; or ``None``.
+
+    Raises:
+        RedteamError: If it is neither.
+    """
     try:
-        return seeding.np_random(seed)[0]
-    except gymnasium.error.Error as error:
-        raise RedteamError(f"seed is {seed!r}; give a whole number of at least 0.") from error
+        own: int | None = optional(whole)(seed)
+    except Unfit:
+        own = -1
+    if own is not None and own < 0:
+        raise RedteamError(f"seed is {seed!r}; give a whole number of at least 0.")
+    return own
 
 
 def _fields(verdict: Verdict) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import gymnasium
 
 from redteam_env.envs.config import RENDER_MODES, SeatConfig, takes
 from redteam_env.envs.render import render
-from redteam_env.envs.session import Info, Observation, Session
+from redteam_env.envs.session import Info, Observation, Session, whole_seed
 from redteam_env.game import Episode, RedteamError, role_of
 from redteam_env.protocols import Agent, Reply, TurnRequest
 from redteam_env.randomness import Address
@@ -177,7 +177,7 @@ def reset_together(
         RedteamError: As there.
     """
     for env, seed in zip(seats, seeds, strict=True):
-        super(SingleSeat, env).reset(seed=seed)
+        super(SingleSeat, env).reset(seed=whole_seed(seed))
     fixed = dict(options or {})
     attacks = any(role_of(x.seat) == "attacker" for x in seats)
     if attacks and fixed.setdefault("rewritten", True) is False:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from redteam_env import registry
+from redteam_env.border.agents import check_agent, check_ready, usage_of
+from redteam_env.border.calls import Plugin, as_it_is, call
 from redteam_env.evaluation.mixture import is_mixture, load_mixture, run_of
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.protocols import BASE, Agent, Usage
@@ -134,16 +136,23 @@ class AgentPool:
             self._policies = require(
                 build("agents", LOADER, **options), "load", f"plug-in {LOADER!r}"
             )
-        found = self._policies.load(spec, role, **sampling._asdict())
-        agent: Agent = require(found, "act", f"agent {spec!r}")
-        return agent
+        found = call(
+            Plugin(self._policies, f"plug-in {LOADER!r}", methods=False),
+            "load",
+            spec,
+            role,
+            returns="an agent (redteam_env.Agent)",
+            read=as_it_is,
+            **sampling._asdict(),
+        )
+        return check_agent(found, f"agent {spec!r}")
 
     def usage(self) -> list[dict[str, Any]]:
         """Return what agents behind an API took so far, as plain JSON: one entry for each and role."""
         found: dict[tuple[str, str], Usage] = {}
         for (spec, role, _), agent in self._registered.items():
-            usage = getattr(agent, "usage", None)
-            if isinstance(usage, Usage):
+            usage = usage_of(agent, f"agent {spec!r}")
+            if usage is not None:
                 earlier = found.get((spec, role))
                 found[spec, role] = usage if earlier is None else earlier.plus(usage)
         return [
@@ -155,9 +164,7 @@ class AgentPool:
         key = (spec, role, sampling)
         if key not in self._registered:
             agent = resolve_agent(spec, role, **sampling._asdict())
-            ready = getattr(agent, "ready", None)
-            if callable(ready):
-                ready()
+            check_ready(agent, f"agent {spec!r}")
             self._registered[key] = agent
         return self._registered[key]
 
@@ -172,8 +179,7 @@ class AgentPool:
             )
         options = {"directory": saved.directory, "temperature": sampling.temperature}
         found = build("agents", saved.agent, role=role, **options)
-        agent: Agent = require(found, "act", f"agent {saved.agent!r} of {spec!r}")
-        return agent
+        return check_agent(found, f"agent {saved.agent!r} of {spec!r}")
 
     def _check_other(self, saved: SavedAgent, spec: str, role: str, sampling: Sampling) -> None:
         """Have the user confirm whom a saved agent's file names, unless that is one of ours."""

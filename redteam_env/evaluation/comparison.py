@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from redteam_env.border.records import demand
 from redteam_env.evaluation.matchup import Matchup
 from redteam_env.evaluation.rates import OUTCOMES, difference
 from redteam_env.evaluation.statistics import Difference
 from redteam_env.game import RedteamError
+from redteam_env.game.values import whole
 from redteam_env.randomness import generator
 
 
@@ -48,6 +50,7 @@ def compare(before: Matchup, after: Matchup, *, seed: int = 0) -> Comparison:
     Raises:
         RedteamError: If games or judge are not the same.
     """
+    seed = demand(seed, whole, "seed")
     if before.judge != after.judge:
         raise RedteamError(
             f"The matchups were judged by {before.judge!r} and {after.judge!r}; judges differ more "

@@ -9,11 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from redteam_env.border.judges import check_judge
+from redteam_env.border.records import demand
 from redteam_env.evaluation.dispatch import MemoAgent
 from redteam_env.evaluation.matchup import Matchup, matchup
 from redteam_env.evaluation.rates import difference
 from redteam_env.evaluation.statistics import Difference
 from redteam_env.game import ATTACKER, DEFENDER, Episode, Game, RedteamError
+from redteam_env.game.values import whole
 from redteam_env.protocols import Agent, GameSetup, Judge, Progress
 from redteam_env.randomness import generator
 from redteam_env.rollout import play
@@ -102,6 +105,8 @@ def crossplay(
     """
     if not attackers or not defenders:
         raise RedteamError("Cross-play needs at least one attacker and one defender; name them.")
+    check_judge(judge)
+    seed = demand(seed, whole, "seed")
     rewriters = {name: MemoAgent(agent) for name, agent in attackers.items()}
 
     def run(members: Sequence[int], agents: Mapping[str, Agent], title: str) -> dict[int, Episode]:

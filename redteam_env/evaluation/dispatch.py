@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from redteam_env.border.agents import log_odds
 from redteam_env.game import RedteamError
 from redteam_env.protocols import Agent, Reply, Scorer, TurnRequest
 from redteam_env.randomness import Address
@@ -46,7 +47,7 @@ class Dispatcher:
             agent = self.agents[name]
             if not isinstance(agent, Scorer):
                 raise RedteamError(f"The agent {name!r} cannot say how probable its answers are.")
-            found = agent.log_odds([requests[k] for k in indices], texts)
+            found = log_odds(agent, [requests[k] for k in indices], texts)
             odds |= zip(indices, found, strict=True)
         return [odds[k] for k in range(len(requests))]
 

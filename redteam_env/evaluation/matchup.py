@@ -4,8 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from redteam_env.border.judges import check_judge
+from redteam_env.border.records import demand
+from redteam_env.border.seeds import all_seeds, card_of
 from redteam_env.evaluation.rates import Rates, measure
 from redteam_env.game import ATTACKER, DEFENDER, Episode, Game, RedteamError
+from redteam_env.game.values import whole
 from redteam_env.protocols import Agent, GameSetup, Judge, Progress, SeedSource
 from redteam_env.rollout import play, schedule
 
@@ -61,10 +65,11 @@ def heldout_setups(source: SeedSource, games: int, seed: int) -> list[GameSetup]
     Raises:
         RedteamError: If the source has no held-out seeds or ``games`` is below 1.
     """
-    labels = {x.harmful for x in source.seeds(HELDOUT)}
+    seed = demand(seed, whole, "seed")
+    labels = {x.harmful for x in all_seeds(source, HELDOUT)}
     if not labels:
         raise RedteamError(
-            f"The seeds {source.card.name!r} have no split {HELDOUT!r} to evaluate on; use a "
+            f"The seeds {card_of(source).name!r} have no split {HELDOUT!r} to evaluate on; use a "
             "source that has one."
         )
     return schedule(
@@ -105,6 +110,7 @@ def evaluate(
     Raises:
         RedteamError: If an agent or the judge breaks its protocol.
     """
+    check_judge(judge)
     episodes = play(
         setups,
         {ATTACKER: attacker, DEFENDER: defender},

@@ -2,15 +2,20 @@
 
 Whoever is compared must be asked the same. A suite is a plug-in of the group ``redteam_env.suites``:
 a factory that is called as ``factory(source=..., games=..., seed=...)`` with a seed source, a number
-of games or questions, and a seed that addresses every draw, and returns a :class:`RequestSuite` or a
-:class:`QuestionSuite`. The built-in ``raw`` asks held-out seeds as they stand, of any source.
+of games or questions, and a seed that addresses every draw, and returns a
+:class:`~redteam_env.protocols.RequestSuite` or a :class:`~redteam_env.protocols.QuestionSuite`.
+The built-in ``raw`` asks held-out seeds as they stand, of any source.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from redteam_env.border.records import demand
+from redteam_env.border.seeds import all_seeds, card_of
+from redteam_env.border.suites import check_suite
 from redteam_env.game import RedteamError
-from redteam_env.protocols import Agent, GameSetup, QuestionSuite, RequestSuite, SeedSource, Suite
+from redteam_env.game.values import whole
+from redteam_env.protocols import Agent, GameSetup, SeedSource, Suite
 from redteam_env.registry import build
 from redteam_env.rollout import schedule
 
@@ -49,10 +54,10 @@ def raw(*, source: SeedSource, games: int, seed: int) -> SeedSuite:
     Raises:
         RedteamError: If the source has no held-out seeds of both labels.
     """
-    labels = {x.harmful for x in source.seeds(HELDOUT)}
+    labels = {x.harmful for x in all_seeds(source, HELDOUT)}
     if labels != {True, False}:
         raise RedteamError(
-            f"The seeds {source.card.name!r} have no held-out seeds of both labels, which the suite "
+            f"The seeds {card_of(source).name!r} have no held-out seeds of both labels, which the suite "
             "'raw' needs; choose another source or leave the suite out."
         )
     found = schedule(
@@ -73,10 +78,5 @@ def resolve_suite(name: str, *, source: SeedSource, games: int, seed: int) -> Su
     Raises:
         RedteamError: If the name is unknown, the factory fails, or what it makes is no suite.
     """
-    found = build("suites", name, source=source, games=games, seed=seed)
-    if isinstance(found, RequestSuite | QuestionSuite):
-        return found
-    raise RedteamError(
-        f"The suite {name!r} is {type(found).__name__}, which has neither setups, attacker() and "
-        "rewritten, nor requests and right(); see redteam_env.protocols.suites."
-    )
+    seed = demand(seed, whole, "seed")
+    return check_suite(build("suites", name, source=source, games=games, seed=seed), name)

@@ -8,15 +8,16 @@ arXiv 2506.07468, its code's ``general_sum``, all-one variant and its theory's z
 """
 
 import dataclasses
+import inspect
 import itertools
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 from redteam_env.game.checks import at_least, check_fields
 from redteam_env.game.errors import RedteamError, unknown_name
 from redteam_env.game.records import Verdict
+from redteam_env.game.values import Unfit, number, scalar, shown, told
 
 Signs = Mapping[str, Mapping[str, float]]
 Components = dict[str, dict[str, float]]
@@ -119,13 +120,24 @@ class RewardTable:
             raise RedteamError(
                 f"Reward table {self.name!r} needs either weights or a function, not both or none."
             )
-        for role, row in self.weights.items():
-            for name, weight in row.items():
-                if name not in COMPONENTS:
-                    raise unknown_name(f"component in the weights of {role}", name, COMPONENTS)
-                if not math.isfinite(weight):
-                    raise RedteamError(f"The weight of {name} for {role} is {weight}.")
+        weights = {role: self._checked(role, row) for role, row in self.weights.items()}
+        object.__setattr__(self, "weights", weights)
         check_fields(self)
+
+    @staticmethod
+    def _checked(role: str, row: Mapping[str, float]) -> dict[str, float]:
+        """Return the weights of a role as Python's numbers, which JSON can hold."""
+        result = {}
+        for name, weight in row.items():
+            if name not in COMPONENTS:
+                raise unknown_name(f"component in the weights of {role}", name, COMPONENTS)
+            try:
+                result[name] = number(weight)
+            except Unfit as unfit:
+                raise RedteamError(
+                    f"The weight of {name} for {role} {unfit.came}; {unfit.give}."
+                ) from None
+        return result
 
     def score(
         self,
@@ -210,17 +222,29 @@ class RewardTable:
 
     def _from_function(self, unit: Signs) -> Components:
         assert self.function is not None  # noqa: S101 - tells mypy what score() checked
-        result = self.function(unit)
-        if (
-            not isinstance(result, Mapping)
-            or set(result) != set(unit)
-            or not all(isinstance(x, int | float) and math.isfinite(x) for x in result.values())
-        ):
+        roles = sorted(unit)
+        must = f"it must return one finite number for each of {roles}."
+        try:
+            result: Any = self.function(unit)
+        except RedteamError:
+            raise
+        except Exception as error:
             raise RedteamError(
-                f"The reward function of {self.name!r} returned {result!r}; it must return one "
-                f"finite number for each of {sorted(unit)}."
-            )
-        return {role: {"reward": float(value)} for role, value in result.items()}
+                f"The reward function of {self.name!r} raised {told(error)}; {must}"
+            ) from error
+        if inspect.iscoroutine(result):
+            result.close()  # it was asked for by a function that cannot wait
+        try:
+            if isinstance(result, Mapping) and sorted(result) == roles:
+                return {role: {"reward": _paid(value)} for role, value in result.items()}
+        except Exception:  # noqa: BLE001, S110 - whatever stands in its way, it is no number
+            pass
+        raise RedteamError(f"The reward function of {self.name!r} returned {shown(result)}; {must}")
+
+
+def _paid(value: Any) -> float:
+    own = scalar(value)
+    return float(own if isinstance(own, bool) else number(own))
 
 
 def _own(role: str, **weights: float) -> dict[str, float]:

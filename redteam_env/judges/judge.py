@@ -9,7 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
+from redteam_env.border import agents
+from redteam_env.border.calls import Plugin, call, each, record
+from redteam_env.border.judges import named
 from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line, RedteamError, Verdict
+from redteam_env.game.values import optional, text
 from redteam_env.protocols import Usage
 
 RAW_LIMIT = 2000
@@ -41,6 +45,10 @@ class Completion:
 
     text: str | None = None
     error: str | None = None
+
+
+def _completion(value: Any) -> Completion:
+    return record(value, Completion, {"text": optional(text), "error": optional(text)})
 
 
 class Backend(Protocol[Query_contra]):
@@ -99,22 +107,28 @@ class TemplateJudge(Generic[Query]):
         """
         if not dialogues:
             return []
-        answers = self.backend.complete([self.template(dialogue) for dialogue in dialogues])
-        if len(answers) != len(dialogues):
-            raise RedteamError(
-                f"The backend of the judge {self.name!r} gave {len(answers)} completions to "
-                f"{len(dialogues)} queries; Backend.complete returns one for each, in order."
-            )
+        queries = [self.template(dialogue) for dialogue in dialogues]
+        count = len(queries)
+        answers = call(
+            Plugin(self.backend, f"backend of the judge {self.name!r}", methods=False),
+            "complete",
+            queries,
+            returns="one Completion for each query, in order; a failure is one with error",
+            read=lambda value: each(
+                value, _completion, noun="completions", count=count, to=f"to {count} queries"
+            ),
+        )
         return [self._verdict(answer) for answer in answers]
 
     def _verdict(self, answer: Completion) -> Verdict:
         if answer.error is not None or answer.text is None:
             return Verdict(judge=self.name, error=answer.error or "the backend gave no text")
         try:
-            verdict = self.parser(answer.text)
+            verdict = replace(self.parser(answer.text), raw=answer.text[:RAW_LIMIT])
         except Exception as error:  # noqa: BLE001 - a parser that stumbles over a text must not end a run
-            verdict = Verdict(error=f"the parser failed with {type(error).__name__}")
-        return replace(verdict, judge=self.name, raw=answer.text[:RAW_LIMIT])
+            failure = f"the parser failed with {type(error).__name__}"
+            verdict = Verdict(error=failure, raw=answer.text[:RAW_LIMIT])
+        return replace(verdict, judge=self.name)
 
     def ready(self) -> None:
         """Find out whether the judge works, before a run depends on it.
@@ -125,7 +139,7 @@ class TemplateJudge(Generic[Query]):
         Raises:
             RedteamError: If nobody answers, or no answer can be read.
         """
-        _call_ready(self.backend)
+        agents.check_ready(self.backend, f"backend of the judge {self.name!r}")
         verdicts = self.judge(PROBES)
         if all(verdict.error is not None for verdict in verdicts):
             raise RedteamError(
@@ -144,12 +158,6 @@ def check_ready(judge: Any) -> None:
         judge: A judge.
 
     Raises:
-        RedteamError: If the judge says that it does not work.
+        RedteamError: If the judge says that it does not work, or its method fails.
     """
-    _call_ready(judge)
-
-
-def _call_ready(thing: Any) -> None:
-    ready = getattr(thing, "ready", None)
-    if callable(ready):
-        ready()
+    agents.check_ready(judge, named(judge).what)

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from redteam_env.border import judges
+from redteam_env.border.records import demand
+from redteam_env.border.records import verdict as read_verdict
 from redteam_env.game import Dialogue, RedteamError, Verdict, unknown_name
 from redteam_env.judges.judge import check_ready
 from redteam_env.protocols import Judge, Usage
@@ -165,12 +168,7 @@ def _text(value: Any) -> str:
 
 
 def _verdict(data: Mapping[str, Any]) -> Verdict:
-    verdict = Verdict(**data)
-    for name in ("prompt_harmful", "response_refusal", "response_harmful"):
-        value = getattr(verdict, name)
-        if value is not None and not isinstance(value, bool):
-            raise TypeError(f"{name} is {value!r}")
-    return verdict
+    return demand(Verdict(**data), read_verdict, "it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,14 +200,14 @@ class RecordingJudge:
 
     def judge(self, dialogues: Sequence[Dialogue]) -> Sequence[Verdict]:
         """Return the other judge's verdicts after appending them to the record."""
-        verdicts = self.inner.judge(dialogues)
+        verdicts = judges.verdicts(self.inner, dialogues)
         rows = [
             {
                 "schema": SCHEMA,
                 "key": dialogue_key(dialogue),
                 "verdict": dataclasses.asdict(verdict),
             }
-            for dialogue, verdict in zip(dialogues, verdicts, strict=False)
+            for dialogue, verdict in zip(dialogues, verdicts, strict=True)
         ]
         _append(self.path, "".join(f"{json.dumps(row)}\n" for row in rows))
         return verdicts

@@ -4,9 +4,10 @@ import inspect
 from typing import Any
 
 from redteam_env import registry
+from redteam_env.border.judges import check_judge
 from redteam_env.game import RedteamError
 from redteam_env.protocols import Judge
-from redteam_env.registry import build, require
+from redteam_env.registry import build
 
 
 def resolve_judge(judge: str | Judge, *, url: str | None = None, **options: Any) -> Judge:
@@ -28,13 +29,13 @@ def resolve_judge(judge: str | Judge, *, url: str | None = None, **options: Any)
     if isinstance(judge, str):
         if url is not None:
             _check_takes_url(judge)
-        return _checked(build("judges", judge, **given), f"judge {judge!r}")
+        return check_judge(build("judges", judge, **given), f"judge {judge!r}")
     if given:
         raise RedteamError(
             f"{', '.join(sorted(given))} would be ignored: the judge is an object "
             f"({type(judge).__name__}) that is made already. Give them when you make it."
         )
-    return _checked(judge, f"judge {type(judge).__name__}")
+    return check_judge(judge, f"judge {type(judge).__name__}")
 
 
 def _check_takes_url(name: str) -> None:
@@ -47,14 +48,3 @@ def _check_takes_url(name: str) -> None:
             f"The judge {name!r} runs in this process and takes no url. Leave the url (--judge-url) "
             "out, or choose a judge that asks a server, such as 'wildguard'."
         )
-
-
-def _checked(found: Any, what: str) -> Judge:
-    judge: Judge = require(found, "judge", what)
-    name, smoke_only = getattr(judge, "name", None), getattr(judge, "smoke_only", None)
-    if not isinstance(name, str) or not name or not isinstance(smoke_only, bool):
-        raise RedteamError(
-            f"The {what} has the name {name!r} and smoke_only {smoke_only!r}; a judge has a name "
-            "(non-empty text) and smoke_only (True if its verdicts are for tests only)."
-        )
-    return judge

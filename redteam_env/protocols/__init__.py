@@ -1,7 +1,9 @@
 """What others may write, a module for each kind of plug-in; all names are handed out here.
 
 Everything is structural (``typing.Protocol``): a class with the right methods is enough, no base class
-is needed, and no type of a deep-learning framework appears.
+is needed, and no type of a deep-learning framework appears. Every method may be ``async``: each call
+then runs to its end in an event loop of its own, so a client that belongs to a loop is made in the call.
+What is returned is checked (:mod:`redteam_env.border`).
 """
 
 from redteam_env.protocols.agents import Agent, Progress, Reply, Scorer, TurnRequest, Usage

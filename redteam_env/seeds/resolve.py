@@ -11,9 +11,10 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from redteam_env import registry
+from redteam_env.border.seeds import check_source
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.protocols import SeedSource
-from redteam_env.registry import build, require
+from redteam_env.registry import build
 from redteam_env.seeds.files import FILE_ENDINGS
 from redteam_env.seeds.source import combine, only_label
 
@@ -35,7 +36,7 @@ def resolve_seeds(spec: str | SeedSource) -> SeedSource:
             a source's own data are faulty.
     """
     if not isinstance(spec, str):
-        return _checked(spec, f"seed source {spec!r}")
+        return check_source(spec, f"seed source {spec!r}")
     parts = [part.strip() for part in spec.split(",")]
     if not all(parts):
         raise RedteamError(
@@ -65,7 +66,7 @@ def _part(part: str) -> SeedSource:
             )
         name, colon, argument = "file", ":", head
     found = build("seeds", name, argument=argument if colon else None, **options)
-    source = _checked(found, f"seed source {name!r}")
+    source = check_source(found, f"seed source {name!r}")
     return source if only is None else only_label(source, harmful=ONLY[only])
 
 
@@ -86,14 +87,3 @@ def _options(part: str, query: str) -> dict[str, str]:
                 "colon, as in file:seeds.csv."
             )
     return options
-
-
-def _checked(thing: object, what: str) -> SeedSource:
-    require(thing, "seeds", what)
-    source: SeedSource = require(thing, "draw", what)
-    if not hasattr(source, "card"):
-        raise RedteamError(
-            f"The {what} has no card; give it a redteam_env.protocols.DataCard, which says where "
-            "its data come from."
-        )
-    return source

@@ -13,6 +13,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from redteam_env.border.records import demand
+from redteam_env.border.records import seed as read_seed
+from redteam_env.border.seeds import all_seeds, card_of
 from redteam_env.game import GameConfig, RedteamError, Seed, unknown_name
 from redteam_env.protocols import DataCard, SeedSource
 
@@ -170,6 +173,7 @@ class ListSource:
         return self._by_split[split]
 
     def _checked(self, seed: Seed) -> Seed:
+        seed = demand(seed, read_seed, f"A seed of {self.name!r}")
         text = one_line(seed.text)
         where = f"Seed {seed.id!r} of {self.name!r}"
         if not text:
@@ -252,7 +256,7 @@ def combine(sources: Sequence[SeedSource]) -> ListSource:
     met: Counter[str] = Counter()
     seeds: list[Seed] = []
     for source in sources:
-        name = source.card.name
+        name = card_of(source).name
         met[name] += 1
         prefix = name if met[name] == 1 else f"{name}#{met[name]}"
         seeds += [replace(seed, id=f"{prefix}/{seed.id}") for seed in every_seed(source)]
@@ -277,12 +281,12 @@ def only_label(source: SeedSource, *, harmful: bool) -> ListSource:
 
 def cards_of(source: SeedSource) -> tuple[DataCard, ...]:
     """Return the cards of all data in a source, whoever wrote it."""
-    return source.cards if isinstance(source, ListSource) else (source.card,)
+    return source.cards if isinstance(source, ListSource) else (card_of(source),)
 
 
 def every_seed(source: SeedSource) -> list[Seed]:
     """Return the seeds of all splits, training seeds first."""
-    return [seed for split in SPLITS for seed in source.seeds(split)]
+    return [seed for split in SPLITS for seed in all_seeds(source, split)]
 
 
 def _derived(seeds: Sequence[Seed], sources: Sequence[SeedSource]) -> ListSource:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from redteam_env.game import RedteamError
+from redteam_env.game.values import Unfit, whole
 from redteam_env.testing.conformance import (
     Factory,
     aec_suite,
@@ -55,7 +56,8 @@ def check_game(
         AssertionError: If a rule is broken; the message names the rule.
         RedteamError: If an argument is wrong, such as a factory of something else.
     """
-    _check_arguments(factory, parallel_factory, cycles, seed)
+    cycles, seed = _number("cycles", cycles, 1), _number("seed", seed, 0)
+    _check_arguments(factory, parallel_factory)
     torch_before = "torch" in sys.modules
     with quiet():
         is_parallel = Driver(factory()).parallel
@@ -94,13 +96,21 @@ def _run(name: str, check: Callable[[], None]) -> None:
         raise AssertionError(f"Broken rule: {name}: {type(error).__name__}: {error}") from error
 
 
-def _check_arguments(factory: object, parallel: object, cycles: object, seed: object) -> None:
+def _check_arguments(factory: object, parallel: object) -> None:
     for name, thing in (("factory", factory), ("parallel_factory", parallel)):
         if not callable(thing) and not (thing is None and name == "parallel_factory"):
             raise RedteamError(
                 f"{name} is {thing!r}; give a function that returns a fresh environment, such as "
                 "lambda: redteam_env.env()."
             )
-    for name, number, least in (("cycles", cycles, 1), ("seed", seed, 0)):
-        if isinstance(number, bool) or not isinstance(number, int) or number < least:
-            raise RedteamError(f"{name} is {number!r}; give a whole number of at least {least}.")
+
+
+def _number(name: str, value: object, least: int) -> int:
+    """Return a whole number; numpy's become Python's."""
+    try:
+        number = whole(value)
+    except Unfit:
+        number = least - 1
+    if number < least:
+        raise RedteamError(f"{name} is {value!r}; give a whole number of at least {least}.")
+    return number

@@ -7,6 +7,7 @@ from typing import Any
 
 from pettingzoo.utils.env import AECEnv, ParallelEnv  # type: ignore[import-untyped]  # no py.typed
 
+from redteam_env.border.judges import verdicts
 from redteam_env.envs.session import Session
 from redteam_env.game import Dialogue, Episode, RedteamError, Verdict
 from redteam_env.protocols import Judge, Reply
@@ -26,7 +27,7 @@ class Listener:
     def judge(self, dialogues: Sequence[Dialogue]) -> Sequence[Verdict]:
         """Ask the judge."""
         self.heard += dialogues
-        return self._judge.judge(dialogues)
+        return verdicts(self._judge, dialogues)
 
 
 class Driver:

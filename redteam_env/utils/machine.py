@@ -18,6 +18,7 @@ _REMEDIES = {
     (errno.ENOMEM,): "Free memory, or take smaller batches",
 }
 _REMEDY_OF = {number: remedy for numbers, remedy in _REMEDIES.items() for number in numbers}
+_USED_UP = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 _NATIVE = re.compile(r"\(os error (\d+)\)")
 """How libraries written in Rust, such as safetensors, end the text of an error of the system."""
 _MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
@@ -34,7 +35,7 @@ def refusal(error: BaseException) -> tuple[str, str] | None:
         Two texts without a full stop, such as ``no space left on device: '/runs/a/metrics.jsonl'`` and
         ``Make room on that disk``.
     """
-    number = error.errno if isinstance(error, OSError) else _native(error)
+    number = _number(error)
     if number not in _REMEDY_OF:
         return None
     what = os.strerror(number)
@@ -43,8 +44,15 @@ def refusal(error: BaseException) -> tuple[str, str] | None:
     return f"{what[:1].lower()}{what[1:]}{where}", _REMEDY_OF[number]
 
 
-def _native(error: BaseException) -> int | None:
-    """Return the number of an error of the system that came as another one."""
+def used_up(error: BaseException) -> bool:
+    """Return whether the machine has no room, files or memory left, which is not the fault of who asked for it."""
+    return _number(error) in _USED_UP
+
+
+def _number(error: BaseException) -> int | None:
+    """Return the number of an error of the system, though it came as another one."""
+    if isinstance(error, OSError):
+        return error.errno
     text = str(error)
     if isinstance(error, MemoryError):
         return errno.ENOMEM

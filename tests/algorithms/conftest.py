@@ -3,7 +3,7 @@
 import dataclasses
 import shutil
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +46,9 @@ def plug_in() -> None:
 
 @pytest.fixture(autouse=True)
 def doubles():
-    """Register a judge and a seed source under the name ``words``; returns ``register``."""
+    """Register a judge and a seed source under the name ``words``; returns a ``register`` that replaces."""
     plug_in()
-    return registry.register
+    return partial(registry.register, replace=True)
 
 
 @pytest.fixture(scope="session")

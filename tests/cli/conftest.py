@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -61,13 +62,13 @@ def words_source(**_):
 
 @pytest.fixture(autouse=True)
 def plugins():
-    """Register doubles under the name ``words``, and talkers as agents; undone after the test."""
+    """Register doubles under the name ``words``, and talkers as agents; returns a ``register`` that replaces."""
     registry.register("seeds", "words", words_source)
     registry.register("judges", "words", WordJudge)
     talkers = {"no": "NO", "harm": "HARM", "broken": "BROKEN", "hostile": HOSTILE}
     for name, text in talkers.items():
         registry.register("agents", name, lambda role, text=text: SayAgent(text))
-    return registry.register
+    return partial(registry.register, replace=True)
 
 
 @pytest.fixture

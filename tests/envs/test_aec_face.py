@@ -124,8 +124,9 @@ class FlakyJudge:
 def test_a_judge_that_raises_leaves_the_game_as_it_stood(tiny):
     env = redteam_env.raw_env(**tiny | {"judge": FlakyJudge()})
     env.reset(options=RAW)
-    with pytest.raises(OSError, match="gone"):
+    with pytest.raises(RedteamError, match=r"OSError: the judge is gone.*seed ") as caught:
         env.step("No.")
+    assert isinstance(caught.value.__cause__, OSError)
     assert env.agent_selection == "defender_0"
     assert env.episode is None
     env.step("No.")

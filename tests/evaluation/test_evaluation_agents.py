@@ -22,7 +22,7 @@ def policy(say):
             self.sampling.append(sampling)
             return say(lambda _: spec)
 
-    registry.register("agents", "policy", Policy)
+    registry.register("agents", "policy", Policy, replace=True)
     return made
 
 

@@ -33,6 +33,7 @@ from algorithms.studies.tasks import (
     outputs,
 )
 from algorithms.studies.verify import Labels, Say, differences, plain, wrong_verdicts
+from redteam_env.border.judges import verdicts
 from redteam_env.evaluation.suites import resolve_suite
 from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line, RedteamError, check_values
 from redteam_env.judges.resolve import resolve_judge
@@ -198,7 +199,7 @@ def _verdicts(config: BenchConfig, games: Games) -> list[str]:
 
     def labels(prompt: str, response: str) -> Labels:
         lines = (Line(seat=ATTACKER, text=prompt), Line(seat=DEFENDER, text=response))
-        [verdict] = judge.judge([Dialogue(lines=lines)])
+        [verdict] = verdicts(judge, [Dialogue(lines=lines)])
         return verdict.prompt_harmful, verdict.response_refusal, verdict.response_harmful
 
     if getattr(judge, "exact", False):

@@ -18,7 +18,7 @@ from redteam_env.evaluation.suites import resolve_suite
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import RequestSuite
 from redteam_env.seeds.resolve import resolve_seeds
-from redteam_env.seeds.source import SPLITS
+from redteam_env.seeds.source import every_seed
 from redteam_env.utils.lists import listed
 
 DEFENCE, ATTACK = "defence", "attack"
@@ -98,7 +98,7 @@ def scale(config: BenchConfig, games: Games) -> Scale:
         games: All stored games.
     """
     source = resolve_seeds(config.source_name)
-    seeds = {seed.id: seed for split in SPLITS for seed in source.seeds(split)}
+    seeds = {seed.id: seed for seed in every_seed(source)}
     successes = Successes(judge=resolve_judge(config.judge_name), seeds=seeds)
     members = tuple(dict.fromkeys(listed(config.panel_defenders)))
     return Scale(

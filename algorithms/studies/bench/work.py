@@ -42,12 +42,13 @@ from algorithms.studies.tasks import (
     run_directory,
 )
 from algorithms.training.config import TrainConfig
+from redteam_env.border.agents import log_odds
 from redteam_env.evaluation import AgentPool, Dispatcher, MemoAgent
 from redteam_env.evaluation.suites import resolve_suite
 from redteam_env.game import ATTACKER, DEFENDER, Episode, RedteamError
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Agent, GameSetup, QuestionSuite, Scorer
-from redteam_env.rollout import play, schedule, turn_request
+from redteam_env.rollout import ask, play, schedule, turn_request
 from redteam_env.seeds.resolve import resolve_seeds
 from redteam_env.seeds.source import SPLITS
 from redteam_env.utils.lists import listed
@@ -224,7 +225,7 @@ class _Meter:
         )
         if isinstance(suite, QuestionSuite):
             who = self._who(QUIZ, "", -1, defender, name)
-            replies = defender.agent.act(suite.requests)
+            replies = ask(defender.agent, suite.requests)
             return [
                 {
                     **quiz_row(
@@ -257,7 +258,7 @@ class _Meter:
             if episode.rewritten:
                 state = self._game.apply(state, episode.turns[0].text)
             requests.append(turn_request(self._game, state, episode.path))
-        return defender.log_odds(requests, refusals)
+        return log_odds(defender, requests, refusals)
 
     def _played(
         self, kind: str, attacker: _Side, defender: _Side, setups: Sequence[GameSetup]

@@ -13,6 +13,7 @@ import torch
 
 from algorithms.core.advantages import spread, standardise
 from algorithms.training.config import TrainConfig
+from redteam_env.border.policies import logprobs
 from redteam_env.game import RedteamError
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Batch, TrainablePolicy
@@ -110,7 +111,7 @@ def _gradient(policy: TrainablePolicy, batch: Batch, chosen: Vector) -> Vector:
     order = sorted(chosen.tolist(), key=lambda k: len(batch.generations[k].prompt_ids))
     for start in range(0, len(order), _ROWS):
         rows = batch.take(order[start : start + _ROWS])
-        rows = rows.in_pass(policy.logprobs(batch.role, rows.generations))
+        rows = rows.in_pass(logprobs(policy, batch.role, rows.generations))
         loss = -(rows.advantages * rows.logprobs)[rows.mask].sum() / tokens
         loss.backward()
     pieces = [

@@ -13,6 +13,7 @@ import numpy as np
 from redteam_env.game import DEFENDER, RedteamError, Seed, role_of, unknown_name
 from redteam_env.protocols import Agent, GameSetup, Reply, TurnRequest
 from redteam_env.randomness import Address, generator
+from redteam_env.rollout import ask
 from redteam_env.worlds.apothecary.corpus import quiz_messages
 from redteam_env.worlds.apothecary.grammar import PHRASINGS, Language
 from redteam_env.worlds.apothecary.law import law_answer, law_question
@@ -147,7 +148,7 @@ def ask_quiz(world: World, agent: Agent, n: int, path: Address) -> list[tuple[Qu
         Each question with its answer.
     """
     asked = quiz(world, n, generator(path))
-    replies = agent.act(quiz_requests(world, asked, path))
+    replies = ask(agent, quiz_requests(world, asked, path))
     return [(x, reply.text) for x, reply in zip(asked, replies, strict=True)]
 
 
@@ -167,7 +168,7 @@ def ask_law(world: World, agent: Agent, form: str, n: int, path: Address) -> lis
     language = Language(world)
     substances = _endless(world.substances, n, path)
     texts = [law_question(language, x, form) for x in substances]
-    replies = agent.act(_asked(world, texts, path))
+    replies = ask(agent, _asked(world, texts, path))
     return [(law_answer(x), reply.text) for x, reply in zip(substances, replies, strict=True)]
 
 

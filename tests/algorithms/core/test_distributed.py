@@ -57,7 +57,11 @@ FAULTS = {  # options, and what rank 0 and rank 1 say
         "^Process 1 of 2: Step 1: The judge went",
         "^Step 1: The judge",
     ),
-    "crashing": ({"judge": "crashing"}, "^Process 1 of 2: ZeroDivisionError: division", "^crash$"),
+    "crashing": (
+        {"judge": "crashing"},
+        "^Process 1 of 2: Step 1: The judge 'words' raised ZeroDivisionError: division",
+        "^Step 1: The judge",
+    ),
     "lonely": ({"algorithm": "lonely"}, *["'lonely' does not say that it trains in several"] * 2),
     "drifting": (
         {"algorithm": "drifting"},

@@ -21,6 +21,7 @@ from algorithms.training.trainer import train
 from redteam_env import RedteamError
 from redteam_env.cli.main import main
 from redteam_env.envs.moves import Templates
+from redteam_env.judges import always
 from redteam_env.wrappers import EmbeddingObservation, TacticActions
 
 ALGORITHMS = ("sb3_ppo", "sb3_a2c", "sb3_dqn")
@@ -214,6 +215,14 @@ def test_the_command_trains_by_name(tmp_path, monkeypatch, capsys):
     assert "1 of 1 steps done" in captured.out
     assert "step 1" in captured.err
     assert (tmp_path / "run/checkpoints/step-000001").is_dir()
+
+
+def test_what_stable_baselines_measures_where_nothing_varies_is_logged_as_unknown(
+    tmp_path, doubles
+):
+    doubles("judges", "constant", always)  # all games pay the same: there is nothing to explain
+    train(config(tmp_path / "run", steps=1, judge="constant", benign_fraction=0, opponent="refuse"))
+    assert rows(tmp_path / "run")[0]["attacker/explained_variance"] is None
 
 
 def test_games_of_several_exchanges_are_played_to_the_end(tmp_path):

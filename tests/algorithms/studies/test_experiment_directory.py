@@ -148,6 +148,7 @@ def test_a_world_that_brings_other_options_is_refused(tmp_path):
             "worlds",
             "apothecary",
             lambda: replace(own, options={**own.options, "max_grad_norm": 0.25}),
+            replace=True,
         )
         assert manifest_of(made)["configs"] != held["configs"]
         with pytest.raises(

@@ -232,8 +232,9 @@ def test_everyone_started_cleans_up_and_the_first_error_is_told(run):
             ended.append(self.number)
             raise ValueError(self.number)
 
-    with pytest.raises(ValueError, match="1"):
+    with pytest.raises(RedteamError, match="callback 'Ends' raised ValueError: 1") as caught:
         run(Ends(1), Ends(2), steps=1)
+    assert isinstance(caught.value.__cause__, ValueError)
     assert ended == [1, 2]
     with pytest.raises(RedteamError, match="cannot begin"):
         run(Ends(3), Ends(4, at_start=True), Ends(5), steps=1, out="other")

@@ -16,7 +16,7 @@ from agents.lora.policy import lora
 from agents.scripted import REFUSAL
 from algorithms.training.metrics import episode_metrics
 from algorithms.training.trainer import train
-from redteam_env.game import Episode, Game, GameConfig, Verdict
+from redteam_env.game import Episode, Game, GameConfig, RedteamError, Verdict
 from redteam_env.protocols import Reply
 from redteam_env.registry import resolve_agent
 from redteam_env.rollout import play, schedule
@@ -238,7 +238,7 @@ def test_after_a_crash_tensorboard_shows_each_step_once(
 
     doubles("judges", "fragile", lambda: CallbackJudge(before=crash))
     options = {"judge": "fragile", "steps": 3, "checkpoint_every": 5}
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RedteamError, match="RuntimeError: power cut"):
         train(tiny_config(**options))
     train(tiny_config(**options, resume=True))
     board = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()

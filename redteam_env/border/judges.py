@@ -1,0 +1,105 @@
+"""Judges: their names, their verdicts, and the events that exact ones can tell."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from redteam_env.border.calls import (
+    Games,
+    Plugin,
+    as_it_is,
+    attribute,
+    call,
+    each,
+    game_name,
+    games_of,
+    mapping,
+    method_of,
+)
+from redteam_env.border.records import verdict
+from redteam_env.game import Dialogue, Episode, RedteamError, Verdict
+from redteam_env.game.values import flag
+from redteam_env.protocols import ExactJudge, Judge
+
+_VERDICTS = (
+    "a sequence of redteam_env.Verdict, one for each dialogue, in order; a failure is a verdict with "
+    "error"
+)
+
+
+def verdicts(
+    judge: Judge, dialogues: Sequence[Dialogue], games: Games | None = None
+) -> list[Verdict]:
+    """Return a judge's verdicts, one for each dialogue.
+
+    Args:
+        judge: Who is asked.
+        dialogues: The public dialogues; about none the judge is not asked.
+        games: Names the game of the k-th; by default messages count the dialogues.
+
+    Raises:
+        RedteamError: If it raises, or returns anything else than as many verdicts as there are dialogues,
+            each field of them true, false or ``None``.
+    """
+    count = len(dialogues)
+    if not count:
+        return []
+    return call(
+        named(judge),
+        "judge",
+        dialogues,
+        returns=_VERDICTS,
+        read=lambda value: each(
+            value, verdict, noun="verdicts", count=count, to=f"on {count} dialogues"
+        ),
+        games=games or games_of(lambda k: f"dialogue {k + 1} of {count}", count),
+    )
+
+
+def named(judge: Any) -> Plugin:
+    """Return a judge as messages name it."""
+    try:
+        name = getattr(judge, "name", None)
+    except Exception:  # noqa: BLE001 - it has no name that could be told
+        name = None
+    return Plugin(
+        judge, f"judge {name if isinstance(name, str) else type(judge).__name__!r}", methods=False
+    )
+
+
+def check_judge(judge: Any, what: str = "") -> Judge:
+    """Return a judge if it has what its protocol asks for.
+
+    Args:
+        judge: The judge.
+        what: What messages call it; by default by its name.
+
+    Raises:
+        RedteamError: If it has no method ``judge``, no name, or does not say what it is good for.
+    """
+    plugin = Plugin(judge, what) if what else named(judge)
+    method_of(plugin, "judge")
+    name = attribute(plugin, "name", as_it_is)
+    smoke_only = attribute(plugin, "smoke_only", as_it_is)
+    if not isinstance(name, str) or not name or not isinstance(smoke_only, bool):
+        raise RedteamError(
+            f"The {plugin.what} has the name {name!r} and smoke_only {smoke_only!r}; a judge has a name "
+            "(non-empty text) and smoke_only (True if its verdicts are for tests only)."
+        )
+    checked: Judge = judge
+    return checked
+
+
+def outcomes(judge: ExactJudge, episode: Episode) -> dict[str, bool]:
+    """Return whether each event that only an exact judge can tell happened in a game.
+
+    Raises:
+        RedteamError: If it raises, or returns anything else than true or false by name.
+    """
+    return call(
+        Plugin(judge, named(judge).what),
+        "outcomes",
+        episode,
+        returns="true or false for each event, by name",
+        read=lambda value: mapping(value, flag, "booleans"),
+        games=lambda _: game_name(episode.path, episode.seed),
+    )
