@@ -110,7 +110,7 @@ def test_a_factory_that_returns_no_agent_is_named():
         resolve_agent("nothing", "attacker")
 
 
-def test_anothers_agents_package_is_not_taken_for_ours(tmp_path, monkeypatch):
+def test_case_n2_anothers_agents_package_is_not_taken_for_ours(tmp_path, monkeypatch):
     package = tmp_path / "agents"
     package.mkdir()
     (package / "__init__.py").write_text("")
