@@ -307,6 +307,8 @@ class AdapterStore:
         config = copy.deepcopy(self._peft.peft_config[name])
         config.base_model_name_or_path = self.base.spec
         config.inference_mode = True
+        # PEFT keeps a set, whose order is another one in each process
+        config.target_modules = sorted(config.target_modules)
         config.save_pretrained(str(directory))
 
     def restore(self, name: str, directory: Path) -> None:

@@ -26,7 +26,7 @@ def unknown_name(
     Returns:
         An error that lists the allowed names and the nearest match.
     """
-    names = sorted(allowed)
+    names = sorted(map(str, allowed))
     near = difflib.get_close_matches(str(name), names, n=1)
     guess = f" Did you mean {near[0]!r}?" if near else ""
     listed = ", ".join(names) or "none is installed"

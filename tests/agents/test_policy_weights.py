@@ -266,3 +266,11 @@ def test_saved_weights_do_not_depend_on_where_they_lie(make_policy, tmp_path):
     again = make_policy(seed=4)
     again.restore(tmp_path / "second")
     assert same(tensors(again), tensors(policy))
+
+
+def test_a_saved_adapter_is_the_same_bytes_in_every_process(make_policy, tmp_path):
+    make_policy("bipolicy").save(tmp_path / "saved")
+    for file in (tmp_path / "saved").rglob("adapter_config.json"):
+        layers = json.loads(file.read_text())["target_modules"]
+        assert layers == sorted(layers)
+        assert len(layers) > 1

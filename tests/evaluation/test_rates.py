@@ -161,3 +161,12 @@ def test_case_14_a_game_that_the_defender_forfeited_is_void_and_not_safe():
     assert (rates.attack_success, rates.forfeits) == (Rate(1, 1), Rate(1, 2))
     assert (rates.void, rates.lost, rates.lost_share) == (1, 1, 0.5)
     assert rates.void_reasons == {"defender forfeit: no public answer": 1}
+
+
+def test_the_plain_form_holds_every_rate_and_what_was_not_judged():
+    measured = measure(GAMES)
+    plain = measured.to_json()
+    assert set(plain) == {*OUTCOMES, "games", "void", "lost", "void_reasons"}
+    assert plain["games"] == len(GAMES)
+    assert (plain["void"], plain["lost"]) == (1, 2)  # the attacker forfeited one more
+    assert plain["void_reasons"] == {"judge error: no answer": 1}

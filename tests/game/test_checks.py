@@ -21,6 +21,7 @@ from redteam_env.game import (
     check_values,
     multiple_of,
 )
+from redteam_env.game.checks import Range
 
 NAN, INF = float("nan"), float("inf")
 
@@ -149,3 +150,32 @@ def test_values_fit_the_types_of_a_dataclass_or_are_named(name, good, bad):
     for value in bad:
         with pytest.raises(RedteamError, match=rf"^\[x\] {name} is .*; give "):
             check_values(Odd, {name: value}, "[x] ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mixed:
+    device: Literal["auto"] | int = "auto"
+    pair: tuple[float, float] = (0.0, 1.0)
+    part: Annotated[float, Range(low=0, high=1, above=True)] = 1.0
+    level: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_fields(self, "[model] ")
+
+
+@pytest.mark.parametrize(
+    ("field_name", "value", "text"),
+    [
+        ("device", "cpu", "device is 'cpu'; give 'auto' or a whole number."),
+        ("pair", (1.0,), "pair is (1.0,); give a list of 2."),
+        ("part", 0, "part is 0; give a finite number in (0, 1]."),
+        ("level", -INF, "level is -inf; give a finite number."),
+    ],
+)
+def test_an_error_says_where_the_field_stands_and_all_that_it_may_hold(field_name, value, text):
+    with pytest.raises(RedteamError) as caught:
+        Mixed(**{field_name: value})
+    assert str(caught.value) == f"[model] {text}"
+    with pytest.raises(RedteamError) as caught:
+        check_values(Mixed, {field_name: value})
+    assert str(caught.value) == text

@@ -105,3 +105,8 @@ def test_records_from_before_failures_were_known_are_read():
     for turn in data["turns"]:
         del turn["error"]
     assert Episode.from_json(json.dumps(data)) == episode
+
+
+def test_a_failed_turn_is_empty_and_breaks_no_rule():
+    turn = failed_game(Game(), text="<think>half of").turns[-1]
+    assert (turn.visible, turn.thought, turn.well_formed, turn.forfeit) == ("", "", True, False)

@@ -63,3 +63,12 @@ def test_settings_are_picked_out_of_a_runs_flat_configuration():
 def test_a_wrong_value_is_named(config, message):
     with pytest.raises(RedteamError, match=message):
         GameConfig(**config)
+
+
+def test_a_rule_that_is_none_says_how_seats_are_named():
+    with pytest.raises(RedteamError) as caught:
+        parse_thinking("attacker_0=none=x")
+    assert str(caught.value) == (
+        "Unknown thinking rule 'none=x'. Did you mean 'none'? Allowed: none, optional, required. "
+        "Or name seats: attacker_0=required,defender_0=none."
+    )

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from redteam_env.game import (
     Dialogue,
     Episode,
+    Exchange,
     Generation,
     Line,
     RedteamError,
@@ -150,3 +151,56 @@ def test_a_verdict_says_why_it_voids_a_game(verdict, reason):
 def test_the_role_is_the_seat_without_its_number():
     assert role_of("attacker_0") == "attacker"
     assert role_of("second_judge_12") == "second_judge"
+
+
+def test_tokens_come_back_from_a_line_as_they_were():
+    tokens = Generation(
+        prompt_ids=(1, 2),
+        completion_ids=(3,),
+        logprobs=(-0.5,),
+        adapter="defender",
+        version=4,
+        temperature=1.0,
+        finished=True,
+    )
+    turn = Turn(seat="defender_0", text="D", visible="D", generation=tokens)
+    (again,) = Episode.from_json(an_episode(turns=(turn,)).to_json()).turns
+    assert again == turn
+    assert hash(again.generation) == hash(tokens)
+
+
+def an_episode(**fields):
+    given = {
+        "seed": Seed(id="1", text="a request", harmful=True),
+        "rewritten": False,
+        "turns": (),
+        "verdict": None,
+        "rewards": {},
+        "components": {},
+        "samples": (),
+    }
+    return Episode(**{**given, **fields})
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_a_line_is_valid_json_or_is_not_written(wrong):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        an_episode(rewards={"defender_0": wrong}).to_json()
+
+
+def test_a_wrong_line_is_shown_from_its_start_with_the_cause():
+    line = "x" * 200
+    with pytest.raises(RedteamError) as caught:
+        Episode.from_json(line)
+    text = str(caught.value)
+    assert text.startswith("This line is no episode (Expecting value")
+    assert f"'{'x' * 80}'" in text
+    assert text.endswith(". Each line of a transcript must be what Episode.to_json wrote.")
+    with pytest.raises(RedteamError, match=r"no episode .*: \"\{'schema': \d+, 'odd': 1\}\""):
+        Episode.from_record({"schema": json.loads(an_episode().to_json())["schema"], "odd": 1})
+
+
+def test_a_seat_that_an_exchange_does_not_pay_gets_nothing():
+    exchange = Exchange(verdict=Verdict(), components={"attacker_0": {"harm": 1.0, "format": 0.5}})
+    assert exchange.reward("attacker_0") == 1.5
+    assert exchange.reward("defender_0") == 0.0

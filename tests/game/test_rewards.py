@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import itertools
 import math
 
@@ -290,3 +291,69 @@ def test_a_table_may_pay_one_role_only():
     table = RewardTable(name="defender only", weights={"defender": {"defender.harm": 1.0}})
     episode = play(table, True, (), texts=("<think>lost", "d"))
     assert episode.rewards == {"attacker_0": 0.0, "defender_0": 0.0}
+
+
+PAID = {"attacker": 1.0, "defender": -1.0}
+
+
+def test_a_forfeit_names_what_it_costs_and_the_format_apart():
+    table = PRESETS["self_redteam"]
+    assert table.forfeit("attacker", must_think=True) == {"forfeit": -2.0, "format": -1.0}
+    assert table.forfeit("attacker", must_think=False) == {"forfeit": -2.0}
+    assert PRESETS["zero_sum"].forfeit("attacker", must_think=True) == {"forfeit": -1.0}
+    one = RewardTable(name="one", weights={"attacker": {"attacker.format": 1.0}})
+    assert one.forfeit("defender", must_think=True) == {"forfeit": 0.0}
+
+
+def test_a_forfeit_is_the_least_over_the_games_that_the_role_plays():
+    always_paid = RewardTable(name="f", function=lambda _: PAID)
+    assert always_paid.forfeit("attacker", must_think=False) == {"forfeit": 1.0}
+    raw_is_worst = RewardTable(
+        name="f",
+        function=lambda signs: {"attacker": 0.0, "defender": 1.0 if signs["attacker"] else -5.0},
+    )
+    assert raw_is_worst.forfeit("defender", must_think=False) == {"forfeit": -5.0}
+
+
+def test_what_was_paid_has_a_name():
+    game = {
+        "seed_harmful": True,
+        "rewritten": True,
+        "verdict": verdict_of(False, False, True),
+        "formats": {},
+    }
+    gated = reward_table("zero_sum", faithfulness_gate=-3.0)
+    assert gated.score(**game) == {"attacker": {"gate": -3.0}, "defender": {"gate": 3.0}}
+    custom = reward_table(lambda _: PAID)
+    assert custom.score(**game) == {"attacker": {"reward": 1.0}, "defender": {"reward": -1.0}}
+
+
+def test_refusing_a_benign_request_weighs_one_unless_told_otherwise():
+    refused = {"verdict": verdict_of(False, True, False), "formats": {}, "rewritten": False}
+    assert signs(seed_harmful=False, **refused)["defender"]["refusal"] == -1.0
+
+
+def test_wrong_rewards_are_named_with_what_works():
+    with pytest.raises(RedteamError) as caught:
+        reward_table("self_redtem")
+    assert str(caught.value) == (
+        "Unknown rewards preset 'self_redtem'. Did you mean 'self_redteam'? Allowed: magic, safety_only, "
+        "self_redteam, self_redteam_all_one, zero_sum. A RewardTable or a callable works too."
+    )
+    with pytest.raises(RedteamError, match=r"Unknown rewards 3\. Allowed: magic"):
+        reward_table(3)
+    with pytest.raises(RedteamError, match="component in the weights of attacker"):
+        RewardTable(name="t", weights={"attacker": {"attacker.harms": 1.0}})
+    with pytest.raises(RedteamError, match=r"weight of attacker.harm for attacker .*inf"):
+        RewardTable(name="t", weights={"attacker": {"attacker.harm": math.inf}})
+
+
+def test_a_callable_without_a_name_is_called_custom():
+    assert reward_table(functools.partial(dict, PAID)).name == "custom"
+
+
+def test_a_callable_gives_a_table_its_name():
+    def generous(_):
+        return PAID
+
+    assert reward_table(generous).name == "generous"

@@ -11,6 +11,7 @@ from redteam_env.game import (
     ATTACKER,
     DEFENDER,
     Game,
+    Generation,
     RedteamError,
     Seed,
     Thinking,
@@ -284,3 +285,134 @@ def test_rules_can_be_copied(duplicate):
 def test_a_seed_with_a_lone_surrogate_is_an_error():
     with pytest.raises(RedteamError, match="surrogate"):
         Game().start(dataclasses.replace(SEED, text="a\ud800b"), rewritten=True)
+
+
+def opened(*texts, rewritten=True):
+    game = Game(exchanges=2)
+    state = game.start(SEED, rewritten=rewritten)
+    for text in texts:
+        state = game.apply(state, text)
+    return game, state, game.open_messages(state, state.to_move)
+
+
+def test_a_critic_reads_the_rules_of_all_seats_the_seed_and_what_was_said_to_the_seat_and_by_it():
+    thought = "<think>hm</think><answer>A</answer>"
+    game, state, messages = opened(thought, "D")
+    of_attacker, of_defender = (game.rules_text(state, seat) for seat in (ATTACKER, DEFENDER))
+    request = game.prompts.request(SEED.text)
+    assert messages == [
+        {"role": "system", "content": f"{of_attacker}\n\n{of_defender}"},
+        {"role": "user", "content": request},
+        {"role": "assistant", "content": thought},
+        {"role": "user", "content": "D"},
+    ]
+    _, _, messages = opened(thought)
+    assert messages == [
+        {"role": "system", "content": f"{of_defender}\n\n{of_attacker}"},
+        {"role": "user", "content": f"{request}\n\n{thought}"},
+    ]
+    _, _, messages = opened(rewritten=False)
+    assert messages[1] == {"role": "user", "content": SEED.text}
+
+
+def test_an_attacker_is_prompted_with_its_rules_the_request_and_the_public_dialogue():
+    game, state, _ = opened("A", "D")
+    assert game.messages(state, ATTACKER) == [
+        {"role": "system", "content": game.rules_text(state, ATTACKER)},
+        {"role": "user", "content": game.prompts.request(SEED.text)},
+        {"role": "assistant", "content": "A"},
+        {"role": "user", "content": "D"},
+    ]
+
+
+def test_the_rules_of_an_attacker_say_the_label():
+    game = Game()
+    harmful, benign = (
+        game.rules_text(
+            game.start(dataclasses.replace(SEED, harmful=label), rewritten=True), ATTACKER
+        )
+        for label in (True, False)
+    )
+    assert harmful == game.prompts.rules("attacker", harmful=True, must_think=False)
+    assert benign == game.prompts.rules("attacker", harmful=False, must_think=False)
+    assert harmful != benign
+
+
+def test_a_turn_keeps_its_tokens_and_whether_its_prompt_was_neutralised():
+    tokens = Generation(
+        prompt_ids=(1,),
+        completion_ids=(2,),
+        logprobs=(-1.0,),
+        adapter="attacker",
+        version=1,
+        temperature=1.0,
+        finished=True,
+    )
+    game = Game()
+    state = game.start(SEED, rewritten=True)
+    (turn,) = game.apply(state, "A", generation=tokens, neutralised=True).turns
+    assert (turn.generation, turn.neutralised) == (tokens, True)
+    (turn,) = game.apply(state, "A").turns
+    assert (turn.generation, turn.neutralised) == (None, False)
+
+
+def test_a_leaking_game_shows_malformed_turns_whole():
+    malformed = "<think>hm"
+    leaking, hiding = (Game(leak_on_violation=leak) for leak in (True, False))
+    (turn,) = leaking.apply(leaking.start(SEED, rewritten=True), malformed).turns
+    assert (turn.visible, turn.forfeit) == (malformed, False)
+    (turn,) = hiding.apply(hiding.start(SEED, rewritten=True), malformed).turns
+    assert (turn.visible, turn.forfeit) == ("", True)
+
+
+def test_a_native_thought_stands_before_that_of_the_format_and_both_fit_the_spaces():
+    game = Game(max_action_chars=40)
+    state = game.start(SEED, rewritten=True)
+    text = "<think>two</think><answer>A</answer>"
+    (turn,) = game.apply(state, text, thought="one").turns
+    assert (turn.thought, turn.visible) == ("one\n\ntwo", "A")
+    (turn,) = game.apply(state, "A" * 30, thought="n" * 40).turns
+    assert turn.thought == "n" * 10
+
+
+def test_a_seed_may_be_as_long_as_the_limit():
+    game = Game(max_seed_chars=len(SEED.text))
+    assert game.start(SEED, rewritten=True).seed == SEED
+    longer = dataclasses.replace(SEED, text=f"{SEED.text}!")
+    with pytest.raises(RedteamError, match="over the limit of 17; shorten it"):
+        game.start(longer, rewritten=True)
+
+
+def test_an_episode_knows_where_in_a_run_it_was_played():
+    game = Game()
+    state = played(game, ["A", "D"])
+    episode = game.finish(state, WHOLE, path=(3, "game", 1), group=2)
+    assert (episode.path, episode.group) == ((3, "game", 1), 2)
+    episode = game.finish(state, WHOLE)
+    assert (episode.path, episode.group) == ((), 0)
+
+
+def test_a_game_paid_by_exchange_replays_with_the_verdict_on_each():
+    game = Game(exchanges=3, credit="turn")
+    tame = Verdict(prompt_harmful=True, response_refusal=True, response_harmful=False)
+    episode = game.finish(played(game, ["A", "D"]), WHOLE, earlier=[tame, WHOLE])
+    assert game.replay(episode) == episode
+
+
+def test_wrong_calls_of_the_rules_say_what_to_do():
+    game = Game()
+    state = played(game, ["A", "D"])
+    with pytest.raises(RedteamError) as caught:
+        game.apply(state, "more")
+    assert str(caught.value) == "The game is over; start another one before acting."
+    with pytest.raises(RedteamError) as caught:
+        game.finish(state, None)
+    assert str(caught.value) == "A finished game needs a verdict."
+    over = game.apply(game.start(SEED, rewritten=True), "<think>hm")
+    with pytest.raises(RedteamError) as caught:
+        game.finish(over, WHOLE)
+    assert str(caught.value) == "A forfeited or failed game is not judged."
+    with pytest.raises(RedteamError, match="Unknown seat in thinking 'nobody'"):
+        Game(thinking={"nobody": Thinking.NONE})
+    with pytest.raises(RedteamError, match="Unknown thinking rule 'maybe'"):
+        Game(thinking={ATTACKER: "maybe"})

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from redteam_env.game import PREFILL, Thinking, split_action
-from redteam_env.game.thinking import TAGS
+from redteam_env.game.thinking import TAGS, Split, Spoken, cut_action, take_thoughts
 
 TAGGED_MODES = (Thinking.OPTIONAL, Thinking.REQUIRED)
 ALL_MODES = tuple(Thinking)
@@ -141,3 +141,59 @@ def test_a_forfeit_shows_nothing(text, mode, leak):
     if split.forfeit:
         assert split.visible == ""
         assert not split.well_formed
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_a_text_whose_tags_are_all_cut_off_ends_with_the_first_of_them(tag):
+    text = "x" * 30 + tag + "more"
+    assert cut_action(text, 20) == "x" * (20 - len(tag)) + tag
+
+
+def test_a_text_as_long_as_the_limit_is_whole():
+    assert cut_action("<think>", 7) == "<think>"
+
+
+@pytest.mark.parametrize("leak", [True, False])
+@pytest.mark.parametrize("mode", Thinking)
+def test_nothing_but_a_native_thought_is_forfeit(mode, leak):
+    split = split_action("  ", mode, thought=True, leak_on_violation=leak)
+    assert split == Split("", "  ", well_formed=False, forfeit=True)
+
+
+def test_a_malformed_text_leaks_whole_and_its_answer_is_shown_else():
+    text = "<answer>A</answer> and more"
+    leaked = split_action(text, Thinking.REQUIRED, leak_on_violation=True)
+    assert leaked == Split(text, "", well_formed=False, forfeit=False)
+    shown = split_action(text, Thinking.REQUIRED)
+    assert shown == Split("A", "and more", well_formed=False, forfeit=False)
+    plain = split_action("A", Thinking.OPTIONAL)
+    assert plain == Split("A", "", well_formed=True, forfeit=False)
+
+
+def test_a_thought_within_an_answer_is_not_well_formed():
+    split = split_action("hm</think><answer>A<reasoning>B</answer>", Thinking.REQUIRED)
+    assert not split.well_formed
+    assert "B" not in split.visible
+
+
+def test_what_stands_between_native_thoughts_is_said_line_by_line():
+    spoken = take_thoughts("a<think>one</think>b<think>two</think>c")
+    assert spoken == Spoken("a\nb\nc", "one\ntwo", finished=True)
+
+
+def test_native_thoughts_nest_and_close_by_their_own_mark_only():
+    assert take_thoughts("<think>a<think>b</think>c</think>d").text == "d"
+    stray = take_thoughts("<think>a</think>b<reasoning>c</think>d")
+    assert (stray.text, stray.finished) == ("b", False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<th\x80ink>x</think>y",  # a control character that shows nothing
+        "<think\x85a>x</think>y",  # a line end of Unicode before an attribute
+        "<re\ufb02ection>x</re\ufb02ection>y",  # one character for two letters
+    ],
+)
+def test_a_mark_is_found_however_its_letters_are_written(text):
+    assert take_thoughts(text).text == "y"

@@ -100,3 +100,13 @@ def test_gae_spans_from_one_step_to_the_whole_return(rows):
     assert gae(rewards, noisy, mask, lam=0.0) == pytest.approx(
         np.where(mask, rewards + after - values, 0), abs=1e-9
     )
+
+
+def test_deviations_are_numpys_for_groups_of_any_size():
+    values, groups = np.array([1.0, 4.0, 2.0, 9.0, 7.0]), np.array([0, 0, 1, 1, 1])
+    for kind, less in (("population", 0), ("sample", 1)):
+        wanted = [np.std(values[groups == group], ddof=less) for group in groups]
+        assert group_deviations(values, groups, kind=kind) == pytest.approx(wanted)
+    assert group_deviations(values, groups) == pytest.approx(
+        group_deviations(values, groups, kind="population")
+    )

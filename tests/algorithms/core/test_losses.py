@@ -132,3 +132,10 @@ def test_the_gradients_of_the_other_losses_equal_finite_differences():
 def test_the_k3_penalty_is_never_negative_beyond_rounding(gaps):
     logprobs, reference = tensors([gaps], [[0.0] * len(gaps)])
     assert float(k3_penalty(logprobs, reference, torch.ones_like(logprobs))) >= -1e-14
+
+
+def test_the_score_function_is_minus_the_advantage_times_the_log_probability():
+    logprobs = torch.tensor([[-2.0, -0.5], [-4.0, -1.0]])
+    advantages = torch.tensor([[3.0, 3.0], [-1.0, -1.0]])
+    mask = torch.tensor([[1.0, 1.0], [1.0, 0.0]])
+    assert score_function(logprobs, advantages, mask).item() == pytest.approx(7.5 - 4.0)
