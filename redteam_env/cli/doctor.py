@@ -87,7 +87,7 @@ def doctor(argv: Sequence[str]) -> int:
 
 def examine() -> dict[str, Any]:
     """Return the whole report as plain JSON."""
-    packages = _packages()
+    packages = needed_packages()
     clashes = {name: clash for name in OURS if (clash := _clash(name)) is not None}
     problems = list(clashes.values())
     if sys.version_info < LEAST_PYTHON:
@@ -116,7 +116,7 @@ def examine() -> dict[str, Any]:
     }
 
 
-def _packages() -> list[Package]:
+def needed_packages() -> list[Package]:
     """Return what redteam-env's own metadata ask for, the needs of its developers left out."""
     try:
         lines = metadata.requires(DISTRIBUTION) or []
