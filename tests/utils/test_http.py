@@ -228,6 +228,18 @@ def test_the_key_is_sent_and_kept_nowhere(monkeypatch):
     assert b"k3y" not in pickle.dumps(backend)
 
 
+def test_a_key_is_sent_to_the_first_server_it_was_for_and_to_no_other(monkeypatch):
+    monkeypatch.setenv(KEY_VARIABLE, "k3y")
+    with RecordedJudgeServer() as first, RecordedJudgeServer() as second:  # another port
+        completions(first).complete(["x"])
+        with pytest.raises(RedteamError, match=f"{KEY_VARIABLE} is .*is not sent to") as caught:
+            completions(second).complete(["x"])
+        assert "k3y" not in str(caught.value)
+        assert second.requests == []
+        completions(second, shared_key=True).complete(["x"])
+        assert second.requests[0][1]["authorization"] == "Bearer k3y"
+
+
 def test_without_a_variable_no_key_is_sent_whatever_the_environment_holds(monkeypatch):
     monkeypatch.setenv(KEY_VARIABLE, "k3y")
     with RecordedJudgeServer(statuses=[200, 401]) as server:
