@@ -150,7 +150,7 @@ def test_different_games_cannot_be_compared():
 
 
 def test_an_unknown_rate_is_named_with_the_allowed_ones():
-    with pytest.raises(RedteamError, match=r"'asr'.*attack_success"):
+    with pytest.raises(RedteamError, match=r"^Unknown rate 'asr'.*attack_success"):
         difference([], [], "asr", generator((0,)))
 
 
