@@ -154,7 +154,7 @@ def test_values_fit_the_types_of_a_dataclass_or_are_named(name, good, bad):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixed:
-    device: Literal["auto"] | int = "auto"
+    device: Literal["auto", "all"] | int = "auto"
     pair: tuple[float, float] = (0.0, 1.0)
     part: Annotated[float, Range(low=0, high=1, above=True)] = 1.0
     level: float = 0.0
@@ -166,7 +166,7 @@ class Mixed:
 @pytest.mark.parametrize(
     ("field_name", "value", "text"),
     [
-        ("device", "cpu", "device is 'cpu'; give 'auto' or a whole number."),
+        ("device", "cpu", "device is 'cpu'; give 'auto' or 'all' or a whole number."),
         ("pair", (1.0,), "pair is (1.0,); give a list of 2."),
         ("part", 0, "part is 0; give a finite number in (0, 1]."),
         ("level", -INF, "level is -inf; give a finite number."),

@@ -109,12 +109,14 @@ def test_an_unknown_field_is_no_episode(episode):
 @given(episodes)
 def test_another_schema_is_refused(episode):
     data = json.loads(episode.to_json())
-    with pytest.raises(RedteamError, match="schema 99"):
+    with pytest.raises(RedteamError, match=r"schema 99.* Read it with the version that wrote it\."):
         Episode.from_json(json.dumps({**data, "schema": 99}))
 
 
 def test_every_token_has_a_log_probability():
-    with pytest.raises(RedteamError, match="2 tokens has 1"):
+    with pytest.raises(
+        RedteamError, match=r"2 tokens has 1 log-probabilities; give one for each token\.$"
+    ):
         Generation(
             prompt_ids=(1,),
             completion_ids=(1, 2),

@@ -291,6 +291,8 @@ def test_a_table_may_pay_one_role_only():
     table = RewardTable(name="defender only", weights={"defender": {"defender.harm": 1.0}})
     episode = play(table, True, (), texts=("<think>lost", "d"))
     assert episode.rewards == {"attacker_0": 0.0, "defender_0": 0.0}
+    episode = play(table, True, (True, False, True))
+    assert episode.rewards == {"attacker_0": 0.0, "defender_0": -1.0}
 
 
 PAID = {"attacker": 1.0, "defender": -1.0}

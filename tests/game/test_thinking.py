@@ -5,6 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from redteam_env.game import PREFILL, Thinking, split_action
+from redteam_env.game.tags import find_thoughts
 from redteam_env.game.thinking import TAGS, Split, Spoken, cut_action, take_thoughts
 
 TAGGED_MODES = (Thinking.OPTIONAL, Thinking.REQUIRED)
@@ -190,10 +191,20 @@ def test_native_thoughts_nest_and_close_by_their_own_mark_only():
 @pytest.mark.parametrize(
     "text",
     [
-        "<th\x80ink>x</think>y",  # a control character that shows nothing
-        "<think\x85a>x</think>y",  # a line end of Unicode before an attribute
-        "<re\ufb02ection>x</re\ufb02ection>y",  # one character for two letters
+        "a<th\x80ink>x</th\x80ink>y",  # a control character that shows nothing
+        "a<think\x85b>x</think>y",  # a line end of Unicode before an attribute
+        "a<re\ufb02ection>x</re\ufb02ection>y",  # one character for two letters
     ],
 )
 def test_a_mark_is_found_however_its_letters_are_written(text):
-    assert take_thoughts(text).text == "y"
+    assert take_thoughts(text).text == "a\ny"
+
+
+def test_a_thought_that_the_template_opened_begins_with_the_text():
+    assert take_thoughts("abc</think>d", opened=True) == Spoken("d", "abc", finished=True)
+    assert find_thoughts("abc", []) == []
+
+
+def test_an_answer_is_shown_though_a_thought_follows_at_once():
+    split = split_action("<answer>A</answer><think>B", Thinking.REQUIRED)
+    assert (split.visible, split.forfeit) == ("A", False)
