@@ -35,8 +35,9 @@ class _Blank:
         return _generation(1, np.random.default_rng(0))
 
     def values(self, role: str, generations: Sequence[Generation]) -> Any:  # noqa: ARG002 - the protocol's
-        longest = max(len(g.completion_ids) for g in generations)
-        return SimpleNamespace(values=torch.zeros((len(generations), longest)))
+        lengths = torch.tensor([len(g.completion_ids) for g in generations])
+        mask = torch.arange(int(lengths.max())) < lengths[:, None]
+        return SimpleNamespace(values=torch.zeros(mask.shape), mask=mask)
 
 
 def advantage_seconds(algorithm: str, tokens: int, *, length: int = 500) -> float:
