@@ -1,6 +1,10 @@
-"""Trainings that are killed again and again, some inside a write, end as one that was left alone."""
+"""Trainings that are killed again and again, some inside a write, end as one that was left alone.
+
+REDTEAM_ENV_TEST_KILLS says how often each is killed at least; 6 times without it.
+"""
 
 import multiprocessing
+import os
 import signal
 
 import pytest
@@ -18,11 +22,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 FORKED = multiprocessing.get_context("forkserver")
 FORKED.set_forkserver_preload(["algorithms.training.trainer", "agents.lora.policy"])
 SHORT = {"steps": 4, "games": 4, "rank": 1, "max_new_tokens": 3, "rewrite_fraction": 0.75}
-RUNS = [
-    ("train", {"checkpoint_every": 2}, 100),
-    ("fictitious", {"opponents": "fictitious", "snapshot_every": 1, "history": 2}, 50),
-    ("psro", {"opponents": "psro", "round_steps": 1, "payoff_games": 2, "history": 2}, 50),
-]
+KILLS = int(os.environ.get("REDTEAM_ENV_TEST_KILLS", "6"))
+RUNS = {
+    "train": {"checkpoint_every": 2},
+    "fictitious": {"opponents": "fictitious", "snapshot_every": 1, "history": 2},
+    "psro": {"opponents": "psro", "round_steps": 1, "payoff_games": 2, "history": 2},
+}
 MOST = 10
 """Kills of one run, before it is left to end."""
 
@@ -60,16 +65,16 @@ def fate(rng):
     return {"fails_at": int(rng.integers(1, 400))}
 
 
-@pytest.mark.parametrize(("kind", "more", "kills"), RUNS, ids=[kind for kind, *_ in RUNS])
+@pytest.mark.parametrize("kind", RUNS)
 def test_a_training_that_is_killed_again_and_again_ends_as_one_that_was_left_alone(
-    tiny_options, tmp_path, kind, more, kills
+    tiny_options, tmp_path, kind
 ):
-    options = {**tiny_options, **SHORT, **more}
+    options = {**tiny_options, **SHORT, **RUNS[kind]}
     assert not run({**options, "out": str(tmp_path / "whole")})
     whole = left(tmp_path / "whole")
     rng = generator((0, "kills", kind))
     done = 0
-    while done < kills:
+    while done < KILLS:
         out = tmp_path / f"run-{done}"
         for k in range(MOST + 1):
             again = {**options, "out": str(out), "resume": (out / CONFIG).is_file()}
