@@ -11,6 +11,7 @@ import dataclasses
 import inspect
 import itertools
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -234,11 +235,9 @@ class RewardTable:
             ) from error
         if inspect.iscoroutine(result):
             result.close()  # it was asked for by a function that cannot wait
-        try:
+        with suppress(Exception):  # whatever stands in its way, it is no number
             if isinstance(result, Mapping) and sorted(result) == roles:
                 return {role: {"reward": _paid(value)} for role, value in result.items()}
-        except Exception:  # noqa: BLE001, S110 - whatever stands in its way, it is no number
-            pass
         raise RedteamError(f"The reward function of {self.name!r} returned {shown(result)}; {must}")
 
 
