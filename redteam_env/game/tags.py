@@ -23,7 +23,7 @@ _WORDS = "|".join(WORDS)
 _NAME = rf"(?:[a-z][\w-]{{0,19}}+:)?(?P<name>{_WORDS}|{ANSWER})"
 _MARK = re.compile(
     # <think>, </ think >, <think a="b">, <think/>; without its end at the next tag or the text's end
-    rf"<(?P<inner>\s*+)(?P<close>/?+)\s*+{_NAME}(?:(?=[\s/])[^<>]*+)?+(?P<end>>|(?=<|\Z))"
+    rf"<(?P<inner>\s*+)(?P<close>/?+)\s*+{_NAME}(?:(?=[\s/])[^<>]*+)?+(?P<end>>|(?=[<\[]|\Z))"
     # [THINK], [/THINK]
     r"|\[\s*+(?P<close2>/?+)\s*+(?P<name2>think|thinking|reasoning|scratchpad)\s*+\]"
     # <|channel|>analysis<|message|>, <|channel|>final<|message|>

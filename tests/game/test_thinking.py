@@ -205,6 +205,12 @@ def test_a_thought_that_the_template_opened_begins_with_the_text():
     assert find_thoughts("abc", []) == []
 
 
+@pytest.mark.parametrize("text", ["<THINK[THINK]", "<think[/think]a", "a<reasoning [think]b"])
+def test_no_mark_is_left_where_a_thought_was_taken_off(text):
+    left = take_thoughts(text).text
+    assert take_thoughts(left) == Spoken(left)
+
+
 def test_an_answer_is_shown_though_a_thought_follows_at_once():
     split = split_action("<answer>A</answer><think>B", Thinking.REQUIRED)
     assert (split.visible, split.forfeit) == ("A", False)
