@@ -127,7 +127,7 @@ def _advantages(role: str, value: Any, mask: Array) -> Array:
         came = f"the shape {array.shape}" if array.shape else f"no shape ({shown(value)})"
         give = f"give one number for each token, shape {mask.shape}"
         raise Unfit(f"gave advantages of the {role} with {came}", give)
-    if array.dtype.kind not in "iuf":
+    if array.dtype.kind not in "biuf":
         raise Unfit(f"gave advantages of the {role} of dtype {array.dtype}", "give real numbers")
     if bad := int((~np.isfinite(array[mask])).sum()):
         raise Unfit(

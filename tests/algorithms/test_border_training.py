@@ -94,13 +94,13 @@ def test_advantages_have_the_shape_of_the_mask(run, doubles, change, came):
 
 def test_advantages_of_any_number_type_are_advantages(run, doubles):
     rows = []
-    for change in (np.asarray, np.float32, torch.tensor):
+    for change in (np.asarray, np.float32, torch.tensor, np.bool_):
         learner(
             doubles,
             advantages=_advantages(lambda found: {r: change(x) for r, x in found.items()}),  # noqa: B023
         )
         rows.append(metrics(run(algorithm="own", out=f"run{len(rows)}")))
-    assert rows[0] == rows[1] == rows[2]
+    assert all(row == rows[0] for row in rows)
 
 
 @pytest.mark.parametrize(
