@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
+from saved_adapters import CONFIG, outcome, rewrite
 from transformers import AutoModelForCausalLM
 
 from agents.lora.adapter_config import read_config
@@ -21,21 +22,8 @@ from redteam_env.game import RedteamError
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+WEIGHTS = "adapter_model.safetensors"
 LORA = LoraConfig(r=4, target_modules=["q_proj", "up_proj"], task_type="CAUSAL_LM")
-
-
-def outcome(load):
-    """Return what a call returns and ``None``, or ``None`` and the text of its error."""
-    try:
-        return load(), None
-    except RedteamError as error:
-        return None, str(error)
-
-
-def rewrite(directory, edit):
-    file = directory / CONFIG
-    file.write_text(json.dumps(json.loads(file.read_text()) | edit))
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
+from saved_adapters import outcome, rewrite
 from tiny_models import save_tiny
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
@@ -19,7 +20,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWa
 
 IDS = torch.arange(40).reshape(2, 20)
 EXACT = {"atol": 2e-4, "rtol": 0}
-CONFIG = "adapter_config.json"
 
 
 def pool(**options):
@@ -67,19 +67,6 @@ def saved(tiny_model, tmp_path):
         return tmp_path / name
 
     return make
-
-
-def outcome(load):
-    """Return what a call returns and ``None``, or ``None`` and the text of its error."""
-    try:
-        return load(), None
-    except RedteamError as error:
-        return None, str(error)
-
-
-def rewrite(directory, edit):
-    file = directory / CONFIG
-    file.write_text(json.dumps(json.loads(file.read_text()) | edit))
 
 
 EXACTLY = {

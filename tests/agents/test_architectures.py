@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_models import completions, tiny_tokenizer
+from tiny_shapes import DELTA, EXPERTS, SHAPE
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM
 
 from agents.lora import hf, leads, probe
@@ -20,34 +21,7 @@ from agents.lora.probe import check_model
 from agents.models import LoadedModel, fingerprint
 from redteam_env.game import RedteamError
 
-SHAPE = {
-    "vocab_size": 264,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 8,
-    "max_position_embeddings": 512,
-    "tie_word_embeddings": False,
-    "bos_token_id": None,
-    "eos_token_id": 258,
-    "pad_token_id": 256,
-    "initializer_range": 0.15,
-}
 OLDER = {"n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": 512}
-EXPERTS = {
-    "num_experts": 4,
-    "num_experts_per_tok": 2,
-    "moe_intermediate_size": 32,
-    "shared_expert_intermediate_size": 32,
-}
-DELTA = {
-    "linear_num_value_heads": 4,
-    "linear_num_key_heads": 2,
-    "linear_key_head_dim": 8,
-    "linear_value_head_dim": 8,
-}
 MAMBA = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_n_groups": 1}
 LATENT = {
     "kv_lora_rank": 8,
