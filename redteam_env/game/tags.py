@@ -22,8 +22,10 @@ _WORDS = "|".join(WORDS)
 # models of some families put their own name before the word: <seed:think>
 _NAME = rf"(?:[a-z][\w-]{{0,19}}+:)?(?P<name>{_WORDS}|{ANSWER})"
 _MARK = re.compile(
-    # <think>, </ think >, <think a="b">, <think/>; without its end at the next tag or the text's end
-    rf"<(?P<inner>\s*+)(?P<close>/?+)\s*+{_NAME}(?:(?=[\s/])[^<>]*+)?+(?P<end>>|(?=[<\[]|\Z))"
+    # <think>, </ think >, <think a="b">, <think/>; without its end it is over with its name, so that
+    # marks in what follows are found, too
+    rf"<(?P<inner>\s*+)(?P<close>/?+)\s*+{_NAME}"
+    r"(?:(?P<end>(?:(?=[\s/])[^<>]*+)?+>)|(?=[\s/<\[]|\Z))"
     # [THINK], [/THINK]
     r"|\[\s*+(?P<close2>/?+)\s*+(?P<name2>think|thinking|reasoning|scratchpad)\s*+\]"
     # <|channel|>analysis<|message|>, <|channel|>final<|message|>
@@ -143,8 +145,6 @@ def _tag(match: re.Match[str], places: Sequence[int]) -> Tag:
         name, opens = CHANNEL, match["channel"] != "final"
     elif match["name"]:
         name, opens = match["name"], not match["close"]
-        if not match["end"]:
-            end = match.end("name")
     elif match["name2"]:
         name, opens = match["name2"], not match["close2"]
     else:

@@ -88,14 +88,21 @@ def take_thoughts(text: str, *, opened: bool = False) -> Spoken:
     if not thoughts:
         return Spoken(text)
     edges = [0, *(place for x in thoughts for place in (x.start, x.end)), len(text)]
-    # parts are kept apart by a line end, so that no two of them join to a tag
     said = [text[a:b].strip() for a, b in zip(edges[::2], edges[1::2], strict=True)]
     inner = [text[slice(*x.inner)].strip() for x in thoughts]
     return Spoken(
-        text="\n".join(filter(None, said)),
+        text=_join([part for part in said if part]),
         thought="\n".join(filter(None, inner)),
         finished=thoughts[-1].closed,
     )
+
+
+def _join(parts: Sequence[str]) -> str:
+    """Join what stood around thoughts by a line end, or by dots where that would make a new mark."""
+    joined = "\n".join(parts)
+    if len(parts) < 2 or len(find_tags(joined)) == sum(len(find_tags(part)) for part in parts):
+        return joined
+    return "\n\N{HORIZONTAL ELLIPSIS}\n".join(parts)
 
 
 def cut_action(text: str, limit: int) -> str:

@@ -205,7 +205,19 @@ def test_a_thought_that_the_template_opened_begins_with_the_text():
     assert find_thoughts("abc", []) == []
 
 
-@pytest.mark.parametrize("text", ["<THINK[THINK]", "<think[/think]a", "a<reasoning [think]b"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<THINK[THINK]",
+        "<think[/think]a",
+        "a<reasoning [think]b",
+        "a</think x]b[/think]",
+        "<<think>x</think>think>y",
+        "[<think>x</think>think]y",
+        "</<think>x</think>think>y",
+        "<|<think>a</think>channel|>analysis b",
+    ],
+)
 def test_no_mark_is_left_where_a_thought_was_taken_off(text):
     left = take_thoughts(text).text
     assert take_thoughts(left) == Spoken(left)
