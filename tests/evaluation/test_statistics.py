@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm, t
 
 from redteam_env.evaluation import (
     Interval,
@@ -15,6 +15,12 @@ from redteam_env.evaluation import (
 )
 from redteam_env.game import RedteamError
 from redteam_env.randomness import generator
+
+
+def expanded(confidence, clusters):
+    """Hesterberg's shares (2015, section 4.1) at which a bootstrap's quantiles are taken."""
+    tail = norm.cdf(t.ppf((1 - confidence) / 2, clusters - 1) * (clusters / (clusters - 1)) ** 0.5)
+    return tail, 1 - tail
 
 
 @pytest.fixture
@@ -35,6 +41,13 @@ def test_wilson_of_one_half_in_ten_is_the_textbook_value():
     assert wilson(5, 10) == Interval(
         pytest.approx(0.2366, abs=1e-4), pytest.approx(0.7634, abs=1e-4)
     )
+
+
+@pytest.mark.parametrize("n", [1, 10, 313])
+def test_wilson_at_none_and_at_all_is_known(n):
+    z2 = norm.ppf(0.975) ** 2
+    assert wilson(0, n) == Interval(0.0, pytest.approx(z2 / (n + z2)))
+    assert wilson(n, n) == Interval(pytest.approx(n / (n + z2)), 1.0)
 
 
 @given(st.integers(0, 500), st.integers(0, 500))
@@ -74,7 +87,7 @@ def test_bootstrap_of_three_clusters_equals_full_enumeration(rng):
         for draw in itertools.product(range(3), repeat=3)
     ]
     found = clustered_bootstrap(values, clusters, rng, confidence=0.5, resamples=40_000)
-    low, high = np.quantile(every, (0.25, 0.75))
+    low, high = np.quantile(every, expanded(0.5, 3))
     assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
 
 
@@ -97,8 +110,10 @@ def test_a_bootstrap_of_many_resamples_finds_the_quantiles_of_all_that_there_are
     values = [0.0, 1.0, 1.0, 0.5]
     every = [sum(drawn) / 4 for drawn in itertools.product(values, repeat=4)]
     # more numbers than are drawn at a time
-    found = clustered_bootstrap(values, range(4), generator((3,)), resamples=600_000)
-    assert (found.low, found.high) == tuple(np.quantile(every, (0.025, 0.975)))
+    found = clustered_bootstrap(
+        values, range(4), generator((3,)), confidence=0.5, resamples=600_000
+    )
+    assert (found.low, found.high) == tuple(np.quantile(every, expanded(0.5, 4)))
 
 
 @pytest.mark.parametrize(

@@ -89,8 +89,13 @@ def test_scipys_bootstrap_of_clusters_has_the_same_interval():
     values = rng().normal(size=60) + np.repeat(rng(1).normal(size=20), 3)
     clusters = np.repeat(np.arange(20), 3)
     ours = clustered_bootstrap(values, clusters, rng(2), resamples=DRAWS)
+    expanded = stats.norm.cdf(stats.t.ppf(0.975, 19) * (20 / 19) ** 0.5)
     found = stats.bootstrap(
-        (values.reshape(20, 3).mean(axis=1),), np.mean, n_resamples=DRAWS, method="percentile"
+        (values.reshape(20, 3).mean(axis=1),),
+        np.mean,
+        n_resamples=DRAWS,
+        method="percentile",
+        confidence_level=2 * expanded - 1,
     ).confidence_interval
     assert (ours.low, ours.high) == pytest.approx(found, abs=0.02)
 

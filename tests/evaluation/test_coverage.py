@@ -1,0 +1,63 @@
+"""How often intervals hold the true value, by drawing thousands of samples from known ones."""
+
+import numpy as np
+import pytest
+
+from redteam_env.evaluation.attempts import success_within
+from redteam_env.evaluation.statistics import clustered_bootstrap, shares_interval, wilson
+
+pytestmark = pytest.mark.slow
+
+TRIALS = 2000
+RESAMPLES = 1000
+
+
+def seeds_of_games(rng, seeds, games, mean, spread):
+    """Outcomes of games on seeds, some easier than others, with the seed of each."""
+    chances = rng.beta(mean * spread, (1 - mean) * spread, size=seeds)
+    each = rng.integers(1, games + 1, size=seeds)
+    outcomes = rng.random(each.sum()) < np.repeat(chances, each)
+    return outcomes.astype(float), np.repeat(np.arange(seeds), each)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "games", "mean"), [(10, 4, 0.5), (20, 4, 0.3), (40, 8, 0.3), (40, 4, 0.7)]
+)
+def test_the_clustered_bootstrap_holds_the_true_rate_as_often_as_it_says(seeds, games, mean):
+    rng = np.random.default_rng(seeds + games)
+    held = 0
+    for _ in range(TRIALS):
+        outcomes, of = seeds_of_games(rng, seeds, games, mean, spread=4)
+        found = clustered_bootstrap(outcomes, of.tolist(), rng, resamples=RESAMPLES)
+        held += found.low <= mean <= found.high
+    assert 0.93 <= held / TRIALS <= 0.97
+
+
+@pytest.mark.parametrize(("seeds", "k"), [(20, 1), (40, 3)])
+def test_success_within_k_attempts_has_a_true_interval(seeds, k):
+    rng = np.random.default_rng(k)
+    truth = 1 - np.prod([(2.8 + x) / (4 + x) for x in range(k)])  # E(1 - p)^k of the beta below
+    held = 0
+    for _ in range(TRIALS):
+        chances = rng.beta(1.2, 2.8, size=seeds)
+        outcomes = (rng.random((seeds, 6)) < chances[:, None]).ravel().tolist()
+        found = success_within(outcomes, np.repeat(np.arange(seeds), 6).tolist(), k, rng)
+        held += found.interval.low <= truth <= found.interval.high
+    assert 0.93 <= held / TRIALS <= 0.97
+
+
+def test_shares_that_are_all_or_nothing_keep_their_width_where_all_are_equal():
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(TRIALS):
+        shares = (rng.random(15) < 0.97).astype(float).tolist()
+        found = shares_interval(shares, rng, resamples=RESAMPLES)
+        held += found.low <= 0.97 <= found.high
+    assert held / TRIALS > 0.93  # of the equal ones Wilson's holds it, of the others the bootstrap
+
+
+@pytest.mark.parametrize(("n", "p"), [(20, 0.05), (40, 0.3), (200, 0.5)])
+def test_wilson_holds_the_true_rate_as_often_as_it_says(n, p):
+    rng = np.random.default_rng(n)
+    found = [wilson(int(k), n) for k in rng.binomial(n, p, size=TRIALS)]
+    assert np.mean([x.low <= p <= x.high for x in found]) > 0.92
