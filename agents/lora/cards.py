@@ -22,6 +22,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = MappingProxyType(
         "weights": (dict,),
         "full": (bool,),
         "versions": (dict,),
+        "anchored": (bool,),
     }
 )
 """What the entries of a card are, just so: true is no number."""

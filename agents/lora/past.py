@@ -32,6 +32,11 @@ from redteam_env.utils.files import verify_manifest
 SPARE = "spare"
 
 
+def anchor_name(weights: str) -> str:
+    """Return the name of the frozen reference of trained weights, in the store and on disk."""
+    return f"anchor-{weights}"
+
+
 class SavedWeights(ABC):
     """The part of a policy that reads and writes saved weights.
 
@@ -116,6 +121,37 @@ class SavedWeights(ABC):
             weights=weights,
             version=version,
         )
+
+    def anchor_at(self, directory: Path | None) -> None:
+        """Keep a frozen copy of weights as the reference that log-probabilities are compared with.
+
+        Args:
+            directory: A run, a checkpoint or one adapter, of any rank; ``None`` for the trained weights
+                as they are now.
+
+        Raises:
+            RedteamError: If whole models are trained, or as :meth:`start_from`.
+        """
+        if self.config.full:
+            raise RedteamError(
+                f"{self.config.arrangement!r} trains whole models, whose reference is the model itself: "
+                "name the one to be compared with as --model, and leave the anchor out."
+            )
+        if directory is None:
+            with tempfile.TemporaryDirectory() as folder:
+                for name in self.names:
+                    self.store.save(name, Path(folder) / name)
+                self.load_anchors({name: Path(folder) / name for name in self.names})
+            return
+        found = self._sources(directory)
+        for source in found.values():
+            self._check(source)
+        self.load_anchors(found)
+
+    def load_anchors(self, places: Mapping[str, Path]) -> None:
+        """Read the references of trained weights, by the names of these, from adapters' directories."""
+        for name, place in places.items():
+            self.store.freeze(anchor_name(name), place)
 
     def start_from(self, directory: Path) -> None:
         """Take the weights of every trained role from a run, a checkpoint or one adapter.

@@ -2,7 +2,7 @@
 
 Everything an algorithm needs and nothing of how the weights are held: names of the weights behind a
 role, their tensors, log-probabilities under them and under the frozen reference (the base with
-adapters off, for whole models a frozen copy).
+adapters off, for whole models a frozen copy, or an adapter that was kept as the anchor).
 """
 
 import json
@@ -20,7 +20,7 @@ from agents.lora.chat import ChatCodec
 from agents.lora.config import PolicyConfig
 from agents.lora.hf import completion_logprobs
 from agents.lora.logprobs import TokenLogprobs
-from agents.lora.past import SavedWeights
+from agents.lora.past import SavedWeights, anchor_name
 from agents.lora.probe import check_model
 from agents.lora.store import (
     AdapterStore,
@@ -146,14 +146,16 @@ class LoraPolicy(SavedWeights):
     @torch.no_grad()
     def reference_logprobs(
         self,
-        role: str,  # noqa: ARG002 - one reference serves every role
+        role: str,
         generations: Sequence[Generation],
         *,
         with_distribution: bool = False,
     ) -> TokenLogprobs:
-        """Return log-probabilities under the frozen base."""
+        """Return log-probabilities under the role's anchor, or the frozen base if there is none."""
         self.backend.rest()
-        with self.store.using(BASE) as model:
+        anchor = anchor_name(self.weights_of(role))
+        # as the trained weights' own are computed, so that equal weights have equal ones
+        with self.store.learning(anchor if anchor in self.store.versions else BASE) as model:
             return completion_logprobs(
                 model,
                 generations,
@@ -259,8 +261,11 @@ class LoraPolicy(SavedWeights):
             "full": self.config.full,
             "versions": {name: self.store.versions[name] for name in self.names},
         }
+        anchors = [x for x in map(anchor_name, self.names) if x in self.store.versions]
+        if anchors:
+            card["anchored"] = True
         (directory / POLICY_FILE).write_text(json.dumps(card, indent=1), encoding="utf-8")
-        for name in self.names:
+        for name in (*self.names, *anchors):
             self.write_weights(name, directory / name)
         self._heads.save(directory)
 
@@ -283,6 +288,8 @@ class LoraPolicy(SavedWeights):
         for name in self.names:
             self.store.restore(name, directory / name)
             self.store.versions[name] = int(card["versions"][name])
+        if card.get("anchored"):
+            self.load_anchors({name: directory / anchor_name(name) for name in self.names})
         self._heads.restore(directory)
         self._publish_all()
 

@@ -83,6 +83,10 @@ class Store(Protocol):
         """Make a place for weights of the same shape that are never trained, if it is not there."""
         ...
 
+    def freeze(self, name: str, directory: Path) -> None:
+        """Read saved weights into some that are never trained; they are made if they are not there."""
+        ...
+
 
 @contextmanager
 def twice_differentiable(model: Any) -> Iterator[None]:
@@ -277,7 +281,7 @@ class AdapterStore:
         if not layers:
             with self.using(name) as model:
                 yield model
-        elif size(layers) <= _FOLD_RATIO * sum(t.numel() for t in self._parameters[name]):
+        elif size(layers) <= _FOLD_RATIO * _own_size(layers, name):
             yield Folding(self._plain, layers, name)
         else:
             with self._lending(name) as model:
@@ -352,9 +356,20 @@ class AdapterStore:
         """Make a place for an adapter of the same shape that is never trained, if it is not there."""
         if name not in self.versions:
             self.add(name, copy.deepcopy(self._peft.peft_config[like]), seed=0)
-            for tensor in self._parameters[name]:
-                tensor.requires_grad = False
-            self._parameters[name] = []
+            self._never_train(name)
+
+    def freeze(self, name: str, directory: Path) -> None:
+        """Read a saved adapter, of any rank, into one that is never trained."""
+        if name in self.versions:
+            self.restore(name, directory)
+        else:
+            self.load(name, directory)
+            self._never_train(name)
+
+    def _never_train(self, name: str) -> None:
+        for tensor in self._parameters[name]:
+            tensor.requires_grad = False
+        self._parameters[name] = []
 
 
 class FullStore:
@@ -412,6 +427,16 @@ class FullStore:
             self.versions[name] = 0
             # as the trained copies have it: torch rounds otherwise without, so the past would differ
             self._models[name] = copy.deepcopy(self.base.model).requires_grad_(requires_grad=True)
+
+    def freeze(self, name: str, directory: Path) -> None:
+        """Read a saved copy into one that is never trained."""
+        self.spare(name, like=BASE)
+        self.restore(name, directory)
+
+
+def _own_size(layers: Layers, name: str) -> int:
+    """Return how many parameters an adapter itself has, frozen or not."""
+    return sum(t.numel() for layer in layers.values() for t in factors(layer, name))
 
 
 def _adapter_tensors(model: Any, name: str) -> dict[str, torch.Tensor]:

@@ -35,6 +35,8 @@ FREE = (
 )
 """Options that a resumed run may change."""
 SELF_PLAY = "self_play"
+START = "start"
+"""The anchor that is a copy of the weights which a run starts from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,11 @@ class RunConfig:
             agent, endpoint:MODEL@URL (a model behind an API), a run, checkpoint or adapter
             directory; by default the untrained base.
         init_from: Where the trained weights start: a run, checkpoint or adapter directory of the same
-            base, rank and alpha; by default they are fresh. The KL reference stays the base.
+            base, rank and alpha; by default they are fresh. The KL reference stays the base, unless
+            there is an anchor.
+        anchor: The KL reference of adapters, instead of the base: start (a frozen copy of what init_from
+            names), or a run, checkpoint or adapter directory of the same base, of any rank. The copy is
+            in every checkpoint.
         callback: Callbacks, with a comma between them: novelty (pays the attacker for
             faithful rewrites unlike earlier ones), exact (logs what only an exact judge can tell), or
             installed plug-ins; each may bring options of its own. An empty text is none.
@@ -80,6 +86,7 @@ class RunConfig:
     opponents: str = SELF_PLAY
     opponent: str | None = None
     init_from: str | None = None
+    anchor: str | None = None
     callback: str | None = None
     out: str | None = None
     resume: bool = False

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from algorithms.training.config import SELF_PLAY, TrainConfig
+from algorithms.training.config import SELF_PLAY, START, RunConfig, TrainConfig
 from algorithms.training.metrics import sampled
 from algorithms.training.replay import payoff
 from algorithms.training.scripted import ScriptedOpponents, is_scripted
@@ -23,6 +23,7 @@ from redteam_env.evaluation import Dispatcher
 from redteam_env.game import Episode, Game, RedteamError, role_of
 from redteam_env.protocols import (
     Agent,
+    AnchoredPolicy,
     Callback,
     GameSetup,
     Judge,
@@ -307,6 +308,7 @@ def check_league(config: TrainConfig, *, processes: int, own_loop: bool) -> None
         "--scripted-share": config.scripted.scripted_share or None,
         "--seed-replay": config.replay.seed_replay if config.replay.seed_replay != "none" else None,
         "--init-from": run.init_from,
+        "--anchor": run.anchor,
         "--eval-every": config.evaluation.eval_every or None,
         "--callback": run.callback,
     }
@@ -320,21 +322,51 @@ def check_league(config: TrainConfig, *, processes: int, own_loop: bool) -> None
             f"--opponents {run.opponents} trains in one process, not in {processes}: frozen versions "
             "lie in one place. Start one process, or give --opponents self_play."
         )
-    if run.init_from is not None and not Path(run.init_from).expanduser().is_dir():
+    named = {"init_from": run.init_from, "anchor": None if run.anchor == START else run.anchor}
+    for option, place in named.items():
+        if place is not None and not Path(place).expanduser().is_dir():
+            raise RedteamError(
+                f"{option} is {place!r}, which is no directory; name a run, a checkpoint or an adapter "
+                "directory."
+            )
+    _check_anchor(config)
+
+
+def _check_anchor(config: TrainConfig) -> None:
+    if config.run.anchor is None:
+        return
+    if config.run.anchor == START and config.run.init_from is None:
         raise RedteamError(
-            f"init_from is {run.init_from!r}, which is no directory; name a run, a checkpoint or an "
-            "adapter directory."
+            f"anchor is {START!r}, but there is no init_from: fresh adapters start as the base, which is "
+            "the KL reference anyway. Leave the anchor out, or give --init-from."
+        )
+    if getattr(config.policy, "full", False):
+        raise RedteamError(
+            f"anchor is {config.run.anchor!r}, but {config.arrangement} trains whole models, whose KL "
+            "reference is the model they start as: name that as --model, and leave the anchor out."
         )
 
 
-def start_from(policy: TrainablePolicy, place: str) -> None:
-    """Let a policy take its weights from a run, a checkpoint or an adapter directory.
+def warm_start(policy: TrainablePolicy, run: RunConfig) -> None:
+    """Let a policy take its weights and its KL reference from where a new run's options say.
 
     Raises:
         RedteamError: If it cannot, or they do not fit.
     """
-    check_links(Path(place).expanduser())
-    tell(_league_policy(policy, "--init-from"), "start_from", Path(place))
+    if run.init_from is not None:
+        place = Path(run.init_from).expanduser()
+        check_links(place)
+        tell(_league_policy(policy, "--init-from"), "start_from", place)
+    if run.anchor is not None:
+        anchor = None if run.anchor == START else Path(run.anchor).expanduser()
+        if anchor is not None:
+            check_links(anchor)
+        if not isinstance(policy, AnchoredPolicy):
+            raise RedteamError(
+                "--anchor needs a policy that can keep one (AnchoredPolicy in redteam_env.protocols); "
+                f"{type(policy).__name__} cannot."
+            )
+        tell(policy, "anchor_at", anchor)
 
 
 def _league_policy(policy: TrainablePolicy, what: str) -> LeaguePolicy:

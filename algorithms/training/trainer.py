@@ -28,7 +28,7 @@ from algorithms.training.callbacks import (
 )
 from algorithms.training.config import TrainConfig, check_credit, check_group
 from algorithms.training.evaluating import BestCheckpoint, Evaluation
-from algorithms.training.league import RunLeague, check_league, start_from
+from algorithms.training.league import RunLeague, check_league, warm_start
 from algorithms.training.live import LiveTable, SignalWarning
 from algorithms.training.loop import Outcome, Training, loop, over
 from algorithms.training.metrics import MetricsLog, episode_metrics, sampled_before
@@ -145,8 +145,8 @@ def _train(
     _check_roles(config, policy)
     if ranks.leads:
         check_room(files, weights=weights_size(policy))
-    if config.run.init_from is not None and not found:
-        start_from(policy, config.run.init_from)
+    if not found:
+        warm_start(policy, config.run)
     algorithm = _make_algorithm(learner, config, policy, game)
     run = Training(
         config=config,

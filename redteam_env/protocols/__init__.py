@@ -15,6 +15,7 @@ from redteam_env.protocols.judges import ExactJudge, Judge
 from redteam_env.protocols.opponents import League, Match, OpponentSampler, Result
 from redteam_env.protocols.policies import (
     BASE,
+    AnchoredPolicy,
     Derivatives,
     LeaguePolicy,
     TrainablePolicy,
@@ -30,6 +31,7 @@ __all__ = [
     "Agent",
     "Algorithm",
     "AlgorithmState",
+    "AnchoredPolicy",
     "Batch",
     "Callback",
     "DataCard",

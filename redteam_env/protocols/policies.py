@@ -216,3 +216,23 @@ class LeaguePolicy(Protocol):
                 shape.
         """
         ...
+
+
+@runtime_checkable
+class AnchoredPolicy(Protocol):
+    """What a policy offers besides, if log-probabilities are to be compared with an anchor's.
+
+    The anchor takes the place of the frozen reference in :meth:`TrainablePolicy.reference_logprobs`.
+    It never changes, and it is saved and restored with the weights.
+    """
+
+    def anchor_at(self, directory: Path | None) -> None:
+        """Keep a frozen copy of weights as the reference of every trained role.
+
+        Args:
+            directory: A run, a checkpoint or one adapter; ``None`` for the weights as they are now.
+
+        Raises:
+            RedteamError: If there are none for a role, or they belong to another base.
+        """
+        ...
