@@ -44,6 +44,8 @@ MAY_IMPORT = {
     "worlds.resolve": "registry",
     "worlds.apothecary.tabular": "equilibria",
     "envs": f"{BASE} border utils registry rollout judges.resolve seeds.resolve worlds",
+    "attacks": f"{BASE} border registry rollout",
+    "attacks.template": "envs.moves",  # the templates that agents and moves have, too
     "redteam_v0": "envs",
     "wrappers": "envs",
     "testing": f"{BASE} border envs",

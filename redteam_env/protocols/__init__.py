@@ -8,6 +8,7 @@ What is returned is checked (:mod:`redteam_env.border`).
 
 from redteam_env.protocols.agents import Agent, Progress, Reply, Scorer, TurnRequest, Usage
 from redteam_env.protocols.algorithms import Algorithm, AlgorithmState
+from redteam_env.protocols.attacks import Attack, Attempts, Queries
 from redteam_env.protocols.batch import Batch
 from redteam_env.protocols.callbacks import Callback, Row, TrainingRun
 from redteam_env.protocols.embedders import Embedder
@@ -32,6 +33,8 @@ __all__ = [
     "Algorithm",
     "AlgorithmState",
     "AnchoredPolicy",
+    "Attack",
+    "Attempts",
     "Batch",
     "Callback",
     "DataCard",
@@ -45,6 +48,7 @@ __all__ = [
     "Match",
     "OpponentSampler",
     "Progress",
+    "Queries",
     "QuestionSuite",
     "Reply",
     "RequestSuite",

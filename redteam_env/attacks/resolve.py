@@ -1,0 +1,103 @@
+"""From what a user names to the attack that is meant.
+
+A specification is ``METHOD``, perhaps with who writes for it, ``METHOD:AGENT``, and with options behind it as
+in a web address, ``?key=value&key=value``. Examples: ``best_of_n?sigma=0.2``, ``pair:smollm2?depth=5``,
+``run:runs/3b``, ``template?file=frames.txt``.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+from redteam_env.game import RedteamError, unknown_name
+from redteam_env.protocols import Agent
+from redteam_env.registry import build, load, names
+
+_OPTIONS = re.compile(r"\?(?=[a-z_]+=)")
+_RESERVED = ("kind", "name", "attacker", "seed")
+_WORDS = {"true": True, "false": False}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttackSpec:
+    """An attack as a user names it.
+
+    Attributes:
+        method: A registered attack.
+        attacker: The specification of the agent that writes for it, or ``None``.
+        options: Its options.
+    """
+
+    method: str
+    attacker: str | None
+    options: Mapping[str, Any]
+
+    @property
+    def asks_model(self) -> bool:
+        """Whether the method asks an agent for its messages.
+
+        Raises:
+            RedteamError: If the method cannot be loaded.
+        """
+        return bool(getattr(load("attacks", self.method), "asks_model", False))
+
+
+def parse_attack(spec: str) -> AttackSpec:
+    """Take a specification apart, without loading anything.
+
+    Raises:
+        RedteamError: If the method is unknown or an option cannot be read.
+    """
+    head, *tail = _OPTIONS.split(spec, maxsplit=1)
+    method, colon, attacker = head.partition(":")
+    if method not in names("attacks"):
+        raise unknown_name("attack", method, names("attacks"))
+    if colon and not attacker:
+        raise RedteamError(
+            f"The attack {spec!r} names nobody behind its colon; write METHOD:AGENT."
+        )
+    try:
+        pairs = parse_qsl(
+            tail[0] if tail else "", keep_blank_values=True, strict_parsing=bool(tail)
+        )
+    except ValueError as error:
+        raise RedteamError(
+            f"The options of the attack {spec!r} cannot be read; write ?key=value&key=value."
+        ) from error
+    options = {name: _value(text) for name, text in pairs}
+    if len(options) != len(pairs) or set(options) & set(_RESERVED):
+        raise RedteamError(
+            f"The attack {spec!r} gives an option twice, or one of {', '.join(_RESERVED)}, which are none."
+        )
+    return AttackSpec(method=method, attacker=attacker or None, options=options)
+
+
+def resolve_attack(spec: str | AttackSpec, *, attacker: Agent | None, seed: int = 0) -> Any:
+    """Return the attack that a specification names.
+
+    Args:
+        spec: The specification.
+        attacker: The agent that writes for it.
+        seed: Begins the address of its draws.
+
+    Returns:
+        The attack; :func:`redteam_env.border.attacks.check_attack` says whether it fits into a game.
+
+    Raises:
+        RedteamError: If the method is unknown, lacks an attacker, or refuses an option.
+    """
+    own = parse_attack(spec) if isinstance(spec, str) else spec
+    return build("attacks", own.method, attacker=attacker, seed=seed, **own.options)
+
+
+def _value(text: str) -> Any:
+    if text in _WORDS:
+        return _WORDS[text]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
