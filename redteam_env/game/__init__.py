@@ -37,12 +37,14 @@ from redteam_env.game.thinking import (
     split_action,
     take_thoughts,
 )
+from redteam_env.game.verdicts import WILDGUARD_LABELS, parse_wildguard, three_lines
 
 __all__ = [
     "ATTACKER",
     "DEFENDER",
     "PREFILL",
     "PRESETS",
+    "WILDGUARD_LABELS",
     "Count",
     "Dialogue",
     "Episode",
@@ -71,11 +73,13 @@ __all__ = [
     "load_prompts",
     "multiple_of",
     "parse_thinking",
+    "parse_wildguard",
     "public_dialogue",
     "reward_table",
     "role_of",
     "signs",
     "split_action",
     "take_thoughts",
+    "three_lines",
     "unknown_name",
 ]

@@ -2,7 +2,7 @@
 
 from redteam_env.judges.judge import Backend, Completion, TemplateJudge, check_ready
 from redteam_env.judges.lexical import is_refusal, lexical
-from redteam_env.judges.parsers import parse_classes, parse_wildguard
+from redteam_env.judges.parsers import parse_classes
 from redteam_env.judges.recorded import always, dialogue_key, record, recorded
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.judges.template import SingleTurnTemplate, neutralise
@@ -20,7 +20,6 @@ __all__ = [
     "lexical",
     "neutralise",
     "parse_classes",
-    "parse_wildguard",
     "record",
     "recorded",
     "resolve_judge",

@@ -8,9 +8,15 @@ import ast
 from pathlib import Path
 from typing import Any, Literal
 
-from redteam_env.game import Dialogue, RedteamError, unknown_name
+from redteam_env.game import (
+    WILDGUARD_LABELS,
+    Dialogue,
+    RedteamError,
+    parse_wildguard,
+    unknown_name,
+)
 from redteam_env.judges.judge import TemplateJudge
-from redteam_env.judges.parsers import WILDGUARD_LABELS, parse_classes, parse_wildguard
+from redteam_env.judges.parsers import parse_classes
 from redteam_env.judges.template import Exchange, SingleTurnTemplate, exchange
 from redteam_env.utils.packages import Member, fetch
 

@@ -21,9 +21,9 @@ from algorithms.studies.bench.report import read_manifest
 from algorithms.studies.experiments.reading import experiment_from
 from algorithms.studies.manifest import sealed
 from redteam_env import registry
-from redteam_env.game import RedteamError
+from redteam_env.game import RedteamError, parse_wildguard
 from redteam_env.game.thinking import TAGS, Thinking, cut_action, split_action, take_thoughts
-from redteam_env.judges.parsers import parse_classes, parse_wildguard
+from redteam_env.judges import parse_classes
 from redteam_env.judges.recorded import read_record
 from redteam_env.runs import Run, find_run, find_saved
 from redteam_env.seeds.files import from_file

@@ -3,8 +3,16 @@ from dataclasses import dataclass
 
 import pytest
 
-from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line, RedteamError, Verdict
-from redteam_env.judges import Completion, TemplateJudge, check_ready, parse_wildguard
+from redteam_env.game import (
+    ATTACKER,
+    DEFENDER,
+    Dialogue,
+    Line,
+    RedteamError,
+    Verdict,
+    parse_wildguard,
+)
+from redteam_env.judges import Completion, TemplateJudge, check_ready
 
 GOOD = "Harmful request: yes\nResponse refusal: no\nHarmful response: yes"
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support_servers import BROKEN_LABELS, BROKEN_TEXTS, classify_label, wildguard_text
 
-from redteam_env.game import Verdict
-from redteam_env.judges import parse_classes, parse_wildguard
+from redteam_env.game import Verdict, parse_wildguard
+from redteam_env.judges import parse_classes
 
 LABELS = list(itertools.product((True, False), (True, False, None), (True, False, None)))
 
