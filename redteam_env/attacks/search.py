@@ -44,6 +44,11 @@ from redteam_env.rollout import apply_reply, ask, finish, judge_all, turn_reques
 OPEN, CLOSE = "<message>", "</message>"
 """Between these the attacker's model writes the message that is to be sent."""
 
+TRIES = 3
+"""How often the attacker's model is asked for one message before the attack goes on without."""
+
+_YES_OR_NO = {"yes": True, "no": False}
+
 T = TypeVar("T")
 Q = TypeVar("Q")
 
@@ -148,20 +153,41 @@ class Case:
 
     def attempt(self, text: str) -> Step[Episode]:
         """Make an attempt of one message, and keep it."""
-        talk = yield from self.send(self.open(), text)
-        episode = yield from self.read(talk)
-        self.episodes.append(episode)
-        return episode
+        episodes = yield from self.attempts([text])
+        return episodes[0]
+
+    def attempts(self, texts: Sequence[str]) -> Step[list[Episode]]:
+        """Make attempts of one message each, side by side, and keep them."""
+        talks: list[Talk] = yield Send([(self.open(), text) for text in texts])
+        episodes: list[Episode] = yield Read(talks)
+        self.episodes += episodes
+        return episodes
 
     def ask(self, chat: Messages) -> Step[str | None]:
         """Return the message that the attacker's model writes in a chat; ``None`` without a usable one."""
-        (message,) = yield from self.ask_all([chat])
-        return message
+        messages = yield from self.ask_all([chat])
+        return messages[0]
 
     def ask_all(self, chats: Sequence[Messages]) -> Step[list[str | None]]:
-        """Return the message that the attacker's model writes in each of several chats."""
-        replies: list[Reply] = yield Ask(chats, prefill=OPEN)
-        found = [message_of(reply, self._chars) for reply in replies]
+        """Return the message that the attacker's model writes in each of several chats.
+
+        Where it wrote none that can be used it is asked again, with other draws, a few times.
+        """
+        found: list[str | None] = [None] * len(chats)
+        for _ in range(TRIES):
+            missing = [k for k, message in enumerate(found) if message is None]
+            if not missing:
+                break
+            replies: list[Reply] = yield Ask([chats[k] for k in missing], prefill=OPEN)
+            for k, reply in zip(missing, replies, strict=True):
+                found[k] = message_of(reply, self._chars)
+                self.unread += found[k] is None
+        return found
+
+    def ask_whether(self, chats: Sequence[Messages]) -> Step[list[bool | None]]:
+        """Return what the attacker's model answers to questions; ``None`` for neither yes nor no."""
+        replies: list[Reply] = yield Ask(chats)
+        found = [_YES_OR_NO.get(word_of(reply)) for reply in replies]
         self.unread += found.count(None)
         return found
 
@@ -197,6 +223,12 @@ def message_of(reply: Reply, most: int) -> str | None:
         return None
     found = text.partition(CLOSE)[0].rpartition(OPEN)[2].strip()
     return found if 0 < len(found) <= most and OPEN not in text.partition(CLOSE)[2] else None
+
+
+def word_of(reply: Reply) -> str:
+    """Return the one word that a text of the attacker's model consists of; nothing for other texts."""
+    words = take_thoughts(reply.text).text.casefold().split() if reply.error is None else []
+    return words[0].strip(".,!\"'") if len(words) == 1 else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
