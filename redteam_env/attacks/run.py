@@ -5,7 +5,7 @@ agent that samples at temperature 0 makes the same attempt each time.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from redteam_env.attacks.search import succeeded
@@ -14,28 +14,29 @@ from redteam_env.protocols import Agent, Attempts, GameSetup, Judge, Progress, Q
 from redteam_env.rollout import play
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RunAttack:
     """An agent that attacks as it does in the game.
 
-    Attributes:
+    Args:
         attacker: The agent.
         seed: Begins the address of its draws.
+
+    Raises:
+        RedteamError: If there is no agent.
     """
 
     name: ClassVar[str] = "run"
     exchanges: ClassVar[int] = 1
     asks_model: ClassVar[bool] = True
 
-    attacker: Agent | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.attacker is None:
+    def __init__(self, attacker: Agent | None, seed: int = 0) -> None:
+        if attacker is None:
             raise RedteamError(
                 "The attack 'run' is played by an agent; name it behind a colon, such as run:runs/3b, or "
                 "with --attacker."
             )
+        self._attacker = attacker
+        self._seed = seed
 
     def attack(
         self,
@@ -49,14 +50,13 @@ class RunAttack:
         progress: Progress | None = None,
     ) -> Attempts:
         """Play each game until the attacker succeeds."""
-        assert self.attacker is not None
-        agents = {ATTACKER: self.attacker, DEFENDER: target}
+        agents = {ATTACKER: self._attacker, DEFENDER: target}
         episodes: list[list[Episode]] = [[] for _ in setups]
         queries = Queries()
         for k in range(attempts):
             left = [n for n, own in enumerate(episodes) if not any(map(succeeded, own))]
             again = [
-                replace(setups[n], rewritten=True, path=(*setups[n].path, "attempt", self.seed, k))
+                replace(setups[n], rewritten=True, path=(*setups[n].path, "attempt", self._seed, k))
                 for n in left
             ]
             if not again:
