@@ -142,7 +142,7 @@ def allow_place(text: str, *, holder: Path, option: str) -> None:
 
 
 def user_said(option: str, value: str, *, holder: Path) -> bool:
-    """Whether a folder lies in a run that this account began with a value of an option.
+    """Whether a folder lies in a run that this account began with a value of an option, or among several.
 
     Raises:
         RedteamError: If the run's record cannot be read.
@@ -151,7 +151,8 @@ def user_said(option: str, value: str, *, holder: Path) -> bool:
     if run is None or not is_own(run):
         return False
     meant = with_roots(options_of(run) or {}, Path.cwd()).get(option)
-    return value in {meant, (run.stored_config() or {}).get(option)}
+    texts = [x for x in (meant, (run.stored_config() or {}).get(option)) if isinstance(x, str)]
+    return value in {*texts, *(part for text in texts for part in listed(text))}
 
 
 def confirm_places(

@@ -23,6 +23,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = MappingProxyType(
         "full": (bool,),
         "versions": (dict,),
         "anchored": (bool,),
+        "parts": (dict,),
     }
 )
 """What the entries of a card are, just so: true is no number."""
@@ -67,7 +68,7 @@ def read_policy(directory: Path, *needed: str) -> dict[str, Any]:
     """
     file = directory / POLICY_FILE
     card = read_card(file, ("weights", *needed))
-    for role, name in card["weights"].items():
+    for role, name in (*card["weights"].items(), *card.get("parts", {}).items()):
         if not isinstance(name, str) or name in {"", ".", ".."} or set(name) & set("/\\"):
             raise RedteamError(
                 f"{str(file)!r} is refused: the weights of {cut(role)!r} are {shown(name)}, which is no "

@@ -6,17 +6,26 @@ linear layers). Alpha, targets, dropout and learning rates are not public for th
 choices.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from redteam_env.game import Count, RedteamError, above, at_least, between, check_fields
+from redteam_env.game import (
+    Count,
+    RedteamError,
+    above,
+    at_least,
+    between,
+    check_fields,
+    unknown_name,
+)
 from redteam_env.protocols import BASE, TrainablePolicy
-from redteam_env.utils.lists import listed
+from redteam_env.utils.lists import assigned, listed
 
 Arrangement = Literal[
-    "bipolicy", "shared", "shared_full", "independent", "attacker_only", "defender_only"
+    "bipolicy", "shared", "shared_full", "independent", "attacker_only", "defender_only", "custom"
 ]
 Dtype = Literal["auto", "float32", "bfloat16"]
 BackendName = Literal["hf", "vllm", "served"]
@@ -32,7 +41,9 @@ WEIGHTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "defender_only": {"attacker": BASE, "defender": "defender"},
     }
 )
-"""For each arrangement, the name of the weights behind each role; ``base`` is frozen."""
+"""For each arrangement, the name of the weights behind each role; ``base`` is frozen. ``custom`` has none of its own."""
+
+_NAME = re.compile("[a-z][a-z0-9_]*")
 
 FULL = ("shared_full", "independent")
 
@@ -45,7 +56,12 @@ class PolicyConfig:
         arrangement: Which weights play which role. bipolicy: one LoRA adapter a role on one frozen
             base. shared: one LoRA adapter for both. shared_full: one whole model for both.
             independent: one whole model a role. attacker_only, defender_only: one adapter, the
-            other seat is the frozen base.
+            other seat is the frozen base. custom: none but those of roles.
+        roles: Weights of further roles, or others than the arrangement's, such as judge=judge for a
+            judge's seat with weights of its own; judge=defender shares the defender's, judge=base is
+            the frozen base.
+        bases: Models of roles that play on another one than model, such as
+            judge:Qwen/Qwen2.5-3B-Instruct; several with a comma between them.
         model: smollm2, a local model directory, or a hub id such as Qwen/Qwen2.5-0.5B-Instruct.
         revision: Branch, tag or commit of a hub model.
         rank: LoRA rank.
@@ -72,6 +88,8 @@ class PolicyConfig:
     """
 
     arrangement: Arrangement = "bipolicy"
+    roles: str | None = None
+    bases: str | None = None
     model: str = "smollm2"
     revision: str | None = None
     rank: Count = 32
@@ -95,7 +113,38 @@ class PolicyConfig:
         check_fields(self)
         if not self.model.strip():
             raise RedteamError("model is empty; name smollm2, a model directory or a hub id.")
+        self._check_roles()
         self._check_backend()
+
+    def _check_roles(self) -> None:
+        if not self.weights:
+            raise RedteamError(
+                f"arrangement is {self.arrangement!r}, but no weights are named; give them as --roles "
+                "attacker=attacker,defender=defender."
+            )
+        for role, name in self.weights.items():
+            if not (_NAME.fullmatch(role) and _NAME.fullmatch(name)):
+                raise RedteamError(
+                    f"roles has {role}={name}; a role and its weights are words of lower-case letters, digits "
+                    "and _, such as judge=judge."
+                )
+        models = self.models
+        if len(models) == 1:
+            return
+        if self.full:
+            raise RedteamError(
+                f"bases is {self.bases!r}, but {self.arrangement} trains whole models; train adapters with "
+                "--arrangement bipolicy."
+            )
+        for name in set(self.weights.values()) - {BASE}:
+            if (
+                len([x for x in models.values() if any(self.weights[role] == name for role in x)])
+                > 1
+            ):
+                raise RedteamError(
+                    f"The weights {name!r} are to play roles on different bases ({self.bases!r}); give each "
+                    "base weights of its own with --roles."
+                )
 
     def _check_backend(self) -> None:
         if self.backend != "hf" and self.full:
@@ -128,7 +177,32 @@ class PolicyConfig:
     @property
     def weights(self) -> Mapping[str, str]:
         """The name of the weights behind each role."""
-        return WEIGHTS[self.arrangement]
+        further = assigned(self.roles or "", option="roles", example="judge=judge")
+        return {**WEIGHTS.get(self.arrangement, {}), **{role: str(name) for role, name in further.items()}}
+
+    @property
+    def models(self) -> Mapping[str, tuple[str, ...]]:
+        """The roles that play on each base model; the first is that of the first role."""
+        own: dict[str, str] = {}
+        for part in listed(self.bases):
+            role, colon, model = part.partition(":")
+            if role not in self.weights:
+                raise unknown_name("role in bases", role, self.weights)
+            if not (colon and model) or role in own:
+                raise RedteamError(
+                    f"bases has {part!r}; name each role once, with its model, such as judge:smollm2."
+                )
+            own[role] = model
+        roles: dict[str, tuple[str, ...]] = {}
+        for role in self.weights:
+            model = own.get(role, self.model)
+            roles[model] = (*roles.get(model, ()), role)
+        return roles
+
+    def on(self, model: str, roles: Sequence[str]) -> Self:
+        """Return the settings of some roles that play on one model."""
+        named = ",".join(f"{role}={self.weights[role]}" for role in roles)
+        return replace(self, model=model, bases=None, arrangement="custom", roles=named)
 
     @property
     def full(self) -> bool:
@@ -137,14 +211,14 @@ class PolicyConfig:
 
 
 def lora(config: PolicyConfig, *, seed: int) -> TrainablePolicy:
-    """Load the base model and put the arrangement's weights on it (:func:`agents.lora.policy.lora`).
+    """Load the base models and put the arrangement's weights on them (:func:`agents.lora.several.load`).
 
     The plug-in's entry point: torch, which the policies need, is imported when they are made, so that
     the settings can be read without it.
     """
-    from agents.lora import policy  # noqa: PLC0415 - torch only where it is needed
+    from agents.lora import several  # noqa: PLC0415 - torch only where it is needed
 
-    return policy.lora(config, seed=seed)
+    return several.load(config, seed=seed)
 
 
 vars(lora)["Config"] = PolicyConfig

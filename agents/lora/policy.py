@@ -15,7 +15,7 @@ import torch
 
 from agents.lora.agent import ModelAgent
 from agents.lora.backend import check_backend, make_backend
-from agents.lora.cards import POLICY_FILE, check_base, read_card
+from agents.lora.cards import POLICY_FILE, check_base, read_policy
 from agents.lora.chat import ChatCodec
 from agents.lora.config import PolicyConfig
 from agents.lora.hf import completion_logprobs
@@ -278,12 +278,17 @@ class LoraPolicy(SavedWeights):
         Raises:
             RedteamError: If they belong to another base or arrangement, or do not fit.
         """
-        card = read_card(directory / POLICY_FILE, ("arrangement", "versions"))
+        card = read_policy(directory, "arrangement", "versions")
         check_base(directory, card, self.store.base)
         if card["arrangement"] != self.config.arrangement:
             raise RedteamError(
                 f"{str(directory)!r} was trained as {card['arrangement']!r}, not as "
                 f"{self.config.arrangement!r}; give that --arrangement or another --out."
+            )
+        if card["weights"] != self.config.weights:
+            raise RedteamError(
+                f"{str(directory)!r} was trained with {card['weights']} as the weights of its roles, not "
+                f"with {self.config.weights}; give those --roles or another --out."
             )
         for name in self.names:
             self.store.restore(name, directory / name)

@@ -22,7 +22,7 @@ from agents.models import KNOWN, canonical, load_base
 from redteam_env.game import RedteamError
 from redteam_env.protocols import BASE
 from redteam_env.runs import POLICY, newest
-from redteam_env.trust import allow_place
+from redteam_env.trust import allow_place, user_said
 from redteam_env.utils.files import verify_manifest
 
 
@@ -129,6 +129,11 @@ class PolicyPool:
             self._verified.add(checkpoint)
 
     def _from_policy(self, directory: Path, role: str) -> tuple[_Loaded, str]:
+        card = read_policy(directory)
+        if "parts" in card:
+            if role not in card["parts"]:
+                raise RedteamError(f"{str(directory)!r} has no weights for the role {role!r}.")
+            return self._from_part(directory / card["parts"][role], role)
         card = read_policy(directory, "full", "model", "revision")
         name = card["weights"].get(role)
         if name == BASE or self._base is None:
@@ -142,20 +147,31 @@ class PolicyPool:
             return self._model(str(directory / name), None), BASE
         return self._from_adapter(directory / name)
 
-    def _from_adapter(self, directory: Path) -> tuple[_Loaded, str]:
+    def _from_part(self, directory: Path, role: str) -> tuple[_Loaded, str]:
+        """Return a role of a policy on several bases: with its own, whatever ``base`` means."""
+        card = read_policy(directory, "model", "revision")
+        if not user_said("bases", f"{role}:{card['model']}", holder=directory):
+            self._allow(card["model"], directory)
+        name = card["weights"].get(role, BASE)
+        if name == BASE:
+            return self._model(card["model"], card["revision"]), BASE
+        return self._from_adapter(directory / name, base=card["model"])
+
+    def _from_adapter(self, directory: Path, *, base: str | None = None) -> tuple[_Loaded, str]:
         key = directory.resolve()
         if key not in self._adapters:
             config = read_config(directory)  # refused before a base is loaded
             card: dict[str, Any] = {"model": config.base, "revision": config.revision}
             if (directory / WEIGHTS_FILE).is_file():
                 card |= read_card(directory / WEIGHTS_FILE)
-            model = self._base or card["model"]
+            model = base or self._base or card["model"]
             if not model:
                 raise RedteamError(
                     f"The adapter in {str(directory)!r} names no base; give it as --model."
                 )
-            self._allow(str(model), directory)
-            loaded = self._model(str(model), None if self._base else card["revision"])
+            if base is None:
+                self._allow(str(model), directory)
+            loaded = self._model(str(model), card["revision"] if base or not self._base else None)
             allow = self._config.allow_other_base
             check_named_base(directory, loaded.store.base, allow_other=allow)
             name = f"adapter_{len(loaded.store.versions)}"  # counts those that did not load, too

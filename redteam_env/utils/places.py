@@ -9,7 +9,17 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-BARE = ("seeds", "source", "model", "prompts", "opponent", "init_from", "anchor", "templates")
+BARE = (
+    "seeds",
+    "source",
+    "model",
+    "bases",
+    "prompts",
+    "opponent",
+    "init_from",
+    "anchor",
+    "templates",
+)
 """Options whose text is a place also without a separator or an ending, such as ``model = mine``."""
 _BARE_ENDINGS = ("_file", "_dir", "_path", "_directory", "_folder")
 _SCHEMES = ("http", "https")
