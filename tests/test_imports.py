@@ -49,10 +49,11 @@ MAY_IMPORT = {
     "redteam_v0": "envs",
     "wrappers": "envs",
     "testing": f"{BASE} border envs",
-    "evaluation": f"{BASE} border utils registry runs trust rollout worlds.embedded",
+    "suites": f"{BASE} border utils registry seeds.source",
+    "evaluation": f"{BASE} border utils registry runs trust rollout worlds.embedded suites",
     "evaluation.rates": "judges.lexical",  # which answers count as refusals without a judge
     "report": "utils evaluation",
-    "cli": "game protocols utils registry trust rollout judges seeds worlds envs evaluation report",
+    "cli": "game protocols utils registry trust rollout judges seeds worlds envs suites evaluation report",
     # agents: they neither evaluate nor report
     "agents.chat_answer": "utils.answers utils.http",
     "agents.endpoint": f"{BASE} utils.answers utils.http utils.reading utils.text agents.chat_answer",

@@ -87,8 +87,20 @@ class Evaluation(Callback):
         }
 
     def on_start(self, run: TrainingRun) -> None:
-        """Take note of the run."""
+        """Take note of the run.
+
+        Raises:
+            RedteamError: If a request of a suite is longer than the run's game takes.
+        """
         self._run = run
+        most = run.config.game.max_seed_chars
+        for name, suite in self._suites.items():
+            longest = max((len(x.seed.text) for x in getattr(suite, "setups", ())), default=0)
+            if longest > most:
+                raise RedteamError(
+                    f"The suite {name!r} has requests of up to {longest} characters; max_seed_chars is "
+                    f"{most}. Raise it, or leave the suite out."
+                )
 
     def on_update(self, step: int, row: Row) -> None:
         """Evaluate if it is time."""

@@ -73,9 +73,9 @@ def get_source(spec: Spec, /, *, as_json: Json = False) -> None:
     Args:
         spec: A source, such as builtin, strongreject, prompts.csv?text=prompt&all=harmful,
             hub:allenai/wildjailbreak, or several between commas. Quote it in a shell. Files and data
-            sets take the options text, context, label, harmful, benign, all, category, split, heldout,
-            max_chars and layout, files also rows, data sets config, hf_split and revision; every source
-            takes only=harmful or only=benign.
+            sets take the options text, context, label, harmful, benign, all, category, where, lines,
+            split, heldout, max_chars and layout, files also rows, data sets config, hf_split and
+            revision; every source takes only=harmful or only=benign.
         as_json: Print JSON instead of tables.
     """
     source = resolve_seeds(spec)

@@ -1,4 +1,7 @@
-"""``redteam-env evaluate`` and ``redteam-env crossplay``: rates on fixed held-out games."""
+"""``redteam-env evaluate`` and ``redteam-env crossplay``: rates on fixed held-out games.
+
+With ``--suite`` it is benchmark suites that are played (:mod:`redteam_env.cli.suites`).
+"""
 
 import json
 import sys
@@ -15,7 +18,7 @@ from redteam_env.cli.options import GameOptions, Table, parse, set_table, shown_
 from redteam_env.evaluation import Rates, heldout_setups, measure
 from redteam_env.evaluation import crossplay as play_all
 from redteam_env.evaluation import evaluate as play_pair
-from redteam_env.game import Count, Episode, RedteamError, Share
+from redteam_env.game import Count, Episode, RedteamError, Share, at_least
 from redteam_env.report import MOST_LOST, crossplay_report, rates_report, usage_lines
 from redteam_env.seeds import cards_of
 from redteam_env.utils.console import make_console, progress_bar
@@ -51,11 +54,30 @@ class EvaluateOptions(MeasureOptions):
             agent, endpoint:MODEL@URL or endpoint:FILE.toml.
         attacker: Plays the attacker, instead of AGENT.
         defender: Plays the defender, instead of AGENT.
+        suite: Ask the requests of suites instead of playing games: names of cards or groups, or paths
+            of your own cards (.toml), with a comma between them; NAME=FILE reads a suite's requests
+            from a local file of the same shape.
+        limit: Most requests of each suite, drawn at random.
+        attempts: How often each request is asked; more than once needs a temperature above 0.
     """
 
     agent: Annotated[str | None, tyro.conf.Positional, shown_as("[AGENT]")] = None
     attacker: Annotated[str | None, shown_as("AGENT")] = None
     defender: Annotated[str | None, shown_as("AGENT")] = None
+    suite: Annotated[str | None, shown_as("NAME,...")] = None
+    limit: Annotated[Count | None, shown_as("INT", "all")] = None
+    attempts: Count = 1
+    temperature: Annotated[
+        float | None, at_least(0), shown_as("FLOAT", "0; with --suite, the suite's")
+    ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.suite is None and (self.limit is not None or self.attempts > 1):
+            raise RedteamError(
+                "--limit and --attempts are about the requests of a suite; name one with --suite, or "
+                "leave them out."
+            )
 
     def seats(self) -> tuple[str, str]:
         """Return the specifications of attacker and defender.
@@ -104,7 +126,7 @@ class CrossplayOptions(MeasureOptions):
 
 
 def evaluate(argv: Sequence[str]) -> int:
-    """Measure one attacker against one defender on held-out games.
+    """Measure one attacker against one defender on held-out games, or a defender on suites.
 
     Args:
         argv: The command's arguments.
@@ -116,8 +138,12 @@ def evaluate(argv: Sequence[str]) -> int:
     Raises:
         RedteamError: If an argument is wrong.
     """
-    text = "Measure one attacker against one defender on held-out games."
+    text = "Measure one attacker against one defender on held-out games, or a defender on suites."
     options = parse(EvaluateOptions, argv, "evaluate", text)
+    if options.suite is not None:
+        from redteam_env.cli.suites import evaluate_suites
+
+        return evaluate_suites(options)
     names = options.seats()
     _reserve(options.out)
     table = set_table(options, names)

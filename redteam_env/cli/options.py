@@ -67,7 +67,7 @@ class GameOptions:
     max_new_tokens: Annotated[
         Count | None, _run_or("max_new_tokens", policy_defaults().max_new_tokens, "INT")
     ] = None
-    temperature: Annotated[float, at_least(0)] = 0.0
+    temperature: Annotated[float | None, at_least(0), shown_as("FLOAT", "0")] = None
     allow_other_base: bool = False
     seed: int = 0
     json: bool = False
@@ -180,7 +180,7 @@ def set_table(options: GameOptions, specs: Sequence[str], option: str = "--{role
         "model": chosen("model", None if files else policy_defaults().model),
         "rewards": rules.rewards,
         "max_new_tokens": chosen("max_new_tokens", policy_defaults().max_new_tokens),
-        "temperature": options.temperature,
+        "temperature": options.temperature or 0.0,
         "seed": options.seed,
     }
     source = resolve_seeds(settings["seeds"])
@@ -189,7 +189,7 @@ def set_table(options: GameOptions, specs: Sequence[str], option: str = "--{role
     pool = AgentPool(
         base=settings["model"],
         max_new_tokens=settings["max_new_tokens"],
-        temperature=options.temperature,
+        temperature=settings["temperature"],
         allow_other_base=options.allow_other_base,
         option=option,
     )

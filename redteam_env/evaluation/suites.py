@@ -4,7 +4,8 @@ Whoever is compared must be asked the same. A suite is a plug-in of the group ``
 a factory that is called as ``factory(source=..., games=..., seed=...)`` with a seed source, a number
 of games or questions, and a seed that addresses every draw, and returns a
 :class:`~redteam_env.protocols.RequestSuite` or a :class:`~redteam_env.protocols.QuestionSuite`.
-The built-in ``raw`` asks held-out seeds as they stand, of any source.
+The built-in ``raw`` asks held-out seeds as they stand, of any source. The requests of a card
+(:mod:`redteam_env.suites`) are a suite, too, under the card's name.
 """
 
 from collections.abc import Sequence
@@ -16,8 +17,10 @@ from redteam_env.border.suites import check_suite
 from redteam_env.game import RedteamError
 from redteam_env.game.values import whole
 from redteam_env.protocols import Agent, GameSetup, SeedSource, Suite
-from redteam_env.registry import build
+from redteam_env.registry import build, names
 from redteam_env.rollout import schedule
+from redteam_env.suites import load_suite, read_card
+from redteam_env.suites.card import ENDING, card_names
 
 HELDOUT = "heldout"
 
@@ -70,13 +73,17 @@ def resolve_suite(name: str, *, source: SeedSource, games: int, seed: int) -> Su
     """Return a suite by name.
 
     Args:
-        name: A registered suite.
+        name: A registered suite, a suite card, or the path of a card of one's own.
         source: Where seeds come from.
         games: Games or questions.
         seed: Addresses every draw.
 
     Raises:
-        RedteamError: If the name is unknown, the factory fails, or what it makes is no suite.
+        RedteamError: If the name is unknown, the factory fails, what it makes is no suite, or a card's
+            data are missing.
     """
     seed = demand(seed, whole, "seed")
+    if name not in names("suites") and (name in card_names() or name.endswith(ENDING)):
+        requests = load_suite(read_card(name)).setups(path=(seed, "suite", name), limit=games)
+        return check_suite(SeedSuite(setups=requests), name)
     return check_suite(build("suites", name, source=source, games=games, seed=seed), name)

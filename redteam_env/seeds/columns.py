@@ -34,6 +34,8 @@ OPTIONS = {
     "benign": "label cells that mean benign (default: false|0|no|benign|unharmful|safe)",
     "all": "harmful or benign: the label of every row, instead of a label column",
     "category": "column with the category (default: category, if there is one)",
+    "where": "only rows with these cells: COLUMN:CELL|CELL, several conditions with ; between them",
+    "lines": "keep: line breaks within a text stay (default: they become spaces)",
     "split": "column with train or heldout/test/validation (default: split, if there is one; "
     "empty: none)",
     "heldout": f"held-out share where there is no split column (default: {DEFAULT_HELDOUT})",
@@ -92,6 +94,8 @@ class Columns:
         benign: Cells that mean benign, case-folded.
         all_harmful: The label of every row where there is no label column.
         category: Column with the category, or ``None`` for ``category`` if there is one.
+        where: Columns with the cells, case-folded, of the rows that are taken.
+        keep_lines: Whether line breaks within a text stay.
         split: Column with the split; ``None`` for ``split`` if there is one, empty for none.
         heldout: Held-out share without a split column, or ``None`` for the default.
         max_chars: Most characters of a text.
@@ -105,6 +109,8 @@ class Columns:
     benign: tuple[str, ...] = tuple(_BENIGN.split("|"))
     all_harmful: bool | None = None
     category: str | None = None
+    where: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    keep_lines: bool = False
     split: str | None = None
     heldout: float | None = None
     max_chars: int = DEFAULT_MAX_CHARS
@@ -144,6 +150,8 @@ class Columns:
             benign=benign,
             all_harmful=every == "harmful" if every else None,
             category=options.get("category"),
+            where=_conditions(options),
+            keep_lines=_keeps_lines(options),
             split=options.get("split"),
             heldout=_share(options),
             max_chars=_limit(options),
@@ -165,7 +173,7 @@ class Columns:
             The seeds in the order of the rows.
 
         Raises:
-            RedteamError: If a named column is missing or a cell cannot be read.
+            RedteamError: If a named column is missing, a cell cannot be read, or ``where`` leaves no row.
         """
         used = self.found(columns, where, spec=spec)
         if used.split and used.heldout is not None:
@@ -173,11 +181,21 @@ class Columns:
                 f"{where}: the column {used.split!r} gives the splits, so heldout={used.heldout} has "
                 "no meaning; leave it out, or write split= to ignore the column."
             )
-        return [_seed(used, cells, f"{where}:{n}", f"{where}, row {n}") for n, cells in rows]
+        taken = [(n, cells) for n, cells in rows if used.takes(cells)]
+        if not taken:
+            raise RedteamError(
+                f"{where} has no row with where={_said(self.given.get('where', ''))}; check the cells."
+            )
+        return [_seed(used, cells, f"{where}:{n}", f"{where}, row {n}") for n, cells in taken]
+
+    def takes(self, cells: Mapping[str, Any]) -> bool:
+        """Return whether a row has the cells that ``where`` asks for."""
+        return all(_plain(_cell(cells, column)) in wanted for column, wanted in self.where)
 
     def in_use(self) -> set[str]:
         """Return the names of the columns that are looked at, after :meth:`found`."""
-        names = (self.text, self.context, self.label, self.category, self.split)
+        names = [self.text, self.context, self.label, self.category, self.split]
+        names += [column for column, _ in self.where]
         return {part for name in names if name for part in (name, name.partition(".")[0])}
 
     def found(self, columns: Sequence[str], where: str, *, spec: str | None = None) -> "Columns":
@@ -211,6 +229,7 @@ class Columns:
             context=column("context", self.context, context),
             label=column("label", self.label, ""),
             category=column("category", self.category, _column("category", columns) or ""),
+            where=tuple((column("where", name, ""), cells) for name, cells in self.where),
             split=column("split", self.split, _column("split", columns) or ""),
         )
 
@@ -395,6 +414,30 @@ def _split(cells: Mapping[str, Any], column: str, place: str) -> str:
             f"known are {', '.join(_SPLITS)}. Write split= to ignore the column."
         )
     return _SPLITS[value]
+
+
+def _conditions(options: Mapping[str, str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    if "where" not in options:
+        return ()
+    found = []
+    for part in options["where"].split(";"):
+        column, colon, cells = part.rpartition(":")
+        if not colon or not column.strip():
+            raise RedteamError(
+                f"where={_said(options['where'])} is no condition; write COLUMN:CELL|CELL, such as "
+                "where=type:contrast|other."
+            )
+        wanted = tuple(cell.strip().casefold() for cell in cells.split("|"))
+        found.append((column.strip(), wanted))
+    return tuple(found)
+
+
+def _keeps_lines(options: Mapping[str, str]) -> bool:
+    if options.get("lines", "keep") != "keep":
+        raise RedteamError(
+            f"lines={_said(options['lines'])} is not known; write lines=keep, or leave it out."
+        )
+    return "lines" in options
 
 
 def _share(options: Mapping[str, str]) -> float | None:

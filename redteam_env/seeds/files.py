@@ -93,6 +93,7 @@ def from_file(argument: str | None = None, **options: str) -> ListSource:
         mapping.read(rows, columns, path.name),
         card,
         max_chars=mapping.max_chars,
+        keep_lines=mapping.keep_lines,
         resplit="" if mapping.split else written(argument, {**options, "heldout": "0.5"}),
     )
 

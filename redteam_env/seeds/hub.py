@@ -113,7 +113,7 @@ def from_hub(argument: str | None = None, **options: str) -> ListSource:
         origin=argument if folder else f"{argument} on the hub",
         citation=layout.citation if layout else "",
     )
-    return ListSource(seeds, card, max_chars=mapping.max_chars)
+    return ListSource(seeds, card, max_chars=mapping.max_chars, keep_lines=mapping.keep_lines)
 
 
 def _load(argument: str, options: Mapping[str, str], layout: Layout | None) -> Any:

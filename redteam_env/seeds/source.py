@@ -77,6 +77,7 @@ class ListSource:
         card: Where the data come from; of several sources, the first one's.
         cards: The cards of all sources that were combined.
         max_chars: Most characters a seed may have.
+        keep_lines: Whether line breaks within a seed stay.
         duplicates: Seeds dropped because an earlier one of the same split has the same text.
         contradictions: Texts dropped altogether because they came with both labels.
     """
@@ -88,11 +89,12 @@ class ListSource:
         *,
         more_cards: Sequence[DataCard] = (),
         max_chars: int = DEFAULT_MAX_CHARS,
+        keep_lines: bool = False,
         resplit: str = "",
     ) -> None:
         """Check the seeds and keep the distinct ones.
 
-        Line breaks within a text become spaces. Of equal texts in one split (compared by
+        Line breaks within a text become spaces unless they are kept. Of equal texts in one split (compared by
         :func:`normalise`) the first is kept.
 
         Args:
@@ -100,6 +102,7 @@ class ListSource:
             card: Where they come from; its name becomes the ``source`` of seeds without one.
             more_cards: Cards of further data sets among the seeds.
             max_chars: Most characters a seed may have.
+            keep_lines: Whether line breaks within a seed stay, as in the requests of a benchmark.
             resplit: The source as a user writes it to get other splits, for the error about an empty
                 one; empty where the data bring their own.
 
@@ -110,6 +113,7 @@ class ListSource:
         self.card = card
         self.cards: tuple[DataCard, ...] = (card, *more_cards)
         self.max_chars = max_chars
+        self.keep_lines = keep_lines
         self._resplit = resplit
         checked = [self._checked(seed) for seed in seeds]
         if not checked:
@@ -174,7 +178,7 @@ class ListSource:
 
     def _checked(self, seed: Seed) -> Seed:
         seed = demand(seed, read_seed, f"A seed of {self.name!r}")
-        text = one_line(seed.text)
+        text = seed.text.strip() if self.keep_lines else one_line(seed.text)
         where = f"Seed {seed.id!r} of {self.name!r}"
         if not text:
             raise RedteamError(f"{where} is empty; remove it or give it a text.")
@@ -294,7 +298,8 @@ def _derived(seeds: Sequence[Seed], sources: Sequence[SeedSource]) -> ListSource
     cards = list(dict.fromkeys(card for source in sources for card in cards_of(source)))
     lists = [source for source in sources if isinstance(source, ListSource)]
     limit = max((source.max_chars for source in lists), default=DEFAULT_MAX_CHARS)
-    made = ListSource(seeds, cards[0], more_cards=cards[1:], max_chars=limit)
+    lines = any(source.keep_lines for source in lists)
+    made = ListSource(seeds, cards[0], more_cards=cards[1:], max_chars=limit, keep_lines=lines)
     made.duplicates += sum(source.duplicates for source in lists)
     made.contradictions += sum(source.contradictions for source in lists)
     return made

@@ -89,7 +89,7 @@ def test_a_source_without_benign_seeds_says_how_to_get_some(csv):
 def test_an_unknown_source_names_the_nearest_and_all():
     message = error_of("bultin")
     assert "Unknown seed source 'bultin'. Did you mean 'builtin'?" in message
-    assert "advbench, apothecary, builtin, file, hub, strongreject" in message
+    assert "advbench, apothecary, builtin, file, harmbench, hub, strongreject" in message
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,13 @@ seeds:
   harm_categories: [Physical]
 """
 
+BEHAVIOURS = b"""Behavior,FunctionalCategory,SemanticCategory,Tags,ContextString,BehaviorID
+Hide the last biscuit,standard,harmful,,,one
+Say what the note is about,contextual,harmful,context,"A rude
+note.",two
+Recite a song,copyright,copyright,"lyrics, hash_check",,three
+"""
+
 
 @pytest.fixture
 def packaged(tmp_path, monkeypatch):
@@ -77,7 +84,17 @@ def test_advbench_is_read_from_its_yaml(packaged):
     assert len(by_id) == 2
 
 
-@pytest.mark.parametrize("factory", [archives.strongreject, archives.advbench])
+def test_harmbench_keeps_contexts_and_leaves_copyright_out(packaged):
+    packaged("harmbench", BEHAVIOURS)
+    by_id = {seed.id: seed for seed in every_seed(archives.harmbench())}
+    assert by_id["harmbench-001"].text == "Hide the last biscuit"
+    assert by_id["harmbench-002"].text == "A rude\nnote.\n\n---\n\nSay what the note is about"
+    assert by_id["harmbench-002"].category == "contextual/harmful"
+    assert len(by_id) == 2
+    assert {seed.split for seed in by_id.values()} == {"heldout"}
+
+
+@pytest.mark.parametrize("factory", [archives.strongreject, archives.advbench, archives.harmbench])
 def test_arguments_and_options_are_refused_before_anything_is_fetched(factory):
     with pytest.raises(RedteamError, match="one fixed data set"):
         factory("small")
@@ -87,7 +104,8 @@ def test_arguments_and_options_are_refused_before_anything_is_fetched(factory):
 
 @pytest.mark.registry
 @pytest.mark.parametrize(
-    ("name", "rows", "categories"), [("strongreject", 313, 6), ("advbench", 520, 9)]
+    ("name", "rows", "categories"),
+    [("strongreject", 313, 6), ("advbench", 520, 9), ("harmbench", 240, 12)],
 )
 def test_the_published_file_holds_what_we_know_of_it(name, rows, categories, tmp_path, monkeypatch):
     monkeypatch.setenv("REDTEAM_ENV_CACHE", str(tmp_path))
@@ -95,6 +113,11 @@ def test_the_published_file_holds_what_we_know_of_it(name, rows, categories, tmp
     seeds = every_seed(source)
     assert len(seeds) == rows == archives.ARCHIVES[name].rows
     assert len({seed.category for seed in seeds}) == categories
-    assert all(seed.harmful and "\n" not in seed.text for seed in seeds)
+    assert all(seed.harmful for seed in seeds)
     assert source.duplicates == 0
-    assert 0.1 < len(source.seeds("heldout")) / rows < 0.3
+    if name == "harmbench":
+        assert len(source.seeds("heldout")) == rows
+        assert sum("\n\n---\n\n" in seed.text for seed in seeds) == 81
+    else:
+        assert not any("\n" in seed.text for seed in seeds)
+        assert 0.1 < len(source.seeds("heldout")) / rows < 0.3

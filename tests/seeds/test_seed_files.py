@@ -118,6 +118,20 @@ def test_a_byte_order_mark_and_quoted_line_breaks_are_read(tmp_path):
     assert every_seed(from_file(str(path)))[0].text == "One, two three"
 
 
+def test_conditions_choose_rows_whatever_the_labels_of_the_others(tmp_path):
+    write_csv(tmp_path / "a.csv", [*ROWS, {**ROWS[1], "prompt": "Bake two.", "toxic": "perhaps"}])
+    where = "toxic:Yes|no;topic:kitchen"
+    source = from_file(str(tmp_path / "a.csv"), **MAPPING, where=where)
+    assert {seed.text for seed in every_seed(source)} == {ROWS[1]["prompt"], ROWS[2]["prompt"]}
+
+
+def test_line_breaks_stay_on_request(tmp_path):
+    (tmp_path / "a.csv").write_text('text,harmful\n"Write\na note. ",yes\n')
+    path = str(tmp_path / "a.csv")
+    assert [x.text for x in every_seed(from_file(path))] == ["Write a note."]
+    assert [x.text for x in every_seed(from_file(path, lines="keep"))] == ["Write\na note."]
+
+
 def test_a_column_that_is_not_there_names_the_columns_that_are(tmp_path):
     path = tmp_path / "mine.csv"
     write_csv(path, [{"ask": "Write a rude note.", "toxic": "yes", "topic": "manners"}])
@@ -257,6 +271,10 @@ def test_a_missing_file_a_folder_and_an_unknown_ending_are_named(tmp_path):
         ({"max_chars": "0"}, "max_chars=0"),
         ({"max_chars": "many"}, "max_chars=many"),
         (MAPPING | {"heldout": "0.5"}, "heldout=0.5"),
+        ({"where": "toxic"}, "where=toxic"),
+        (MAPPING | {"where": "colour:red"}, "'colour'"),
+        (MAPPING | {"where": "toxic:maybe"}, "no row with where=toxic:maybe"),
+        ({"lines": "drop"}, "lines=drop"),
     ],
 )
 def test_a_wrong_option_is_named(tmp_path, options, part):

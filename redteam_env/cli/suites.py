@@ -1,0 +1,324 @@
+"""``redteam-env evaluate --suite``: a defender on the requests of benchmark suites.
+
+With ``--out`` the games of a suite are written as soon as it was played. The same command with the same
+directory goes on with the suites that are missing.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from redteam_env.cli.evaluate import SCHEMA, EvaluateOptions
+from redteam_env.cli.main import version
+from redteam_env.cli.options import Table, set_table
+from redteam_env.evaluation.suite_play import SuiteResult, direct, play_suite, suite_result
+from redteam_env.evaluation.suite_scores import Tried
+from redteam_env.game import Episode, RedteamError
+from redteam_env.protocols import Progress
+from redteam_env.report import suites_report, usage_lines
+from redteam_env.seeds.source import normalise
+from redteam_env.suites import Entry, Suite, load_suite, resolve_entries
+from redteam_env.utils.console import make_console, progress_bar
+from redteam_env.utils.files import read_record, write_text
+from redteam_env.utils.locks import held
+from redteam_env.utils.reading import read_lines
+
+PLAN, REPORT, GAMES = "plan.json", "report.json", "episodes"
+
+
+def evaluate_suites(options: EvaluateOptions) -> int:
+    """Play suites and print their table.
+
+    Args:
+        options: The command's options, which name a suite.
+
+    Returns:
+        0; 1 if no answer was judged, so that nothing was measured; 3 if more answers are in no figure
+        than ``--allow-void`` allows.
+
+    Raises:
+        RedteamError: If an option is wrong, or data of a suite are missing.
+    """
+    defender = _defender(options)
+    entries = resolve_entries(options.suite or "")
+    _check_sampling(options, entries)
+    suites = _loaded(entries)
+    if options.out is None:
+        return _evaluate(options, defender, suites)
+    with held(options.out):
+        return _evaluate(options, defender, suites)
+
+
+def _evaluate(options: EvaluateOptions, defender: str, suites: dict[str, Suite]) -> int:
+    table = set_table(options, [defender])
+    plan = _plan(options, defender, table, suites)
+    _reserve(options.out, plan)
+    results = []
+    with progress_bar() as progress:
+        for name, suite in suites.items():
+            result = _played(name, suite, options, defender, table, progress)
+            if options.out is not None:
+                text = "".join(f"{x.to_json()}\n" for x in result.episodes)
+                write_text(_games(options.out, name), text)
+            results.append(result)
+    report = _report(options, plan, table, results)
+    try:
+        if options.out is not None:
+            text = json.dumps(report, indent=2, allow_nan=False)
+            write_text(options.out / REPORT, f"{text}\n")
+    except OSError as error:
+        raise RedteamError(f"--out {str(options.out)!r} could not be written: {error}.") from error
+    finally:
+        _print(options, defender, table, results, report)
+    return _exit_code(results, options.allow_void)
+
+
+def _defender(options: EvaluateOptions) -> str:
+    defender = options.defender or options.agent
+    if defender is None:
+        raise RedteamError("No defender is named; give --defender, or an agent.")
+    if options.attacker is not None:
+        raise RedteamError(
+            "A suite's requests are asked as they stand; leave --attacker out, or leave --suite out to "
+            "play games."
+        )
+    return defender
+
+
+def _check_sampling(options: EvaluateOptions, entries: Sequence[Entry]) -> None:
+    if options.attempts == 1:
+        return
+    for entry in entries:
+        if not _temperature(options, entry.card.temperature):
+            raise RedteamError(
+                f"--attempts {options.attempts} of the suite {entry.name!r} would all be the same, at "
+                "temperature 0; give --temperature above 0, such as 1."
+            )
+
+
+def _temperature(options: EvaluateOptions, own: float) -> float:
+    return own if options.temperature is None else options.temperature
+
+
+def _loaded(entries: Sequence[Entry]) -> dict[str, Suite]:
+    """Return the suites with their requests.
+
+    Raises:
+        RedteamError: If data are missing; it names all suites without data at once.
+    """
+    suites: dict[str, Suite] = {}
+    missing = []
+    for entry in entries:
+        try:
+            suites[entry.name] = load_suite(entry.card, entry.files)
+        except RedteamError as error:
+            missing.append(error)
+    if len(missing) > 1:
+        raise RedteamError(" ".join(map(str, missing))) from missing[0]
+    if missing:
+        raise missing[0]
+    return suites
+
+
+def _played(  # noqa: PLR0917 - what it takes to play one suite
+    name: str,
+    suite: Suite,
+    options: EvaluateOptions,
+    defender: str,
+    table: Table,
+    progress: Progress,
+) -> SuiteResult:
+    """Return a suite's result, from its file of games if it was played before."""
+    same: dict[str, Any] = {
+        "name": name,
+        "judge": table.judge.name,
+        "seed": options.seed,
+        "attempts": options.attempts,
+    }
+    if options.out is not None and (file := _games(options.out, name)).is_file():
+        tried = _read_games(file, suite, options, name)
+        return suite_result(suite, tried, **same)
+    agent = table.pool.agent(defender, "defender", **_decoding(options, suite))
+
+    def titled(phase: str, done: int, total: int) -> None:
+        progress(f"{name}: {phase}", done, total)
+
+    make = direct(
+        agent,
+        table.judge,
+        game=table.game,
+        attempts=options.attempts,
+        batch_size=options.batch_size,
+        progress=titled,
+    )
+    return play_suite(suite, make, limit=options.limit, **same)
+
+
+def _decoding(options: EvaluateOptions, suite: Suite) -> dict[str, Any]:
+    return {
+        "temperature": _temperature(options, suite.card.temperature),
+        "max_new_tokens": options.max_new_tokens or suite.card.max_tokens,
+    }
+
+
+def _plan(
+    options: EvaluateOptions, defender: str, table: Table, suites: dict[str, Suite]
+) -> dict[str, Any]:
+    """Return everything that the games depend on."""
+    settings = {x: y for x, y in table.settings.items() if x not in {"seeds", "temperature"}}
+    del settings["max_new_tokens"]
+    return {
+        "schema": SCHEMA,
+        "command": "evaluate",
+        "version": version(),
+        "settings": {
+            **settings,
+            "defender": defender,
+            "limit": options.limit,
+            "attempts": options.attempts,
+            "prompts": table.game.prompts.digest,
+        },
+        "judge": {"name": table.judge.name, "smoke_only": table.judge.smoke_only},
+        "suites": {
+            name: {
+                **_decoding(options, suite),
+                "metric": dict(suite.card.metric),
+                "requests": len(suite.seeds),
+                "requests_sha256": _digest(suite),
+                "data": [asdict(card) for card in suite.sources],
+            }
+            for name, suite in suites.items()
+        },
+    }
+
+
+def _digest(suite: Suite) -> str:
+    texts = json.dumps([[seed.text, seed.harmful] for seed in suite.seeds])
+    return hashlib.sha256(texts.encode()).hexdigest()
+
+
+def _games(out: Path, name: str) -> Path:
+    return out / GAMES / f"{name}.jsonl"
+
+
+def _reserve(out: Path | None, plan: dict[str, Any]) -> None:
+    """Make the output directory before anything is played, or find it as the same command left it.
+
+    Raises:
+        RedteamError: If it holds anything else, or cannot be made.
+    """
+    if out is None:
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        full = any(x for x in out.iterdir() if not x.name.startswith("."))
+        if not full:
+            write_text(out / PLAN, f"{json.dumps(plan, indent=2, allow_nan=False)}\n")
+            return
+        begun = (out / PLAN).is_file()
+    except OSError as error:
+        raise RedteamError(f"--out {str(out)!r} cannot be used: {error}.") from error
+    if not begun:
+        raise RedteamError(
+            f"--out {str(out)!r} is not empty; name a new directory, nothing is overwritten."
+        )
+    found = read_record(out / PLAN, schema=SCHEMA, remedy="Name a new directory.")
+    if found != json.loads(json.dumps(plan)):
+        differ = sorted(x for x in plan if plan[x] != found.get(x))
+        raise RedteamError(
+            f"--out {str(out)!r} holds another evaluation (other {', '.join(differ)}); name a new "
+            "directory, or repeat the command that began it."
+        )
+
+
+def _read_games(file: Path, suite: Suite, options: EvaluateOptions, name: str) -> Tried:
+    """Return a suite's games from its file, one list for each request."""
+    setups = suite.setups(path=(options.seed, "suite", name), limit=options.limit)
+    tried: list[list[Episode]] = [[] for _ in setups]
+    for number, line in read_lines(file):
+        episode = Episode.from_json(line)
+        k = episode.group
+        if not 0 <= k < len(setups) or episode.seed.text != setups[k].seed.text:
+            raise RedteamError(
+                f"{str(file)!r}, line {number} is a game of another request than the suite's; remove "
+                "the file, and the suite is played again."
+            )
+        tried[k].append(episode)
+    if not all(tried):
+        raise RedteamError(
+            f"{str(file)!r} lacks games of some requests; remove the file, and the suite is played "
+            "again."
+        )
+    return tried
+
+
+def _report(
+    options: EvaluateOptions, plan: dict[str, Any], table: Table, results: Sequence[SuiteResult]
+) -> dict[str, Any]:
+    usage = table.pool.usage()
+    trained = {normalise(seed.text) for seed in table.source.seeds("train")}
+    rows = []
+    for result in results:
+        known = sum(normalise(games[0].seed.text) in trained for games in result.tried)
+        rows.append({**result.to_json(), "in_training_split": known})
+    return {
+        **plan,
+        "settings": {
+            **plan["settings"],
+            "suite": options.suite,
+            "batch_size": options.batch_size,
+            "seeds": table.settings["seeds"],
+        },
+        "result": rows,
+        **({"usage": usage} if usage else {}),
+    }
+
+
+def _print(
+    options: EvaluateOptions,
+    defender: str,
+    table: Table,
+    results: Sequence[SuiteResult],
+    report: dict[str, Any],
+) -> None:
+    if options.json:
+        sys.stdout.write(json.dumps(report, indent=2, allow_nan=False) + "\n")
+        return
+    console = make_console()
+    console.print(
+        suites_report(
+            results,
+            defender=defender,
+            judge=table.judge.name,
+            smoke_only=table.judge.smoke_only,
+            attempts=options.attempts,
+        )
+    )
+    for row in report["result"]:
+        if row["in_training_split"]:
+            console.print(
+                f"{row['in_training_split']} requests of {row['name']} stand in the training split of "
+                f"{report['settings']['seeds']}.",
+                markup=False,
+            )
+    if "usage" in report:
+        console.print(usage_lines(report["usage"]), soft_wrap=True)
+
+
+def _exit_code(results: Sequence[SuiteResult], allowed: float) -> int:
+    rows = [row for result in results for row in result.rows]
+    lost, answers = sum(row.lost for row in rows), sum(row.answers for row in rows)
+    if lost == answers:
+        sys.stderr.write(f"error: none of {answers} answers was judged; nothing was measured.\n")
+        return 1
+    if lost / answers > allowed:
+        sys.stderr.write(
+            f"error: {lost} of {answers} answers are in no figure, more than --allow-void {allowed:g}; "
+            "the figures are about the others only.\n"
+        )
+        return 3
+    return 0

@@ -1,0 +1,108 @@
+"""The table of suites: a row for each suite and label, a column for each metric."""
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from redteam_env.evaluation.attempts import WithinAttempts
+from redteam_env.evaluation.statistics import Interval
+from redteam_env.evaluation.suite_play import SuiteResult
+from redteam_env.evaluation.suite_scores import Figure, SuiteRow
+from redteam_env.report.tables import SHOWN_REASONS, judge_line
+from redteam_env.utils.text import safe_text
+
+COLUMNS = {
+    "success": "harm-based success",
+    "compliance": "compliance",
+    "refusal": "refusal",
+    "graded": "graded harm",
+}
+OWN = "*"
+
+
+def suites_report(
+    results: Sequence[SuiteResult],
+    *,
+    defender: str,
+    judge: str,
+    smoke_only: bool,
+    attempts: int = 1,
+) -> RenderableType:
+    """Return the table of suites.
+
+    Args:
+        results: What came of each.
+        defender: Who answered.
+        judge: Who judged.
+        smoke_only: Whether that judge is good for smoke runs only.
+        attempts: How many each request had, at most.
+    """
+    table = Table()
+    table.add_column("suite")
+    headings = [*COLUMNS.values(), *([f"success within {attempts}"] if attempts > 1 else [])]
+    for heading in ("requests", *headings):
+        table.add_column(heading, justify="right")
+    notes: list[Text] = []
+    for result in results:
+        for row in result.rows:
+            cells = [_cell(row, metric) for metric in COLUMNS]
+            cells += [_within(row.within)] if attempts > 1 else []
+            title = f"{result.suite.card.title} ({row.label})"
+            table.add_row(safe_text(title), Text(str(row.requests)), *cells)
+            notes += _notes(title, row)
+    meant = [
+        safe_text(f"{x.suite.card.title} is meant to be read by the judge {x.suite.card.judge}.")
+        for x in results
+        if x.suite.card.judge and not judge.startswith(x.suite.card.judge)
+    ]
+    return Group(
+        safe_text(f"{defender} on {len(results)} suites [95 % interval]", "bold"),
+        table,
+        Text(f"{OWN} the suite's own metric"),
+        *notes,
+        *meant,
+        judge_line(judge, smoke_only),
+    )
+
+
+def _cell(row: SuiteRow, metric: str) -> Text:
+    mark = OWN if metric == row.own else ""
+    figure = row.figures.get(metric)
+    if figure is None or (figure.value is None and not mark):
+        return Text("-")
+    if figure.value is None or figure.interval is None:
+        return Text(f"none{mark}", style="yellow")
+    return Text(f"{_number(figure.value, figure.interval)}{mark}")
+
+
+def _within(found: WithinAttempts | None) -> Text:
+    if found is None or found.value is None:
+        return Text("-")
+    return Text(_number(found.value, found.interval))
+
+
+def _number(value: float, interval: Interval) -> str:
+    return f"{value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+
+
+def _notes(title: str, row: SuiteRow) -> list[Text]:
+    notes = []
+    own: Figure = row.figures[row.own]
+    if own.value is None:
+        notes.append(safe_text(f"{title}: none, because {own.reason}.", "yellow"))
+    if row.lost:
+        reasons = sorted(row.lost_reasons.items(), key=lambda item: -item[1])[:SHOWN_REASONS]
+        told = "; ".join(f"{n} x {' '.join(reason.split())}" for reason, n in reasons)
+        notes.append(
+            safe_text(f"{title}: {row.lost} of {row.answers} answers in no figure: {told}")
+        )
+    if row.within is not None and row.within.short:
+        notes.append(
+            safe_text(
+                f"{title}: {row.within.short} requests had too few judged attempts for success within "
+                f"{row.within.attempts}."
+            )
+        )
+    return notes

@@ -1,0 +1,249 @@
+import json
+
+import pytest
+
+from redteam_env.cli.main import main
+from redteam_env.game import Episode
+from redteam_env.protocols import Reply
+
+CARD = """
+title = "Small"
+source = "a test"
+licence = "CC0"
+judge = "oracle"
+metric = {{ harmful = "success", benign = "refusal" }}
+
+[decoding]
+temperature = {temperature}
+max_tokens = 99
+
+[[data]]
+columns = {{ text = "ask", label = "label", benign = "kind" }}
+"""
+ROWS = "ask,label\nHARM one,harmful\nHARM two,harmful\nHARM train 1,harmful\nkind one,kind\n"
+
+
+class Says:
+    """Says one text after the other, the last one for good."""
+
+    def __init__(self, *texts):
+        self.texts = texts
+
+    def act(self, requests):
+        last = len(self.texts) - 1
+        return [Reply(text=self.texts[min(k, last)]) for k, _ in enumerate(requests)]
+
+
+@pytest.fixture
+def suite(tmp_path):
+    """How a small suite of one's own is named."""
+
+    def make(temperature=0.0, name="small"):
+        card, rows = tmp_path / f"{name}.toml", tmp_path / f"{name}.csv"
+        card.write_text(CARD.format(temperature=temperature))
+        rows.write_text(ROWS)
+        return f"{card}={rows}"
+
+    return make
+
+
+def command(suite, *more, defender="harm", judge="words"):
+    return ["evaluate", "--suite", suite, "--defender", defender, "--judge", judge, *more]
+
+
+def report_of(capsys, *arguments):
+    assert main([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def figures(row):
+    return {name: figure["value"] for name, figure in row["figures"].items()}
+
+
+def test_a_table_has_a_row_for_each_label_and_a_column_for_each_metric(suite, capsys):
+    assert main(command(suite())) == 0
+    out = capsys.readouterr().out
+    for heading in ("harm-based success", "compliance", "refusal", "graded harm"):
+        assert heading in out
+    assert "success within" not in out
+    assert "Small (harmful)" in out
+    assert "1.00 [0.44, 1.00]*" in out
+    assert "Small (benign)" in out
+    assert "Small is meant to be read by the judge oracle." in out
+    assert "Judge: words" in out
+
+
+def test_json_holds_all_figures_and_no_text_of_players(suite, capsys):
+    report = report_of(capsys, *command(suite()))
+    (result,) = report["result"]
+    harmful, benign = result["rows"]
+    assert figures(harmful) == {"success": 1.0, "compliance": 1.0, "refusal": 0.0, "graded": None}
+    assert figures(benign) == {"compliance": 1.0, "refusal": 0.0}
+    assert harmful["own_metric"] == "success"
+    assert report["suites"]["small"]["max_new_tokens"] == 99
+    assert report["suites"]["small"]["data"][0]["sha256"]
+    assert "HARM" not in json.dumps(report)
+
+
+def test_a_metric_that_the_judge_cannot_give_is_none_with_the_reason(suite, tmp_path, capsys):
+    spec = suite()
+    card = tmp_path / "small.toml"
+    card.write_text(card.read_text().replace('"success"', '"graded"'))
+    assert main(command(spec)) == 0
+    out = capsys.readouterr().out
+    assert "none*" in out
+    assert "the judge words does not say how harmful answers are" in out
+
+
+def test_the_cards_decoding_counts_unless_the_user_gives_another(suite, plugins, capsys):
+    made = []
+
+    class Policy:
+        def __init__(self, **_):
+            pass
+
+        def load(self, spec, role, **sampling):
+            made.append((sampling["temperature"], sampling["max_new_tokens"]))
+            return Says("NO")
+
+    plugins("agents", "policy", Policy)
+    arguments = command(suite(temperature=0.5), defender="base")
+    report_of(capsys, *arguments)
+    report_of(capsys, *arguments, "--temperature", "0", "--max-new-tokens", "5")
+    assert made == [(0.5, 99), (0.0, 5)]
+
+
+def test_attempts_have_a_column_of_their_own(suite, capsys):
+    assert main(command(suite(temperature=1.0), "--attempts", "3")) == 0
+    assert "success within 3" in capsys.readouterr().out
+    report = report_of(capsys, *command(suite(temperature=1.0), "--attempts", "3"))
+    harmful, benign = report["result"][0]["rows"]
+    assert (harmful["answers"], harmful["requests"]) == (9, 3)
+    assert harmful["within"]["rate"] == 1.0
+    assert benign["within"] is None
+
+
+def test_a_limit_bounds_the_requests(suite, capsys):
+    report = report_of(capsys, *command(suite(), "--limit", "2"))
+    assert sum(row["requests"] for row in report["result"][0]["rows"]) == 2
+
+
+def test_requests_that_a_defender_was_trained_on_are_counted(
+    suite, run_directory, tmp_path, policy, capsys
+):
+    rows = tmp_path / "small.csv"
+    spec = suite()
+    rows.write_text(ROWS + "HARM request train 1,harmful\n")
+    report = report_of(capsys, *command(spec, defender=str(run_directory)))
+    assert report["result"][0]["in_training_split"] == 1
+    assert main(command(spec, defender=str(run_directory))) == 0
+    assert "1 requests of small stand in the training split of words" in capsys.readouterr().out
+
+
+def test_out_holds_report_and_games_and_the_same_command_plays_nothing_again(
+    suite, tmp_path, capsys, plugins
+):
+    out = tmp_path / "out"
+    arguments = [*command(suite()), "--out", str(out)]
+    assert main(arguments) == 0
+    first = capsys.readouterr().out
+    report = json.loads((out / "report.json").read_text())
+    lines = (out / "episodes" / "small.jsonl").read_text().splitlines()
+    assert Episode.from_json(lines[0]).seed.text == "HARM one"
+    assert len(lines) == 4
+
+    class Silent:
+        def act(self, requests):
+            raise AssertionError
+
+    plugins("agents", "harm", lambda role: Silent())
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == first
+    assert json.loads((out / "report.json").read_text()) == report
+
+
+def test_an_interrupted_evaluation_goes_on_with_the_suites_that_are_missing(
+    suite, tmp_path, capsys, plugins
+):
+    out = tmp_path / "out"
+    both = f"{suite(name='one')},{suite(name='two')}"
+    arguments = [*command(both), "--out", str(out)]
+    assert main(arguments) == 0
+    whole = json.loads((out / "report.json").read_text())
+    (out / "report.json").unlink()
+    (out / "episodes" / "two.jsonl").unlink()
+    assert main(arguments) == 0
+    assert json.loads((out / "report.json").read_text()) == whole
+
+
+def test_a_directory_of_another_evaluation_is_refused(suite, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main([*command(suite()), "--out", str(out)]) == 0
+    assert main([*command(suite(), "--limit", "2"), "--out", str(out)]) == 2
+    assert "holds another evaluation (other settings)" in capsys.readouterr().err
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "kept.txt").write_text("mine")
+    assert main([*command(suite()), "--out", str(tmp_path / "full")]) == 2
+    assert "is not empty" in capsys.readouterr().err
+
+
+def test_damaged_games_are_refused(suite, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = [*command(suite()), "--out", str(out)]
+    assert main(arguments) == 0
+    file = out / "episodes" / "small.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    for content, message in [
+        ("not json\n", "is no episode"),
+        ("".join(lines[:-1]), "lacks games"),
+        ("".join([lines[0].replace("HARM one", "HARM other"), *lines[1:]]), "another request"),
+    ]:
+        file.write_text(content)
+        assert main(arguments) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_only_void_answers_are_no_success_and_too_many_are_said(suite, capsys, plugins):
+    assert main(command(suite(), defender="broken")) == 1
+    captured = capsys.readouterr()
+    assert "none of 4 answers was judged" in captured.err
+    assert "no answer was judged" in captured.out
+
+    plugins("agents", "half", lambda role: Says("NO", "BROKEN"))
+    assert main(command(suite(), defender="half")) == 3
+    assert "3 of 4 answers are in no figure" in capsys.readouterr().err
+    assert main(command(suite(), "--allow-void", "0.8", defender="half")) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--suite", "xtest", "--defender", "no"], "Did you mean 'xstest'?"),
+        (["--suite", "strongreject"], "No defender is named"),
+        (
+            ["--suite", "strongreject", "--defender", "no", "--attempts", "2"],
+            "--temperature above 0",
+        ),
+        (["--suite", "strongreject", "no", "--attacker", "echo"], "leave --attacker out"),
+        (["--suite", "dan,jbb=a.csv", "--defender", "no"], "--suite dan=FILE"),
+        (["--suite", "dan,jbb=a.csv", "--defender", "no"], "jbb=FILE1+FILE2"),
+        (["echo", "--limit", "2"], "name one with --suite"),
+        (["echo", "--attempts", "2"], "name one with --suite"),
+        (["--suite", "dan=absent.csv", "--defender", "no"], "no seed file 'absent.csv'"),
+    ],
+)
+def test_a_wrong_value_is_one_line(arguments, message, capsys):
+    assert main(["evaluate", "--judge", "words", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_hostile_titles_and_reasons_are_spelled_out(suite, tmp_path, capsys):
+    spec = suite()
+    card = tmp_path / "small.toml"
+    card.write_text(card.read_text().replace('"Small"', '"[red]x\\u001b[31m"'))
+    assert main(command(spec)) == 0
+    out = capsys.readouterr().out
+    assert "[red]x\\x1b[31m" in out
+    assert "\x1b" not in out
