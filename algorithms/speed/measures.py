@@ -22,6 +22,7 @@ from algorithms.training.trainer import train
 from redteam_env.equilibria.solve import equilibrium
 from redteam_env.evaluation import evaluate, heldout_setups
 from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line
+from redteam_env.judges.cached import cached
 from redteam_env.protocols import Progress, TrainablePolicy
 from redteam_env.registry import build
 from redteam_env.runs import Run
@@ -92,6 +93,7 @@ def measure(options: SpeedConfig, progress: Progress) -> list[Measured]:
         most_gb = peak_gb()
         progress("judge", total - 3, total)
         cold, warm = verdicts_per_s(options.dialogues)
+        stored = stored_per_s(options.dialogues)
         progress("equilibrium", total - 2, total)
         solved_s = solve_twin()
         progress("advantages", total - 1, total)
@@ -119,6 +121,13 @@ def measure(options: SpeedConfig, progress: Progress) -> list[Measured]:
             value=warm,
             unit="verdicts/s",
             budget=50_000.0,
+            more=True,
+        ),
+        Measured(
+            what="cached judge, verdicts in its store",
+            value=stored,
+            unit="verdicts/s",
+            budget=20_000.0,
             more=True,
         ),
         Measured(what=f"equilibrium of a {TWIN} x 16 twin", value=solved_s, unit="s", budget=1.0),
@@ -191,6 +200,17 @@ def verdicts_per_s(dialogues: int) -> tuple[float, float]:
         for times in (cold, warm):
             times.append(_timed(partial(judge.judge, asked))[0])
     return len(asked) / statistics.median(cold), len(asked) / statistics.median(warm)
+
+
+def stored_per_s(dialogues: int) -> float:
+    """Return how many verdicts a second the judge ``cached`` finds in its store."""
+    asked = list(itertools.islice(_dialogues(), dialogues))
+    with tempfile.TemporaryDirectory() as folder:
+        judge = cached("lexical", file=Path(folder) / "verdicts.sqlite")
+        judge.judge(asked)
+        times = [_timed(partial(judge.judge, asked))[0] for _ in range(REPEATS)]
+        judge.store.close()
+    return len(asked) / statistics.median(times)
 
 
 def _dialogues() -> Iterator[Dialogue]:

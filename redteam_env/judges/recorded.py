@@ -16,6 +16,7 @@ from redteam_env.border import judges
 from redteam_env.border.records import demand
 from redteam_env.border.records import verdict as read_verdict
 from redteam_env.game import Dialogue, RedteamError, Verdict, unknown_name
+from redteam_env.judges.identity import digest, identity_of
 from redteam_env.judges.judge import check_ready
 from redteam_env.protocols import Judge, Usage
 from redteam_env.utils.reading import parse_json, read_lines
@@ -32,6 +33,11 @@ class AlwaysJudge:
     verdict: Verdict
     name: str = "always"
     smoke_only: bool = True
+
+    @property
+    def revision(self) -> str:
+        """What it always says."""
+        return digest(dataclasses.asdict(self.verdict))
 
     def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
         """Return the one verdict for each dialogue."""
@@ -91,6 +97,11 @@ class RecordedJudge:
     verdicts: Mapping[str, Verdict] = field(repr=False)
     name: str = "recorded"
     smoke_only: bool = True
+
+    @property
+    def revision(self) -> str:
+        """The SHA-256 of all that is recorded."""
+        return digest({key: dataclasses.asdict(x) for key, x in self.verdicts.items()})
 
     def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
         """Return the recorded verdict on each dialogue; an unrecorded one is an error that says so."""
@@ -197,6 +208,16 @@ class RecordingJudge:
     def usage(self) -> Usage | None:
         """What the other judge took so far."""
         return getattr(self.inner, "usage", None)
+
+    @property
+    def revision(self) -> str:
+        """The other judge's."""
+        return identity_of(self.inner).revision
+
+    @property
+    def template_sha256(self) -> str:
+        """The other judge's."""
+        return identity_of(self.inner).template
 
     def judge(self, dialogues: Sequence[Dialogue]) -> Sequence[Verdict]:
         """Return the other judge's verdicts after appending them to the record."""

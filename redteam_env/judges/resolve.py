@@ -1,6 +1,13 @@
-"""From what a user names to the judge that is meant."""
+"""From what a user names to the judge that is meant.
+
+A specification is the name of a registered judge, perhaps with options of its factory behind it as in a
+web address (``wildguard?url=http://127.0.0.1:8000&concurrency=32``), or with parts behind a colon for a
+judge that is made of others: ``cached:wildguard``, ``vote:A+B+C``, ``composite:prompt=A,refusal=B,harm=C``.
+"""
 
 import inspect
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from redteam_env import registry
@@ -8,14 +15,18 @@ from redteam_env.border.judges import check_judge
 from redteam_env.game import RedteamError
 from redteam_env.protocols import Judge
 from redteam_env.registry import build
+from redteam_env.utils.lists import queried, value_of
+
+PARTS = "parts"
+"""What the factory of a judge that is made of others calls what stands behind the colon."""
 
 
 def resolve_judge(judge: str | Judge, *, url: str | None = None, **options: Any) -> Judge:
     """Return a judge.
 
     Args:
-        judge: The name of a registered judge, such as ``lexical``, or a judge.
-        url: The judge's server, for judges that ask one.
+        judge: A specification as this module describes it, such as ``lexical``, or a judge.
+        url: The server, for judges that ask one.
         **options: Further keyword arguments of the named judge's factory.
 
     Returns:
@@ -27,9 +38,14 @@ def resolve_judge(judge: str | Judge, *, url: str | None = None, **options: Any)
     """
     given = options if url is None else {"url": url, **options}
     if isinstance(judge, str):
-        if url is not None:
-            _check_takes_url(judge)
-        return check_judge(build("judges", judge, **given), f"judge {judge!r}")
+        name, own = _read(judge)
+        registry.load("judges", name)
+        if url is not None and not takes_url(judge):
+            raise RedteamError(
+                f"The judge {judge!r} runs in this process and takes no url. Leave the url (--judge-url) "
+                "out, or choose a judge that asks a server, such as 'wildguard'."
+            )
+        return check_judge(build("judges", name, **{**given, **own}), f"judge {judge!r}")
     if given:
         raise RedteamError(
             f"{', '.join(sorted(given))} would be ignored: the judge is an object "
@@ -38,13 +54,57 @@ def resolve_judge(judge: str | Judge, *, url: str | None = None, **options: Any)
     return check_judge(judge, f"judge {type(judge).__name__}")
 
 
-def _check_takes_url(name: str) -> None:
+def resolve_parts(parts: Sequence[str | Judge], *, url: str | None = None) -> tuple[Judge, ...]:
+    """Return the judges that another one is made of.
+
+    Args:
+        parts: Specifications, or judges.
+        url: The server of those that take one.
+
+    Raises:
+        RedteamError: As :func:`resolve_judge`, or if there is a url and no part takes one.
+    """
+    asking = [isinstance(part, str) and takes_url(part) for part in parts]
+    if url is not None and not any(asking):
+        raise RedteamError("None of the judges takes a url; leave the url (--judge-url) out.")
+    return tuple(
+        resolve_judge(part, url=url if takes else None)
+        for part, takes in zip(parts, asking, strict=True)
+    )
+
+
+def takes_url(spec: str) -> bool:
+    """Whether a judge, or one that it is made of, asks a server whose address may be given."""
+    words = re.split(r"[+,:=]", re.sub(r"\?[^+,]*", "", spec))
+    return any(_asks(word.strip()) for word in words)
+
+
+def _asks(name: str) -> bool:
+    if name not in registry.names("judges"):
+        return False
+    taken = _parameters(name)
+    return PARTS not in taken and (
+        "url" in taken or inspect.Parameter.VAR_KEYWORD in taken.values()
+    )
+
+
+def _parameters(name: str) -> dict[str, Any]:
+    """Return the kinds of the parameters of a judge's factory, by name."""
     try:
-        parameters = inspect.signature(registry.load("judges", name)).parameters.values()
-    except ValueError:
-        return
-    if not any(x.name == "url" or x.kind is inspect.Parameter.VAR_KEYWORD for x in parameters):
+        found = inspect.signature(registry.load("judges", name)).parameters
+    except ValueError:  # some callables of C tell nothing: any may be there
+        return {"": inspect.Parameter.VAR_KEYWORD}
+    return {x.name: x.kind for x in found.values()}
+
+
+def _read(spec: str) -> tuple[str, dict[str, Any]]:
+    """Return the name in a specification, and the options that stand in it."""
+    name, colon, parts = spec.partition(":")
+    if colon and name in registry.names("judges") and PARTS in _parameters(name):
+        return name, {PARTS: parts}
+    head, options = queried(spec)
+    if head in registry.names("judges") and PARTS in _parameters(head):
         raise RedteamError(
-            f"The judge {name!r} runs in this process and takes no url. Leave the url (--judge-url) "
-            "out, or choose a judge that asks a server, such as 'wildguard'."
+            f"The judge {head!r} is made of others; name them behind a colon, as in {head}:NAME."
         )
+    return head, {key: value_of(value) for key, value in options.items()}

@@ -14,7 +14,10 @@ class Judge(Protocol):
     good for tests but not for reported numbers. A judge whose work is done elsewhere, by a server
     for example, may have an attribute ``concurrent = True``: it is then asked from another thread
     (never twice at once) about the games of each chunk, while agents answer in the next. Training
-    logs its attribute ``usage`` (:class:`Usage`), if it has one.
+    logs its attribute ``usage`` (:class:`Usage`), if it has one. Its attributes ``revision`` (a text that
+    changes whenever its verdicts may, such as with its model) and ``template_sha256`` (of the prompt by
+    which its model is asked), if it has them, tell what is stored about it from what is stored about
+    others of its name.
     """
 
     @property

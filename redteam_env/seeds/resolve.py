@@ -8,7 +8,6 @@ inside options, ``%2C`` is a comma.
 """
 
 from pathlib import Path
-from urllib.parse import parse_qsl
 
 from redteam_env import registry
 from redteam_env.border.seeds import check_source
@@ -17,6 +16,7 @@ from redteam_env.protocols import SeedSource
 from redteam_env.registry import build
 from redteam_env.seeds.files import FILE_ENDINGS
 from redteam_env.seeds.source import combine, only_label
+from redteam_env.utils.lists import queried
 
 ONLY = {"harmful": True, "benign": False}
 _RESERVED = ("kind", "name", "argument")
@@ -48,8 +48,7 @@ def resolve_seeds(spec: str | SeedSource) -> SeedSource:
 
 
 def _part(part: str) -> SeedSource:
-    head, _, query = part.partition("?")
-    options = _options(part, query)
+    head, options = _options(part)
     only = options.pop("only", None)
     if only is not None and only not in ONLY:
         raise unknown_name(f"label in {part!r}:", only, ONLY)
@@ -70,20 +69,12 @@ def _part(part: str) -> SeedSource:
     return source if only is None else only_label(source, harmful=ONLY[only])
 
 
-def _options(part: str, query: str) -> dict[str, str]:
-    try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
-    except ValueError as error:
-        raise RedteamError(
-            f"The options of {part!r} cannot be read; write ?key=value&key=value."
-        ) from error
-    options = dict(pairs)
-    if len(options) != len(pairs):
-        raise RedteamError(f"An option of {part!r} is given twice; give each once.")
+def _options(part: str) -> tuple[str, dict[str, str]]:
+    head, options = queried(part)
     for name in _RESERVED:
         if name in options:
             raise RedteamError(
                 f"{name!r} in {part!r} is no option; the argument of a source stands behind a "
                 "colon, as in file:seeds.csv."
             )
-    return options
+    return head, options

@@ -32,6 +32,7 @@ BUDGETS = {
     "sampling, bipolicy": None,
     "judge, texts not seen before": 50_000,
     "judge, texts seen before": 50_000,
+    "cached judge, verdicts in its store": 20_000,
     "equilibrium of a 64 x 16 twin": 1,
     "advantages of 1,000 tokens, grpo": 1,
     "a token among these / among a tenth of them": None,

@@ -40,7 +40,7 @@ WRONG = {
     "--group-size 3": "games is 8, no multiple of group_size = 3",
     "--importance-cap 0": "importance_cap is 0.0; give a finite number > 0",
     "--seeds nope": "Unknown seed source 'nope'. Allowed: advbench, apothecary, builtin, file, harmbench, hub",
-    "--judge nope": "Unknown judge 'nope'. Allowed: always, apothecary, lexical, recorded, wildguard",
+    "--judge nope": "Unknown judge 'nope'. Allowed: always, apothecary",
     "--judge lexical --judge-url http://127.0.0.1:1": "takes no url",
     "--judge wildguard": "--judge-url http://127.0.0.1:8000",
     "--judge wildguard --judge-url http://127.0.0.1:1/classify": "No server answers at http://127",

@@ -1,0 +1,290 @@
+"""Judges made of judges: fields from several, a vote, and one judge beside another.
+
+On the command line they are spelled ``composite:prompt=A,refusal=B,harm=C``, ``vote:A+B+C`` and
+``disagreement:A+B``; a part may be any judge, with its options behind it:
+``vote:lexical+wildguard?url=http://127.0.0.1:8000``.
+"""
+
+import functools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from redteam_env.border import judges
+from redteam_env.game import Dialogue, RedteamError, Verdict, unknown_name
+from redteam_env.judges.identity import revision_of
+from redteam_env.judges.judge import RAW_LIMIT, check_ready
+from redteam_env.judges.recorded import dialogue_key
+from redteam_env.judges.resolve import resolve_parts
+from redteam_env.protocols import Judge, Usage
+
+Field = Literal["prompt_harmful", "response_refusal", "response_harmful"]
+FIELDS: Mapping[str, Field] = {
+    "prompt": "prompt_harmful",
+    "refusal": "response_refusal",
+    "harm": "response_harmful",
+}
+"""The fields of a verdict by the short names that specifications use."""
+MOST_KEPT = 10_000
+"""Dialogues that ``disagreement`` keeps the keys of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Combined:
+    """What all judges that are made of others have in common.
+
+    Attributes:
+        parts: The judges, each once.
+        name: Goes into every verdict and report.
+    """
+
+    parts: tuple[Judge, ...]
+    name: str
+
+    @property
+    def smoke_only(self) -> bool:
+        """Whether one of the parts is for tests only."""
+        return any(part.smoke_only for part in self.parts)
+
+    @property
+    def concurrent(self) -> bool:
+        """Whether agents may go on while it is asked: if they may beside every part."""
+        return all(bool(getattr(part, "concurrent", False)) for part in self.parts)
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the parts took so far, as far as they count."""
+        known = [x for part in self.parts if (x := getattr(part, "usage", None)) is not None]
+        return functools.reduce(Usage.plus, known) if known else None
+
+    @property
+    def revision(self) -> str:
+        """Changes whenever one of a part does; empty if one does not say its own."""
+        return revision_of(self.parts)
+
+    def ready(self) -> None:
+        """Ask every part whether it works.
+
+        Raises:
+            RedteamError: If one does not.
+        """
+        for part in self.parts:
+            check_ready(part)
+
+    def ask(self, dialogues: Sequence[Dialogue]) -> list[list[Verdict]]:
+        """Return the verdicts of each part."""
+        return [judges.verdicts(part, dialogues) for part in self.parts]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompositeJudge(_Combined):
+    """Takes each field of a verdict from the judge that is named for it.
+
+    Where one of them fails the whole verdict is an error: a game needs all three fields.
+
+    Attributes:
+        places: For each field, which of the parts it is taken from.
+    """
+
+    places: Mapping[Field, int]
+
+    def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
+        """Return one verdict for each dialogue, in order."""
+        return [self._verdict(own) for own in zip(*self.ask(dialogues), strict=True)]
+
+    def _verdict(self, own: Sequence[Verdict]) -> Verdict:
+        failed = _failures(own)
+        if failed:
+            return Verdict(judge=self.name, error=failed[0], raw=_words(own))
+        fields: dict[Field, bool | None] = {
+            name: getattr(own[place], name) for name, place in self.places.items()
+        }
+        scores: dict[str, float] = {
+            name: own[place].probabilities[name]
+            for name, place in self.places.items()
+            if name in own[place].probabilities
+        }
+        return _verdict(fields, scores, own, self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoteJudge(_Combined):
+    """Says what more than half of its parts say, field by field; anything else is unknown.
+
+    A part that failed, or left a field unknown, has no vote on it but counts among the parts. If so many
+    failed that no majority is possible, the verdict is an error. The probability of a field is the share
+    of votes for *true*.
+    """
+
+    def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
+        """Return one verdict for each dialogue, in order."""
+        return [self._verdict(own) for own in zip(*self.ask(dialogues), strict=True)]
+
+    def _verdict(self, own: Sequence[Verdict]) -> Verdict:
+        failed = _failures(own)
+        if 2 * (len(own) - len(failed)) <= len(own):
+            error = f"{len(failed)} of {len(own)} judges failed: {failed[0]}"
+            return Verdict(judge=self.name, error=error, raw=_words(own))
+        fields: dict[Field, bool | None] = {}
+        scores: dict[str, float] = {}
+        for name in FIELDS.values():
+            votes = [
+                x for one in own if one.error is None and (x := getattr(one, name)) is not None
+            ]
+            fields[name] = next((x for x in (True, False) if 2 * votes.count(x) > len(own)), None)
+            if votes:
+                scores[name] = votes.count(True) / len(votes)
+        return _verdict(fields, scores, own, self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisagreementJudge(_Combined):
+    """Returns what the first of two judges says, and remembers where the second differs.
+
+    Attributes:
+        answers: For each field, how often the two answered what: pairs of ``True``, ``False`` or ``None``
+            (unknown, or no verdict at all).
+        differing: The fields that differed, by :func:`~redteam_env.judges.recorded.dialogue_key`, of the
+            first :data:`MOST_KEPT` dialogues with such.
+    """
+
+    answers: Mapping[Field, Counter[tuple[bool | None, bool | None]]] = field(
+        default_factory=lambda: {name: Counter() for name in FIELDS.values()}, compare=False
+    )
+    differing: dict[str, tuple[Field, ...]] = field(default_factory=dict, compare=False)
+
+    def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
+        """Return the first judge's verdict on each dialogue, in order."""
+        first, second = self.ask(dialogues)
+        for dialogue, one, other in zip(dialogues, first, second, strict=True):
+            found = {name: (_answer(one, name), _answer(other, name)) for name in self.answers}
+            for name, pair in found.items():
+                self.answers[name][pair] += 1
+            apart = tuple(name for name, (a, b) in found.items() if a is not b)
+            if apart and len(self.differing) < MOST_KEPT:
+                self.differing[dialogue_key(dialogue)] = apart
+        return first
+
+
+def composite(parts: str | Mapping[str, str | Judge], *, url: str | None = None) -> CompositeJudge:
+    """A judge that takes each field from a judge of its own.
+
+    Args:
+        parts: ``prompt=A,refusal=B,harm=C``, or the same as a mapping; a judge may be named for more than
+            one field and is asked once.
+        url: The server of the judges that take one and name none.
+
+    Raises:
+        RedteamError: If a field is missing, unknown or there twice, or a judge cannot be made.
+    """
+    chosen = _assigned(parts) if isinstance(parts, str) else dict(parts)
+    for name in chosen:
+        if name not in FIELDS:
+            raise unknown_name("field of a composite judge", name, FIELDS)
+    if missing := [name for name in FIELDS if name not in chosen]:
+        raise RedteamError(
+            f"The composite judge has no judge for {', '.join(missing)}; write "
+            "composite:prompt=NAME,refusal=NAME,harm=NAME."
+        )
+    named = list(dict.fromkeys(chosen[name] for name in FIELDS))
+    made = resolve_parts(named, url=url)
+    places = {field: named.index(chosen[name]) for name, field in FIELDS.items()}
+    words = ", ".join(f"{name}: {made[places[field]].name}" for name, field in FIELDS.items())
+    return CompositeJudge(parts=made, name=f"composite ({words})", places=places)
+
+
+def vote(parts: str | Sequence[str | Judge], *, url: str | None = None) -> VoteJudge:
+    """A judge that says what most of several judges say.
+
+    Args:
+        parts: Two judges or more: ``A+B+C``, or a sequence.
+        url: The server of the judges that take one and name none.
+
+    Raises:
+        RedteamError: If there are fewer than two, one is named twice, or one cannot be made.
+    """
+    made = resolve_parts(_listed("vote", parts), url=url)
+    if len(made) < 2:
+        raise RedteamError("A vote of one judge is that judge; name two or more, as in vote:A+B+C.")
+    return VoteJudge(parts=made, name=f"vote ({', '.join(part.name for part in made)})")
+
+
+def disagreement(
+    parts: str | Sequence[str | Judge], *, url: str | None = None
+) -> DisagreementJudge:
+    """A judge that says what the first of two says, and counts where the second differs.
+
+    Args:
+        parts: The two judges: ``A+B``, or a sequence.
+        url: The server of the judges that take one and name none.
+
+    Raises:
+        RedteamError: If there are not two, or one cannot be made.
+    """
+    made = resolve_parts(_listed("disagreement", parts), url=url)
+    if len(made) != 2:
+        raise RedteamError(
+            f"The judge 'disagreement' compares two judges, not {len(made)}; write disagreement:A+B."
+        )
+    return DisagreementJudge(parts=made, name=f"{made[0].name} (compared with {made[1].name})")
+
+
+def _listed(combinator: str, parts: str | Sequence[str | Judge]) -> list[str | Judge]:
+    if not isinstance(parts, str):
+        return list(parts)
+    found = [part.strip() for part in parts.split("+")]
+    if not all(found) or len(set(found)) < len(found):
+        raise RedteamError(
+            f"{combinator}:{parts} has an empty part or one that is there twice; name different judges "
+            f"with + between them, as in {combinator}:A+B."
+        )
+    return [*found]
+
+
+def _assigned(parts: str) -> dict[str, str | Judge]:
+    found: dict[str, str | Judge] = {}
+    for part in parts.split(","):
+        name, equals, spec = (x.strip() for x in part.partition("="))
+        if not equals or not spec or name in found:
+            raise RedteamError(
+                f"The part {part!r} of a composite judge is no FIELD=JUDGE, or is there twice; write "
+                "composite:prompt=NAME,refusal=NAME,harm=NAME."
+            )
+        found[name] = spec
+    return found
+
+
+def _verdict(
+    fields: Mapping[Field, bool | None],
+    scores: Mapping[str, float],
+    own: Sequence[Verdict],
+    name: str,
+) -> Verdict:
+    return Verdict(
+        prompt_harmful=fields["prompt_harmful"],
+        response_refusal=fields["response_refusal"],
+        response_harmful=fields["response_harmful"],
+        probabilities=scores,
+        raw=_words(own),
+        judge=name,
+    )
+
+
+def _failures(own: Sequence[Verdict]) -> list[str]:
+    return [f"{one.judge}: {one.error}" for one in own if one.error is not None]
+
+
+def _answer(verdict: Verdict, name: Field) -> bool | None:
+    answer: bool | None = None if verdict.error is not None else getattr(verdict, name)
+    return answer
+
+
+def _words(own: Sequence[Verdict]) -> str:
+    """Return what each part said, in few words."""
+    spelled = {True: "yes", False: "no", None: "?"}
+    lines = [
+        f"{one.judge}: {one.error or ' '.join(spelled[getattr(one, x)] for x in FIELDS.values())}"
+        for one in own
+    ]
+    return "\n".join(lines)[:RAW_LIMIT]

@@ -1,0 +1,73 @@
+"""Which judge it was: what must be the same for its verdicts to be the same.
+
+What is stored about a judge (its verdicts, its calibration) holds for that judge only: for its name, its
+revision, and the prompt by which its model is asked.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from redteam_env.protocols import Judge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What tells a judge from others.
+
+    Attributes:
+        name: What reports call it.
+        revision: Changes whenever its verdicts may, such as with its model; empty if it does not say.
+        template: SHA-256 of the prompt by which its model is asked; empty for judges without one.
+    """
+
+    name: str
+    revision: str = ""
+    template: str = ""
+
+    @property
+    def key(self) -> str:
+        """The SHA-256 of all of it, in hex."""
+        return digest(self.to_json())
+
+    def to_json(self) -> dict[str, str]:
+        """Return plain JSON."""
+        return asdict(self)
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256, in hex, of what is plain JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode("ascii")).hexdigest()
+
+
+def identity_of(judge: Judge) -> Identity:
+    """Return which judge it is.
+
+    A judge says so by its attributes ``revision`` and ``template_sha256``. One that is made of a template
+    and a backend (:class:`~redteam_env.judges.judge.TemplateJudge`) need not: its template's text and its
+    backend's model count.
+
+    Args:
+        judge: The judge.
+    """
+    backend, template = getattr(judge, "backend", None), getattr(judge, "template", None)
+    revision = _text(judge, "revision") or _text(backend, "model")
+    sha256 = _text(judge, "template_sha256")
+    if not sha256 and (text := _text(template, "text")):
+        sha256 = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+    return Identity(name=judge.name, revision=revision, template=sha256)
+
+
+def revision_of(parts: Sequence[Judge]) -> str:
+    """Return the revision of a judge that is made of others; empty if one of them does not say its own."""
+    found = [identity_of(part) for part in parts]
+    if not all(x.revision or x.template for x in found):
+        return ""
+    return digest([x.to_json() for x in found])
+
+
+def _text(thing: Any, name: str) -> str:
+    value = getattr(thing, name, "")
+    return value if isinstance(value, str) else ""
