@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from redteam_env import registry
+from redteam_env.game import prompt_sets
 from redteam_env.protocols import BASE
 from redteam_env.registry import split_name
 from redteam_env.runs import Run, find_run
@@ -32,7 +33,7 @@ def names() -> frozenset[str]:
     """Return the words that name what is installed, whatever files are called so."""
     plugins = {name for kind in registry.KINDS for name in registry.names(kind)}
     default = registry.settings("policies", "lora")().model
-    return frozenset({*plugins, BASE, default})
+    return frozenset({*plugins, *prompt_sets(), BASE, default})
 
 
 def sealed(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "border": f"{BASE} utils",  # where plug-ins are called and what they return is checked
     "registry": "game protocols border utils",
     "runs": "game utils",
-    "trust": "protocols registry runs utils",
+    "trust": "game.prompts protocols registry runs utils",
     "rollout": f"{BASE} border utils",
     "seeds": "game protocols border utils",
     "seeds.resolve": "registry",

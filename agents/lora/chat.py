@@ -19,7 +19,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from agents.rendering import LimitError, RenderingError, render
-from redteam_env.game import RedteamError, Spoken, take_thoughts
+from redteam_env.game import Framed, RedteamError, Spoken, take_thoughts
 from redteam_env.game.tags import find_tags, find_thoughts
 
 _MARK = "\ue000{}\ue001"
@@ -140,18 +140,14 @@ class ChatCodec:
                 f"The chat template of {self._name!r} drops or repeats a message; it cannot carry the "
                 "game. Use the template of a plain instruct model."
             )
+        closing = self._closing if prefill or answer else ""
+        tail = self._template_ids(closing) + self._template_ids(prefill)
         encoded = [
             self.content_ids(contents[int(piece)]) if k % 2 else self._template_ids(piece)
             for k, piece in enumerate(pieces)
         ]
-        closing = self._closing if prefill or answer else ""
-        tail = self._template_ids(closing) + self._template_ids(prefill)
-        fixed = {
-            2 * position + 1
-            for position, index in enumerate(pieces[1::2])
-            if messages[int(index)]["role"] == "system"
-        }
-        self._cut(encoded, fixed, len(tail))
+        if sum(map(len, encoded)) + len(tail) > self.max_prompt_tokens:
+            encoded = self._cut(self._apart(pieces, messages), len(tail))
         return tuple(i for ids in [*encoded, tail] for i in ids)
 
     def content_ids(self, text: str) -> list[int]:
@@ -252,16 +248,35 @@ class ChatCodec:
         variables = {**self._tokenizer.special_tokens_map, **_TEMPLATE_OPTIONS}
         return render(self._template, json.dumps(messages), json.dumps(variables, default=str))
 
-    def _cut(self, encoded: list[list[int]], fixed: set[int], tail: int) -> None:
-        excess = sum(map(len, encoded)) + tail - self.max_prompt_tokens
+    def _apart(
+        self, pieces: Sequence[str], messages: Sequence[Message]
+    ) -> list[tuple[bool, list[int]]]:
+        """Return a prompt's tokens in pieces, and of each whether it is a player's text."""
+        found: list[tuple[bool, list[int]]] = []
+        for k, piece in enumerate(pieces):
+            if k % 2 == 0:
+                found.append((False, self._template_ids(piece)))
+                continue
+            message = messages[int(piece)]
+            content = message["content"]
+            parts = content.parts if isinstance(content, Framed) else ("", content)
+            players = message["role"] != "system"
+            found += [
+                (players and n % 2 == 1, self.content_ids(part)) for n, part in enumerate(parts)
+            ]
+        return found
+
+    def _cut(self, pieces: Sequence[tuple[bool, list[int]]], tail: int) -> list[list[int]]:
+        """Return a prompt's pieces, the longest ones of players cut until there is room."""
+        excess = sum(len(ids) for _, ids in pieces) + tail - self.max_prompt_tokens
         while excess > 0:
-            players = [k for k in range(1, len(encoded), 2) if k not in fixed]
-            longest = max(players, key=lambda k: len(encoded[k]), default=None)
-            if longest is None or not encoded[longest]:
+            longest = max((ids for players, ids in pieces if players), key=len, default=None)
+            if not longest:
                 raise RedteamError(f"The instructions alone are longer than {self._too_long}")
-            cut = min(excess, max(1, len(encoded[longest]) // 2))
-            del encoded[longest][-cut:]
+            cut = min(excess, max(1, len(longest) // 2))
+            del longest[-cut:]
             excess -= cut
+        return [ids for _, ids in pieces]
 
 
 def _template_of(tokenizer: Any) -> str:

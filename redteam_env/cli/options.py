@@ -63,7 +63,7 @@ class GameOptions:
     judge_url: Annotated[str | None, _run_or("judge_url", "none", "URL")] = None
     model: Annotated[str | None, _run_or("model", policy_defaults().model)] = None
     rewards: Annotated[str | None, _run_or("rewards", _GAME.rewards)] = None
-    prompts: Annotated[str | None, _run_or("prompts", "ours", "DIR")] = None
+    prompts: Annotated[str | None, _run_or("prompts", "default", "NAME|DIR")] = None
     max_new_tokens: Annotated[
         Count | None, _run_or("max_new_tokens", policy_defaults().max_new_tokens, "INT")
     ] = None

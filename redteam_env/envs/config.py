@@ -44,8 +44,9 @@ class EnvConfig(GameConfig):
         thinking: ``none``, ``optional`` or ``required``, for all seats or by seat (a mapping, or a
             text such as ``attacker_0=required``); seats that are left out may think
             (``optional``).
-        prompts: A directory of instruction texts that replaces ours, the name of an embedded model
-            (``apothecary``) for those it was pretrained on, or ``None``.
+        prompts: Instruction texts: ``default``, ``example`` (shorter, one example each), a directory of
+            such texts, the name of an embedded model (``apothecary``) for those it was pretrained on, or
+            ``None`` for ``default``.
         split: The seeds to play: ``train`` or ``heldout``.
         render_mode: ``ansi`` (``render`` returns text), ``human`` (each part of the game is printed
             as it happens) or ``None``.

@@ -132,11 +132,12 @@ class Session:
     def observation_space(self, seat: str) -> Dict:
         """Return the space of a seat's observations; its bounds hold in every game."""
         prompts, think = self.game.prompts, self.game.must_think(seat)
-        rules = max(
-            len(prompts.rules(role_of(seat), harmful=harmful, must_think=think))
-            for harmful in (False, True)
+        longest = "x" * self.game.max_seed_chars
+        instruction = max(
+            len(prompts.instruction(role_of(seat), seed, harmful=label, must_think=think))
+            for label in (False, True)
+            for seed in (None, longest)
         )
-        instruction = rules + len(f"\n\n{prompts.request('')}") + self.game.max_seed_chars
         empty = Turn(seat=max(self.game.seats, key=len), text="", visible="")
         dialogue = len(_lines([(empty.seat, "")] * self._most_lines)) + self._most_json
         return Dict({"instruction": UnicodeText(instruction), "dialogue": UnicodeText(dialogue)})

@@ -12,7 +12,7 @@ from redteam_env.game.checks import (
 )
 from redteam_env.game.config import GameConfig, parse_thinking
 from redteam_env.game.errors import RedteamError, unknown_name
-from redteam_env.game.prompts import Prompts, load_prompts
+from redteam_env.game.prompts import Framed, Prompts, load_prompts, prompt_sets
 from redteam_env.game.records import (
     ATTACKER,
     DEFENDER,
@@ -49,6 +49,7 @@ __all__ = [
     "Dialogue",
     "Episode",
     "Exchange",
+    "Framed",
     "Game",
     "GameConfig",
     "GameState",
@@ -74,6 +75,7 @@ __all__ = [
     "multiple_of",
     "parse_thinking",
     "parse_wildguard",
+    "prompt_sets",
     "public_dialogue",
     "reward_table",
     "role_of",

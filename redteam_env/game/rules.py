@@ -235,16 +235,21 @@ class Game:
 
     def rules_text(self, state: GameState, seat: str) -> str:
         """Return the instruction of a seat, without the seed."""
-        return self.prompts.rules(
-            role_of(seat), harmful=state.seed.harmful, must_think=self.must_think(seat)
-        )
+        return self._told(state, seat, None)
 
     def instruction(self, state: GameState, seat: str) -> str:
-        """Return the seat's instruction and, for the attacker of a rewritten game, the seed."""
-        rules = self.rules_text(state, seat)
-        if role_of(seat) != "attacker":
-            return rules
-        return f"{rules}\n\n{self.prompts.request(state.seed.text)}" if state.rewritten else rules
+        """Return the seat's instruction and, for the attacker of a rewritten game, the seed.
+
+        ``{request}`` in the instruction of another seat stands for the message that it is to answer.
+        """
+        rewrites = role_of(seat) == "attacker" and state.rewritten
+        return self._told(state, seat, state.seed.text if rewrites else None)
+
+    def _told(self, state: GameState, seat: str, seed_text: str | None) -> str:
+        must_think = self.must_think(seat)
+        return self.prompts.instruction(
+            role_of(seat), seed_text, harmful=state.seed.harmful, must_think=must_think
+        )
 
     def messages(self, state: GameState, seat: str) -> Messages:
         """Return the chat messages a model at this seat is prompted with.
@@ -254,13 +259,18 @@ class Game:
             seat: The seat.
 
         Returns:
-            A system message with the rules, then alternating user and assistant messages; of the
-            other seats' turns, and of its own, only what was visible.
+            A system message with the rules, or with texts that stand in the user turn
+            (:class:`Prompts`) a first user message with them; then alternating user and assistant
+            messages; of the other seats' turns, and of its own, only what was visible.
         """
-        messages = [{"role": "system", "content": self.rules_text(state, seat)}]
-        if role_of(seat) == "attacker":
-            messages.append({"role": "user", "content": self.prompts.request(state.seed.text)})
-        for line in state.dialogue.lines:
+        role, lines = role_of(seat), state.dialogue.lines
+        said: str | None = state.seed.text
+        if role != "attacker":
+            said, lines = (lines[0].text if lines else None), lines[1:]
+        messages = self.prompts.opening(
+            role, said, harmful=state.seed.harmful, must_think=self.must_think(seat)
+        )
+        for line in lines:
             speaker = "assistant" if line.seat == seat else "user"
             messages.append({"role": speaker, "content": line.text})
         return messages

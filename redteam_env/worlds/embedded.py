@@ -43,13 +43,14 @@ def embedded_model(name: str) -> Path:
 
 
 def prompts_path(prompts: str) -> str:
-    """Return the directory of instruction texts that a user means.
+    """Return the instruction texts that a user means, as :func:`load_prompts` takes them.
 
     Args:
-        prompts: The name of an embedded model, for the texts it was pretrained on, or a directory.
+        prompts: The name of an embedded model, for the texts it was pretrained on, the name of a set, or a
+            directory.
 
     Returns:
-        The directory.
+        The directory, or the name of the set.
     """
     return prompts_directory(coupled=prompts == COUPLED) if prompts in MODELS else prompts
 

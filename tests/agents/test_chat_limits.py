@@ -10,7 +10,7 @@ from agents.lora.chat import ChatCodec
 from agents.lora.config import PolicyConfig
 from agents.lora.policy import make_codec
 from agents.models import load_base
-from redteam_env.game import RedteamError
+from redteam_env.game import Framed, RedteamError
 
 RULES = "These rules must stay whole."
 
@@ -44,6 +44,19 @@ def test_the_longest_text_is_cut_first_and_at_its_end(style):
     assert "short answer" in text
     assert "last question" in text
     assert 0 < text.count("x") < 500
+
+
+def test_rules_around_a_players_text_in_the_user_turn_stay_whole(style):
+    codec = ChatCodec(tiny_tokenizer(style), max_prompt_tokens=220)
+    framed = Framed(("Before it. ", "x" * 500, " After it."))
+    ids = codec.encode([{"role": "user", "content": framed}])
+    assert len(ids) == 220
+    text = codec.decode(ids)
+    assert "Before it. x" in text
+    assert "x After it." in text
+    roomy = ChatCodec(tiny_tokenizer(style), max_prompt_tokens=2000)
+    plain = [{"role": "user", "content": str(framed)}]
+    assert roomy.encode([{"role": "user", "content": framed}]) == roomy.encode(plain)
 
 
 def test_a_prompt_within_the_limit_is_left_alone(style):
