@@ -2,6 +2,7 @@
 
 =====================================  ===========================================================
 ``config.json``                        what is needed to repeat the run
+``preflight.json``                     what some turns before the first step were like
 ``metrics.jsonl``                      one row a step
 ``tensorboard/``                       the same rows, if TensorBoard is installed
 ``episodes/step-NNNNNN.jsonl``         the games of a step, one a line
@@ -45,6 +46,7 @@ from redteam_env.utils.files import (
 from redteam_env.utils.reading import parse_json, read_bytes, read_lines
 
 CONFIG = "config.json"
+PREFLIGHT = "preflight.json"
 METRICS = "metrics.jsonl"
 EPISODES = "episodes"
 CHECKPOINTS = "checkpoints"
@@ -124,6 +126,21 @@ class Run:
         """
         record = self.record()
         return None if record is None else record["config"]
+
+    def write_preflight(self, report: Mapping[str, Any]) -> None:
+        """Write ``preflight.json``."""
+        write_text(self.path / PREFLIGHT, json.dumps({"schema": SCHEMA, **report}, indent=1))
+
+    def preflight(self) -> dict[str, Any] | None:
+        """Return what ``preflight.json`` says; ``None`` if the run had no preflight.
+
+        Raises:
+            RedteamError: If it is damaged or of another schema.
+        """
+        file = self.path / PREFLIGHT
+        if not file.exists():
+            return None
+        return read_record(file, remedy=_DAMAGED, schema=SCHEMA, needed=["seats"])
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of ``metrics.jsonl``; a last line that a crash cut off is left out.

@@ -88,6 +88,7 @@ MAY_IMPORT = {
     "algorithms.training.evaluating": "evaluation.rates evaluation.suites",
     "algorithms.training.league": "evaluation.dispatch",
     "algorithms.training.metrics": "evaluation.rates",
+    "algorithms.training.preflight": "judges.lexical",  # which turns refuse
     "algorithms.training.trainer": "evaluation.agents",
     "algorithms.sb3": (
         f"{BASE} border runs provenance judges seeds.resolve envs evaluation.agents evaluation.diversity "

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from agents.lora.backend import Backend
 from agents.lora.chat import ChatCodec
-from redteam_env.game import RedteamError
+from redteam_env.game import Generation, RedteamError
 from redteam_env.protocols import Reply, TurnRequest
 
 
@@ -30,13 +30,7 @@ class ModelAgent:
 
     def act(self, requests: Sequence[TurnRequest]) -> list[Reply]:
         """Answer every request, in order."""
-        generations = self.backend.generate(
-            self.weights,
-            [self.codec.encode(request.messages, request.prefill) for request in requests],
-            [request.path for request in requests],
-            max_new_tokens=self.max_new_tokens,
-            temperature=self.temperature,
-        )
+        generations = self._generate(requests, self._prompts(requests), self.max_new_tokens)
         spoken = [
             self.codec.read(generation.completion_ids, request.prefill)
             for generation, request in zip(generations, requests, strict=True)
@@ -45,6 +39,30 @@ class ModelAgent:
             Reply(text=x.text, thought=x.thought, truncated=not x.finished, generation=generation)
             for x, generation in zip(spoken, generations, strict=True)
         ]
+
+    def drafts(self, requests: Sequence[TurnRequest], *, max_new_tokens: int) -> list[Generation]:
+        """Return what it would answer with another token limit, as far as its context has room."""
+        prompts = self._prompts(requests)
+        # a prompt as long as it may be leaves room for max_new_tokens; a shorter one leaves more
+        room = self.codec.max_prompt_tokens + self.max_new_tokens - max(map(len, prompts))
+        return self._generate(requests, prompts, min(max_new_tokens, room))
+
+    def _prompts(self, requests: Sequence[TurnRequest]) -> list[tuple[int, ...]]:
+        return [self.codec.encode(request.messages, request.prefill) for request in requests]
+
+    def _generate(
+        self,
+        requests: Sequence[TurnRequest],
+        prompts: Sequence[tuple[int, ...]],
+        max_new_tokens: int,
+    ) -> list[Generation]:
+        return self.backend.generate(
+            self.weights,
+            prompts,
+            [request.path for request in requests],
+            max_new_tokens=max_new_tokens,
+            temperature=self.temperature,
+        )
 
     def log_odds(self, requests: Sequence[TurnRequest], texts: Sequence[str]) -> list[float]:
         """Return the log-odds that the answer begins with the first token of one of some texts.

@@ -30,7 +30,7 @@ from redteam_env.worlds import build_game, world_options
 
 FREE = (
     *(x.name for kind in (EvaluationConfig, StoppingConfig) for x in dataclasses.fields(kind)),
-    *("steps", "max_tokens", "checkpoint_every", "out", "resume", "json"),
+    *("steps", "max_tokens", "checkpoint_every", "preflight", "force", "out", "resume", "json"),
     *("server_urls", "adapter_dir", "kv_cache_gb", "allow_other_base"),
 )
 """Options that a resumed run may change."""
@@ -70,6 +70,9 @@ class RunConfig:
         callback: Callbacks, with a comma between them: novelty (pays the attacker for
             faithful rewrites unlike earlier ones), exact (logs what only an exact judge can tell), or
             installed plug-ins; each may bring options of its own. An empty text is none.
+        preflight: Turns a seat that are played before the first step, to tell how many are cut, copy
+            the instruction, refuse or break the format, and which token limit would fit them; 0 for none.
+        force: Train also where the preflight finds that most turns would be forfeit.
         out: The run directory; by default runs/ARRANGEMENT-SEED.
         resume: Go on from the newest checkpoint in the run directory.
         json: Print a summary as JSON instead of text.
@@ -88,6 +91,8 @@ class RunConfig:
     init_from: str | None = None
     anchor: str | None = None
     callback: str | None = None
+    preflight: Annotated[int, at_least(0)] = 8
+    force: bool = False
     out: str | None = None
     resume: bool = False
     json: bool = False

@@ -33,6 +33,7 @@ from algorithms.training.live import LiveTable, SignalWarning
 from algorithms.training.loop import Outcome, Training, loop, over
 from algorithms.training.metrics import MetricsLog, episode_metrics, sampled_before
 from algorithms.training.plugins import plugins_of
+from algorithms.training.preflight import Preflight, preflight
 from algorithms.training.processes import (
     check_distributed,
     checksums,
@@ -171,6 +172,7 @@ def _train(
         run.callbacks.load_state(states, found.path)
     if ranks.world > 1:  # from here on process 0 alone reads and writes the run directory
         ranks.same("weights", checksums(policy))
+    checked = _preflight(run) if ranks.leads and files.record() is None else None
     if ranks.leads:
         write_config(
             files,
@@ -182,7 +184,40 @@ def _train(
             plugins=origins(plugins_of(config)),
             processes=ranks.world,
         )
+    if checked is not None:
+        files.write_preflight(checked.to_json())
     return loop(run, _take_step)
+
+
+def _preflight(run: Training) -> Preflight | None:
+    """Play the turns that a new run is to play first; say what they are like.
+
+    Raises:
+        RedteamError: If most turns of a seat would be forfeit, and the run is not forced.
+    """
+    config = run.config
+    roles = {x for x in map(role_of, run.game.seats) if x not in run.fixed}
+    if config.game.rewrite_fraction == 0:
+        roles -= {"attacker"}
+    if not config.run.preflight or not roles:
+        return None
+    found = preflight(
+        run.policy,
+        run.game,
+        run.source,
+        turns=config.run.preflight,
+        seed=config.run.seed,
+        max_new_tokens=getattr(config.policy, "max_new_tokens", None),
+        benign_fraction=config.game.benign_fraction,
+        roles=roles,
+    )
+    if not config.run.json:
+        console = Console(stderr=True)
+        for line in found.lines():
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
+    if not config.run.force:
+        found.check()
+    return found
 
 
 def _hand_over(

@@ -17,6 +17,7 @@ from redteam_env.border.calls import (
     record,
 )
 from redteam_env.border.records import generation, real
+from redteam_env.game import Generation
 from redteam_env.game.values import Unfit, flag, number, optional, text
 from redteam_env.protocols import Agent, Reply, TurnRequest, Usage
 
@@ -88,6 +89,31 @@ def log_odds(agent: Any, requests: Sequence[TurnRequest], texts: Sequence[str]) 
         returns="a finite number for each request, in order",
         read=lambda value: each(
             _members(value), _odds, noun="numbers", count=count, to=f"to {count} requests"
+        ),
+        games=_games(list(requests)),
+    )
+
+
+def drafts(agent: Any, requests: Sequence[TurnRequest], *, max_new_tokens: int) -> list[Generation]:
+    """Return what an agent would answer with another token limit.
+
+    Args:
+        agent: A :class:`~redteam_env.protocols.Drafter`.
+        requests: At least one.
+        max_new_tokens: The limit.
+
+    Raises:
+        RedteamError: If it raises, or returns anything else than a generation for each request.
+    """
+    count = len(requests)
+    return call(
+        Plugin(agent, f"agent of {requests[0].seat}"),
+        "drafts",
+        requests,
+        max_new_tokens=max_new_tokens,
+        returns="a redteam_env.Generation for each request, in order",
+        read=lambda value: each(
+            value, generation, noun="generations", count=count, to=f"to {count} requests"
         ),
         games=_games(list(requests)),
     )

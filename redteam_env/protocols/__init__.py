@@ -6,7 +6,15 @@ then runs to its end in an event loop of its own, so a client that belongs to a 
 What is returned is checked (:mod:`redteam_env.border`).
 """
 
-from redteam_env.protocols.agents import Agent, Progress, Reply, Scorer, TurnRequest, Usage
+from redteam_env.protocols.agents import (
+    Agent,
+    Drafter,
+    Progress,
+    Reply,
+    Scorer,
+    TurnRequest,
+    Usage,
+)
 from redteam_env.protocols.algorithms import Algorithm, AlgorithmState
 from redteam_env.protocols.attacks import Attack, Attempts, Queries
 from redteam_env.protocols.batch import Batch
@@ -39,6 +47,7 @@ __all__ = [
     "Callback",
     "DataCard",
     "Derivatives",
+    "Drafter",
     "Embedder",
     "ExactJudge",
     "GameSetup",

@@ -137,5 +137,27 @@ class Scorer(Protocol):
         ...
 
 
+@runtime_checkable
+class Drafter(Protocol):
+    """An agent that can say what it would write if it had more room, as one with a model does.
+
+    A preflight asks it, to tell which token limit its turns need.
+    """
+
+    def drafts(
+        self, requests: Sequence[TurnRequest], *, max_new_tokens: int
+    ) -> Sequence[Generation]:
+        """Return what it would answer with another token limit.
+
+        Args:
+            requests: What it is asked.
+            max_new_tokens: The limit. Where its context has less room, it takes what there is.
+
+        Returns:
+            The tokens of each answer, drawn from the same random streams as those of ``act``.
+        """
+        ...
+
+
 Progress = Callable[[str, int, int], None]
 """Called as ``progress(phase, done, total)`` while something long runs."""

@@ -58,6 +58,7 @@ def tiny_options(tiny_model, prompts) -> dict[str, Any]:
         "steps": 2,
         "games": 8,
         "checkpoint_every": 1,
+        "preflight": 0,
         "json": True,
         "seeds": "words",
         "judge": "words",
