@@ -178,7 +178,10 @@ class PolicyConfig:
     def weights(self) -> Mapping[str, str]:
         """The name of the weights behind each role."""
         further = assigned(self.roles or "", option="roles", example="judge=judge")
-        return {**WEIGHTS.get(self.arrangement, {}), **{role: str(name) for role, name in further.items()}}
+        return {
+            **WEIGHTS.get(self.arrangement, {}),
+            **{role: str(name) for role, name in further.items()},
+        }
 
     @property
     def models(self) -> Mapping[str, tuple[str, ...]]:

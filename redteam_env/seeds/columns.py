@@ -190,7 +190,7 @@ class Columns:
 
     def takes(self, cells: Mapping[str, Any]) -> bool:
         """Return whether a row has the cells that ``where`` asks for."""
-        return all(_plain(_cell(cells, column)) in wanted for column, wanted in self.where)
+        return all(plain_cell(value_in(cells, column)) in wanted for column, wanted in self.where)
 
     def in_use(self) -> set[str]:
         """Return the names of the columns that are looked at, after :meth:`found`."""
@@ -218,7 +218,7 @@ class Columns:
         def column(option: str, name: str | None, default: str) -> str:
             if name is None:
                 return default
-            there = _column(name, columns)
+            there = find_column(name, columns)
             if name and there is None:
                 raise self._missing(option, name, columns, where, spec, text)
             return there or ""
@@ -228,9 +228,9 @@ class Columns:
             text=column("text", text, text),
             context=column("context", self.context, context),
             label=column("label", self.label, ""),
-            category=column("category", self.category, _column("category", columns) or ""),
+            category=column("category", self.category, find_column("category", columns) or ""),
             where=tuple((column("where", name, ""), cells) for name, cells in self.where),
-            split=column("split", self.split, _column("split", columns) or ""),
+            split=column("split", self.split, find_column("split", columns) or ""),
         )
 
     def _request(self, columns: Sequence[str], where: str, spec: str) -> str:
@@ -272,7 +272,7 @@ class Columns:
     ) -> str:
         """Return the source with changed options; with columns, also a label if none is there."""
         options = {**self.given, **changes}
-        if columns is not None and self.label and _column(self.label, columns) is None:
+        if columns is not None and self.label and find_column(self.label, columns) is None:
             options["all"] = "harmful"
         if "all" in options:
             options = {x: y for x, y in options.items() if x not in {"label", "harmful", "benign"}}
@@ -288,8 +288,8 @@ def written(spec: str, options: Mapping[str, str]) -> str:
 
 
 def _seed(used: Columns, cells: Mapping[str, Any], name: str, place: str) -> Seed:
-    text = _request_of(_cell(cells, used.text or ""), used.text or "", place)
-    context = _cell(cells, used.context) if used.context else None
+    text = _request_of(value_in(cells, used.text or ""), used.text or "", place)
+    context = value_in(cells, used.context) if used.context else None
     if isinstance(context, str) and context.strip():
         text = f"{context}\n\n---\n\n{text}"  # as HarmBench joins them
     elif context is not None and not isinstance(context, str):
@@ -302,7 +302,7 @@ def _seed(used: Columns, cells: Mapping[str, Any], name: str, place: str) -> See
         id=name,
         text=text,
         harmful=_label_of(used, cells, place),
-        category=_category(_cell(cells, used.category)) if used.category else "",
+        category=_category(value_in(cells, used.category)) if used.category else "",
         split=_split(cells, used.split, place) if used.split else stable_split(text, share),
     )
 
@@ -310,8 +310,8 @@ def _seed(used: Columns, cells: Mapping[str, Any], name: str, place: str) -> See
 def _label_of(used: Columns, cells: Mapping[str, Any], place: str) -> bool:
     if not used.label:
         return bool(used.all_harmful)
-    found = _cell(cells, used.label)
-    value = _plain(found)
+    found = value_in(cells, used.label)
+    value = plain_cell(found)
     if value in used.harmful:
         return True
     if value in used.benign:
@@ -323,7 +323,7 @@ def _label_of(used: Columns, cells: Mapping[str, Any], place: str) -> bool:
     )
 
 
-def _column(name: str, columns: Sequence[str]) -> str | None:
+def find_column(name: str, columns: Sequence[str]) -> str | None:
     """Return how the table writes a column's name, ``None`` if it has none of that name."""
     if name in columns:
         return name
@@ -331,17 +331,17 @@ def _column(name: str, columns: Sequence[str]) -> str | None:
     if len(alike) == 1:
         return alike[0]
     top, dot, rest = name.partition(".")
-    outer = _column(top, columns) if dot and rest else None
+    outer = find_column(top, columns) if dot and rest else None
     return None if outer is None else f"{outer}.{rest}"
 
 
-def _cell(cells: Mapping[str, Any], column: str) -> Any:
+def value_in(cells: Mapping[str, Any], column: str) -> Any:
     """Return what a row has in a column, ``None`` if it has nothing there."""
     if column in cells:
         return cells[column]
     top, dot, rest = column.partition(".")
     inner = cells.get(top) if dot else None
-    return _cell(inner, rest) if isinstance(inner, dict) else None
+    return value_in(inner, rest) if isinstance(inner, dict) else None
 
 
 def _no_column(name: str, option: str, columns: Sequence[str]) -> str:
@@ -390,7 +390,7 @@ def _last_of_user(messages: Sequence[object], column: str, place: str) -> str:
     )
 
 
-def _plain(cell: Any) -> str:
+def plain_cell(cell: Any) -> str:
     """A cell as lower-case text: true for True, 1 for 1.0, empty for nothing."""
     if cell is None:
         return ""
@@ -406,8 +406,8 @@ def _category(cell: Any) -> str:
 
 
 def _split(cells: Mapping[str, Any], column: str, place: str) -> str:
-    found = _cell(cells, column)
-    value = _plain(found)
+    found = value_in(cells, column)
+    value = plain_cell(found)
     if value not in _SPLITS:
         raise RedteamError(
             f"{place}: the column {column!r} holds {_shown(found)}, which is no split; "

@@ -75,7 +75,7 @@ def from_file(argument: str | None = None, **options: str) -> ListSource:
         )
     layout = layout_named(options["layout"]) if "layout" in options else None
     mapping = Columns.from_options(options)
-    rows, columns = _table(path, argument, options)
+    rows, columns = read_table(path, argument, options)
     if not rows:
         raise RedteamError(f"The seed file {argument!r} is empty; it needs at least one row.")
     if layout is not None:
@@ -98,12 +98,22 @@ def from_file(argument: str | None = None, **options: str) -> ListSource:
     )
 
 
-def _table(path: Path, argument: str, options: Mapping[str, str]) -> Table:
+def read_table(path: Path, argument: str, options: Mapping[str, str]) -> Table:
+    """Return the rows of a file of any format that :func:`from_file` reads, and its columns.
+
+    Args:
+        path: The file.
+        argument: What the user called it, for messages.
+        options: ``rows`` of :data:`FILE_OPTIONS`; others are not looked at.
+
+    Raises:
+        RedteamError: If the file cannot be read, is too large, or not what its ending says.
+    """
     ending = path.suffix.lower()
     if ending == ".gz":
         ending = Path(path.stem).suffix.lower()
     if ending not in _ENDINGS:
-        raise unknown_name(f"ending of the seed file {argument!r}:", ending, _ENDINGS)
+        raise unknown_name(f"ending of the file {argument!r}:", ending, _ENDINGS)
     if "rows" in options and ending != _JSON:
         raise RedteamError(
             f"rows={options['rows']!r} says where in a .json file the rows stand; {path.name} has no "

