@@ -154,6 +154,10 @@ def play(
     """
     rules = Game() if game is None else game
     setups = demand(setups, read_setups, "setups")
+    agents = {
+        seat: agents_border.facing(agent, agents, f"agent of {seat}")
+        for seat, agent in agents.items()
+    }
     if batch_size is not None and batch_size < 1:
         raise RedteamError(f"batch_size is {batch_size}; give at least 1, or None for all.")
     states = [rules.start(setup.seed, rewritten=setup.rewritten) for setup in setups]

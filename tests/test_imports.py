@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "wrappers": "envs",
     "testing": f"{BASE} border envs",
     "suites": f"{BASE} border utils registry seeds.source",
-    "evaluation": f"{BASE} border utils registry runs trust rollout worlds.embedded suites",
+    "evaluation": f"{BASE} attacks border utils registry runs trust rollout worlds.embedded suites",
     "evaluation.rates": "judges.lexical",  # which answers count as refusals without a judge
     "report": "utils evaluation",
     "cli": "game protocols utils registry trust rollout judges seeds worlds envs suites evaluation report",
@@ -85,6 +85,8 @@ MAY_IMPORT = {
         f"{PLAYED} border randomness trust provenance utils judges.judge algorithms.core.divergence algorithms.core.ranks"
     ),
     # a run measures itself, and plays against whatever an opponent's name means
+    "algorithms.training.plugins": "attacks.resolve",
+    "algorithms.training.scripted": "attacks.resolve",
     "algorithms.training.evaluating": "evaluation.rates evaluation.suites",
     "algorithms.training.league": "evaluation.dispatch",
     "algorithms.training.metrics": "evaluation.rates",

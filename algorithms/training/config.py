@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from algorithms.training.callbacks import callback_settings
 from algorithms.training.evaluating import EvaluationConfig
 from algorithms.training.replay import ReplayConfig
-from algorithms.training.scripted import ScriptedConfig
+from algorithms.training.scripted import ScriptedConfig, mixed_config, sampler_of
 from algorithms.training.stopping import StoppingConfig
 from redteam_env.game import (
     Count,
@@ -57,7 +57,9 @@ class RunConfig:
         policy: Whose weights are trained: lora (adapters or whole models over transformers), or an
             installed plug-in; each brings options of its own.
         opponents: Whom the roles train against: self_play, alternating, fictitious, prioritised, psro,
-            population, or an installed plug-in; each brings options of its own.
+            population, or an installed plug-in; each brings options of its own. Or mixed:METHOD,...,self:
+            self-play in which standing attacks, such as pair or best_of_n?attempts=5, play the attacker in
+            an equal share each of the games from which the defender learns.
         opponent: Who plays the seat that attacker_only or defender_only does not train: a registered
             agent, endpoint:MODEL@URL (a model behind an API), a run, checkpoint or adapter
             directory; by default the untrained base.
@@ -135,7 +137,8 @@ class TrainConfig:
     callbacks: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
-        kind = settings("opponents", self.run.opponents)
+        self._mix()
+        kind = settings("opponents", sampler_of(self.run.opponents))
         if self.sampler is None:
             object.__setattr__(self, "sampler", kind())
         elif not isinstance(self.sampler, kind):
@@ -156,6 +159,18 @@ class TrainConfig:
         build_game(self.game)
         self.flat()
 
+    def _mix(self) -> None:
+        """Take the scripted opponents from ``mixed:...``."""
+        mixed = mixed_config(self.run.opponents)
+        if mixed is None:
+            return
+        if self.scripted not in {ScriptedConfig(), mixed}:
+            raise RedteamError(
+                f"opponents is {self.run.opponents!r}, which names the scripted opponents and their share; "
+                "leave scripted_share and scripted_attackers out, or give --opponents self_play."
+            )
+        object.__setattr__(self, "scripted", mixed)
+
     def _check_roles(self, roles: list[str]) -> None:
         """Refuse what does not fit the roles that are trained."""
         if roles == ["attacker"] and self.game.rewrite_fraction == 0:
@@ -168,7 +183,7 @@ class TrainConfig:
                 "seats; give --arrangement attacker_only or defender_only."
             )
         self._check_scripted(roles)
-        if self.run.opponents != SELF_PLAY and len(roles) != 2:
+        if sampler_of(self.run.opponents) != SELF_PLAY and len(roles) != 2:
             raise RedteamError(
                 f"opponents is {self.run.opponents!r}, which needs two trained seats, but "
                 f"{self.arrangement} trains the {roles[0]} alone; give another --arrangement, or "
@@ -286,7 +301,7 @@ def components(options: Mapping[str, Any]) -> dict[str, Any]:
         "game": GameConfig,
         "policy": settings("policies", options.get("policy", defaults.policy)),
         "learner": settings("algorithms", options.get("algorithm", defaults.algorithm)),
-        "sampler": settings("opponents", options.get("opponents", defaults.opponents)),
+        "sampler": settings("opponents", sampler_of(options.get("opponents", defaults.opponents))),
         "scripted": ScriptedConfig,
         "replay": ReplayConfig,
         "evaluation": EvaluationConfig,

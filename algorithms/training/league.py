@@ -15,7 +15,7 @@ from types import MappingProxyType
 from algorithms.training.config import SELF_PLAY, START, RunConfig, TrainConfig
 from algorithms.training.metrics import sampled
 from algorithms.training.replay import payoff
-from algorithms.training.scripted import ScriptedOpponents, is_scripted
+from algorithms.training.scripted import ScriptedOpponents, is_scripted, sampler_of
 from algorithms.training.versions import Versions
 from redteam_env.border import opponents as border
 from redteam_env.border.policies import agent_of, past_agent, tell, version
@@ -85,14 +85,14 @@ class RunLeague(Callback):
         self._own_games: dict[str, float] = {}
         self._results: list[Result] = []
         self._asked: set[str] = set()
-        if config.run.opponents != SELF_PLAY:
+        if self._name != SELF_PLAY:
             _league_policy(policy, f"--opponents {config.run.opponents}")
         self._sampler = self._make_sampler()
         if resumed is not None:
             self._restore(resumed)
 
     def _make_sampler(self) -> OpponentSampler:
-        name = self._config.run.opponents
+        name = self._name
         factory = load("opponents", name)
         options = {"league": self, "seed": self._config.run.seed}
         sampler: OpponentSampler = make("opponents", name, factory, self._config.sampler, **options)
@@ -102,7 +102,7 @@ class RunLeague(Callback):
 
     @property
     def _name(self) -> str:
-        return self._config.run.opponents
+        return sampler_of(self._config.run.opponents)
 
     @property
     def weights(self) -> Mapping[str, str]:
@@ -211,10 +211,10 @@ class RunLeague(Callback):
             RedteamError: If a callback let somebody else play a trained role.
         """
         taken = sorted(set(self.weights) - self._asked)
-        if taken and (self._config.run.opponents != SELF_PLAY or self._scripted.active):
+        if taken and (self._name != SELF_PLAY or self._scripted.active):
             chooser = (
                 f"--opponents {self._config.run.opponents}"
-                if self._config.run.opponents != SELF_PLAY
+                if self._name != SELF_PLAY
                 else "--scripted-share"
             )
             raise RedteamError(
@@ -304,7 +304,7 @@ def check_league(config: TrainConfig, *, processes: int, own_loop: bool) -> None
     """
     run = config.run
     asked = {
-        "--opponents": run.opponents if run.opponents != SELF_PLAY else None,
+        "--opponents": run.opponents if sampler_of(run.opponents) != SELF_PLAY else None,
         "--scripted-share": config.scripted.scripted_share or None,
         "--seed-replay": config.replay.seed_replay if config.replay.seed_replay != "none" else None,
         "--init-from": run.init_from,
@@ -317,7 +317,7 @@ def check_league(config: TrainConfig, *, processes: int, own_loop: bool) -> None
         raise RedteamError(
             f"{run.algorithm} trains in a loop of its own, without {', '.join(given)}; leave that out."
         )
-    if processes > 1 and run.opponents != SELF_PLAY:
+    if processes > 1 and sampler_of(run.opponents) != SELF_PLAY:
         raise RedteamError(
             f"--opponents {run.opponents} trains in one process, not in {processes}: frozen versions "
             "lie in one place. Start one process, or give --opponents self_play."

@@ -1,7 +1,7 @@
 """Scripted opponents in any league: a share of each role's games is against agents that never learn.
 
 Self-play meets only what the other side does today; a script goes on asking for what it gave up, such as
-the tactics of a world. Whatever the opponent sampler chose, in a share of the games from which a role
+the tactics of a world, and a standing attack searches for what it still gives up. Whatever the opponent sampler chose, in a share of the games from which a role
 learns the other side is one of the scripted agents. The sampler is not told of these games: its ratings and
 pay-offs are of its own versions. Nor are they in what a step logs of its games
 (:func:`algorithms.training.metrics.episode_metrics`): a script does not show what self-play came to.
@@ -11,11 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from redteam_env.attacks.resolve import AGENT, parse_attack
 from redteam_env.game import RedteamError, Share, check_fields
 from redteam_env.protocols import Agent, Match, Result, Row
 from redteam_env.randomness import generator
 from redteam_env.utils.lists import listed
 
+MIXED = "mixed:"
+"""Before the attacks among the opponents of self-play, such as ``mixed:pair,self``."""
+SELF = "self"
 PREFIX = "scripted:"
 """Before the agent's specification, where players are named."""
 
@@ -51,6 +55,36 @@ class ScriptedConfig:
         """The specifications of the scripted agents of each role."""
         sides = {"attacker": self.scripted_attackers, "defender": self.scripted_defenders}
         return {role: listed(text) for role, text in sides.items()}
+
+
+def sampler_of(opponents: str) -> str:
+    """Return the opponent sampler that ``opponents`` names; for ``mixed:...`` that of self-play."""
+    return "self_play" if opponents.startswith(MIXED) else opponents
+
+
+def mixed_config(opponents: str) -> ScriptedConfig | None:
+    """Return the scripted opponents that ``mixed:METHOD,...,self`` stands for; ``None`` for other samplers.
+
+    Of the games from which the defender learns, each of the methods has an equal share, and so has
+    self-play if it is among them.
+
+    Raises:
+        RedteamError: If no standing attack is named, or a specification is wrong.
+    """
+    if not opponents.startswith(MIXED):
+        return None
+    names = listed(opponents.removeprefix(MIXED))
+    methods = [name for name in names if name != SELF]
+    if not methods:
+        raise RedteamError(
+            f"opponents is {opponents!r}; name standing attacks and self, such as mixed:pair,self."
+        )
+    for method in methods:
+        parse_attack(method)
+    return ScriptedConfig(
+        scripted_share=len(methods) / len(names),
+        scripted_attackers=",".join(f"{AGENT}{method}" for method in methods),
+    )
 
 
 class ScriptedOpponents:

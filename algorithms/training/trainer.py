@@ -56,7 +56,14 @@ from redteam_env.evaluation import AgentPool
 from redteam_env.game import Game, RedteamError, Seed, role_of
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
-from redteam_env.protocols import Agent, Algorithm, GameSetup, SeedSource, TrainablePolicy
+from redteam_env.protocols import (
+    Agent,
+    Algorithm,
+    GameSetup,
+    Judge,
+    SeedSource,
+    TrainablePolicy,
+)
 from redteam_env.provenance import origins, write_config
 from redteam_env.registry import build, load, make, require
 from redteam_env.rollout import play, role_batches, schedule
@@ -133,7 +140,7 @@ def _train(
     for seed in all_seeds(source, "train"):
         game.start(seed, rewritten=True)
     check_ready(judge)
-    scripted = _scripted_agents(config)
+    scripted = _scripted_agents(config, game, judge)
     evaluation = None
     if config.evaluation.eval_every:
         evaluation = Evaluation(config.evaluation, source, seed=config.run.seed)
@@ -163,7 +170,7 @@ def _train(
         step=done,
         tokens=sampled_before(files, done),
     )
-    run.fixed = _fixed_agents(config, policy, game)
+    run.fixed = _fixed_agents(config, policy, game, judge)
     run.callbacks = Callbacks(_callbacks(run, evaluation, scripted, callbacks))
     if found:
         tell(policy, "restore", found.policy)
@@ -307,11 +314,13 @@ def _check_roles(config: TrainConfig, policy: TrainablePolicy) -> None:
         )
 
 
-def _fixed_agents(config: TrainConfig, policy: TrainablePolicy, game: Game) -> dict[str, Agent]:
+def _fixed_agents(
+    config: TrainConfig, policy: TrainablePolicy, game: Game, judge: Judge
+) -> dict[str, Agent]:
     """Return the named opponent for each role that is not trained."""
     if config.run.opponent is None:
         return {}
-    pool = _pool(config, "--opponent")
+    pool = _pool(config, "--opponent", game, judge)
     return {
         role: pool.agent(config.run.opponent, role)
         for role in map(role_of, game.seats)
@@ -319,16 +328,16 @@ def _fixed_agents(config: TrainConfig, policy: TrainablePolicy, game: Game) -> d
     }
 
 
-def _scripted_agents(config: TrainConfig) -> dict[str, dict[str, Agent]]:
+def _scripted_agents(config: TrainConfig, game: Game, judge: Judge) -> dict[str, dict[str, Agent]]:
     """Return the scripted opponents of each role, by specification; a bad one is refused here."""
-    pool = _pool(config, "--scripted-{role}s")
+    pool = _pool(config, "--scripted-{role}s", game, judge)
     return {
         role: {spec: pool.agent(spec, role) for spec in specs}
         for role, specs in config.scripted.specs.items()
     }
 
 
-def _pool(config: TrainConfig, option: str) -> AgentPool:
+def _pool(config: TrainConfig, option: str, game: Game, judge: Judge) -> AgentPool:
     """Return what makes agents that sample as the run's policy does."""
     return AgentPool(
         base=getattr(config.policy, "model", None),
@@ -336,6 +345,8 @@ def _pool(config: TrainConfig, option: str) -> AgentPool:
         temperature=getattr(config.policy, "temperature", 1.0),
         allow_other_base=getattr(config.policy, "allow_other_base", False),
         option=option,
+        game=game,
+        judge=judge,
     )
 
 

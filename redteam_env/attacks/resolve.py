@@ -15,6 +15,8 @@ from redteam_env.game import RedteamError, unknown_name
 from redteam_env.protocols import Agent
 from redteam_env.registry import build, load, names
 
+AGENT = "attack:"
+"""Before the specification of an attack, where an agent is named."""
 _OPTIONS = re.compile(r"\?(?=[a-z_]+=)")
 _RESERVED = ("kind", "name", "attacker", "seed")
 _WORDS = {"true": True, "false": False}
@@ -72,6 +74,20 @@ def parse_attack(spec: str) -> AttackSpec:
             f"The attack {spec!r} gives an option twice, or one of {', '.join(_RESERVED)}, which are none."
         )
     return AttackSpec(method=method, attacker=attacker or None, options=options)
+
+
+def is_attack(agent: str) -> bool:
+    """Whether the specification of an agent names a standing attack."""
+    return agent.startswith(AGENT)
+
+
+def parse_attack_agent(agent: str) -> AttackSpec:
+    """Take the specification of an agent apart that is a standing attack, such as ``attack:pair``.
+
+    Raises:
+        RedteamError: As :func:`parse_attack`.
+    """
+    return parse_attack(agent.removeprefix(AGENT))
 
 
 def resolve_attack(spec: str | AttackSpec, *, attacker: Agent | None, seed: int = 0) -> Any:

@@ -170,6 +170,28 @@ def check_ready(thing: Any, what: str) -> None:
         call(plugin, "ready", returns="nothing, or raises a RedteamError", read=nothing)
 
 
+def facing(agent: Agent, agents: Mapping[str, Agent], what: str) -> Agent:
+    """Return who plays in an agent's place, given who plays each seat: its optional method ``facing()``.
+
+    Args:
+        agent: The agent.
+        agents: The agents of all seats.
+        what: What messages call it.
+
+    Raises:
+        RedteamError: If the method raises, or returns no agent.
+    """
+    if not callable(getattr(agent, "facing", None)):
+        return agent
+    return call(
+        Plugin(agent, what),
+        "facing",
+        dict(agents),
+        returns="an agent (redteam_env.Agent)",
+        read=lambda value: check_agent(value, what),
+    )
+
+
 _USAGE: Mapping[str, Read[Any]] = {
     "requests": number,
     "failed": number,

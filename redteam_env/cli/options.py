@@ -186,11 +186,14 @@ def set_table(options: GameOptions, specs: Sequence[str], option: str = "--{role
     source = resolve_seeds(settings["seeds"])
     judge = resolve_judge(settings["judge"], url=settings["judge_url"])
     check_ready(judge)
+    game = build_game(rules)
     pool = AgentPool(
         base=settings["model"],
         max_new_tokens=settings["max_new_tokens"],
         temperature=settings["temperature"],
         allow_other_base=options.allow_other_base,
         option=option,
+        game=game,
+        judge=judge,
     )
-    return Table(game=build_game(rules), source=source, judge=judge, pool=pool, settings=settings)
+    return Table(game=game, source=source, judge=judge, pool=pool, settings=settings)

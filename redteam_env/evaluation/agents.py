@@ -1,13 +1,14 @@
 """From what a user names on the command line to agents, and from a run to the settings it implies.
 
 A specification is the name of a registered agent (``refuse``), perhaps with an argument
-(``endpoint:MODEL@URL``, a model behind an API), ``base`` (the untrained model), a run directory, one
-of its checkpoints, ``mixture:RUN`` (:mod:`redteam_env.evaluation.mixture`), an adapter directory, a
+(``endpoint:MODEL@URL``, a model behind an API), ``base`` (the untrained model), ``attack:METHOD``, a
+standing attack (:mod:`redteam_env.attacks`) at the attacker's seat, a run directory, one of its checkpoints, ``mixture:RUN`` (:mod:`redteam_env.evaluation.mixture`), an adapter directory, a
 model directory, a known model or a hub id. A run, checkpoint or folder that names the plug-in which plays it
 (:mod:`redteam_env.runs`) goes to that; everything else but registered agents goes to
 the plug-in ``policy`` of the kind ``agents``. Either is imported only then.
 """
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -15,11 +16,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from redteam_env import registry
+from redteam_env.attacks import resolve_attack
+from redteam_env.attacks.agent import AttackAgent
+from redteam_env.attacks.resolve import is_attack, parse_attack_agent
 from redteam_env.border.agents import check_agent, check_ready, usage_of
+from redteam_env.border.attacks import check_attack
 from redteam_env.border.calls import Plugin, as_it_is, call
 from redteam_env.evaluation.mixture import is_mixture, load_mixture, run_of
-from redteam_env.game import RedteamError, unknown_name
-from redteam_env.protocols import BASE, Agent, Usage
+from redteam_env.game import Game, RedteamError, unknown_name
+from redteam_env.protocols import BASE, Agent, Judge, Usage
 from redteam_env.registry import build, require, resolve_agent, settings, split_name
 from redteam_env.runs import Run, SavedAgent, find_run, find_saved
 from redteam_env.trust import check_links, options_of, user_said
@@ -30,6 +35,8 @@ LOADER = "policy"
 """The plug-in of the kind ``agents`` that loads models, adapters and runs."""
 ENDPOINT = "endpoint"
 """The plug-in of the kind ``agents`` that asks a server."""
+ATTEMPTS = 10
+"""How many attempts a standing attack makes in private, unless its specification says otherwise."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -56,6 +63,8 @@ class AgentPool:
             one, on the same model (:meth:`agent`).
         allow_other_base: Put adapters on the base even if they were trained on, or name, another one.
         option: How a user names an agent, for messages; ``{role}`` stands for its role.
+        game: The rules of the games to be played, which standing attacks need.
+        judge: Who reads the attempts of standing attacks.
     """
 
     def __init__(
@@ -66,10 +75,15 @@ class AgentPool:
         *,
         allow_other_base: bool = False,
         option: str = "--{role}",
+        game: Game | None = None,
+        judge: Judge | None = None,
     ) -> None:
         self._base = base
         self._allow_other_base = allow_other_base
         self._option = option
+        self._game = game
+        self._judge = judge
+        self._attacks: dict[tuple[str, Sampling], AttackAgent] = {}
         self._sampling = Sampling(
             max_new_tokens or policy_defaults().max_new_tokens, float(temperature)
         )
@@ -122,6 +136,8 @@ class AgentPool:
         if _is_registered(spec):
             return self._named(spec, role, sampling)
         check_spec(spec)
+        if is_attack(spec):
+            return self._attack(spec, role, sampling)
         place = run_of(spec) if is_mixture(spec) else Path(spec).expanduser()
         if place.is_dir():
             check_links(place)
@@ -159,6 +175,39 @@ class AgentPool:
             {"agent": spec, "role": role, **usage.to_json()}
             for (spec, role), usage in found.items()
         ]
+
+    def queries(self) -> list[dict[str, Any]]:
+        """Return what standing attacks cost so far, as plain JSON: one entry for each."""
+        return [
+            {"agent": spec, **agent.cost.queries.to_json()}
+            for (spec, _), agent in self._attacks.items()
+        ]
+
+    def _attack(self, spec: str, role: str, sampling: Sampling) -> Agent:
+        """Return a standing attack; it is made once, so that its cost is counted in one place."""
+        if role != "attacker":
+            raise RedteamError(f"{spec!r} attacks; name another agent as {role}.")
+        if self._game is None or self._judge is None:
+            raise RedteamError(f"{spec!r} needs a judge for its attempts, and there is none here.")
+        if (spec, sampling) not in self._attacks:
+            named = parse_attack_agent(spec)
+            options = dict(named.options)
+            attempts, target = options.pop("attempts", ATTEMPTS), options.pop("target", None)
+            if not isinstance(attempts, int) or attempts < 1:
+                raise RedteamError(f"{spec!r} makes {attempts!r} attempts; give at least 1.")
+            writer = None
+            if named.asks_model or named.attacker is not None:
+                warm = sampling._replace(temperature=sampling.temperature or 1.0)
+                writer = self._agent(named.attacker or BASE, "attacker", warm)
+            attack = resolve_attack(dataclasses.replace(named, options=options), attacker=writer)
+            self._attacks[spec, sampling] = AttackAgent(
+                attack=check_attack(attack, named.method, self._game),
+                judge=self._judge,
+                game=self._game,
+                attempts=attempts,
+                target=target and self._agent(str(target), "defender", sampling),
+            )
+        return self._attacks[spec, sampling]
 
     def _named(self, spec: str, role: str, sampling: Sampling) -> Agent:
         key = (spec, role, sampling)
@@ -226,6 +275,9 @@ def check_spec(spec: str) -> None:
     if is_mixture(spec):
         run_of(spec)
         return
+    if is_attack(spec):
+        check_attack_spec(spec)
+        return
     place = Path(spec).expanduser()
     if spec and place.is_dir():
         return
@@ -238,6 +290,18 @@ def check_spec(spec: str) -> None:
         hint="Or name a run, adapter or model directory (there is none of that name), or a hub id "
         "such as owner/name.",
     )
+
+
+def check_attack_spec(spec: str) -> None:
+    """Check the specification of a standing attack, and whom it names.
+
+    Raises:
+        RedteamError: If the method is unknown, or an agent it names is of none of the allowed kinds.
+    """
+    named = parse_attack_agent(spec)
+    for other in (named.attacker, named.options.get("target")):
+        if other is not None:
+            check_spec(str(other))
 
 
 def run_defaults(specs: Sequence[str]) -> dict[str, Any]:
@@ -273,6 +337,8 @@ def first_run(specs: Sequence[str]) -> Run | None:
     for spec in specs:
         if _is_registered(spec):
             continue
+        if is_attack(spec):
+            spec = parse_attack_agent(spec).attacker or BASE  # noqa: PLW2901 - who writes
         path = run_of(spec) if is_mixture(spec) else Path(spec).expanduser()
         if not path.is_dir():
             continue

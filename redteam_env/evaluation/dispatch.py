@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from redteam_env.border.agents import log_odds
+from redteam_env.border.agents import facing, log_odds
 from redteam_env.game import RedteamError
 from redteam_env.protocols import Agent, Reply, Scorer, TurnRequest
 from redteam_env.randomness import Address
@@ -36,6 +36,11 @@ class Dispatcher:
             replies |= zip(indices, answers, strict=True)
         return [replies[k] for k in range(len(requests))]
 
+    def facing(self, agents: Mapping[str, Agent]) -> "Dispatcher":
+        """Return the same with each of its agents facing the agents of all seats."""
+        own = {x: facing(agent, agents, f"agent {x!r}") for x, agent in self.agents.items()}
+        return replace(self, agents=own)
+
     def log_odds(self, requests: Sequence[TurnRequest], texts: Sequence[str]) -> list[float]:
         """Return the log-odds that the answer begins as one of some texts does, by who answers.
 
@@ -65,7 +70,8 @@ class MemoAgent:
 
     A request's path addresses its randomness, so the same path with the same messages has the same
     answer; asking again would only cost time. With several exchanges the messages differ between
-    opponents and later turns are asked for anew.
+    opponents and later turns are asked for anew. An agent that prepares for its opponents answers each of
+    them anew.
 
     Attributes:
         agent: Who is asked.
@@ -73,6 +79,11 @@ class MemoAgent:
 
     agent: Agent
     _replies: dict[tuple[Address, str], Reply] = field(default_factory=dict)
+
+    def facing(self, agents: Mapping[str, Agent]) -> Agent:
+        """Return this one, or the agent as it is once it knows its opponents."""
+        prepared = facing(self.agent, agents, "agent behind a memo")
+        return self if prepared is self.agent else prepared
 
     def act(self, requests: Sequence[TurnRequest]) -> list[Reply]:
         """Answer every request, in order.

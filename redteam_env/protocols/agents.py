@@ -107,8 +107,9 @@ class Agent(Protocol):
     """Plays a seat in many games at once.
 
     It may also have a method ``ready()``, which raises a ``RedteamError`` if it could not answer and
-    is called before games are played, and an attribute ``usage`` (:class:`Usage`), which reports
-    print.
+    is called before games are played; an attribute ``usage`` (:class:`Usage`), which reports
+    print; and a method ``facing(agents)``, which is given the agents of all seats by seat before games
+    begin and returns who plays in its place: one that prepares for its opponents.
     """
 
     def act(self, requests: Sequence[TurnRequest]) -> Sequence[Reply]:
