@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from transformers import AutoModelForCausalLM
 
 from agents.lora.hf import sample
 from agents.lora.store import AdapterStore
@@ -14,13 +15,14 @@ from redteam_env.randomness import generator
 
 @dataclass
 class TwinEngine:
-    """Samples as an engine would, from adapters that it read from their directories.
+    """Samples as an engine would, from adapters, or one whole model, that it read from their directories.
 
     Attributes:
         base: A copy of the base of its own.
         stop_ids: Ids that end a completion.
         off: Factor on the weights that are loaded.
-        stale: Keep the first version of each adapter for ever, as vLLM does for a reused id.
+        stale: Keep the first version of each adapter for ever, as vLLM does for a reused id, or the
+            first whole model.
         raw: Return log-probabilities at temperature 1.
         calls: Name of what each call sampled from, and how many rows.
     """
@@ -40,12 +42,13 @@ class TwinEngine:
         self.store = AdapterStore(self.base)
         self._first = {}
 
-    def complete(self, adapter, prompts, seeds, *, max_new_tokens, temperature):
-        if adapter and adapter.name not in self.held:
-            raise RedteamError(f"{adapter.name} is not there.")
-        name = "base" if adapter is None else adapter.name
+    def complete(self, version, prompts, seeds, *, max_new_tokens, temperature):
+        if version and version.name not in self.held:
+            raise RedteamError(f"{version.name} is not there.")
+        name = "base" if version is None else version.name
         self.calls.append((name, len(prompts)))
-        name = "base" if adapter is None else self._first.get(adapter.weights, name)
+        plain = version is None or version.whole
+        name = "base" if plain else self._first.get(version.weights, name)
         draws = np.stack([generator((seed,)).random(max_new_tokens) for seed in seeds])
         options = {"stop_ids": self.stop_ids, "pad_id": 0}
         with self.store.sampling(name) as model:
@@ -64,6 +67,10 @@ class TwinEngine:
             return result
 
     def add(self, adapter):
+        if adapter.whole:
+            self.held = [adapter.name]
+            self.put(adapter.directory)
+            return
         self.store.load(adapter.name, adapter.directory)
         with torch.no_grad():
             for tensor in self.store.parameters(adapter.name):
@@ -72,8 +79,16 @@ class TwinEngine:
         if self.stale:
             self._first.setdefault(adapter.weights, adapter.name)
 
+    @torch.no_grad()
+    def put(self, directory):
+        """Read a whole model into the place of the one that is there."""
+        if not self.stale:
+            found = AutoModelForCausalLM.from_pretrained(directory).state_dict()
+            for key, tensor in self.base.model.state_dict().items():
+                tensor.copy_(found[key] * self.off)
+
     def remove(self, adapter):
-        if adapter.name in self.held:
+        if adapter.name in self.held and not adapter.whole:
             self.held.remove(adapter.name)
 
     def rest(self):

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from engine_fakes import TwinEngine
 
-from agents.lora.publishing import Adapter
+from agents.lora.publishing import Published
 
 NOT_FOUND = (404, {"detail": "Not Found"})
 
@@ -33,6 +33,7 @@ class FakeVllm:
         max_lora_rank: Largest rank that it takes.
         runtime_lora: Whether the addresses for loading and unloading exist.
         lora: Whether it was started with ``--enable-lora``.
+        dev: Whether it was started with ``VLLM_SERVER_DEV_MODE=1``.
         blind: Whether it sees none of our directories.
         key: If given, what requests must carry.
         transform: Applied to each completion before it is sent.
@@ -45,10 +46,11 @@ class FakeVllm:
     max_lora_rank: int = 16
     runtime_lora: bool = True
     lora: bool = True
+    dev: bool = False
     blind: bool = False
     key: str | None = None
     transform: Callable[[dict], Any] = lambda body: body
-    loaded: dict[str, Adapter] = field(default_factory=dict)
+    loaded: dict[str, Published] = field(default_factory=dict)
     requests: list[tuple[str, dict]] = field(default_factory=list)
 
     def __post_init__(self):
@@ -104,6 +106,8 @@ class FakeVllm:
     def post(self, path: str, body: dict):
         if path == "/v1/completions":
             return self.complete(body)
+        if path in ("/collective_rpc", "/reset_prefix_cache") and self.dev:
+            return self.develop(path, body)
         if path in ("/v1/load_lora_adapter", "/v1/unload_lora_adapter") and self.runtime_lora:
             name = body["lora_name"]
             if path == "/v1/load_lora_adapter":
@@ -114,6 +118,16 @@ class FakeVllm:
             self.twin.remove(self.loaded.pop(name))
             return 200, f"Success: LoRA adapter '{name}' removed successfully."
         return NOT_FOUND
+
+    def develop(self, path: str, body: dict):
+        if path == "/reset_prefix_cache":
+            return 200, ""
+        assert body["method"] == "reload_weights"
+        place = Path(body["kwargs"]["weights_path"])
+        if self.blind or not (place / "model.safetensors").is_file():
+            return refusal(500, "InternalServerError", "")
+        self.twin.put(place)
+        return 200, {"results": [None]}
 
     def load(self, name: str, directory: Path):
         if not self.lora:
@@ -129,7 +143,7 @@ class FakeVllm:
         if name in self.loaded:
             text = f"The lora adapter '{name}' has already been loaded."
             return refusal(400, "InvalidUserInput", text)
-        adapter = Adapter(
+        adapter = Published(
             weights=name.partition("@")[0], version=0, name=name, number=0, directory=directory
         )
         self.twin.add(adapter)

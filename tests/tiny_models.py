@@ -69,7 +69,7 @@ def tiny_tokenizer(style: str = "qwen") -> PreTrainedTokenizerFast:
 
 
 def tiny_qwen(
-    seed: int = 0, *, layers: int = 2, hidden: int = 32, scale: float = 0.02
+    seed: int = 0, *, layers: int = 2, hidden: int = 32, scale: float = 0.02, tied: bool = True
 ) -> Qwen2ForCausalLM:
     """A random Qwen2 of a few thousand parameters.
 
@@ -85,7 +85,7 @@ def tiny_qwen(
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=2048,
-        tie_word_embeddings=True,
+        tie_word_embeddings=tied,
         bos_token_id=None,
         eos_token_id=258,
         initializer_range=scale,

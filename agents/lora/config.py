@@ -77,12 +77,14 @@ class PolicyConfig:
         dtype: float32, bfloat16, or auto (bfloat16 for a base with adapters on a GPU, else float32).
         gradient_checkpointing: Recompute activations in the backward pass to save memory.
         backend: Who samples completions. hf: the trainer's own model. vllm: an engine in this
-            process, with a copy of the base. served: vLLM's servers at server_urls. Log-probabilities
-            to train on are the trainer's in every case.
+            process, with a copy of the base. served: vLLM's servers at server_urls. Of whole models an
+            engine, or a server, holds the one that plays. Log-probabilities to train on are the
+            trainer's in every case.
         server_urls: Addresses of the servers, separated by commas, such as
             http://127.0.0.1:8000,http://127.0.0.1:8001; each serves the same base.
-        adapter_dir: Directory in which every version of an adapter is written for vLLM to read;
-            servers must see it under the same path. By default a temporary one of this machine.
+        adapter_dir: Directory in which every version of what is trained is written for vLLM to read, of
+            whole models all their weights; servers must see it under the same path. By default a
+            temporary one of this machine.
         allow_other_base: Put saved adapters on this base even if they were trained on, or name, another.
         kv_cache_gb: Memory for keys and values of the engine in this process, in GiB.
     """
@@ -147,13 +149,7 @@ class PolicyConfig:
                 )
 
     def _check_backend(self) -> None:
-        if self.backend != "hf" and self.full:
-            raise RedteamError(
-                f"{self.arrangement} trains whole models, which backend {self.backend!r} cannot be "
-                "given while it runs: it takes adapters. Sample with --backend hf, or train adapters "
-                "with --arrangement bipolicy or shared."
-            )
-        if self.backend != "hf" and self.rank > LARGEST_ENGINE_RANK:
+        if self.backend != "hf" and not self.full and self.rank > LARGEST_ENGINE_RANK:
             raise RedteamError(
                 f"rank is {self.rank}, but vLLM takes adapters up to rank {LARGEST_ENGINE_RANK}; lower "
                 "it, or sample with --backend hf."

@@ -1,10 +1,14 @@
-"""Versions of adapters for engines beside the trainer: written once, handed over, and proved.
+"""Versions of weights for engines beside the trainer: written once, handed over, and proved.
 
 An engine that goes on sampling from old weights looks healthy and ruins a run: vLLM keeps the old
 tensors when an adapter is loaded again under its id, and old keys and values when it is loaded again
 under its name and path (vLLM issues 42125 and 34186). So a version is written into a directory of its
 own under a name and an id that were never used before, and after each hand-over a probe is sampled:
 its log-probabilities must equal the trainer's, and must have moved if the trainer's have.
+
+An engine holds several adapters but one whole model. Where whole models are trained, the one that is to
+move next is read from its directory into the place of the one before, and proved again: an engine takes
+the memory of one model, whatever is trained.
 """
 
 import contextlib
@@ -61,15 +65,16 @@ LIMITS = {torch.float32: Limits(5e-3, 1e-5), torch.bfloat16: Limits(0.15, 2e-2)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Adapter:
-    """One version of named weights as an engine gets it.
+class Published:
+    """One version of named weights as an engine gets it: an adapter, or a whole model.
 
     Attributes:
         weights: The weights' name in the trainer.
         version: Their version.
         name: A name that no other version has or will have, on any engine.
         number: A number that no other version of this process has.
-        directory: Where it lies, in PEFT's format; never written to again.
+        directory: Where it lies, in PEFT's or transformers' format; never written to again.
+        whole: Whether it is a whole model, which takes the place of the one before.
     """
 
     weights: str
@@ -77,6 +82,7 @@ class Adapter:
     name: str
     number: int
     directory: Path
+    whole: bool = False
 
 
 class Engine(Protocol):
@@ -89,26 +95,29 @@ class Engine(Protocol):
 
     def complete(
         self,
-        adapter: Adapter | None,
+        version: Published | None,
         prompts: Sequence[Sequence[int]],
         seeds: Sequence[int],
         *,
         max_new_tokens: int,
         temperature: float,
     ) -> list[Sampled]:
-        """Sample one completion for each prompt, all with one adapter, or all with the base."""
+        """Sample one completion for each prompt, all with one version, or all with the base.
+
+        A whole model is the one that was added last.
+        """
         ...
 
-    def add(self, adapter: Adapter) -> None:
-        """Load an adapter.
+    def add(self, version: Published) -> None:
+        """Load an adapter, or a whole model in the place of the one that is there.
 
         Raises:
             RedteamError: If it cannot; the text names the cure.
         """
         ...
 
-    def remove(self, adapter: Adapter) -> None:
-        """Forget an adapter that no request uses any more."""
+    def remove(self, version: Published) -> None:
+        """Forget an adapter that no request uses any more; a whole model goes when the next one comes."""
         ...
 
     def rest(self) -> None:
@@ -139,7 +148,7 @@ class _Shown:
 
 
 class EngineBackend:
-    """Samples with engines that are given each new version of an adapter.
+    """Samples with engines that are given each new version of trained weights.
 
     One call samples from one version only and no two calls run at once: on its CPU backend vLLM
     silently gives rows of the base an adapter if they share a batch with rows that have one (vLLM
@@ -152,6 +161,7 @@ class EngineBackend:
         temperature: The temperature to be trained at; the probe is sampled at it.
         max_new_tokens: Longest completion that the engines take.
         directory: Where versions are written; by default a temporary directory.
+        whole: Whether the weights are whole models.
 
     Raises:
         RedteamError: If an engine plays another base than the trainer, or the directory cannot be
@@ -169,6 +179,7 @@ class EngineBackend:
         temperature: float,
         max_new_tokens: int,
         directory: str | None = None,
+        whole: bool = False,
     ) -> None:
         self._engines = tuple(engines)
         self._store = store
@@ -180,13 +191,19 @@ class EngineBackend:
         lengths = {min(n, codec.max_prompt_tokens, len(text)) for n in _PROBE_LENGTHS}
         self._probe_prompts = [tuple(text[:n]) for n in sorted(lengths)]
         self._root = _new_directory(directory)
-        self._adapters: dict[str, Adapter] = {}
-        self._loaded: list[Adapter] = []
+        self._whole = whole
+        self._published: dict[str, Published] = {}
+        self._loaded: list[Published] = []
+        self._playing: Published | None = None
         self._shown: dict[tuple[int, str], _Shown] = {}
         self._lock = threading.RLock()
         self._end = weakref.finalize(self, _clean_up, self._engines, self._loaded, self._root)
         for engine in self._engines:
-            self._check_agreement(engine, BASE, self._probe(engine, None))
+            shown = self._probe(engine, None)
+            if whole and self._gap(shown) > self._limits.gap:
+                self.publish(BASE)  # a server may still hold what the run before left there
+                break
+            self._check_agreement(engine, BASE, shown)
 
     def generate(
         self,
@@ -199,13 +216,15 @@ class EngineBackend:
     ) -> list[Generation]:
         """Sample one completion for each prompt from the version published last."""
         with self._lock:
-            if weights != BASE and weights not in self._adapters:
+            if weights not in self._published and (self._whole or weights != BASE):
                 self.publish(weights)
-            adapter = self._adapters.get(weights)
-            version = adapter.version if adapter else self._store.versions[BASE]
+            published = self._published.get(weights)
+            if self._whole and published is not None and published is not self._playing:
+                self._put(published)
+            version = published.version if published else self._store.versions[BASE]
             seeds = [integer_seed(path) for path in paths]
             sampled = self._spread(
-                adapter, prompts, seeds, max_new_tokens=max_new_tokens, temperature=temperature
+                published, prompts, seeds, max_new_tokens=max_new_tokens, temperature=temperature
             )
         return _generations(weights, version, prompts, sampled, temperature)
 
@@ -217,45 +236,53 @@ class EngineBackend:
             return opening_logprobs(model, prompts, tokens, pad_id=self._codec.pad_id)
 
     def publish(self, weights: str) -> None:
-        """Write the current version of an adapter, give it to every engine and prove it there.
+        """Write the current version of named weights, give it to every engine and prove it there.
 
         The version before is forgotten: no request is under way, and none will ask for it again.
 
         Args:
-            weights: The adapter's name in the store.
+            weights: Their name in the store.
 
         Raises:
             RedteamError: If an engine does not take it, or plays something else.
         """
         with self._lock:
             # what fails below must not leave the old version to be sampled from
-            old = self._adapters.pop(weights, None)
+            old = self._published.pop(weights, None)
             number, version = next(_NUMBERS), self._store.versions[weights]
             name = f"{weights}@{version}-{self._root.name}-{number}"
-            adapter = Adapter(
+            published = Published(
                 weights=weights,
                 version=version,
                 name=name,
                 number=number,
                 directory=self._root / name,
+                whole=self._whole,
             )
-            self._store.save(weights, adapter.directory)
-            _let_read(adapter.directory)
-            self._loaded.append(adapter)
-            for k, engine in enumerate(self._engines):
-                engine.add(adapter)
-                shown = self._probe(engine, adapter)
-                before = self._shown.get((k, weights))
-                # what moves too little to be seen is added up over versions until it can be
-                if self._check_moved(engine, adapter, before, shown):
-                    self._shown[k, weights] = shown
-                self._check_agreement(engine, weights, shown)
-            self._adapters[weights] = adapter
+            self._store.save(weights, published.directory)
+            _let_read(published.directory)
+            self._loaded.append(published)
+            self._put(published, new=True)
+            self._published[weights] = published
             if old:
                 for engine in self._engines:
                     engine.remove(old)
                 self._loaded.remove(old)
                 shutil.rmtree(old.directory, ignore_errors=True)
+
+    def _put(self, published: Published, *, new: bool = False) -> None:
+        """Give every engine a version and prove it there."""
+        self._playing = None
+        for k, engine in enumerate(self._engines):
+            engine.add(published)
+            shown = self._probe(engine, published)
+            if new:
+                before = self._shown.get((k, published.weights))
+                # what moves too little to be seen is added up over versions until it can be
+                if self._check_moved(engine, published, before, shown):
+                    self._shown[k, published.weights] = shown
+            self._check_agreement(engine, published.weights, shown)
+        self._playing = published
 
     def rest(self) -> None:
         """Let every engine give memory free."""
@@ -264,13 +291,13 @@ class EngineBackend:
                 engine.rest()
 
     def close(self) -> None:
-        """Take all adapters off the engines, let go of these, and remove what was written."""
+        """Take all versions off the engines, let go of these, and remove what was written."""
         with self._lock:
             self._end()
 
     def _spread(
         self,
-        adapter: Adapter | None,
+        version: Published | None,
         prompts: Sequence[tuple[int, ...]],
         seeds: Sequence[int],
         **how: Any,
@@ -280,7 +307,7 @@ class EngineBackend:
 
         def ask(k: int) -> None:
             own = slice(k, None, count)
-            found[own] = self._engines[k].complete(adapter, prompts[own], seeds[own], **how)
+            found[own] = self._engines[k].complete(version, prompts[own], seeds[own], **how)
 
         if count == 1:
             ask(0)
@@ -295,9 +322,9 @@ class EngineBackend:
                     hand.results()
         return [row for row in found if row is not None]
 
-    def _probe(self, engine: Engine, adapter: Adapter | None) -> _Shown:
+    def _probe(self, engine: Engine, published: Published | None) -> _Shown:
         sampled = engine.complete(
-            adapter,
+            published,
             self._probe_prompts,
             [integer_seed(("probe", k)) for k in range(len(self._probe_prompts))],
             max_new_tokens=self._probe_tokens,
@@ -309,7 +336,7 @@ class EngineBackend:
                 f"{engine.name} serves another base than the trainer's {self._store.base.spec!r}: it "
                 f"samples tokens beyond that one's vocabulary of {words}. Serve that model."
             )
-        weights, version = (adapter.weights, adapter.version) if adapter else (BASE, 0)
+        weights, version = (published.weights, published.version) if published else (BASE, 0)
         found = _generations(weights, version, self._probe_prompts, sampled, self._temperature)
         return _Shown(generations=found, trainer=self._own(weights, found))
 
@@ -321,7 +348,7 @@ class EngineBackend:
         return found.logprobs[found.mask].double().cpu().numpy()
 
     def _check_moved(
-        self, engine: Engine, adapter: Adapter, before: _Shown | None, now: _Shown
+        self, engine: Engine, published: Published, before: _Shown | None, now: _Shown
     ) -> bool:
         """Refuse an engine whose log-probabilities stand still while the trainer's have moved.
 
@@ -335,15 +362,15 @@ class EngineBackend:
         shown = _mean_change(now.engine, before.engine)
         if moved > self._limits.shift and shown < moved / 2:
             raise RedteamError(
-                f"{engine.name} still plays an older version of {adapter.weights!r}: version "
-                f"{adapter.version} moved the probe's log-probabilities by {moved:.3g} nats a token in "
+                f"{engine.name} still plays an older version of {published.weights!r}: version "
+                f"{published.version} moved the probe's log-probabilities by {moved:.3g} nats a token in "
                 f"the trainer and by {shown:.3g} there. Training stopped; the last checkpoint is good."
             )
         return moved > self._limits.shift
 
     def _check_agreement(self, engine: Engine, weights: str, shown: _Shown) -> None:
         """Refuse an engine whose log-probabilities are not the trainer's."""
-        gap = _mean_change(shown.engine, shown.trainer)
+        gap = self._gap(shown)
         if gap <= self._limits.gap:
             return
         base, dtype = self._store.base, str(self._store.base.model.dtype).removeprefix("torch.")
@@ -365,6 +392,10 @@ class EngineBackend:
             f"{engine.name} serves another base than the trainer's {base.spec!r}: {differ}. Serve that "
             f"model with --dtype {dtype}."
         )
+
+    def _gap(self, shown: _Shown) -> float:
+        """Return how far an engine is from the trainer, nats a token."""
+        return _mean_change(shown.engine, shown.trainer)
 
     def _is_raw(self, shown: _Shown) -> bool:
         unscaled = [replace(g, temperature=1.0) for g in shown.generations]
@@ -402,26 +433,26 @@ def _new_directory(directory: str | None) -> Path:
         if directory is not None:
             Path(directory).expanduser().mkdir(parents=True, exist_ok=True)
         place = str(Path(directory).expanduser().resolve()) if directory else None
-        root = Path(tempfile.mkdtemp(prefix="adapters-", dir=place))
+        root = Path(tempfile.mkdtemp(prefix="weights-", dir=place))
         root.chmod(0o755)
     except OSError as error:
         raise RedteamError(
-            f"No adapters can be written below {directory or tempfile.gettempdir()!r}: {error}. Give "
+            f"No weights can be written below {directory or tempfile.gettempdir()!r}: {error}. Give "
             "another directory as --adapter-dir."
         ) from error
     return root
 
 
 def _let_read(directory: Path) -> None:
-    """Let servers that run as another user read an adapter; safetensors writes for its owner only."""
+    """Let servers that run as another user read a version; safetensors writes for its owner only."""
     for place in (directory, *directory.iterdir()):
         place.chmod(0o755 if place.is_dir() else 0o644)
 
 
-def _clean_up(engines: Sequence[Engine], loaded: Sequence[Adapter], root: Path) -> None:
+def _clean_up(engines: Sequence[Engine], loaded: Sequence[Published], root: Path) -> None:
     for engine in engines:
         with contextlib.suppress(RedteamError):  # a server that is gone holds nothing
-            for adapter in loaded:
-                engine.remove(adapter)
+            for version in loaded:
+                engine.remove(version)
         engine.close()
     shutil.rmtree(root, ignore_errors=True)

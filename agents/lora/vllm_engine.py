@@ -1,5 +1,9 @@
 """vLLM in this process: an engine with a copy of the base, and an adapter for each request.
 
+Whole models are read into the place of the base's weights (``reload_weights``), and all keys and values
+forgotten. On its CPU backend vLLM packs weights and forgets to pack an output head again that is tied to
+the embeddings; it is done here.
+
 Token ids go in and come out; nothing is tokenised again. Which ids end a turn is said by the request,
 as in the ``hf`` backend, and not by the model's own generation config. Each request draws from a
 generator seeded by its path.
@@ -19,7 +23,7 @@ import torch
 from agents.lora.chat import ChatCodec
 from agents.lora.config import PolicyConfig
 from agents.lora.hf import Sampled
-from agents.lora.publishing import Adapter, EngineBackend
+from agents.lora.publishing import EngineBackend, Published
 from agents.lora.store import Store
 from agents.models import locate
 from redteam_env.game import RedteamError
@@ -69,7 +73,6 @@ class VllmEngine:
                 skip_tokenizer_init=True,
                 generation_config="vllm",
                 logprobs_mode="processed_logprobs",
-                enable_lora=True,
                 enable_prefix_caching=True,
                 distributed_executor_backend="uni",
                 enforce_eager=not cuda,
@@ -81,14 +84,14 @@ class VllmEngine:
 
     def complete(
         self,
-        adapter: Adapter | None,
+        version: Published | None,
         prompts: Sequence[Sequence[int]],
         seeds: Sequence[int],
         *,
         max_new_tokens: int,
         temperature: float,
     ) -> list[Sampled]:
-        """Sample one completion for each prompt, all with one adapter, or all with the base."""
+        """Sample one completion for each prompt, all with one version, or all with the base."""
         self._wake()
         params = [
             self._vllm.SamplingParams(
@@ -106,21 +109,30 @@ class VllmEngine:
             answers = self._llm.generate(
                 [{"prompt_token_ids": list(prompt)} for prompt in prompts],
                 params,
-                lora_request=self._request(adapter) if adapter else None,
+                lora_request=self._request(version) if version and not version.whole else None,
                 use_tqdm=False,
             )
         return [self._sampled(answer.outputs[0]) for answer in answers]
 
-    def add(self, adapter: Adapter) -> None:
-        """Load an adapter."""
+    def add(self, version: Published) -> None:
+        """Load an adapter, or a whole model in the place of the one that is there."""
         self._wake()
-        with self._named(f"take the adapter {adapter.name!r}"):
-            self._llm.llm_engine.add_lora(self._request(adapter))
+        if not version.whole:
+            with self._named(f"take the adapter {version.name!r}"):
+                self._llm.llm_engine.add_lora(self._request(version))
+            return
+        with self._named(f"take the weights {version.name!r}"):
+            place = {"weights_path": str(version.directory)}
+            self._llm.collective_rpc("reload_weights", kwargs=place)
+            if not self._cuda:
+                self._llm.apply_model(_pack_head)
+            self._llm.reset_prefix_cache()
 
-    def remove(self, adapter: Adapter) -> None:
+    def remove(self, version: Published) -> None:
         """Forget an adapter, and all keys and values."""
-        self._llm.llm_engine.remove_lora(adapter.number)
-        self._llm.reset_prefix_cache()
+        if not version.whole:
+            self._llm.llm_engine.remove_lora(version.number)
+            self._llm.reset_prefix_cache()
 
     def rest(self) -> None:
         """Sleep until the next request, on a GPU."""
@@ -152,8 +164,8 @@ class VllmEngine:
             self._llm.wake_up()
             self._asleep = False
 
-    def _request(self, adapter: Adapter) -> Any:
-        return self._lora_request(adapter.name, adapter.number, str(adapter.directory))
+    def _request(self, version: Published) -> Any:
+        return self._lora_request(version.name, version.number, str(version.directory))
 
     def _sampled(self, output: Any) -> Sampled:
         ids = tuple(output.token_ids)
@@ -167,8 +179,15 @@ class VllmEngine:
         )
 
 
+def _pack_head(model: Any) -> None:
+    """Have vLLM pack the weights of a model's output head as they are now."""
+    head = getattr(model, "lm_head", None)
+    if head is not None and hasattr(head, "cpu_linear"):
+        head.quant_method.process_weights_after_loading(head)
+
+
 def start_engine(config: PolicyConfig, store: Store, codec: ChatCodec) -> EngineBackend:
-    """Start an engine that plays a policy's base and adapters.
+    """Start an engine that plays a policy's base and what is trained.
 
     Args:
         config: The policy's.
@@ -178,8 +197,6 @@ def start_engine(config: PolicyConfig, store: Store, codec: ChatCodec) -> Engine
     Raises:
         RedteamError: If the engine cannot be started or plays something else.
     """
-    names = {name for name in config.weights.values() if name != BASE}
-    room = len(names) + 1  # saved weights take a place of their own
     model = store.base.model
     engine = VllmEngine(
         locate(store.base.spec),
@@ -189,10 +206,8 @@ def start_engine(config: PolicyConfig, store: Store, codec: ChatCodec) -> Engine
         dtype=str(model.dtype).removeprefix("torch."),
         max_model_len=codec.max_prompt_tokens + config.max_new_tokens,
         max_num_seqs=config.generation_batch,
-        max_lora_rank=RANKS[bisect.bisect_left(RANKS, config.rank)],
-        max_loras=room,
-        max_cpu_loras=2 * room,  # an old version is there until the new one is proved
         kv_cache_memory_bytes=round(config.kv_cache_gb * 2**30),
+        **({} if config.full else _room(config)),
     )
     return EngineBackend(
         [engine],
@@ -201,4 +216,17 @@ def start_engine(config: PolicyConfig, store: Store, codec: ChatCodec) -> Engine
         temperature=config.temperature,
         max_new_tokens=config.max_new_tokens,
         directory=config.adapter_dir,
+        whole=config.full,
     )
+
+
+def _room(config: PolicyConfig) -> dict[str, Any]:
+    """Return what vLLM is told of adapters."""
+    names = {name for name in config.weights.values() if name != BASE}
+    room = len(names) + 1  # saved weights take a place of their own
+    return {
+        "enable_lora": True,
+        "max_lora_rank": RANKS[bisect.bisect_left(RANKS, config.rank)],
+        "max_loras": room,
+        "max_cpu_loras": 2 * room,  # an old version is there until the new one is proved
+    }

@@ -7,17 +7,25 @@ their log-probabilities come back (``return_token_ids``), and ``/v1/load_lora_ad
 adapters, ``--logprobs-mode processed_logprobs`` and ``VLLM_ALLOW_RUNTIME_LORA_UPDATING=1`` in its
 environment.
 
+Where whole models are trained, a server needs none of that but ``VLLM_SERVER_DEV_MODE=1`` in its
+environment: ``/collective_rpc`` then has it read a directory into the place of its weights
+(``reload_weights``), and ``/reset_prefix_cache`` forgets keys and values. Whoever reaches such a server can
+have it run methods of its own, so it belongs into a network of your own, and it serves one run: it holds
+one model, and goes on with the last one when the run ends. On its CPU backend vLLM 0.32 plays old weights
+in an output head that is tied to the embeddings, which the proof finds out at the first update.
+
 A load reaches one server only; :class:`~agents.lora.publishing.EngineBackend` sends it to each and
 proves it there.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agents.lora.chat import ChatCodec
 from agents.lora.config import PolicyConfig
 from agents.lora.hf import Sampled
-from agents.lora.publishing import Adapter, EngineBackend
+from agents.lora.publishing import EngineBackend, Published
 from agents.lora.store import Store
 from redteam_env.game import RedteamError
 from redteam_env.utils.http import Endpoint, parse_url
@@ -29,6 +37,9 @@ TIMEOUT_S = 600.0
 _LEAVE_S = 10.0
 _MOST_AT_ONCE = 256
 _OK = 200
+_ABSENT = (404, 405, 501)
+"""What a server answers for an address that it does not have."""
+_DEV_MODE = "start it with VLLM_SERVER_DEV_MODE=1 in its environment"
 _RUNTIME_LORA = (
     "start it with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 in its environment"
 )
@@ -60,15 +71,15 @@ class VllmServer:
 
     def complete(
         self,
-        adapter: Adapter | None,
+        version: Published | None,
         prompts: Sequence[Sequence[int]],
         seeds: Sequence[int],
         *,
         max_new_tokens: int,
         temperature: float,
     ) -> list[Sampled]:
-        """Sample one completion for each prompt, all with one adapter, or all with the base."""
-        model = adapter.name if adapter else self._base
+        """Sample one completion for each prompt, all with one version, or all with the base."""
+        model = version.name if version and not version.whole else self._base
         common = {
             "model": model,
             "max_tokens": max_new_tokens,
@@ -103,20 +114,18 @@ class VllmServer:
             result.append(self._read(answer.data, model, prompt))
         return result
 
-    def add(self, adapter: Adapter) -> None:
-        """Load an adapter."""
-        body = {"lora_name": adapter.name, "lora_path": str(adapter.directory)}
+    def add(self, version: Published) -> None:
+        """Load an adapter, or a whole model in the place of the one that is there."""
+        if version.whole:
+            self._put(version)
+            return
+        body = {"lora_name": version.name, "lora_path": str(version.directory)}
         status, text = self._endpoint("/v1/load_lora_adapter").tell(body)
         if status == _OK:
             return
-        said = f"{self.name} does not load the adapter {adapter.name!r}"
+        said = f"{self.name} does not load the adapter {version.name!r}"
         lowered = text.lower()
-        if status == 0:
-            raise RedteamError(f"{said}: {text}. Look at its log.")
-        if status in {401, 403}:
-            raise RedteamError(
-                f"{said}: it wants a key; set the environment variable {KEY_VARIABLE}."
-            )
+        self._check_reached(said, status, text)
         if "max_lora_rank" in lowered:
             raise RedteamError(
                 f"{said}: its max_lora_rank is below the rank {self._rank}; start it with "
@@ -124,25 +133,53 @@ class VllmServer:
             )
         if any(x in lowered for x in ("no adapter found", "no such file", "permission denied")):
             raise RedteamError(
-                f"{said}: it cannot read {str(adapter.directory)!r}; give a directory that both see "
+                f"{said}: it cannot read {str(version.directory)!r}; give a directory that both see "
                 "under the same path as --adapter-dir."
             )
-        if status in {404, 405, 501} or "lora is not enabled" in lowered:
+        if status in _ABSENT or "lora is not enabled" in lowered:
             raise RedteamError(f"{said}: it takes none while it runs; {_RUNTIME_LORA}.")
         raise RedteamError(f"{said}: status {status}, {text[:300]!r}. Look at its log.")
 
-    def remove(self, adapter: Adapter) -> None:
+    def _put(self, version: Published) -> None:
+        """Have the server read a whole model into the place of its weights, and forget keys and values."""
+        said = f"{self.name} does not load the weights {version.name!r}"
+        place = {"weights_path": str(version.directory)}
+        reload = {"method": "reload_weights", "kwargs": place}
+        for path, body in (("/collective_rpc", reload), ("/reset_prefix_cache", {})):
+            status, text = self._endpoint(path).tell(body)
+            if status == _OK:
+                continue
+            self._check_reached(said, status, text)
+            if status in _ABSENT:
+                raise RedteamError(f"{said}: it takes none while it runs; {_DEV_MODE}.")
+            raise RedteamError(
+                f"{said}: status {status} from {path}, {text[:300]!r}. It must be a server of the same base "
+                f"and see {str(version.directory)!r}; if it does not, start it again, and give a directory "
+                "that both see under the same path as --adapter-dir."
+            )
+
+    def _check_reached(self, said: str, status: int, text: str) -> None:
+        if status == 0:
+            raise RedteamError(f"{said}: {text}. Look at its log.")
+        if status in {401, 403}:
+            raise RedteamError(
+                f"{said}: it wants a key; set the environment variable {KEY_VARIABLE}."
+            )
+
+    def remove(self, version: Published) -> None:
         """Forget an adapter; one that the server does not know is no error.
 
         Raises:
             RedteamError: If nothing answers.
         """
+        if version.whole:
+            return
         status, text = self._endpoint("/v1/unload_lora_adapter", timeout=_LEAVE_S).tell(
-            {"lora_name": adapter.name}
+            {"lora_name": version.name}
         )
         if status == 0:
             raise RedteamError(
-                f"{self.name} does not unload {adapter.name!r}: {text}. Look at its log."
+                f"{self.name} does not unload {version.name!r}: {text}. Look at its log."
             )
 
     def rest(self) -> None:
@@ -215,8 +252,15 @@ def connect_servers(config: PolicyConfig, store: Store, codec: ChatCodec) -> Eng
         codec: Its tokenizer.
 
     Raises:
-        RedteamError: If one is not there, is of another kind, or serves another base.
+        RedteamError: If one is not there, is of another kind, or serves another base; if several
+            processes train whole models, of which a server holds one.
     """
+    if config.full and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise RedteamError(
+            f"{config.arrangement} trains whole models, of which a server holds one at a time, but this is "
+            "one of several trainers that would each put theirs there; train in one process, or sample "
+            "with --backend hf."
+        )
     servers = [
         VllmServer(
             url,
@@ -234,4 +278,5 @@ def connect_servers(config: PolicyConfig, store: Store, codec: ChatCodec) -> Eng
         temperature=config.temperature,
         max_new_tokens=config.max_new_tokens,
         directory=config.adapter_dir,
+        whole=config.full,
     )

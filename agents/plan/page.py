@@ -116,6 +116,7 @@ def _verdict(plan: Plan) -> list[Text]:
         "Under adapters the reference is the base with adapters off. Least favourable prompts: none "
         "shares its first tokens with another. An algorithm's own weights (a critic) are not counted."
     )
+    note.append(_engine(plan))
     if plan.device == "cpu":
         note.append(
             "\nThis is what is held: glibc can keep as much again, or more, of what was freed, unless "
@@ -138,6 +139,18 @@ def _verdict(plan: Plan) -> list[Text]:
         f"--micro-tokens {found.micro_tokens}"
     )
     return [*lines, Text(f"Largest batches for {plan.policy.arrangement}: {options}")]
+
+
+def _engine(plan: Plan) -> str:
+    """Return what an engine beside the trainer takes, in words: one copy of one model, whatever is trained."""
+    weights = plan.columns[0].parameters.model
+    sizes = {"float32": 4 * weights, "bfloat16": 2 * weights}
+    wanted = {c.policy.dtype: _size(sizes[c.policy.dtype]) for c in plan.columns}
+    copies = " or ".join(f"{size} in {dtype}" for dtype, size in wanted.items())
+    return (
+        f"\nAn engine (--backend vllm) takes one more copy of the model, {copies}, and --kv-cache-gb: it holds "
+        "all adapters, but one whole model, and reads the other from --adapter-dir when that one is to move."
+    )
 
 
 def as_json(plan: Plan) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from agents.lora import publishing
 from agents.lora.config import PolicyConfig
 from agents.lora.hf import completion_logprobs
 from agents.lora.policy import lora
-from agents.lora.publishing import Adapter
+from agents.lora.publishing import Published
 from redteam_env.game import Generation, RedteamError
 
 pytestmark = pytest.mark.vllm
@@ -84,7 +84,7 @@ def test_two_adapters_in_one_batch_are_each_played_by_their_own_rows(made, reque
     for role in ("attacker", "defender"):
         move(policy, role)
         policy.publish(role)
-    (engine,), adapters = policy.backend._engines, policy.backend._adapters
+    (engine,), adapters = policy.backend._engines, policy.backend._published
     names = ["attacker", "defender", "defender", "attacker", "attacker", "defender"]
     prompts = [policy.codec.encode(r.messages) for r in requests(6)]
     params = engine._vllm.SamplingParams(
@@ -130,7 +130,7 @@ def test_old_versions_leave_engine_and_disk(made, tmp_path):
         policy.publish("attacker")
         policy.publish("defender")
     held = engine._llm.llm_engine.list_loras()
-    numbers = {adapter.number for adapter in policy.backend._adapters.values()}
+    numbers = {adapter.number for adapter in policy.backend._published.values()}
     assert numbers <= set(held)
     assert len(list((tmp_path / "adapters").glob("*/*"))) == 2
     policy.close()
@@ -143,7 +143,7 @@ def test_weights_written_over_the_same_directory_are_stale_and_noticed(made, mon
     move(policy, "attacker")
     policy.publish("attacker")
     backend = policy.backend
-    before = backend._adapters["attacker"]
+    before = backend._published["attacker"]
 
     def overwrite(weights, directory, save=policy.store.save):
         shutil.rmtree(before.directory)
@@ -163,12 +163,12 @@ def test_a_reused_name_plays_old_keys_and_values_and_is_noticed(made):
     move(policy, "attacker")
     policy.publish("attacker")
     (engine,) = policy.backend._engines
-    first = policy.backend._adapters["attacker"]
+    first = policy.backend._published["attacker"]
     policy.backend._probe(engine, first)  # its prompts are in the cache now
     move(policy, "attacker", seed=1)
     shutil.rmtree(first.directory)
     policy.store.save("attacker", first.directory)
-    again = Adapter(
+    again = Published(
         weights="attacker",
         version=2,
         name=first.name,

@@ -1,19 +1,10 @@
 """The real server: adapters come and go while it runs, and what it lacks is named at the start."""
 
-import contextlib
 import dataclasses
-import json
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 
 import pytest
 import torch
-from vllm_shared import OPTIONS, engine_model
+from vllm_shared import OPTIONS, engine_model, models, serving
 
 from agents.lora.config import PolicyConfig
 from agents.lora.policy import lora
@@ -22,50 +13,15 @@ from redteam_env.game import RedteamError
 
 pytestmark = pytest.mark.vllm
 CLOSE = 2e-5
-ENVIRONMENT = {
-    "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "VLLM_NO_USAGE_STATS": "1",
-    "HF_HUB_OFFLINE": "1",
-    "TORCH_COMPILE_DISABLE": "1",
-}
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """A server of the tiny model; yields its address."""
-    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("server") / "log"
-    words = f"""-m vllm.entrypoints.openai.api_server --model {engine_model()}
-        --host 127.0.0.1 --port {port} --dtype float32 --enforce-eager --max-model-len 420
-        --kv-cache-memory-bytes 100000000 --enable-lora --max-loras 3 --max-lora-rank 8
-        --logprobs-mode processed_logprobs"""
-    url = f"http://127.0.0.1:{port}"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, *words.split()],
-            env={**os.environ, **ENVIRONMENT},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        for _ in range(600):
-            assert process.poll() is None, log.read_text()[-3000:]
-            with contextlib.suppress(urllib.error.URLError):
-                models(url)
-                break
-            time.sleep(0.5)
+    words = ["--enable-lora", "--max-loras", "3", "--max-lora-rank", "8"]
+    with serving(engine_model(), log, *words, VLLM_ALLOW_RUNTIME_LORA_UPDATING="1") as url:
         yield url
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def models(url):
-    with urllib.request.urlopen(f"{url}/v1/models", timeout=5) as answer:
-        return [card["id"] for card in json.load(answer)["data"]]
 
 
 @pytest.fixture

@@ -72,3 +72,14 @@ def test_importance_sampling_finds_next_to_nothing_to_correct(config, tmp_path):
     (row,) = metrics(tmp_path / "run")
     assert row["attacker/importance_capped"] == 0
     assert row["attacker/importance"] == pytest.approx(1, abs=2e-5)
+
+
+@pytest.mark.parametrize("arrangement", ["shared_full", "independent"])
+def test_whole_models_are_sampled_from_each_update(config, tmp_path, arrangement):
+    given = config(arrangement=arrangement, lr=1e-4)
+    assert train(given).finished
+    for step, row in enumerate(metrics(tmp_path / "run")):
+        assert all(row[f"{role}/sampler_gap"] < 2e-5 for role in ("attacker", "defender"))
+        turns = [t for e in episodes(tmp_path / "run", step) for t in e.turns]
+        assert {t.generation.version for t in turns} == {step}
+        assert {t.generation.adapter for t in turns} == set(given.policy.weights.values())
