@@ -72,9 +72,10 @@ def test_an_unknown_number_format_is_an_error_that_lists_those_there_are(dtype):
 @pytest.mark.parametrize(
     "engine", [{"backend": "vllm"}, {"backend": "served", "server_urls": "http://127.0.0.1:8000"}]
 )
-def test_whole_models_are_not_for_engines_beside_the_trainer(arrangement, engine):
-    with pytest.raises(RedteamError, match=rf"{arrangement} trains whole models.*--backend hf"):
-        PolicyConfig(arrangement=arrangement, **engine)
+def test_an_engine_that_plays_whole_models_has_no_largest_rank(arrangement, engine):
+    assert PolicyConfig(arrangement=arrangement, rank=LARGEST_ENGINE_RANK + 1, **engine).full
+    with pytest.raises(RedteamError, match=r"vLLM takes adapters up to rank"):
+        PolicyConfig(arrangement="bipolicy", rank=LARGEST_ENGINE_RANK + 1, **engine)
 
 
 @pytest.mark.parametrize(
