@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from agents.lora.config import WEIGHTS, PolicyConfig
+from agents.lora.config import LARGEST_ENGINE_RANK, WEIGHTS, PolicyConfig
 from redteam_env.game import RedteamError
 from redteam_env.protocols import BASE
 
