@@ -50,7 +50,9 @@ MAY_IMPORT = {
     "wrappers": "envs",
     "testing": f"{BASE} border envs",
     "suites": f"{BASE} border utils registry seeds.source",
-    "evaluation": f"{BASE} attacks border utils registry runs trust rollout worlds.embedded suites",
+    "evaluation": (
+        f"{BASE} attacks border utils registry runs trust rollout worlds.embedded envs.embedders suites"
+    ),
     "evaluation.rates": "judges.lexical",  # which answers count as refusals without a judge
     "report": "utils evaluation",
     "cli": "game protocols utils registry trust rollout judges seeds worlds envs suites evaluation report",

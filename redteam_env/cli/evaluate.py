@@ -11,15 +11,23 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 
 from redteam_env.cli.main import version
 from redteam_env.cli.options import GameOptions, Table, parse, set_table, shown_as
+from redteam_env.envs.embedders import resolve_embedder
 from redteam_env.evaluation import Rates, heldout_setups, measure
 from redteam_env.evaluation import crossplay as play_all
 from redteam_env.evaluation import evaluate as play_pair
+from redteam_env.evaluation.rewrites import variety
 from redteam_env.game import Count, Episode, RedteamError, Share, at_least
-from redteam_env.report import MOST_LOST, crossplay_report, rates_report, usage_lines
+from redteam_env.report import (
+    MOST_LOST,
+    crossplay_report,
+    rates_report,
+    usage_lines,
+    variety_report,
+)
 from redteam_env.seeds import cards_of
 from redteam_env.utils.console import make_console, progress_bar
 from redteam_env.utils.files import write_aside
@@ -59,6 +67,8 @@ class EvaluateOptions(MeasureOptions):
             from a local file of the same shape.
         limit: Most requests of each suite, drawn at random.
         attempts: How often each request is asked; more than once needs a temperature above 0.
+        embedder: What measures how far rewrites are from each other and from their seeds: minilm,
+            hashing, or an installed one.
     """
 
     agent: Annotated[str | None, tyro.conf.Positional, shown_as("[AGENT]")] = None
@@ -67,6 +77,7 @@ class EvaluateOptions(MeasureOptions):
     suite: Annotated[str | None, shown_as("NAME,...")] = None
     limit: Annotated[Count | None, shown_as("INT", "all")] = None
     attempts: Count = 1
+    embedder: Annotated[str | None, shown_as("NAME", "none")] = None
     temperature: Annotated[
         float | None, at_least(0), shown_as("FLOAT", "0; with --suite, the suite's")
     ] = None
@@ -77,6 +88,10 @@ class EvaluateOptions(MeasureOptions):
             raise RedteamError(
                 "--limit and --attempts are about the requests of a suite; name one with --suite, or "
                 "leave them out."
+            )
+        if self.suite is not None and self.embedder is not None:
+            raise RedteamError(
+                "--embedder measures rewrites; a suite's requests are asked as they stand. Leave it out."
             )
 
     def seats(self) -> tuple[str, str]:
@@ -147,6 +162,7 @@ def evaluate(argv: Sequence[str]) -> int:
     names = options.seats()
     _reserve(options.out)
     table = set_table(options, names)
+    embedder = None if options.embedder is None else resolve_embedder(options.embedder)
     seats = list(zip(names, ("attacker", "defender"), strict=True))
     attacker, defender = table.pool.agents(seats)
     with progress_bar() as progress:
@@ -160,8 +176,11 @@ def evaluate(argv: Sequence[str]) -> int:
             batch_size=options.batch_size,
             progress=progress,
         )
+    varied = variety(result.episodes, embedder, name=options.embedder or "")
     report = _report("evaluate", options, table, result.to_json())
-    _deliver(options, report, rates_report(result), {"episodes.jsonl": result.episodes})
+    report["result"]["rewrites"] = varied and varied.to_json()
+    tables = [rates_report(result), *([variety_report(varied)] if varied else [])]
+    _deliver(options, report, Group(*tables), {"episodes.jsonl": result.episodes})
     return _exit_code(result.rates, options.allow_void)
 
 

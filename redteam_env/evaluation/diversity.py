@@ -9,12 +9,16 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Collection, Hashable, Sequence
+from typing import Any
 
 import numpy as np
 
 from redteam_env.game import RedteamError
 
 _DIMENSIONS = 4096
+NEAR = 0.8
+"""The resemblance from which two texts are near duplicates."""
+_SHINGLE = 3
 
 
 def entropy(items: Sequence[Hashable]) -> float:
@@ -73,6 +77,102 @@ def ngram_distance(texts: Sequence[str], n: int = 2) -> float:
         own += times
     pairs = len(texts) * (len(texts) - 1)
     return 1 - (float(total @ total) - own) / pairs
+
+
+def distinct(texts: Sequence[str], n: int = 2) -> float:
+    """Return the share of different word n-grams among all n-grams of some texts.
+
+    (Li et al. 2016, arXiv 1510.03055.)
+
+    Args:
+        texts: The texts; those shorter than a gram have none.
+        n: Words in a gram, at least 1.
+
+    Returns:
+        The share; 0 without any gram.
+
+    Raises:
+        RedteamError: If ``n`` is below 1.
+    """
+    if n < 1:
+        raise RedteamError(f"n is {n}; a gram has at least 1 word.")
+    grams = [gram for text in texts for gram in _grams(text, n)]
+    return len(set(grams)) / len(grams) if grams else 0.0
+
+
+def near_duplicates(texts: Sequence[str], resemblance: float = NEAR) -> float:
+    """Return the share of texts that are nearly the same as an earlier one.
+
+    The resemblance of two texts is the share of their sequences of three words that both have (Broder
+    1997, "On the resemblance and containment of documents"); case does not count.
+
+    Args:
+        texts: The texts.
+        resemblance: From which on two are nearly the same, in (0, 1].
+
+    Raises:
+        RedteamError: If there are no texts.
+    """
+    if not texts:
+        raise RedteamError("There are no texts to compare; give at least one.")
+    shingles = [
+        frozenset(_grams(text.casefold(), _SHINGLE) or [(text.casefold(),)]) for text in texts
+    ]
+    repeated = sum(
+        any(len(own & other) >= resemblance * len(own | other) for other in shingles[:k])
+        for k, own in enumerate(shingles)
+    )
+    return repeated / len(texts)
+
+
+def self_bleu(texts: Sequence[str]) -> float | None:
+    """Return the mean BLEU of each text against all others, in [0, 1]; low is varied.
+
+    (Zhu et al. 2018, arXiv 1802.01886; sacrebleu's sentence BLEU with its defaults.) The time grows with
+    the square of the number of texts: about 3 s for 64 of 50 words.
+
+    Args:
+        texts: At least two.
+
+    Returns:
+        The mean, or ``None`` where sacrebleu is not installed.
+
+    Raises:
+        RedteamError: If there are fewer than two texts.
+    """
+    if len(texts) < 2:
+        raise RedteamError(f"There are {len(texts)} texts; self-BLEU needs two.")
+    try:
+        from sacrebleu.metrics import BLEU  # noqa: PLC0415 - an extra
+    except ImportError:
+        return None
+    metric = BLEU(effective_order=True)
+    scores = [
+        metric.sentence_score(text, [*texts[:k], *texts[k + 1 :]]).score / 100
+        for k, text in enumerate(texts)
+    ]
+    return math.fsum(scores) / len(scores)
+
+
+def mean_cosine(vectors: np.ndarray[Any, Any]) -> float:
+    """Return the mean cosine of all pairs of vectors.
+
+    Args:
+        vectors: Unit vectors, at least two rows.
+
+    Raises:
+        RedteamError: If there are fewer than two.
+    """
+    n = len(vectors)
+    if n < 2:
+        raise RedteamError(f"There are {n} vectors; a cosine needs two.")
+    total = vectors.sum(axis=0)
+    return (float(total @ total) - float((vectors * vectors).sum())) / (n * (n - 1))
+
+
+def _grams(text: str, n: int) -> list[tuple[str, ...]]:
+    words = text.split()
+    return [tuple(words[k : k + n]) for k in range(len(words) - n + 1)]
 
 
 def _place(gram: str) -> int:

@@ -11,6 +11,7 @@ from redteam_env.report.tables import (
     rate_cell,
     rates_report,
     usage_lines,
+    variety_report,
     void_line,
 )
 
@@ -28,5 +29,6 @@ __all__ = [
     "sparkline",
     "suites_report",
     "usage_lines",
+    "variety_report",
     "void_line",
 ]

@@ -15,6 +15,7 @@ from redteam_env.evaluation.comparison import Comparison
 from redteam_env.evaluation.crossplay import CrossPlay
 from redteam_env.evaluation.matchup import Matchup
 from redteam_env.evaluation.rates import OUTCOMES, Rates, measure
+from redteam_env.evaluation.rewrites import Variety
 from redteam_env.evaluation.statistics import Difference, Interval, Rate
 from redteam_env.utils.text import safe_text
 
@@ -50,6 +51,29 @@ def rates_report(matchup: Matchup) -> RenderableType:
         void_line(matchup.rates),
         judge_line(matchup.judge, matchup.smoke_only),
     )
+
+
+def variety_report(found: Variety) -> RenderableType:
+    """Return how varied an attacker's rewrites are, a measure a row."""
+    missing = {
+        "self-BLEU (low is varied)": "pip install 'redteam-env[eval]'",
+        "embedding distance (high is varied)": "--embedder minilm",
+        "similarity to the seed": "--embedder minilm",
+    }
+    values = {
+        "distinct words": found.distinct_1,
+        "distinct word pairs": found.distinct_2,
+        "near duplicates": found.near_duplicates,
+        "self-BLEU (low is varied)": found.self_bleu,
+        "embedding distance (high is varied)": found.embedding_distance,
+        "similarity to the seed": found.seed_similarity,
+    }
+    table = _table("variety of rewrites", "value")
+    for name, value in values.items():
+        cell = f"- ({missing[name]})" if value is None else f"{value:.3f}"
+        table.add_row(Text(name), Text(cell))
+    by = f", embedder {found.embedder}" if found.embedder else ""
+    return _titled(f"{found.rewrites} rewrites{by}", table)
 
 
 def comparison_report(

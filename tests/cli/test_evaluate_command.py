@@ -251,3 +251,19 @@ def test_help_explains_every_option(command, capsys):
     fixed = ("seeds", "judge", "judge-url", "model", "rewards", "games", "max-new-tokens", "seed")
     for option in (*fixed, "out", "json"):
         assert f"--{option} " in out
+
+
+def test_the_variety_of_rewrites_is_shown_and_stored(capsys):
+    assert main([*PAIR, "--embedder", "hashing"]) == 0
+    out = capsys.readouterr().out
+    for measure in ("distinct words", "near duplicates", "self-BLEU", "similarity to the seed"):
+        assert measure in out
+    assert "4 rewrites, embedder hashing" in out
+    assert main([*PAIR, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["result"]["rewrites"]
+    assert (found["rewrites"], found["embedding_distance"]) == (4, None)
+
+
+def test_an_unknown_embedder_is_refused_before_anything_is_played(capsys):
+    assert main([*PAIR, "--embedder", "hashin"]) == 2
+    assert "Did you mean 'hashing'?" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import sys
 from collections import Counter
 
 import numpy as np
@@ -10,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from redteam_env.evaluation.diversity import coverage, entropy, ngram_distance
+from redteam_env.evaluation.diversity import (
+    coverage,
+    distinct,
+    entropy,
+    mean_cosine,
+    near_duplicates,
+    ngram_distance,
+    self_bleu,
+)
 from redteam_env.game import RedteamError
 
 WORDS = ("how", "do", "i", "make", "ka", "mi", "ro")
@@ -80,4 +89,56 @@ def test_short_empty_and_odd_texts_have_a_distance():
 )
 def test_what_has_no_variety_to_measure_is_an_error(call, message):
     with pytest.raises(RedteamError, match=message):
+        call()
+
+
+def test_distinct_counts_different_grams_over_all_grams():
+    assert distinct(["a b a b"], 1) == 0.5
+    assert distinct(["a b a b"], 2) == pytest.approx(2 / 3)
+    assert distinct(["a b", "c d"], 2) == 1.0
+    assert distinct(["a", ""], 2) == 0.0
+
+
+def test_near_duplicates_are_texts_that_nearly_repeat_an_earlier_one():
+    long = " ".join(f"word{k}" for k in range(30))
+    assert near_duplicates([long, long.upper(), f"{long} more", "another text of words"]) == 0.5
+    assert near_duplicates(["hello", "hello", "bye"]) == pytest.approx(1 / 3)
+    assert near_duplicates(["one"]) == 0.0
+
+
+def test_self_bleu_is_the_mean_of_sacrebleus_sentence_scores():
+    sacrebleu = pytest.importorskip("sacrebleu")
+    texts = ["the cat sat on the mat", "the cat sat on a hat", "rain fell all night long"]
+    expected = [
+        sacrebleu.sentence_bleu(text, [x for x in texts if x != text]).score / 100 for text in texts
+    ]
+    assert self_bleu(texts) == pytest.approx(sum(expected) / 3)
+    assert self_bleu(["a b c d e"] * 3) == pytest.approx(1.0)
+    assert self_bleu(["a b c d e f g", "h i j k l m n"]) < 0.1
+
+
+def test_self_bleu_without_its_library_is_none(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sacrebleu", None)
+    monkeypatch.setitem(sys.modules, "sacrebleu.metrics", None)
+    assert self_bleu(["one text", "two texts"]) is None
+
+
+@given(st.lists(st.lists(st.floats(-1, 1), min_size=3, max_size=3), min_size=2, max_size=8))
+def test_the_mean_cosine_is_that_of_all_pairs(rows):
+    vectors = np.array(rows)
+    pairs = [x @ y for x, y in itertools.permutations(vectors, 2)]
+    assert mean_cosine(vectors) == pytest.approx(np.mean(pairs), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: distinct(["a"], 0),
+        lambda: near_duplicates([]),
+        lambda: self_bleu(["one"]),
+        lambda: mean_cosine(np.ones((1, 2))),
+    ],
+)
+def test_too_little_to_compare_is_refused(call):
+    with pytest.raises(RedteamError):
         call()
