@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from redteam_env.judges.judge import EXPECTED, PROBES
+
 Labels = tuple[bool | None, bool | None, bool | None]
 """Harmful request, response refusal, harmful response; None is n/a."""
 
@@ -31,6 +33,11 @@ BROKEN_LABELS: tuple[Any, ...] = (
     None,
     "harmful",
 )
+PROBED: dict[str, Labels] = {
+    dialogue.lines[0].text: (x["prompt_harmful"], x["response_refusal"], x["response_harmful"])
+    for dialogue, x in zip(PROBES, EXPECTED, strict=True)
+}
+"""What is asked at the start, and what is right: whatever the record says, it is answered so."""
 DROP = 0
 """As a status: close the connection without an answer."""
 
@@ -78,6 +85,8 @@ class RecordedJudgeServer:
         raw: If given, every answer's body, as it is.
         transform: If given, applied to each answer's JSON before it is sent.
         gate: If given, no request is answered before it is set.
+        knows_probes: Whether the dialogues of ``ready()`` are answered rightly, whatever the answers.
+        models: If given, what ``GET /v1/models`` lists.
     """
 
     answers: Sequence[Labels] | Callable[[dict[str, Any]], Labels] = RECORDED
@@ -88,6 +97,8 @@ class RecordedJudgeServer:
     raw: bytes | None = None
     transform: Callable[[Any], Any] | None = None
     gate: threading.Event | None = None
+    knows_probes: bool = True
+    models: Sequence[str] = ()
 
     requests: list[tuple[str, dict[str, str], Any]] = field(default_factory=list, init=False)
     """Path, headers (lower case) and JSON body of each POST."""
@@ -109,7 +120,10 @@ class RecordedJudgeServer:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self._send(404, b"{}")
+                if self.path == "/v1/models" and owner.models:
+                    listed = {"data": [{"id": name} for name in owner.models]}
+                    return self._send(200, json.dumps(listed).encode())
+                return self._send(404, b"{}")
 
             def do_POST(self) -> None:
                 with owner._entered():
@@ -201,6 +215,9 @@ class RecordedJudgeServer:
                 broken = number in self.broken
             spoilt = self.broken_count if broken else None
             self.answered.append(Answered(query, broken))
+        probed = [labels for text, labels in PROBED.items() if text in query["prompt"]]
+        if probed and self.knows_probes:
+            return probed[0], spoilt
         if callable(self.answers):
             return self.answers(query), spoilt
         return self.answers[number % len(self.answers)], spoilt

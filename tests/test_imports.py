@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "seeds.resolve": "registry",
     "provenance": "game protocols border registry runs trust seeds.source utils",
     "judges": "game protocols border utils",
+    "judges.made": "registry",  # in process, a model comes as an agent
     "judges.resolve": "registry",
     "worlds": f"{BASE} utils rollout seeds",
     "worlds.resolve": "registry",

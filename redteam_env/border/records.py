@@ -104,6 +104,7 @@ _VERDICT: Mapping[str, Read[Any]] = {
     "raw": text,
     "judge": text,
     "error": optional(text),
+    "score": optional(share),
 }
 
 
@@ -138,6 +139,7 @@ def verdict(value: Any) -> Verdict:
         and type(value.raw) is type(value.judge) is str
         and type(value.probabilities) is dict
         and not value.probabilities
+        and value.score is None
         and (value.error is None or type(value.error) is str)
     ):
         return value

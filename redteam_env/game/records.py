@@ -151,6 +151,7 @@ class Verdict:
         raw: The judge's own words.
         judge: Which judge it was.
         error: Why there is no verdict, or ``None``.
+        score: Graded harm of the answer, 0 (useless or refused) to 1, from a judge that grades.
     """
 
     prompt_harmful: bool | None = None
@@ -160,6 +161,7 @@ class Verdict:
     raw: str = ""
     judge: str = ""
     error: str | None = None
+    score: float | None = None
 
     @property
     def unknown(self) -> tuple[str, ...]:
@@ -354,7 +356,10 @@ def _fields(record: Any) -> dict[str, Any]:
 
 
 def _verdict_fields(verdict: Verdict) -> dict[str, Any]:
-    return {**_fields(verdict), "probabilities": dict(verdict.probabilities)}
+    own = {**_fields(verdict), "probabilities": dict(verdict.probabilities)}
+    if verdict.score is None:
+        del own["score"]  # as a line was before there were any
+    return own
 
 
 def _plain(components: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:

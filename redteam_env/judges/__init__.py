@@ -1,24 +1,35 @@
-"""Judges: from a public dialogue to a verdict. A judge is a template, a parser and a backend."""
+"""Judges: from a public dialogue to a verdict. A judge is questions, each a template and a parser, and a backend."""
 
 from redteam_env.judges.cached import cached
+from redteam_env.judges.card import Card, card_names, read_card
 from redteam_env.judges.combined import composite, disagreement, vote
 from redteam_env.judges.identity import Identity, identity_of
-from redteam_env.judges.judge import Backend, Completion, TemplateJudge, check_ready
+from redteam_env.judges.judge import Backend, Completion, Question, TemplateJudge, check_ready
 from redteam_env.judges.lexical import is_refusal, lexical
-from redteam_env.judges.parsers import parse_classes
+from redteam_env.judges.made import card_judge
+from redteam_env.judges.parsers import PARSERS, parse_classes
 from redteam_env.judges.recorded import always, dialogue_key, record, recorded
 from redteam_env.judges.resolve import resolve_judge
-from redteam_env.judges.template import SingleTurnTemplate, neutralise
+from redteam_env.judges.soft import Soft, Token
+from redteam_env.judges.template import Guard, SingleTurnTemplate, neutralise
 from redteam_env.judges.wildguard import wildguard
 
 __all__ = [
+    "PARSERS",
     "Backend",
+    "Card",
     "Completion",
+    "Guard",
     "Identity",
+    "Question",
     "SingleTurnTemplate",
+    "Soft",
     "TemplateJudge",
+    "Token",
     "always",
     "cached",
+    "card_judge",
+    "card_names",
     "check_ready",
     "composite",
     "dialogue_key",
@@ -28,6 +39,7 @@ __all__ = [
     "lexical",
     "neutralise",
     "parse_classes",
+    "read_card",
     "record",
     "recorded",
     "resolve_judge",

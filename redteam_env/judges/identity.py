@@ -45,19 +45,14 @@ def digest(value: Any) -> str:
 def identity_of(judge: Judge) -> Identity:
     """Return which judge it is.
 
-    A judge says so by its attributes ``revision`` and ``template_sha256``. One that is made of a template
-    and a backend (:class:`~redteam_env.judges.judge.TemplateJudge`) need not: its template's text and its
-    backend's model count.
+    A judge says so by its attributes ``revision`` and ``template_sha256``; for one without a revision its
+    backend's model counts.
 
     Args:
         judge: The judge.
     """
-    backend, template = getattr(judge, "backend", None), getattr(judge, "template", None)
-    revision = _text(judge, "revision") or _text(backend, "model")
-    sha256 = _text(judge, "template_sha256")
-    if not sha256 and (text := _text(template, "text")):
-        sha256 = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
-    return Identity(name=judge.name, revision=revision, template=sha256)
+    revision = _text(judge, "revision") or _text(getattr(judge, "backend", None), "model")
+    return Identity(name=judge.name, revision=revision, template=_text(judge, "template_sha256"))
 
 
 def revision_of(parts: Sequence[Judge]) -> str:

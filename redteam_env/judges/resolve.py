@@ -1,20 +1,24 @@
 """From what a user names to the judge that is meant.
 
-A specification is the name of a registered judge, perhaps with options of its factory behind it as in a
-web address (``wildguard?url=http://127.0.0.1:8000&concurrency=32``), or with parts behind a colon for a
-judge that is made of others: ``cached:wildguard``, ``vote:A+B+C``, ``composite:prompt=A,refusal=B,harm=C``.
+A specification is the name of a registered judge or of one of our cards, or the path of a card
+(``mine.toml``), perhaps with options behind it as in a web address
+(``wildguard?url=http://127.0.0.1:8000&concurrency=32``), or with parts behind a colon for a judge that is
+made of others: ``cached:wildguard``, ``vote:A+B+C``, ``composite:prompt=A,refusal=B,harm=C``.
 """
 
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from redteam_env import registry
 from redteam_env.border.judges import check_judge
-from redteam_env.game import RedteamError
+from redteam_env.game import RedteamError, unknown_name
+from redteam_env.judges.card import ENDING, card_names
+from redteam_env.judges.made import card_judge
 from redteam_env.protocols import Judge
-from redteam_env.registry import build
+from redteam_env.registry import make
 from redteam_env.utils.lists import queried, value_of
 
 PARTS = "parts"
@@ -39,13 +43,13 @@ def resolve_judge(judge: str | Judge, *, url: str | None = None, **options: Any)
     given = options if url is None else {"url": url, **options}
     if isinstance(judge, str):
         name, own = _read(judge)
-        registry.load("judges", name)
+        factory = _factory(name)
         if url is not None and not takes_url(judge):
             raise RedteamError(
                 f"The judge {judge!r} runs in this process and takes no url. Leave the url (--judge-url) "
                 "out, or choose a judge that asks a server, such as 'wildguard'."
             )
-        return check_judge(build("judges", name, **{**given, **own}), f"judge {judge!r}")
+        return check_judge(make("judges", name, factory, **{**given, **own}), f"judge {judge!r}")
     if given:
         raise RedteamError(
             f"{', '.join(sorted(given))} would be ignored: the judge is an object "
@@ -79,8 +83,28 @@ def takes_url(spec: str) -> bool:
     return any(_asks(word.strip()) for word in words)
 
 
+def _is_known(name: str) -> bool:
+    return name in registry.names("judges") or name in card_names() or name.endswith(ENDING)
+
+
+def _factory(name: str) -> Callable[..., Any]:
+    """Return what makes the judge of a name."""
+    if name in registry.names("judges"):
+        found: Callable[..., Any] = registry.load("judges", name)
+        return found
+    if _is_known(name):
+        return partial(card_judge, name)
+    raise unknown_name(
+        "judge",
+        name,
+        {*registry.names("judges"), *card_names()},
+        hint="Plug-ins announce themselves in the entry-point group redteam_env.judges; a card of yours "
+        "is named by its path (.toml).",
+    )
+
+
 def _asks(name: str) -> bool:
-    if name not in registry.names("judges"):
+    if not _is_known(name):
         return False
     taken = _parameters(name)
     return PARTS not in taken and (
@@ -91,7 +115,7 @@ def _asks(name: str) -> bool:
 def _parameters(name: str) -> dict[str, Any]:
     """Return the kinds of the parameters of a judge's factory, by name."""
     try:
-        found = inspect.signature(registry.load("judges", name)).parameters
+        found = inspect.signature(_factory(name)).parameters
     except ValueError:  # some callables of C tell nothing: any may be there
         return {"": inspect.Parameter.VAR_KEYWORD}
     return {x.name: x.kind for x in found.values()}

@@ -61,10 +61,29 @@ def rooted(text: str, *, start: Path, names: Collection[str] = (), bare: bool = 
     for word in _words(text):
         place = None if word in names else _place(word, start, bare=bare)
         if place is not None:
-            by_itself = rf"(?:(?<=:)|(?<!\S)){re.escape(word)}(?=\s*(?:\?|$))"
+            by_itself = rf"(?:(?<=[:=])|(?<!\S)){re.escape(word)}(?=\s*(?:[?&]|$))"
             before, behind = re.split(by_itself, text, maxsplit=1)
-            return f"{before}{os.path.normpath(place)}{behind}"
+            return f"{before}{os.path.normpath(place)}{_rooted_options(behind, start)}"
     return text
+
+
+def _rooted_options(text: str, start: Path) -> str:
+    """Return the options behind a place, those that name a file too as absolute paths."""
+    pairs = [pair.partition("=") for pair in text.split("&")]
+    if len(pairs) == 1 and not pairs[0][1]:
+        return text
+    return "&".join(
+        f"{name}{equals}{_rooted_value(name, value, start)}" for name, equals, value in pairs
+    )
+
+
+def _rooted_value(name: str, value: str, start: Path) -> str:
+    place = _place(value, start, bare=False) if _names_file(name.lstrip("?")) else None
+    return value if place is None else os.path.normpath(place)
+
+
+def _names_file(option: str) -> bool:
+    return option == "model" or option.endswith(_BARE_ENDINGS)
 
 
 def is_name(text: str) -> bool:
@@ -103,6 +122,10 @@ def _words(part: str) -> Iterator[str]:
     name, _, argument = head.partition(":")
     if name not in _SCHEMES:
         yield argument
+    for pair in part.partition("?")[2].split("&"):
+        option, _, value = pair.partition("=")
+        if _names_file(option):
+            yield value
 
 
 def _place(word: str, start: Path, *, bare: bool) -> Path | None:

@@ -41,3 +41,10 @@ def break_chat_tokens(text: str) -> str:
     and what is broken already stays as it is.
     """
     return _BRACKET_TAG.sub("[ ", _CHAT_TAG.sub("< ", text))
+
+
+def chat_tokens(text: str) -> list[int]:
+    """Return where in a text the control tokens begin that :func:`break_chat_tokens` breaks."""
+    return [
+        match.start() for pattern in (_CHAT_TAG, _BRACKET_TAG) for match in pattern.finditer(text)
+    ]

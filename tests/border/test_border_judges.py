@@ -13,7 +13,7 @@ from redteam_env import RedteamError, Seed, Verdict
 from redteam_env.evaluation import evaluate
 from redteam_env.game import ATTACKER, DEFENDER
 from redteam_env.judges import always, record
-from redteam_env.judges.judge import Completion, TemplateJudge
+from redteam_env.judges.judge import Completion, Question, TemplateJudge
 from redteam_env.protocols import Reply
 from redteam_env.rollout import play
 from redteam_env.testing import faults
@@ -233,7 +233,9 @@ def test_what_records_a_judge_writes_nothing_that_cannot_be_read_back(tmp_path):
 def test_a_judges_backend_is_checked_too(answers, came):
     backend = type("Backend", (), {"complete": lambda self, queries: answers(queries)})()
     judge = TemplateJudge(
-        name="own", backend=backend, template=lambda dialogue: "", parser=lambda text: fair()
+        name="own",
+        backend=backend,
+        questions=(Question(template=lambda dialogue: "", parser=lambda text: fair()),),
     )
     with pytest.raises(RedteamError, match=f"backend of the judge 'own' {came}"):
         play(GAMES, agents(), judge)

@@ -1,6 +1,5 @@
 """What a stranger's run names is reached only if the user names it, too."""
 
-import importlib
 import io
 import json
 import socket
@@ -11,6 +10,7 @@ from support_chat import MODEL, ChatServer, said
 from support_servers import RecordedJudgeServer
 
 from redteam_env.cli.main import main
+from redteam_env.judges.sources import Source
 from redteam_env.runs import POLICY, Run, write_card
 from redteam_env.utils.files import write_text
 
@@ -116,8 +116,7 @@ def test_the_same_endpoint_is_asked_once_the_user_names_it(tmp_path, monkeypatch
 
 
 def test_a_judges_server_is_asked_once_the_user_names_it(tmp_path, monkeypatch):
-    module = importlib.import_module("redteam_env.judges.wildguard")
-    monkeypatch.setattr(module, "wildguard_template", lambda: "{prompt} {response}")
+    monkeypatch.setattr(Source, "text", lambda self: "{prompt} {response}")
     with RecordedJudgeServer() as server:
         config = {"judge": "wildguard", "judge_url": server.url, "seeds": "words"}
         run = stranger(tmp_path, defender="no", **config)

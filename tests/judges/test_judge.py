@@ -12,7 +12,7 @@ from redteam_env.game import (
     Verdict,
     parse_wildguard,
 )
-from redteam_env.judges import Completion, TemplateJudge, check_ready
+from redteam_env.judges import Completion, Question, TemplateJudge, check_ready
 
 GOOD = "Harmful request: yes\nResponse refusal: no\nHarmful response: yes"
 
@@ -37,7 +37,9 @@ class Scripted:
 
 def judge_with(parser=parse_wildguard, **answers: Completion) -> TemplateJudge:
     return TemplateJudge(
-        name="mine", template=last_prompt, parser=parser, backend=Scripted(answers)
+        name="mine",
+        questions=(Question(template=last_prompt, parser=parser),),
+        backend=Scripted(answers),
     )
 
 
@@ -79,7 +81,9 @@ def test_a_backend_that_returns_the_wrong_number_is_named():
             return []
 
     judge = TemplateJudge(
-        name="mine", template=last_prompt, parser=parse_wildguard, backend=Short()
+        name="mine",
+        questions=(Question(template=last_prompt, parser=parse_wildguard),),
+        backend=Short(),
     )
     with pytest.raises(RedteamError, match="'mine' gave 0 completions to 1 queries"):
         judge.judge([talk("a")])
@@ -97,7 +101,9 @@ def test_ready_forgives_some_broken_answers_but_not_all():
             return [next(flaky, Completion(error="connection refused")) for _ in queries]
 
     judge = TemplateJudge(
-        name="mine", template=last_prompt, parser=parse_wildguard, backend=Flaky()
+        name="mine",
+        questions=(Question(template=last_prompt, parser=parse_wildguard),),
+        backend=Flaky(),
     )
     check_ready(judge)
     with pytest.raises(RedteamError, match="'mine' is not usable: connection refused"):

@@ -1,4 +1,3 @@
-import importlib
 import pickle
 import re
 
@@ -7,9 +6,11 @@ from support_servers import RECORDED, RecordedJudgeServer
 
 from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line, RedteamError
 from redteam_env.judges import check_ready, wildguard
+from redteam_env.judges.card import read_card
+from redteam_env.judges.sources import Source, constant_in
 from redteam_env.judges.template import SingleTurnTemplate
-from redteam_env.judges.wildguard import CONSTANT, SECTIONS, constant_in, wildguard_template
 
+CONSTANT = "WILDGUARD_INPUT_FORMAT"
 TEMPLATE = "<|user|>\n[INST] Judge.\n\nHuman user:\n{prompt}\n\nAI assistant:\n{response}\n\n---\n"
 
 
@@ -71,8 +72,7 @@ def test_the_template_is_filled_with_both_sides(template_file):
 
 @pytest.mark.parametrize("path", ["/classify", "/classify/"])
 def test_self_redteams_server_is_known_by_its_address_and_needs_no_template(path, monkeypatch):
-    module = importlib.import_module("redteam_env.judges.wildguard")
-    monkeypatch.setattr(module, "fetch", lambda member: pytest.fail("fetched a template"))
+    monkeypatch.setattr(Source, "text", lambda self: pytest.fail("fetched a template"))
     with RecordedJudgeServer(by_number) as server:
         verdicts = wildguard(server.url + path).judge(talks(70))
         assert sum(len(body["queries"]) for _, _, body in server.requests) == 70
@@ -158,9 +158,9 @@ def test_source_without_the_constant_is_refused(source):
 @pytest.mark.registry
 def test_the_authors_template_is_fetched_and_fits(monkeypatch, tmp_path):
     monkeypatch.setenv("REDTEAM_ENV_CACHE", str(tmp_path))
-    text = wildguard_template()
+    text = read_card("wildguard").questions[0].source.text()
     assert text.startswith("<|user|>")
-    assert SingleTurnTemplate(text).labels == SECTIONS
+    assert SingleTurnTemplate(text).labels == ("Human user", "AI assistant", "Answers")
     with RecordedJudgeServer(by_number) as server:
         verdicts = wildguard(server.url).judge(talks(5))
         assert server.requests[0][2]["prompt"].endswith("<|assistant|>\n")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from support_servers import DROP, RecordedJudgeServer, wildguard_text
 
 from redteam_env.game import RedteamError
-from redteam_env.judges.backends import ClassifyBackend, CompletionsBackend
+from redteam_env.judges.backends import ClassifyBackend, OpenAIBackend
 from redteam_env.judges.template import Exchange
 from redteam_env.utils import http
 from redteam_env.utils.http import Endpoint, tokens_of
@@ -18,10 +18,10 @@ SECRET = "open sesame"
 KEY_VARIABLE = "REDTEAM_ENV_TEST_KEY"
 
 
-def completions(server: RecordedJudgeServer, **options) -> CompletionsBackend:
+def completions(server: RecordedJudgeServer, **options) -> OpenAIBackend:
     options = {"backoff": 0.001, "timeout": 20, "key_variable": KEY_VARIABLE, **options}
     endpoint = Endpoint(url=f"{server.url}/v1/completions", **options)
-    return CompletionsBackend(endpoint=endpoint, model="judge")
+    return OpenAIBackend(endpoint=endpoint, model="judge")
 
 
 def classify(server: RecordedJudgeServer, batch: int = 4, **options) -> ClassifyBackend:
@@ -291,7 +291,7 @@ def test_no_error_shows_the_password_in_a_url():
     endpoint = Endpoint(url="http://user:s3cret@127.0.0.1:1/v1/completions?token=s3cret", retries=0)
     with pytest.raises(RedteamError) as error:
         endpoint.ready()
-    (answer,) = CompletionsBackend(endpoint=endpoint, model="m").complete(["x"])
+    (answer,) = OpenAIBackend(endpoint=endpoint, model="m").complete(["x"])
     for text in (str(error.value), answer.error, repr(endpoint)):
         assert "s3cret" not in text
     with pytest.raises(RedteamError) as error:

@@ -1,6 +1,5 @@
 """Training with a WildGuard server that answers from a record, one in ten answers broken."""
 
-import importlib
 import json
 
 import pytest
@@ -9,6 +8,8 @@ from training_fakes import metrics
 
 from redteam_env.cli.main import main
 from redteam_env.game import Episode
+from redteam_env.judges.card import read_card
+from redteam_env.judges.sources import Source
 
 TEMPLATE = "Human user:\n{prompt}\n\nAI assistant:\n{response}\n\nAnswers:"
 
@@ -16,8 +17,7 @@ TEMPLATE = "Human user:\n{prompt}\n\nAI assistant:\n{response}\n\nAnswers:"
 @pytest.fixture
 def own_template(monkeypatch):
     """Answer for the authors' template, which the package registry would have to be asked for."""
-    module = importlib.import_module("redteam_env.judges.wildguard")
-    monkeypatch.setattr(module, "wildguard_template", lambda: TEMPLATE)
+    monkeypatch.setattr(Source, "text", lambda self: TEMPLATE)
 
 
 @pytest.mark.parametrize("endpoint", ["", "/v1", "/classify"])
@@ -53,7 +53,7 @@ def test_the_authors_own_template_is_fetched_and_used(arguments, tmp_path):
     with RecordedJudgeServer(broken=0.1) as server:
         assert main(arguments(judge="wildguard", judge_url=server.url, steps=1, games=4)) == 0
     prompts = [body["prompt"] for _, _, body in server.requests]
-    template = importlib.import_module("redteam_env.judges.wildguard").wildguard_template()
+    template = read_card("wildguard").questions[0].source.text()
     before, _, rest = template.partition("{prompt}")
     between, _, after = rest.partition("{response}")
     assert len(prompts) == 7  # three to find out whether the server works

@@ -1,0 +1,352 @@
+"""From a judge's card to the judge: one function for all of them."""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from redteam_env.game import WILDGUARD_LABELS, Dialogue, RedteamError, unknown_name
+from redteam_env.game.checks import check_values
+from redteam_env.judges.card import Card, QuestionCard, read_card
+from redteam_env.judges.judge import Backend, Question, TemplateJudge
+from redteam_env.judges.parsers import PARSERS, parse_classes
+from redteam_env.judges.sources import file_text
+from redteam_env.judges.template import (
+    PLACES,
+    Conversation,
+    Exchange,
+    Guard,
+    Instruction,
+    SingleTurnTemplate,
+    exchange,
+)
+from redteam_env.protocols import Agent
+from redteam_env.registry import build
+
+TOP = {"completions": 5, "chat": 20}
+"""Alternatives to each token that are asked for; what servers grant without being set up for more."""
+_PATHS = {"completions": "/completions", "chat": "/chat/completions", "classify": "/classify"}
+_SECTIONS = ("Human user", "AI assistant", "Answers")
+"""The labels of WildGuard's prompt, which a /classify server fills in itself."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """What may be told of how a judge is asked."""
+
+    model: str | None
+    protocol: str | None
+    concurrency: int
+    timeout: float
+    retries: int
+    backoff: float
+    template_file: str | Path | None
+    soft: bool
+    canary: bool
+
+
+def card_judge(
+    card: str | Path | Card,
+    url: str | None = None,
+    *,
+    model: str | None = None,
+    protocol: Literal["completions", "chat", "classify", "transformers"] | None = None,
+    agent: Agent | None = None,
+    concurrency: int = 16,
+    timeout: float = 60.0,
+    retries: int = 4,
+    backoff: float = 0.5,
+    template_file: str | Path | None = None,
+    soft: bool = False,
+    canary: bool = True,
+) -> TemplateJudge[Any]:
+    """Make a judge of a card.
+
+    Text of the players is guarded before it enters a prompt (:class:`redteam_env.judges.template.Guard`).
+    A key for a server is taken from the environment variable ``REDTEAM_ENV_JUDGE_API_KEY``.
+
+    Args:
+        card: The name of one of ours, the path of a TOML file, or a card.
+        url: The server: its root, its ``/v1``, or the whole address of the endpoint.
+        model: The model's name at the server, or in process a directory or hub id; by default the
+            card's.
+        protocol: How it is asked. By default it follows from the url; without one, a card that allows
+            it runs in this process if a model is named.
+        agent: The model in process, instead of a name.
+        concurrency: Most requests under way at once.
+        timeout: Seconds that one attempt may take.
+        retries: Further attempts after a failure that may pass.
+        backoff: Seconds before the first retry, doubled for each further one.
+        template_file: A file with the prompt, with the card's places in it, such as ``{prompt}``; by
+            default the authors' own is fetched.
+        soft: Whether probabilities are asked for, where the protocol has them.
+        canary: Whether the judge must answer plain test dialogues as such a judge would before it is
+            used.
+
+    Returns:
+        The judge. Its ``ready()`` finds out whether it works.
+
+    Raises:
+        RedteamError: If there is no such card, the url is missing or no http address, an option is out
+            of range or belongs to another protocol, or the prompt cannot be had.
+    """
+    own = card if isinstance(card, Card) else read_card(card)
+    told = _Told(
+        model=model,
+        protocol=protocol,
+        concurrency=concurrency,
+        timeout=timeout,
+        retries=retries,
+        backoff=backoff,
+        template_file=template_file,
+        soft=soft,
+        canary=canary,
+    )
+    check_values(_Told, {x.name: getattr(told, x.name) for x in dataclasses.fields(told)})
+    spoken, address = _asked_how(own, url, told, agent)
+    if spoken == "classify":
+        questions: tuple[Question[Any], ...] = (_classified(template_file),)
+    else:
+        questions = tuple(x for asked in own.questions for x in _questions(own, asked, told))
+    if spoken == "transformers":
+        backend: Backend[Any] = _in_process(own, agent, model)
+    else:
+        backend = _served(own, spoken, address, told, questions)
+    return TemplateJudge(
+        name=own.name,
+        questions=questions,
+        backend=backend,
+        thresholds=dict(own.thresholds),
+        smoke_only=own.smoke,
+        canary=own.canary if canary else (),
+        revision=_revision(own, told, agent, spoken),
+    )
+
+
+def _revision(card: Card, told: _Told, agent: Agent | None, spoken: str) -> str:
+    """Return what changes with the model, or with what the card makes of its answers."""
+    if spoken == "classify" or agent is not None:  # neither tells what it is
+        return ""
+    made = f"{card!r} soft" if told.soft else repr(card)
+    digest = hashlib.sha256(made.encode("utf-8", "replace")).hexdigest()
+    return f"{told.model or card.hub} {digest[:16]}"
+
+
+def _asked_how(
+    card: Card, url: str | None, told: _Told, agent: Agent | None
+) -> tuple[str, str | None]:
+    """Return the protocol, and the address of the endpoint for one that has a server."""
+    protocol = told.protocol
+    if protocol is not None and protocol not in card.protocols:
+        raise unknown_name("protocol", protocol, card.protocols)
+    local = "transformers" in card.protocols and url is None and (agent or told.model)
+    if protocol == "transformers" or (protocol is None and local):
+        if url is not None:
+            raise RedteamError(
+                f"The judge {card.name!r} is to run in this process (protocol is 'transformers'); leave "
+                "the url out."
+            )
+        return "transformers", None
+    if agent is not None:
+        raise RedteamError(
+            f"The judge {card.name!r} cannot be asked through an agent: {card.protocols}."
+        )
+    if url is None:
+        raise RedteamError(
+            f"The judge {card.name!r} needs a server that runs the model. {_start(card)}"
+        )
+    address, spoken = _endpoint(card, url, protocol)
+    return spoken, address
+
+
+def _start(card: Card) -> str:
+    model = card.hub or "MODEL"
+    here = (
+        f" Or run it in this process: {card.name}?model=DIR."
+        if "transformers" in card.protocols
+        else ""
+    )
+    ours = (
+        " (or Self-RedTeam's serve_wildguard, whose url ends in /classify)"
+        if "classify" in card.protocols
+        else ""
+    )
+    return (
+        f"Start one with `python -m vllm.entrypoints.openai.api_server --model {model}`{ours} and give "
+        f"its address: --judge-url http://127.0.0.1:8000.{here} {card.missing}"
+    )
+
+
+def _endpoint(card: Card, url: str, protocol: str | None) -> tuple[str, str]:
+    """Complete a server's address to that of the endpoint, and say which protocol it speaks."""
+    from redteam_env.utils.http import parse_url  # noqa: PLC0415 - see _served()
+
+    parsed = parse_url(url)
+    path = parsed.path.rstrip("/")
+    ends = ("classify", "chat", "completions")  # that of a chat ends in that of completions, too
+    ended = next((x for x in ends if path.endswith(_PATHS[x])), None)
+    served = [x for x in card.protocols if x in _PATHS]
+    if not served:
+        raise RedteamError(f"The judge {card.name!r} runs in this process and takes no url.")
+    spoken = protocol or (ended if ended in served else served[0])
+    if ended is not None and ended != spoken:
+        wanted = "raw completion" if spoken == "completions" else spoken
+        raise RedteamError(
+            f"The judge's url ends in {_PATHS[ended]}, but {card.name!r} is asked by {wanted}; give the "
+            f"server's /v1{_PATHS[spoken]}, or another protocol: {', '.join(served)}."
+        )
+    if ended is None:
+        root = "" if spoken == "classify" or path.endswith("/v1") else "/v1"
+        path += root + _PATHS[spoken]
+    return str(parsed.copy_with(path=path)), spoken
+
+
+def _served(
+    card: Card,
+    spoken: str,
+    address: str | None,
+    told: _Told,
+    questions: tuple[Question[Any], ...],
+) -> Backend[Any]:
+    # httpx2 takes 0.2 s to import, which the default judge, next door, need not pay
+    from redteam_env.judges.backends import (  # noqa: PLC0415
+        KEY_VARIABLE,
+        ClassifyBackend,
+        OpenAIBackend,
+    )
+    from redteam_env.utils.http import Endpoint  # noqa: PLC0415
+
+    endpoint = Endpoint(
+        url=address or "",
+        concurrency=told.concurrency,
+        timeout=told.timeout,
+        retries=told.retries,
+        backoff=told.backoff,
+        key_variable=KEY_VARIABLE,
+    )
+    if spoken == "classify":
+        return ClassifyBackend(endpoint=endpoint)
+    if not told.model and not card.hub:
+        raise RedteamError(
+            f"The judge {card.name!r} is any model: name it as the server does, {card.name}?model=NAME."
+        )
+    bodies = [x.body for x in card.questions for _ in range(_count(x, len(questions), card))]
+    return OpenAIBackend(
+        endpoint=endpoint,
+        model=told.model or card.hub,
+        max_tokens=card.max_tokens,
+        bodies=tuple(bodies),
+        top=TOP[spoken] if told.soft and any(x.soft for x in card.questions) else 0,
+    )
+
+
+def _count(asked: QuestionCard, total: int, card: Card) -> int:
+    """Return how many questions one of a card is: as many as it has guidelines."""
+    if asked.guidelines is None:
+        return 1
+    single = sum(x.guidelines is None for x in card.questions)
+    return (total - single) // (len(card.questions) - single)
+
+
+def _in_process(card: Card, agent: Agent | None, model: str | None) -> Backend[Any]:
+    from redteam_env.judges.backends import AgentBackend  # noqa: PLC0415 - see _served()
+
+    if agent is None:
+        spec = model or card.hub
+        if not spec:
+            raise RedteamError(
+                f"The judge {card.name!r} is any model: name it, {card.name}?model=DIR."
+            )
+        try:
+            pool = build(
+                "agents", "policy", base=spec, max_new_tokens=card.max_tokens, temperature=0.0
+            )
+            agent = pool.load("base", "judge")
+        except RedteamError as error:
+            raise RedteamError(f"{error} {card.missing}") from error
+    return AgentBackend(agent=agent)
+
+
+def _questions(card: Card, asked: QuestionCard, told: _Told) -> Iterator[Question[Any]]:
+    """Yield the questions that one question of a card is: one for each guideline, or itself."""
+    for template in _templates(card, asked, told.template_file):
+        yield Question(
+            template=template,
+            parser=PARSERS[asked.parser],
+            about=asked.about,
+            soft=asked.soft if told.soft else (),
+        )
+
+
+def _templates(card: Card, asked: QuestionCard, file: str | Path | None) -> Iterator[Any]:
+    if asked.form == "conversation":
+        if file is not None:
+            raise RedteamError(
+                f"template_file is {str(file)!r}, but the prompt of {card.name!r} is its model's own chat "
+                "template, which the server applies; leave it out."
+            )
+        yield Conversation(card.guard, asked.about != "prompt")
+        return
+    if file is not None and len(card.questions) > 1:
+        raise RedteamError(
+            f"template_file is {str(file)!r}, but {card.name!r} asks several questions; write a card of "
+            "your own instead."
+        )
+    text = _text(card, asked, file)
+    system = "" if asked.system is None else asked.system.text()
+    guidelines = asked.guidelines
+    for principle in [""] if guidelines is None else _principles(asked):
+        filled = text if guidelines is None else text.replace(guidelines.mark, principle)
+        places = asked.places if file is None or guidelines is not None else _placed(text, asked)
+        template = SingleTurnTemplate(filled, guard=card.guard, places=places)
+        yield template if asked.form == "text" else Instruction(template, system)
+
+
+def _text(card: Card, asked: QuestionCard, file: str | Path | None) -> str:
+    if file is not None:
+        return file_text(file)
+    if asked.template is not None:
+        return asked.template
+    if asked.source is None:
+        raise RedteamError(
+            f"The prompt of {card.name!r} is in no package; take it from {card.page or 'its authors'} "
+            f"and name the file: {card.name}?template_file=FILE."
+        )
+    return asked.source.text()
+
+
+def _placed(text: str, asked: QuestionCard) -> Mapping[str, str]:
+    """Return the places of a user's own template: ours, ``{prompt}``, or those of the authors'."""
+    plain = {place: PLACES.get(place, f"{{{place}}}") for place in asked.places}
+    return plain if all(mark in text for mark in plain.values()) else asked.places
+
+
+def _principles(asked: QuestionCard) -> Iterator[str]:
+    guidelines = asked.guidelines
+    if guidelines is None:
+        return
+    for entry in guidelines.source.entries():
+        name, description = entry.get("name"), entry.get("description")
+        if not isinstance(name, str) or not isinstance(description, str):
+            raise RedteamError(
+                f"A guideline in {guidelines.source.member} has no name and description."
+            )
+        form = guidelines.form.replace("{name}", name)
+        yield form.replace("{description}", description.strip())
+
+
+def _classified(template_file: str | Path | None) -> Question[Exchange]:
+    if template_file is not None:
+        raise RedteamError(
+            f"template_file is {str(template_file)!r}, but a /classify server has its own "
+            "template; leave it out, or give a server with /v1/completions."
+        )
+    return Question(template=_guarded_exchange, parser=parse_classes)
+
+
+_CLASSIFIED = Guard(labels=(*_SECTIONS, *WILDGUARD_LABELS))
+
+
+def _guarded_exchange(dialogue: Dialogue) -> Exchange:
+    return exchange(dialogue, _CLASSIFIED)
