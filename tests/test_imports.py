@@ -56,7 +56,7 @@ MAY_IMPORT = {
     ),
     "evaluation.rates": "judges.lexical",  # which answers count as refusals without a judge
     "report": "utils evaluation",
-    "cli": "game protocols utils registry trust rollout judges seeds worlds envs suites evaluation report",
+    "cli": "game protocols border.attacks attacks utils registry trust rollout judges seeds worlds envs suites evaluation report",
     # agents: they neither evaluate nor report
     "agents.chat_answer": "utils.answers utils.http",
     "agents.endpoint": f"{BASE} utils.answers utils.http utils.reading utils.text agents.chat_answer",

@@ -28,6 +28,7 @@ class RunAttack:
     name: ClassVar[str] = "run"
     exchanges: ClassVar[int] = 1
     asks_model: ClassVar[bool] = True
+    plays_seat: ClassVar[bool] = True
 
     def __init__(self, attacker: Agent | None, seed: int = 0) -> None:
         if attacker is None:

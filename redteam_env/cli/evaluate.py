@@ -19,11 +19,16 @@ from redteam_env.envs.embedders import resolve_embedder
 from redteam_env.evaluation import Rates, heldout_setups, measure
 from redteam_env.evaluation import crossplay as play_all
 from redteam_env.evaluation import evaluate as play_pair
+from redteam_env.evaluation.agents import ATTEMPTS
+from redteam_env.evaluation.attacked import attack_record
+from redteam_env.evaluation.matchup import matchup
 from redteam_env.evaluation.rewrites import variety
 from redteam_env.game import Count, Episode, RedteamError, Share, at_least
 from redteam_env.report import (
     MOST_LOST,
+    attack_lines,
     crossplay_report,
+    queries_lines,
     rates_report,
     usage_lines,
     variety_report,
@@ -60,13 +65,17 @@ class EvaluateOptions(MeasureOptions):
     Attributes:
         agent: Plays both seats: a run, adapter or model directory, a hub id, base, a scripted
             agent, endpoint:MODEL@URL or endpoint:FILE.toml.
-        attacker: Plays the attacker, instead of AGENT.
+        attacker: Plays the attacker, instead of AGENT; with --attack it writes the messages.
         defender: Plays the defender, instead of AGENT.
+        attack: A standing attack on the defender: best_of_n, crescendo, goat, pair, run, tap, template, or
+            an installed one; METHOD:AGENT names who writes for it, METHOD?key=value sets its options. The
+            figures are those of the best attempt.
         suite: Ask the requests of suites instead of playing games: names of cards or groups, or paths
             of your own cards (.toml), with a comma between them; NAME=FILE reads a suite's requests
             from a local file of the same shape.
         limit: Most requests of each suite, drawn at random.
-        attempts: How often each request is asked; more than once needs a temperature above 0.
+        attempts: How often each request is asked, which without --attack needs a temperature above 0 for
+            more than once; with --attack the most attempts at each, which end with a success.
         embedder: What measures how far rewrites are from each other and from their seeds: minilm,
             hashing, or an installed one.
     """
@@ -74,9 +83,10 @@ class EvaluateOptions(MeasureOptions):
     agent: Annotated[str | None, tyro.conf.Positional, shown_as("[AGENT]")] = None
     attacker: Annotated[str | None, shown_as("AGENT")] = None
     defender: Annotated[str | None, shown_as("AGENT")] = None
+    attack: Annotated[str | None, shown_as("METHOD")] = None
     suite: Annotated[str | None, shown_as("NAME,...")] = None
     limit: Annotated[Count | None, shown_as("INT", "all")] = None
-    attempts: Count = 1
+    attempts: Annotated[Count | None, shown_as("INT", f"1; with --attack, {ATTEMPTS}")] = None
     embedder: Annotated[str | None, shown_as("NAME", "none")] = None
     temperature: Annotated[
         float | None, at_least(0), shown_as("FLOAT", "0; with --suite, the suite's")
@@ -84,15 +94,31 @@ class EvaluateOptions(MeasureOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.suite is None and (self.limit is not None or self.attempts > 1):
+        if self.suite is None and (self.limit is not None or (self.tries > 1 and not self.attack)):
             raise RedteamError(
                 "--limit and --attempts are about the requests of a suite; name one with --suite, or "
-                "leave them out."
+                "leave them out. (--attempts is about those of an --attack, too.)"
             )
         if self.suite is not None and self.embedder is not None:
             raise RedteamError(
                 "--embedder measures rewrites; a suite's requests are asked as they stand. Leave it out."
             )
+
+    @property
+    def tries(self) -> int:
+        """Most attempts at each request."""
+        return self.attempts or (ATTEMPTS if self.attack is not None else 1)
+
+    def defended(self) -> str:
+        """Return the specification of the defender.
+
+        Raises:
+            RedteamError: If it is missing.
+        """
+        defender = self.defender or self.agent
+        if defender is None:
+            raise RedteamError("No defender is named; give --defender, or an agent.")
+        return defender
 
     def seats(self) -> tuple[str, str]:
         """Return the specifications of attacker and defender.
@@ -159,6 +185,8 @@ def evaluate(argv: Sequence[str]) -> int:
         from redteam_env.cli.suites import evaluate_suites
 
         return evaluate_suites(options)
+    if options.attack is not None:
+        return _evaluate_attack(options)
     names = options.seats()
     _reserve(options.out)
     table = set_table(options, names)
@@ -176,11 +204,39 @@ def evaluate(argv: Sequence[str]) -> int:
             batch_size=options.batch_size,
             progress=progress,
         )
-    varied = variety(result.episodes, embedder, name=options.embedder or "")
     report = _report("evaluate", options, table, result.to_json())
+    varied = variety(result.episodes, embedder, name=options.embedder or "")
     report["result"]["rewrites"] = varied and varied.to_json()
     tables = [rates_report(result), *([variety_report(varied)] if varied else [])]
     _deliver(options, report, Group(*tables), {"episodes.jsonl": result.episodes})
+    return _exit_code(result.rates, options.allow_void)
+
+
+def _evaluate_attack(options: EvaluateOptions) -> int:
+    """Let a standing attack play the attacker's seat in held-out games."""
+    from redteam_env.cli.attacks import attack_of, attacker_of, under_attack
+
+    attack, writer, defender = str(options.attack), attacker_of(options), options.defended()
+    _reserve(options.out)
+    table = set_table(options, [defender, *filter(None, [writer])])
+    embedder = None if options.embedder is None else resolve_embedder(options.embedder)
+    made = attack_of(options, table)
+    agent = table.pool.agent(defender, "defender")
+    with progress_bar() as progress:
+        attacking = under_attack(options, table, made, agent, table.game, progress=progress)
+        found = attacking.games(heldout_setups(table.source, options.games, options.seed))
+    result = matchup(found.episodes, table.judge, (attack, defender))
+    record = attack_record(attack, options.tries, attacking.queries, found.tried)
+    record |= {"attacker": writer}
+    varied = variety(result.episodes, embedder, name=options.embedder or "")
+    report = _report("evaluate", options, table, {**result.to_json(), "attacked": record})
+    report["result"]["rewrites"] = varied and varied.to_json()
+    files = {
+        "episodes.jsonl": result.episodes,
+        "attempts.jsonl": [episode for own in found.tried for episode in own],
+    }
+    tables = [rates_report(result), *([variety_report(varied)] if varied else [])]
+    _deliver(options, report, Group(*tables, attack_lines(record)), files)
     return _exit_code(result.rates, options.allow_void)
 
 
@@ -242,7 +298,7 @@ def _report(
     command: str, options: MeasureOptions, table: Table, result: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return a report with everything needed to repeat it, and no text of any player."""
-    usage = table.pool.usage()
+    usage, queries = table.pool.usage(), table.pool.queries()
     return {
         "schema": SCHEMA,
         "command": command,
@@ -252,6 +308,7 @@ def _report(
         "judge": {"name": table.judge.name, "smoke_only": table.judge.smoke_only},
         "result": result,
         **({"usage": usage} if usage else {}),
+        **({"attack_queries": queries} if queries else {}),
     }
 
 
@@ -273,6 +330,8 @@ def _deliver(
             console.print(tables)
             if "usage" in report:
                 console.print(usage_lines(report["usage"]), soft_wrap=True)
+            if "attack_queries" in report:
+                console.print(queries_lines(report["attack_queries"]), soft_wrap=True)
 
 
 def _reserve(out: Path | None) -> None:

@@ -61,6 +61,7 @@ class GameOptions:
     seeds: Annotated[str | None, _run_or("seeds", _GAME.seeds)] = None
     judge: Annotated[str | None, _run_or("judge", _GAME.judge)] = None
     judge_url: Annotated[str | None, _run_or("judge_url", "none", "URL")] = None
+    exchanges: Annotated[Count | None, _run_or("exchanges", _GAME.exchanges, "INT")] = None
     model: Annotated[str | None, _run_or("model", policy_defaults().model)] = None
     rewards: Annotated[str | None, _run_or("rewards", _GAME.rewards)] = None
     prompts: Annotated[str | None, _run_or("prompts", "default", "NAME|DIR")] = None
@@ -163,7 +164,8 @@ def set_table(options: GameOptions, specs: Sequence[str], option: str = "--{role
     of_run = {x: chosen(x) for x in ("seeds", "judge", "judge_url", "rewards", "prompts")}
     if options.judge is not None:
         of_run["judge_url"] = options.judge_url
-    rules = GameConfig.from_flat({**config, **of_run})
+    exchanges = {} if options.exchanges is None else {"exchanges": options.exchanges}
+    rules = GameConfig.from_flat({**config, **of_run, **exchanges})
     if run is not None:
         named = {**of_run, "model": chosen("model")}
         unnamed = {x: y for x, y in named.items() if getattr(options, x) is None}
@@ -179,6 +181,7 @@ def set_table(options: GameOptions, specs: Sequence[str], option: str = "--{role
         "judge_url": rules.judge_url,
         "model": chosen("model", None if files else policy_defaults().model),
         "rewards": rules.rewards,
+        "exchanges": rules.exchanges,
         "max_new_tokens": chosen("max_new_tokens", policy_defaults().max_new_tokens),
         "temperature": options.temperature or 0.0,
         "seed": options.seed,

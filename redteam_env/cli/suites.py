@@ -12,20 +12,29 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from redteam_env.cli.attacks import attack_of, attacker_of, under_attack
 from redteam_env.cli.evaluate import SCHEMA, EvaluateOptions
 from redteam_env.cli.main import version
 from redteam_env.cli.options import Table, set_table
-from redteam_env.evaluation.suite_play import SuiteResult, direct, play_suite, suite_result
+from redteam_env.evaluation.attacked import attack_record
+from redteam_env.evaluation.suite_play import (
+    SuiteResult,
+    direct,
+    long_enough,
+    play_suite,
+    suite_result,
+)
 from redteam_env.evaluation.suite_scores import Tried
 from redteam_env.game import Episode, RedteamError
-from redteam_env.protocols import Progress
-from redteam_env.report import suites_report, usage_lines
+from redteam_env.protocols import Attack, Progress
+from redteam_env.report import attack_lines, suites_report, usage_lines
 from redteam_env.seeds.source import normalise
 from redteam_env.suites import Entry, Suite, load_suite, resolve_entries
 from redteam_env.utils.console import make_console, progress_bar
 from redteam_env.utils.files import read_record, write_text
 from redteam_env.utils.locks import held
 from redteam_env.utils.reading import read_lines
+from redteam_env.utils.text import safe_text
 
 PLAN, REPORT, GAMES = "plan.json", "report.json", "episodes"
 
@@ -43,7 +52,14 @@ def evaluate_suites(options: EvaluateOptions) -> int:
     Raises:
         RedteamError: If an option is wrong, or data of a suite are missing.
     """
-    defender = _defender(options)
+    defender = options.defended()
+    if options.attack is not None:
+        attacker_of(options)
+    elif options.attacker is not None:
+        raise RedteamError(
+            "A suite's requests are asked as they stand; leave --attacker out, name an --attack, or leave "
+            "--suite out to play games."
+        )
     entries = resolve_entries(options.suite or "")
     _check_sampling(options, entries)
     suites = _loaded(entries)
@@ -54,14 +70,19 @@ def evaluate_suites(options: EvaluateOptions) -> int:
 
 
 def _evaluate(options: EvaluateOptions, defender: str, suites: dict[str, Suite]) -> int:
-    table = set_table(options, [defender])
+    writer = attacker_of(options) if options.attack is not None else None
+    table = set_table(options, [defender, *filter(None, [writer])])
+    attack = attack_of(options, table) if options.attack is not None else None
     plan = _plan(options, defender, table, suites)
     _reserve(options.out, plan)
     results = []
     with progress_bar() as progress:
         for name, suite in suites.items():
-            result = _played(name, suite, options, defender, table, progress)
+            result = _played(name, suite, options, defender, table, attack, progress)
             if options.out is not None:
+                if result.attacked is not None:
+                    record = {"schema": SCHEMA, "attacked": dict(result.attacked)}
+                    write_text(_attacked(options.out, name), f"{json.dumps(record)}\n")
                 text = "".join(f"{x.to_json()}\n" for x in result.episodes)
                 write_text(_games(options.out, name), text)
             results.append(result)
@@ -77,25 +98,13 @@ def _evaluate(options: EvaluateOptions, defender: str, suites: dict[str, Suite])
     return _exit_code(results, options.allow_void)
 
 
-def _defender(options: EvaluateOptions) -> str:
-    defender = options.defender or options.agent
-    if defender is None:
-        raise RedteamError("No defender is named; give --defender, or an agent.")
-    if options.attacker is not None:
-        raise RedteamError(
-            "A suite's requests are asked as they stand; leave --attacker out, or leave --suite out to "
-            "play games."
-        )
-    return defender
-
-
 def _check_sampling(options: EvaluateOptions, entries: Sequence[Entry]) -> None:
-    if options.attempts == 1:
+    if options.tries == 1 or options.attack is not None:
         return
     for entry in entries:
         if not _temperature(options, entry.card.temperature):
             raise RedteamError(
-                f"--attempts {options.attempts} of the suite {entry.name!r} would all be the same, at "
+                f"--attempts {options.tries} of the suite {entry.name!r} would all be the same, at "
                 "temperature 0; give --temperature above 0, such as 1."
             )
 
@@ -130,6 +139,7 @@ def _played(  # noqa: PLR0917 - what it takes to play one suite
     options: EvaluateOptions,
     defender: str,
     table: Table,
+    attack: Attack | None,
     progress: Progress,
 ) -> SuiteResult:
     """Return a suite's result, from its file of games if it was played before."""
@@ -137,21 +147,35 @@ def _played(  # noqa: PLR0917 - what it takes to play one suite
         "name": name,
         "judge": table.judge.name,
         "seed": options.seed,
-        "attempts": options.attempts,
+        "attempts": options.tries,
     }
     if options.out is not None and (file := _games(options.out, name)).is_file():
         tried = _read_games(file, suite, options, name)
+        if attack is not None:
+            known = read_record(
+                _attacked(options.out, name), schema=SCHEMA, remedy=f"Remove {file}."
+            )
+            same["attacked"] = known["attacked"]
         return suite_result(suite, tried, **same)
     agent = table.pool.agent(defender, "defender", **_decoding(options, suite))
 
     def titled(phase: str, done: int, total: int) -> None:
         progress(f"{name}: {phase}", done, total)
 
+    if attack is not None:
+        setups = suite.setups(path=(options.seed, "suite", name), limit=options.limit)
+        game = long_enough(table.game, setups)
+        attacking = under_attack(options, table, attack, agent, game, progress=titled)
+        tried = attacking(setups)
+        same["attacked"] = attack_record(
+            str(options.attack), options.tries, attacking.queries, tried
+        )
+        return suite_result(suite, tried, **same)
     make = direct(
         agent,
         table.judge,
         game=table.game,
-        attempts=options.attempts,
+        attempts=options.tries,
         batch_size=options.batch_size,
         progress=titled,
     )
@@ -179,7 +203,9 @@ def _plan(
             **settings,
             "defender": defender,
             "limit": options.limit,
-            "attempts": options.attempts,
+            "attempts": options.tries,
+            "attack": options.attack,
+            "attacker": attacker_of(options) if options.attack is not None else None,
             "prompts": table.game.prompts.digest,
         },
         "judge": {"name": table.judge.name, "smoke_only": table.judge.smoke_only},
@@ -199,6 +225,10 @@ def _plan(
 def _digest(suite: Suite) -> str:
     texts = json.dumps([[seed.text, seed.harmful] for seed in suite.seeds])
     return hashlib.sha256(texts.encode()).hexdigest()
+
+
+def _attacked(out: Path, name: str) -> Path:
+    return out / GAMES / f"{name}.attack.json"
 
 
 def _games(out: Path, name: str) -> Path:
@@ -295,9 +325,12 @@ def _print(
             defender=defender,
             judge=table.judge.name,
             smoke_only=table.judge.smoke_only,
-            attempts=options.attempts,
+            attempts=options.tries,
         )
     )
+    for result in results:
+        if result.attacked is not None:
+            console.print(safe_text(f"{result.suite.card.title}:"), attack_lines(result.attacked))
     for row in report["result"]:
         if row["in_training_split"]:
             console.print(

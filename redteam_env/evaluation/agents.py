@@ -18,14 +18,14 @@ from typing import Any, NamedTuple
 from redteam_env import registry
 from redteam_env.attacks import resolve_attack
 from redteam_env.attacks.agent import AttackAgent
-from redteam_env.attacks.resolve import is_attack, parse_attack_agent
+from redteam_env.attacks.resolve import AttackSpec, is_attack, parse_attack_agent
 from redteam_env.border.agents import check_agent, check_ready, usage_of
 from redteam_env.border.attacks import check_attack
 from redteam_env.border.calls import Plugin, as_it_is, call
 from redteam_env.evaluation.mixture import is_mixture, load_mixture, run_of
 from redteam_env.game import Game, RedteamError, unknown_name
 from redteam_env.protocols import BASE, Agent, Judge, Usage
-from redteam_env.registry import build, require, resolve_agent, settings, split_name
+from redteam_env.registry import build, load, require, resolve_agent, settings, split_name
 from redteam_env.runs import Run, SavedAgent, find_run, find_saved
 from redteam_env.trust import check_links, options_of, user_said
 from redteam_env.utils.consent import confirm, has_person
@@ -35,6 +35,8 @@ LOADER = "policy"
 """The plug-in of the kind ``agents`` that loads models, adapters and runs."""
 ENDPOINT = "endpoint"
 """The plug-in of the kind ``agents`` that asks a server."""
+WRITER_TOKENS = 256
+"""Room, in tokens, for what the model behind a standing attack writes."""
 ATTEMPTS = 10
 """How many attempts a standing attack makes in private, unless its specification says otherwise."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -197,8 +199,8 @@ class AgentPool:
                 raise RedteamError(f"{spec!r} makes {attempts!r} attempts; give at least 1.")
             writer = None
             if named.asks_model or named.attacker is not None:
-                warm = sampling._replace(temperature=sampling.temperature or 1.0)
-                writer = self._agent(named.attacker or BASE, "attacker", warm)
+                warm = writer_sampling(named, sampling.max_new_tokens, sampling.temperature)
+                writer = self.agent(named.attacker or BASE, "attacker", **warm)
             attack = resolve_attack(dataclasses.replace(named, options=options), attacker=writer)
             self._attacks[spec, sampling] = AttackAgent(
                 attack=check_attack(attack, named.method, self._game),
@@ -247,6 +249,27 @@ class AgentPool:
 def _ours() -> set[str]:
     """Return the specifications that reach nothing but what is installed here."""
     return {*agent_names(), policy_defaults().model, *MODELS, BASE}
+
+
+def writer_sampling(
+    attack: AttackSpec, max_new_tokens: int | None, temperature: float | None
+) -> dict[str, Any]:
+    """Return how the model behind a standing attack is asked.
+
+    It is asked for several messages, so it samples even where others are greedy, and it has room for a
+    message. An agent that plays its own seat (``run``) writes as long as it is used to.
+
+    Args:
+        attack: The attack.
+        max_new_tokens: The longest completion of others.
+        temperature: Their temperature.
+    """
+    plays = getattr(load("attacks", attack.method), "plays_seat", False)
+    least = 0 if plays else WRITER_TOKENS
+    return {
+        "max_new_tokens": max(max_new_tokens or 0, least) or None,
+        "temperature": temperature or 1.0,
+    }
 
 
 def policy_defaults() -> Any:

@@ -1,9 +1,10 @@
 """A suite's requests played against a defender, one answer each or several attempts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from redteam_env.attacks import best
 from redteam_env.border.judges import check_judge
 from redteam_env.evaluation.suite_scores import SuiteRow, Tried, score_suite
 from redteam_env.game import DEFENDER, Episode, Game
@@ -25,12 +26,14 @@ class SuiteResult:
         suite: The suite.
         rows: The figures of each label.
         tried: The games.
+        attacked: What a report says of the standing attack that made the games, if one did.
     """
 
     name: str
     suite: Suite
     rows: tuple[SuiteRow, ...]
     tried: Tried
+    attacked: Mapping[str, Any] | None = None
 
     @property
     def episodes(self) -> list[Episode]:
@@ -48,6 +51,7 @@ class SuiteResult:
             "note": card.note,
             "judge_meant": card.judge,
             "rows": [row.to_json() for row in self.rows],
+            **({"attacked": dict(self.attacked)} if self.attacked is not None else {}),
         }
 
 
@@ -126,7 +130,14 @@ def play_suite(
 
 
 def suite_result(
-    suite: Suite, tried: Tried, *, name: str, judge: str, seed: int, attempts: int = 1
+    suite: Suite,
+    tried: Tried,
+    *,
+    name: str,
+    judge: str,
+    seed: int,
+    attempts: int = 1,
+    attacked: Mapping[str, Any] | None = None,
 ) -> SuiteResult:
     """Measure a suite that was played.
 
@@ -137,6 +148,9 @@ def suite_result(
         judge: Who judged.
         seed: Addresses the bootstrap's draws.
         attempts: How many each request had, at most.
+        attacked: What a report says of the attack that made the games; the figures are then those of the
+            best attempt at each request.
     """
-    rows = score_suite(suite.card, tried, judge=judge, seed=seed, attempts=attempts)
-    return SuiteResult(name=name, suite=suite, rows=rows, tried=tried)
+    shown = tried if attacked is None else [[best(games)] for games in tried]
+    rows = score_suite(suite.card, shown, judge=judge, seed=seed, attempts=attempts, within=tried)
+    return SuiteResult(name=name, suite=suite, rows=rows, tried=tried, attacked=attacked)

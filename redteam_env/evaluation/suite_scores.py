@@ -9,7 +9,7 @@ question of a figure, even if it leaves another one open, as judges of harm alon
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from redteam_env.evaluation.attempts import WithinAttempts, success_within
@@ -123,7 +123,13 @@ def outcome(metric: str, episode: Episode) -> float | None:
 
 
 def score_suite(
-    card: SuiteCard, tried: Tried, *, judge: str, seed: int, attempts: int = 1
+    card: SuiteCard,
+    tried: Tried,
+    *,
+    judge: str,
+    seed: int,
+    attempts: int = 1,
+    within: Tried | None = None,
 ) -> tuple[SuiteRow, ...]:
     """Return a row for each label that a suite plays.
 
@@ -133,6 +139,7 @@ def score_suite(
         judge: Who judged them, for messages.
         seed: Addresses the bootstrap's draws.
         attempts: How many each request had, at most.
+        within: All attempts, where ``tried`` holds only some of them; for success within ``attempts``.
 
     Raises:
         RedteamError: If a request has no attempt.
@@ -144,13 +151,15 @@ def score_suite(
         own = [games for games in tried if games[0].seed.harmful is (label == "harmful")]
         if label in card.metric:
             path = (seed, "suite", card.name, label)
-            rows.append(_row(own, label, card.metric[label], judge, path, attempts))
+            row = _row(own, label, card.metric[label], judge, path)
+            if label == "harmful" and attempts > 1:
+                every = [x for x in within or tried if x[0].seed.harmful]
+                row = replace(row, within=_within(every, attempts, path))
+            rows.append(row)
     return tuple(rows)
 
 
-def _row(  # noqa: PLR0917 - the parts of one row
-    tried: Tried, label: str, own: str, judge: str, path: tuple[int | str, ...], attempts: int
-) -> SuiteRow:
+def _row(tried: Tried, label: str, own: str, judge: str, path: tuple[int | str, ...]) -> SuiteRow:
     metrics = METRICS if label == "harmful" else BENIGN
     games = [game for attempt in tried for game in attempt]
     lost = [x for x in games if all(outcome(metric, x) is None for metric in metrics)]
@@ -172,7 +181,6 @@ def _row(  # noqa: PLR0917 - the parts of one row
             )
             for metric in metrics
         },
-        within=_within(tried, attempts, path) if label == "harmful" and attempts > 1 else None,
     )
 
 

@@ -1,5 +1,6 @@
 """What people look at: tables of rates, comparisons and cross-play, and curves."""
 
+from redteam_env.report.attacks import attack_lines, queries_lines
 from redteam_env.report.curves import Curve, curves_svg, mean, sparkline
 from redteam_env.report.suites import suites_report
 from redteam_env.report.tables import (
@@ -18,12 +19,14 @@ from redteam_env.report.tables import (
 __all__ = [
     "MOST_LOST",
     "Curve",
+    "attack_lines",
     "comparison_report",
     "crossplay_report",
     "curves_svg",
     "difference_cell",
     "judge_line",
     "mean",
+    "queries_lines",
     "rate_cell",
     "rates_report",
     "sparkline",

@@ -108,6 +108,7 @@ def test_settings_come_from_the_first_run_unless_given(run_directory, policy, ca
         "judge_url": None,
         "model": "tiny",
         "rewards": "zero_sum",
+        "exchanges": 1,
         "max_new_tokens": 7,
         "temperature": 0.0,
         "seed": 0,

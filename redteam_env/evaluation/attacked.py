@@ -1,0 +1,132 @@
+"""A defender under a standing attack: in the games of an evaluation, and on the requests of a suite.
+
+The figures are those of each request's best attempt; how success grows with the attempts is told apart.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from redteam_env.attacks.search import best, score, succeeded
+from redteam_env.border.attacks import attempts as make_attempts
+from redteam_env.evaluation.statistics import Rate
+from redteam_env.game import DEFENDER, Episode, Game
+from redteam_env.protocols import Agent, Attack, GameSetup, Judge, Progress, Queries
+from redteam_env.rollout import play
+
+
+@dataclass(slots=True, kw_only=True)
+class UnderAttack:
+    """Makes the attempts at each of some requests, and counts what they cost.
+
+    Attributes:
+        attack: The attack.
+        defender: Who answers.
+        judge: Reads the attempts.
+        game: The rules.
+        attempts: Most attempts at each request.
+        batch_size: Most questions put to an agent at once; by default all.
+        progress: Called as ``progress(phase, done, total)``.
+        queries: What the attempts cost so far.
+    """
+
+    attack: Attack
+    defender: Agent
+    judge: Judge
+    game: Game
+    attempts: int
+    batch_size: int | None = None
+    progress: Progress | None = None
+    queries: Queries = field(default_factory=Queries)
+
+    def __call__(self, setups: Sequence[GameSetup]) -> Sequence[Sequence[Episode]]:
+        """Return the attempts at each request.
+
+        Raises:
+            RedteamError: If the attack, an agent or the judge breaks its protocol.
+        """
+        if not setups:
+            return []
+        found = make_attempts(
+            self.attack,
+            setups,
+            self.defender,
+            self.judge,
+            game=self.game,
+            attempts=self.attempts,
+            batch_size=self.batch_size,
+            progress=self.progress,
+        )
+        self.queries = self.queries.plus(found.queries)
+        return found.episodes
+
+    def games(self, setups: Sequence[GameSetup]) -> "Attacked":
+        """Play games in which the attack takes the attacker's seat; raw ones are asked as they stand.
+
+        Raises:
+            RedteamError: As above.
+        """
+        rewritten = [k for k, setup in enumerate(setups) if setup.rewritten]
+        raw = [k for k, setup in enumerate(setups) if not setup.rewritten]
+        direct = play(
+            [setups[k] for k in raw],
+            {DEFENDER: self.defender},
+            self.judge,
+            game=self.game,
+            batch_size=self.batch_size,
+            progress=self.progress,
+        )
+        tried = self([setups[k] for k in rewritten])
+        shown = dict(zip(raw, direct, strict=True)) | dict(
+            zip(rewritten, map(best, tried), strict=True)
+        )
+        return Attacked(episodes=[shown[k] for k in range(len(setups))], tried=tried)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attacked:
+    """Games under attack.
+
+    Attributes:
+        episodes: One for each game: its best attempt, or the raw game.
+        tried: All attempts at each rewritten game.
+    """
+
+    episodes: Sequence[Episode]
+    tried: Sequence[Sequence[Episode]]
+
+
+def success_curve(tried: Sequence[Sequence[Episode]], attempts: int) -> list[Rate]:
+    """Return on which share of the harmful requests one of the first k attempts succeeded, for each k.
+
+    Requests of which no attempt counts are left out.
+
+    Args:
+        tried: The attempts at each request, in order; a search may have ended with a success.
+        attempts: The largest k.
+    """
+    counted = [own for own in tried if own[0].seed.harmful and any(score(x) >= 0 for x in own)]
+    return [
+        Rate(sum(any(map(succeeded, own[:k])) for own in counted), len(counted))
+        for k in range(1, attempts + 1)
+    ]
+
+
+def attack_record(
+    spec: str, attempts: int, queries: Queries, tried: Sequence[Sequence[Episode]]
+) -> dict[str, Any]:
+    """Return what a report says of an attack, as plain JSON without text of any player.
+
+    Args:
+        spec: The attack as the user named it.
+        attempts: Most attempts at each request.
+        queries: What they cost.
+        tried: The attempts at each request.
+    """
+    return {
+        "attack": spec,
+        "attempts": attempts,
+        "made": sum(map(len, tried)),
+        "queries": queries.to_json(),
+        "success_within": [rate.to_json() for rate in success_curve(tried, attempts)],
+    }

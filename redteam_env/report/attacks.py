@@ -1,0 +1,51 @@
+"""What standing attacks came to and what they cost."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.text import Text
+
+from redteam_env.utils.text import safe_text
+
+
+def attack_lines(record: Mapping[str, Any]) -> Text:
+    """Return how success grew with the attempts of an attack, and what these cost.
+
+    Args:
+        record: As :func:`redteam_env.evaluation.attacked.attack_record` returns it.
+    """
+    most = record["attempts"]
+    shown = sorted({1, min(3, most), most})
+    rates = [(k, record["success_within"][k - 1]) for k in shown]
+    grown = ", ".join(f"within {k}: {_rate(rate)}" for k, rate in rates)
+    return Text("\n").join(
+        [
+            safe_text(f"Attack {record['attack']}, the best of up to {most} attempts", "bold"),
+            Text(f"Success on harmful requests {grown} [95 % interval]"),
+            Text(f"{record['made']:,} attempts took {_queries(record['queries'])}"),
+        ]
+    )
+
+
+def queries_lines(rows: Sequence[Mapping[str, Any]]) -> Text:
+    """Return what standing attacks at a seat cost, a line each.
+
+    Args:
+        rows: As :meth:`redteam_env.evaluation.AgentPool.queries` returns them.
+    """
+    return Text("\n").join([safe_text(f"{row['agent']}: {_queries(row)}") for row in rows])
+
+
+def _rate(rate: Mapping[str, Any]) -> str:
+    if rate["rate"] is None:
+        return "none"
+    low, high = rate["interval"]
+    return f"{rate['rate']:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _queries(found: Mapping[str, int]) -> str:
+    unread = f", {found['unread']:,} of them unusable" if found["unread"] else ""
+    return (
+        f"{found['target']:,} queries to the defender, {found['attacker']:,} to the attacker{unread}, "
+        f"{found['judge']:,} to the judge"
+    )
