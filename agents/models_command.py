@@ -10,7 +10,6 @@ import tyro
 
 from agents.lora.config import PolicyConfig
 from redteam_env.utils.console import make_console
-from redteam_env.worlds import MODELS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +28,7 @@ class GetModel:
     """Fetch a model, load it once and print what it is.
 
     Attributes:
-        model: smollm2, a model directory, or a hub id.
+        model: smollm2, tiny-random, a model directory, or a hub id.
         revision: Branch, tag or commit of a hub model.
         json: Print JSON.
     """
@@ -62,10 +61,10 @@ def models(argv: Sequence[str]) -> int:
 
 
 def _list(action: ListModels) -> int:
-    from agents.models import KNOWN, smollm2_directory  # noqa: PLC0415 - imports torch
+    from agents.models import KNOWN, is_here  # noqa: PLC0415 - imports torch
 
     console = make_console()
-    there = {name: name in MODELS or smollm2_directory().is_dir() for name in KNOWN}
+    there = {name: is_here(name) for name in KNOWN}
     if action.json:
         rows = [{"name": name, "what": KNOWN[name], "cached": there[name]} for name in KNOWN]
         print(json.dumps(rows))  # noqa: T201 - the command's output

@@ -115,6 +115,7 @@ def write_config(
     game: Game,
     plugins: Mapping[str, Mapping[str, str]],
     processes: int = 1,
+    departures: Mapping[str, tuple[Any, Any]] | None = None,
 ) -> None:
     """Write everything that is needed to repeat a run; of one that goes on, add what is new to it.
 
@@ -130,12 +131,14 @@ def write_config(
         game: The rules.
         plugins: What :func:`origins` returned for all that the run is made with.
         processes: How many processes train together.
+        departures: In what the run differs from the recipe that it names, as value there and here; ``None``
+            if it names none.
 
     Raises:
         RedteamError: If the run was begun with other seeds, instruction texts, plug-ins, another judge or
             base, or with other files behind its options; the text names what differs.
     """
-    options = {**config, "out": None, "resume": False, "json": False}
+    options = {**config, "config": None, "out": None, "resume": False, "json": False}
     found = {
         "policy": {name: policy[name] for name in _OF_BASE if name in policy},
         "seeds": {**dataclasses.asdict(card_of(source)), "digest": digest_of_seeds([source])},
@@ -154,6 +157,9 @@ def write_config(
         _warn_of_versions(run.path, record, session["versions"])
         sessions = [*record.get("sessions", []), session]
         record |= {"config": in_words_of(run, options), "sessions": sessions}
+    if departures is not None:
+        rows = {x: {"recipe": there, "run": here} for x, (there, here) in departures.items()}
+        record |= {"differs_from_recipe": rows}
     run.write_record(sealed(record))
 
 

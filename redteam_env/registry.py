@@ -41,6 +41,7 @@ KINDS = (
     "embedders",
     "callbacks",
     "worlds",
+    "recipes",
     "commands",
 )
 _OURS = ("agents", "algorithms")
@@ -299,6 +300,7 @@ _OF_KIND: Mapping[str, _Shape] = {
     "embedders": _Shape((_Call(),), (("embed",),)),
     "callbacks": _Shape((_Call(("config",)), _Call()), ()),
     "worlds": _Shape((_Call(),), ()),
+    "recipes": _Shape((_Call(),), ()),
     "commands": _Shape((_Call(("argv",)),), ()),
 }
 

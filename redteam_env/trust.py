@@ -32,8 +32,8 @@ _NO_PLACES = frozenset(
 def names() -> frozenset[str]:
     """Return the words that name what is installed, whatever files are called so."""
     plugins = {name for kind in registry.KINDS for name in registry.names(kind)}
-    default = registry.settings("policies", "lora")().model
-    return frozenset({*plugins, *prompt_sets(), BASE, default})
+    known = registry.settings("policies", "lora").KNOWN
+    return frozenset({*plugins, *prompt_sets(), BASE, *known})
 
 
 def sealed(record: Mapping[str, Any]) -> dict[str, Any]:

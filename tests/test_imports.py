@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "protocols": "game randomness",
     "border": f"{BASE} utils",  # where plug-ins are called and what they return is checked
     "registry": "game protocols border utils",
+    "recipes": "game registry utils",
     "runs": "game utils",
     "trust": "game.prompts protocols registry runs utils",
     "rollout": f"{BASE} border utils",
@@ -65,11 +66,12 @@ MAY_IMPORT = {
     "agents.moves": "protocols randomness worlds envs.moves",
     "agents.minilm": "game envs.embedders",  # it is an embedder
     "agents.sb3": f"{BASE} runs envs.embedders envs.features envs.moves",  # sees what was trained
-    "agents.models": "game utils worlds.embedded",
+    "agents.tiny": "game utils",
+    "agents.models": "game utils worlds.embedded agents.tiny",
     "agents.rendering": "",
     "agents.lora": f"{BASE} utils runs trust agents.models agents.rendering",
-    "agents.models_command": "utils worlds agents.models agents.lora",
-    "agents.plan": "game protocols utils worlds.embedded agents.lora.config",
+    "agents.models_command": "utils agents.models agents.lora",
+    "agents.plan": "game protocols utils recipes worlds.embedded agents.lora.config",
     "agents.teaching": "protocols worlds",
     "agents.bounds": "protocols randomness worlds evaluation.detection agents.models agents.teaching",
     # it measures the model that it made
@@ -84,8 +86,9 @@ MAY_IMPORT = {
     "algorithms.callbacks": "game protocols",
     "algorithms.callbacks.exact": "border",  # asks the judge for more than verdicts
     "algorithms.opponents": f"{BASE} equilibria evaluation.ratings",  # the population's ratings
+    "algorithms.recipes": "",
     "algorithms.training": (
-        f"{PLAYED} border randomness trust provenance utils judges.judge algorithms.core.divergence algorithms.core.ranks"
+        f"{PLAYED} recipes algorithms.recipes border randomness trust provenance utils judges.judge algorithms.core.divergence algorithms.core.ranks"
     ),
     # a run measures itself, and plays against whatever an opponent's name means
     "algorithms.training.plugins": "attacks.resolve",
@@ -111,7 +114,7 @@ MAY_IMPORT = {
         "algorithms.training algorithms.grpo algorithms.reinforce_pp"
     ),
     "algorithms.cli": (
-        "game protocols utils runs trust report algorithms.core.ranks algorithms.training "
+        "game protocols utils runs trust report recipes algorithms.core.ranks algorithms.training "
         "algorithms.studies algorithms.speed"
     ),
 }

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from redteam_env.game import (
     Count,
@@ -62,7 +62,8 @@ class PolicyConfig:
             the frozen base.
         bases: Models of roles that play on another one than model, such as
             judge:Qwen/Qwen2.5-3B-Instruct; several with a comma between them.
-        model: smollm2, a local model directory, or a hub id such as Qwen/Qwen2.5-0.5B-Instruct.
+        model: smollm2, tiny-random, a local model directory, or a hub id such as
+            Qwen/Qwen2.5-0.5B-Instruct.
         revision: Branch, tag or commit of a hub model.
         rank: LoRA rank.
         alpha: LoRA alpha; by default twice the rank.
@@ -87,8 +88,10 @@ class PolicyConfig:
             temporary one of this machine.
         allow_other_base: Put saved adapters on this base even if they were trained on, or name, another.
         kv_cache_gb: Memory for keys and values of the engine in this process, in GiB.
+        KNOWN: Names of models that are made or fetched here.
     """
 
+    KNOWN: ClassVar = ("smollm2", "tiny-random")
     arrangement: Arrangement = "bipolicy"
     roles: str | None = None
     bases: str | None = None

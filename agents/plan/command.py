@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Annotated
 
 import tyro
@@ -13,6 +13,8 @@ from agents.plan.fit import memory_of, suggest
 from agents.plan.memory import Batch, Device, count, predict, resolved
 from agents.plan.page import Column, Plan, as_json, page
 from redteam_env.game import Count, RedteamError, check_fields
+from redteam_env.recipes import find_recipe
+from redteam_env.utils.argv import value_of
 from redteam_env.utils.console import make_console
 
 SIDE_BY_SIDE: tuple[Arrangement, ...] = ("shared_full", "shared", "bipolicy", "independent")
@@ -23,6 +25,7 @@ class PlanOptions:
     """What to plan for; the options that train has too mean what they mean there.
 
     Attributes:
+        recipe: A published training, such as abs_3b, whose settings take the place of the defaults.
         model: A Qwen2.5, Qwen3 or SmolLM2 model by its hub id, smollm2, an embedded model, a directory
             with a config.json, or another hub id, whose config.json is fetched.
         revision: Branch, tag or commit of a hub model.
@@ -44,7 +47,8 @@ class PlanOptions:
         json: Print JSON; sizes are bytes.
     """
 
-    model: str
+    recipe: str | None = None
+    model: str | None = None
     revision: str | None = None
     arrangement: Arrangement = PolicyConfig().arrangement
     rank: int = PolicyConfig().rank
@@ -81,6 +85,7 @@ def plan(argv: Sequence[str]) -> int:
     options = tyro.cli(
         PlanOptions,
         args=list(argv),
+        default=_defaults(value_of(argv, "recipe")),
         prog="redteam-env plan",
         description="Compute trainable parameters and memory from a model's shape; no weights, no GPU.",
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
@@ -91,6 +96,15 @@ def plan(argv: Sequence[str]) -> int:
     else:
         make_console().print(page(found))
     return 0
+
+
+def _defaults(recipe: str | None) -> PlanOptions:
+    """Return the options that a recipe sets, and the usual ones."""
+    if recipe is None:
+        return PlanOptions()
+    names = {field.name for field in fields(PlanOptions)}
+    brought = find_recipe(recipe).options
+    return PlanOptions(**{name: x for name, x in brought.items() if name in names})
 
 
 def make_plan(options: PlanOptions) -> Plan:
@@ -105,6 +119,8 @@ def make_plan(options: PlanOptions) -> Plan:
     Raises:
         RedteamError: As :func:`plan`.
     """
+    if options.model is None:
+        raise RedteamError("plan needs a model or a recipe; give --model or --recipe.")
     policy = PolicyConfig(
         arrangement=options.arrangement,
         model=options.model,
@@ -154,4 +170,5 @@ def make_plan(options: PlanOptions) -> Plan:
         batch=batch,
         columns=tuple(columns),
         suggestion=suggestion,
+        recipe=None if options.recipe is None else find_recipe(options.recipe),
     )

@@ -72,7 +72,12 @@ def fits(memory: Memory, available: int) -> bool:
 
 def smallest_gpu(memory: Memory) -> str | None:
     """Return the first of the known GPUs, by memory, that holds the peak; none if none does."""
-    return next((name for name, gib in GPUS.items() if fits(memory, int(gib * GIB))), None)
+    return next(iter(fitting_gpus(memory)), None)
+
+
+def fitting_gpus(memory: Memory) -> list[str]:
+    """Return the known GPUs that hold the peak, by memory."""
+    return [name for name, gib in GPUS.items() if fits(memory, int(gib * GIB))]
 
 
 def suggest(

@@ -9,8 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.lora.config import PolicyConfig
-from agents.plan.fit import GIB, USABLE, Suggestion, fits, smallest_gpu
+from agents.plan.fit import GIB, USABLE, Suggestion, fits, fitting_gpus, smallest_gpu
 from agents.plan.memory import MIB, Batch, Device, Memory, Parameters
+from redteam_env.recipes import Recipe
+from redteam_env.utils.argv import option_of
 from redteam_env.utils.text import safe_text
 
 
@@ -35,6 +37,7 @@ class Plan:
         batch: What goes through the model at once.
         columns: One an arrangement.
         suggestion: The largest batches that fit; nothing if none does, or no memory was given.
+        recipe: The recipe whose settings are planned, if one was named.
     """
 
     policy: PolicyConfig
@@ -44,6 +47,12 @@ class Plan:
     batch: Batch
     columns: tuple[Column, ...]
     suggestion: Suggestion | None
+    recipe: Recipe | None = None
+
+    @property
+    def chosen(self) -> Column:
+        """The arrangement that batches are suggested for."""
+        return next(x for x in self.columns if x.policy.arrangement == self.policy.arrangement)
 
 
 _PURPOSES: tuple[tuple[str, Callable[[Memory], int]], ...] = (
@@ -77,7 +86,7 @@ def page(plan: Plan) -> RenderableType:
         f"{batch.generation_batch} sampled together, {batch.rows} in a training pass"
         f"{', gradient checkpointing' if plan.policy.gradient_checkpointing else ''}"
     )
-    return Group(title, sizes, _table(plan), *_verdict(plan))
+    return Group(title, sizes, _table(plan), *_verdict(plan), *_of_recipe(plan))
 
 
 def _table(plan: Plan) -> Table:
@@ -153,6 +162,18 @@ def _engine(plan: Plan) -> str:
     )
 
 
+def _of_recipe(plan: Plan) -> list[Text]:
+    """Return what the recipe needs, and where it fits."""
+    recipe = plan.recipe
+    if recipe is None:
+        return []
+    peak = _size(plan.chosen.memory.peak)
+    places = ", ".join(fitting_gpus(plan.chosen.memory)) or f"none of the known GPUs ({peak})"
+    fitting = f"{recipe.name} fits on: {places}. Each of several training processes holds all of this."
+    needs = [f"It needs {option_of(name)}: {what}" for name, what in recipe.needs.items()]
+    return [safe_text(x) for x in (fitting, *needs, *recipe.notes)]
+
+
 def as_json(plan: Plan) -> dict[str, Any]:
     """Return a plan as JSON; sizes are bytes."""
     policy = plan.policy
@@ -170,6 +191,15 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "suggested": None
         if plan.suggestion is None
         else {"arrangement": policy.arrangement, **asdict(plan.suggestion)},
+        **({} if plan.recipe is None else {"recipe": _recipe(plan, plan.recipe)}),
+    }
+
+
+def _recipe(plan: Plan, recipe: Recipe) -> dict[str, Any]:
+    return {
+        "name": recipe.name,
+        "fits_on": fitting_gpus(plan.chosen.memory),
+        "needs": dict(recipe.needs),
     }
 
 

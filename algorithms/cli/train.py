@@ -11,21 +11,25 @@ from typing import Any
 
 import tyro
 
-from algorithms.training.config import RunConfig, TrainConfig, components, with_world
+from algorithms.training.config import RunConfig, TrainConfig, components, with_presets
+from algorithms.training.departures import departures
+from algorithms.training.presets import check_needs, file_options
 from algorithms.training.rundir import check_resumable
 from redteam_env.game import RedteamError
 from redteam_env.report import usage_lines
 from redteam_env.runs import Run
 from redteam_env.trust import allow, check_links, options_of, with_roots
+from redteam_env.utils.argv import named_in, value_of
 from redteam_env.utils.console import make_console
 from redteam_env.utils.text import safe_text
 
 INTERRUPTED = 130
 CHOOSING = (
+    *("recipe", "config", "scale"),
     *("world", "arrangement", "algorithm", "policy", "opponents", "callback"),
     *("lr", "kl", "entropy_bonus"),
 )
-"""Options that decide which other options there are, or what a world brings for them."""
+"""Options that decide which other options there are, or what a recipe or a world brings for them."""
 
 
 def train(argv: Sequence[str]) -> int:
@@ -57,8 +61,12 @@ def _train(argv: Sequence[str], ranks: Any) -> int:
     with ranks.together(), nullcontext() if spoken else _silence():
         config = parse_train(argv)
         check_resumable(config)
-    if ranks.leads and ranks.world > 1 and not config.run.json:
-        make_console(stderr=True).print(f"Training in {ranks.world} processes.")
+    notes = make_console(stderr=True)
+    if ranks.leads and not config.run.json:
+        if ranks.world > 1:
+            notes.print(f"Training in {ranks.world} processes.")
+        if config.run.recipe is not None:
+            notes.print(safe_text(_departing(config)), soft_wrap=True)
     outcome = run(config)
     if not ranks.leads:
         return _exit_code(outcome)
@@ -86,6 +94,18 @@ def _train(argv: Sequence[str], ranks: Any) -> int:
     ):  # another's weights are played by a plug-in of its own
         console.print(f"Compare it with: redteam-env crossplay {outcome.directory} base")
     return 0
+
+
+def _departing(config: TrainConfig) -> str:
+    """Return in what a run differs from the recipe that it names."""
+    found = departures(config)
+    where = f"the recipe {config.run.recipe}"
+    if config.run.scale != RunConfig().scale:
+        where += f" at scale {config.run.scale}"
+    if not found:
+        return f"As in {where}."
+    listed = "; ".join(f"{name} {own!r} (there {theirs!r})" for name, (theirs, own) in found.items())
+    return f"Differs from {where}: {listed}."
 
 
 def _summary(outcome: Any) -> str:
@@ -120,8 +140,8 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
     """Read the options of ``train``.
 
     The options come from the config dataclasses, the algorithm's (a plug-in's too) among them.
-    With ``--world`` the world's settings, and with ``--resume`` the run's own, take the place of the
-    defaults.
+    With ``--recipe``, ``--config`` and ``--world`` the settings of recipe, file and world, and with
+    ``--resume`` the run's own, take the place of the defaults.
 
     Args:
         argv: The command's arguments.
@@ -133,14 +153,17 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
         RedteamError: If a value is wrong.
         SystemExit: After ``--help`` (0) or an option that does not exist (2).
     """
-    found = {name: _value(argv, _option(name)) for name in CHOOSING}
+    found, said = {name: value_of(argv, name) for name in CHOOSING}, named_in(argv)
     given = {name: None if x == "None" else x for name, x in found.items() if x is not None}
     run = _resumed(argv)
     stored = {} if run is None else options_of(run) or {}
     if run is not None:
         check_links(run.path)
-        allow(run, {x: y for x, y in stored.items() if _value(argv, _option(x)) is None})
-    chosen = {**stored, **given} if stored else with_world(given)
+        allow(run, {x: y for x, y in stored.items() if x not in said})
+    if stored:
+        chosen = {**stored, **file_options(given, said), **given}
+    else:
+        chosen = with_presets(given, said)
     parts = components(chosen)
     defaults = {name: x for name, x in chosen.items() if name not in given}
     options = dataclasses.make_dataclass(
@@ -159,30 +182,16 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
         description="Train an attacker and a defender against each other.",
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
-    found = {name: getattr(parsed, name) for name in parts}
-    return TrainConfig.of(found if run is None else _as_begun(found, run))
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def _value(argv: Sequence[str], option: str) -> str | None:
-    """Return an option's value before the options are parsed."""
-    for k, word in enumerate(argv):
-        name, equals, value = word.partition("=")
-        if name.replace("_", "-") != option:
-            continue
-        if equals:
-            return value
-        if k + 1 < len(argv):
-            return argv[k + 1]
-    return None
+    settings = {name: getattr(parsed, name) for name in parts}
+    config = TrainConfig.of(settings if run is None else _as_begun(settings, run))
+    if run is None:
+        check_needs(config.flat(), said)
+    return config
 
 
 def _resumed(argv: Sequence[str]) -> Run | None:
     """Return the run to resume; ``None`` if another one is to be begun."""
-    out = _value(argv, "--out")
+    out = value_of(argv, "out")
     if "--resume" not in argv or out is None:
         return None
     run = Run(Path(out))

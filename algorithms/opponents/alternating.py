@@ -8,7 +8,7 @@ they were when the block began. An attacker's block learns nothing from raw game
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from algorithms.opponents.matching import (
     SIDES,
@@ -26,10 +26,12 @@ class AlternatingConfig:
     """Settings of alternating training.
 
     Attributes:
-        block: Steps in which one role learns before the other does; the attacker begins.
+        block: Steps in which one role learns before the other does.
+        block_first: The role that begins.
     """
 
     block: Count = 5
+    block_first: Literal["attacker", "defender"] = "attacker"
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -42,6 +44,8 @@ class Alternating:
 
     def __init__(self, config: AlternatingConfig, *, league: League, seed: int) -> None:  # noqa: ARG002 - nothing is drawn
         self._block = config.block
+        first = config.block_first
+        self._turns = (first, other(first))
         self._league = league
         self._weights = both_sides(league.weights, "alternating")
         self._shared = len(set(self._weights.values())) == 1
@@ -49,7 +53,7 @@ class Alternating:
 
     def matches(self, step: int, rewritten: Sequence[bool]) -> list[Match]:
         """Let one role learn; with shared weights, freeze them where a block begins."""
-        learner = SIDES[step // self._block % 2]
+        learner = self._turns[step // self._block % 2]
         if not self._shared:
             return [current(self._weights, (learner,)) for _ in rewritten]
         if step % self._block == 0:
@@ -68,7 +72,7 @@ class Alternating:
 
     def finish(self, step: int, results: Sequence[Result]) -> Mapping[str, float]:  # noqa: ARG002 - results change nothing
         """Log who learnt."""
-        learner = SIDES[step // self._block % 2]
+        learner = self._turns[step // self._block % 2]
         return {f"league/{role}_learns": float(role == learner) for role in SIDES}
 
     def state(self) -> Mapping[str, Any]:

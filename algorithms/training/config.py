@@ -5,12 +5,13 @@ A run's ``config.json`` holds the fields of all components side by side; so do t
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from algorithms.training.callbacks import callback_settings
 from algorithms.training.evaluating import EvaluationConfig
+from algorithms.training.presets import TINY, Scale, check_needs, file_options, recipe_of, tiny
 from algorithms.training.replay import ReplayConfig
 from algorithms.training.scripted import ScriptedConfig, mixed_config, sampler_of
 from algorithms.training.stopping import StoppingConfig
@@ -30,7 +31,8 @@ from redteam_env.worlds import build_game, world_options
 
 FREE = (
     *(x.name for kind in (EvaluationConfig, StoppingConfig) for x in dataclasses.fields(kind)),
-    *("steps", "max_tokens", "checkpoint_every", "preflight", "force", "out", "resume", "json"),
+    *("steps", "max_tokens", "checkpoint_every", "preflight", "force", "config"),
+    *("out", "resume", "json"),
     *("server_urls", "adapter_dir", "kv_cache_gb", "allow_other_base"),
 )
 """Options that a resumed run may change."""
@@ -44,6 +46,11 @@ class RunConfig:
     """How long a run is and where it goes.
 
     Attributes:
+        recipe: A published training, such as self_redteam_3b, whose settings take the place of the
+            defaults; redteam-env recipes list names all.
+        config: Where further options stand: a TOML file (option = value), a run, or its config.json.
+        scale: full, or tiny: a recipe, or anything else, in seconds, with a small random model, a judge
+            that always says the same, built-in data and few games, steps and tokens.
         algorithm: What learns: reinforce_pp, reinforce, rae, rloo, grpo, dr_grpo, ppo, mappo,
             online_dpo, or an installed plug-in; each brings options of its own.
         steps: Training steps in all.
@@ -80,6 +87,9 @@ class RunConfig:
         json: Print a summary as JSON instead of text.
     """
 
+    recipe: str | None = None
+    config: str | None = None
+    scale: Scale = "full"
     algorithm: str = "reinforce_pp"
     steps: Count = 200
     max_tokens: Annotated[int, at_least(0)] = 0
@@ -215,13 +225,16 @@ class TrainConfig:
         """Make a configuration from options side by side, as :meth:`flat` returns them.
 
         Args:
-            options: Values by name; what is left out is that of the world ``options["world"]``, if one is
-                named, or keeps its default.
+            options: Values by name; what is left out is that of the file ``options["config"]``, the recipe
+                ``options["recipe"]`` and the world ``options["world"]``, if these are named, or keeps its
+                default.
 
         Raises:
-            RedteamError: If a name is unknown or a value wrong.
+            RedteamError: If a name is unknown or a value wrong, or the recipe needs something more.
         """
-        options = with_world(options)
+        said = tuple(options)
+        options = with_presets(options, said)
+        check_needs(options, said)
         kinds = components(options)
         fields = {part: [f.name for f in dataclasses.fields(kind)] for part, kind in kinds.items()}
         known = [name for names in fields.values() for name in names]
@@ -312,6 +325,50 @@ def components(options: Mapping[str, Any]) -> dict[str, Any]:
     return kinds
 
 
+def with_presets(options: Mapping[str, Any], said: Collection[str] = ()) -> dict[str, Any]:
+    """Return training options, with those of file, recipe, scale and world that they name as defaults.
+
+    Args:
+        options: Values by name.
+        said: The names of all that the user gave himself, which may be more than ``options`` holds.
+
+    Raises:
+        RedteamError: If a file, recipe or world is wrong, or has an option that nothing of its own has.
+    """
+    file = file_options(options, said)
+    named = {**file, **options}
+    check_values(RunConfig, named)
+    recipe = recipe_of(named)
+    found = {} if recipe is None else recipe.options
+    _check_known(found, f"option of the recipe {named.get('recipe')!r}")
+    for layer in (file, options):
+        if layer.get("scale") == TINY:
+            found = _over(found, tiny(found, named, recipe))
+        found = _over(found, layer)
+    found = with_world(_fitting(found, keep=named))
+    _check_known({**found, **file}, f"option in {options.get('config')!r}")
+    return found
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options over others: an option of both roles also stands over one of a single role."""
+    return {**{x: y for x, y in below.items() if _of_both(x) not in above}, **above}
+
+
+def _fitting(options: Mapping[str, Any], keep: Collection[str]) -> dict[str, Any]:
+    """Leave out what the chosen components do not have, but for the names to keep."""
+    names = _names(components(options))
+    return {name: x for name, x in options.items() if name in names or name in keep}
+
+
+def _check_known(options: Mapping[str, Any], what: str) -> None:
+    """Refuse a name that no component has."""
+    names = _names(components(options))
+    for name in options:
+        if name not in names:
+            raise unknown_name(what, name, names)
+
+
 def with_world(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return training options, with those of the world that they name as defaults.
 
@@ -329,15 +386,11 @@ def with_world(options: Mapping[str, Any]) -> dict[str, Any]:
         return dict(options)
     base = world_options(options["world"])
     brought = world_options(options["world"], options.get("arrangement"))
-    names = _names(components(base))
-    for name in (*base, *brought):
-        if name not in names:
-            raise unknown_name(f"option of the world {options['world']!r}", name, names)
-    merged = {**{x: y for x, y in brought.items() if _of_both(x) not in options}, **options}
+    _check_known({**base, **brought}, f"option of the world {options['world']!r}")
+    merged = _over(brought, options)
     if "callback" not in options and has_own_loop(merged.get("algorithm", RunConfig().algorithm)):
         merged["callback"] = None
-    names = _names(components(merged))
-    return {name: x for name, x in merged.items() if name in names or name in options}
+    return _fitting(merged, keep=options)
 
 
 def has_own_loop(algorithm: str) -> bool:

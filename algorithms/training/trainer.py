@@ -12,6 +12,7 @@ import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -27,6 +28,7 @@ from algorithms.training.callbacks import (
     named_callbacks,
 )
 from algorithms.training.config import TrainConfig, check_credit, check_group
+from algorithms.training.departures import departures
 from algorithms.training.evaluating import BestCheckpoint, Evaluation
 from algorithms.training.league import RunLeague, check_league, warm_start
 from algorithms.training.live import LiveTable, SignalWarning
@@ -73,7 +75,7 @@ from redteam_env.worlds import build_game
 
 
 def train(
-    config: TrainConfig | None = None,
+    config: TrainConfig | str | Path | None = None,
     *,
     policy: TrainablePolicy | None = None,
     callbacks: Sequence[Any] = (),
@@ -82,7 +84,8 @@ def train(
     """Train until all steps are done, a callback stops the run, or Ctrl-C is pressed.
 
     Args:
-        config: The run; or leave it out and give options.
+        config: The run; or leave it out and give options. Or a file of options, which those given here
+            stand over.
         policy: What to train, if it exists already; by default it is made from ``config.policy``.
         callbacks: Callbacks, in order: objects with methods of
             :class:`redteam_env.protocols.Callback`.
@@ -100,6 +103,8 @@ def train(
     """
     if config is None:
         config = TrainConfig.from_flat(options)
+    elif isinstance(config, str | Path):
+        config = TrainConfig.from_flat({"config": str(config), **options})
     elif options:
         raise RedteamError(
             f"train was given a configuration and the options {sorted(options)}; give one or the other."
@@ -190,6 +195,7 @@ def _train(
             game=game,
             plugins=origins(plugins_of(config)),
             processes=ranks.world,
+            departures=None if config.run.recipe is None else departures(config),
         )
     if checked is not None:
         files.write_preflight(checked.to_json())

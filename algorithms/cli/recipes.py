@@ -1,0 +1,98 @@
+"""The command ``recipes``: which published trainings are here, and what is in one. Imports no torch."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import tyro
+from rich.table import Table
+
+from redteam_env.recipes import Recipe, find_recipe, recipe_names
+from redteam_env.utils.argv import option_of
+from redteam_env.utils.console import make_console
+from redteam_env.utils.text import safe_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListRecipes:
+    """List the recipes.
+
+    Attributes:
+        json: Print JSON.
+    """
+
+    json: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowRecipe:
+    """Show every setting of a recipe, with where it stands.
+
+    Attributes:
+        name: The recipe.
+        json: Print JSON.
+    """
+
+    name: Annotated[str, tyro.conf.Positional]
+    json: bool = False
+
+
+def recipes(argv: Sequence[str]) -> int:
+    """List the trainings of published papers, or show the settings of one and their sources.
+
+    Args:
+        argv: ``list`` or ``show NAME`` with options.
+
+    Returns:
+        0.
+
+    Raises:
+        RedteamError: If there is no such recipe, or a card cannot be read.
+    """
+    action = tyro.extras.subcommand_cli_from_dict(
+        {"list": ListRecipes, "show": ShowRecipe},
+        args=list(argv),
+        prog="redteam-env recipes",
+        description="List the trainings of published papers, or show the settings of one.",
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    if isinstance(action, ListRecipes):
+        return _list(as_json=action.json)
+    found = find_recipe(action.name)
+    if action.json:
+        print(json.dumps(asdict(found)))  # noqa: T201 - the command's output
+    else:
+        _show(found)
+    return 0
+
+
+def _list(*, as_json: bool) -> int:
+    found = [find_recipe(name) for name in recipe_names()]
+    if as_json:
+        rows = [{"name": x.name, "title": x.title, "paper": x.paper} for x in found]
+        print(json.dumps(rows))  # noqa: T201 - the command's output
+        return 0
+    console = make_console()
+    for recipe in found:
+        console.print(safe_text(f"{recipe.name}: {recipe.title}"), soft_wrap=True)
+    console.print("redteam-env recipes show NAME tells its settings; train --recipe NAME runs it.")
+    return 0
+
+
+def _show(recipe: Recipe) -> None:
+    console = make_console()
+    console.print(safe_text(recipe.title, "bold"), soft_wrap=True)
+    console.print(safe_text(recipe.paper), soft_wrap=True)
+    table = Table("option", "value", "source")
+    for name, setting in recipe.settings.items():
+        table.add_row(option_of(name), safe_text(str(setting.value)), safe_text(setting.source))
+    console.print(table)
+    for name, what in recipe.needs.items():
+        console.print(safe_text(f"Needs {option_of(name)}: {what}"), soft_wrap=True)
+    for note in recipe.notes:
+        console.print(safe_text(note), soft_wrap=True)
+    console.print(
+        "All other options keep the library's defaults. An option that is given beside --recipe counts "
+        "instead, and is listed as differing from the recipe."
+    )

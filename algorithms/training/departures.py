@@ -1,0 +1,59 @@
+"""In what a run differs from the recipe that it names."""
+
+import dataclasses
+import json
+from typing import Any
+
+from algorithms.training.config import TrainConfig, components, with_presets
+from algorithms.training.presets import OF_THE_COMMAND, recipe_of
+
+MECHANICS = (
+    *OF_THE_COMMAND,
+    *("seed", "checkpoint_every", "judge_url", "device", "dtype", "gradient_checkpointing"),
+    *("generation_batch", "micro_batch", "micro_tokens", "backend", "server_urls", "adapter_dir"),
+    *("kv_cache_gb", "allow_other_base"),
+)
+"""Options that a recipe leaves to the machine and to chance."""
+
+
+def departures(config: TrainConfig) -> dict[str, tuple[Any, Any]]:
+    """Return the settings in which a run differs from its recipe, those that the scale replaced aside.
+
+    Args:
+        config: The run.
+
+    Returns:
+        Value in the recipe and in the run of each option; none if the run names no recipe. What a recipe
+        needs and leaves to its user differs if the run goes without.
+
+    Raises:
+        RedteamError: If there is no such recipe any more.
+    """
+    named = {"recipe": config.run.recipe, "scale": config.run.scale}
+    recipe = recipe_of(named)
+    if recipe is None:
+        return {}
+    theirs, own = _plain(_as_published(named)), _plain(config)
+    found = {
+        name: (theirs.get(name), own.get(name))
+        for name in dict.fromkeys([*theirs, *own])
+        if name not in (*MECHANICS, *recipe.needs) and theirs.get(name) != own.get(name)
+    }
+    without = [x for x in recipe.needs if own.get(x) is None and own["scale"] == "full"]
+    return found | {name: ("yours to give", None) for name in without}
+
+
+def _as_published(named: dict[str, Any]) -> TrainConfig:
+    options = with_presets(named)
+    return TrainConfig.of(
+        {
+            part: kind(**{x.name: options[x.name] for x in dataclasses.fields(kind) if x.name in options})
+            for part, kind in components(options).items()
+        }
+    )
+
+
+def _plain(config: TrainConfig) -> dict[str, Any]:
+    """Return the flat options of a run as a record has them."""
+    plain: dict[str, Any] = json.loads(json.dumps(config.flat()))
+    return plain
