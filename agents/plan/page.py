@@ -169,7 +169,9 @@ def _of_recipe(plan: Plan) -> list[Text]:
         return []
     peak = _size(plan.chosen.memory.peak)
     places = ", ".join(fitting_gpus(plan.chosen.memory)) or f"none of the known GPUs ({peak})"
-    fitting = f"{recipe.name} fits on: {places}. Each of several training processes holds all of this."
+    fitting = (
+        f"{recipe.name} fits on: {places}. Each of several training processes holds all of this."
+    )
     needs = [f"It needs {option_of(name)}: {what}" for name, what in recipe.needs.items()]
     return [safe_text(x) for x in (fitting, *needs, *recipe.notes)]
 

@@ -104,7 +104,9 @@ def _departing(config: TrainConfig) -> str:
         where += f" at scale {config.run.scale}"
     if not found:
         return f"As in {where}."
-    listed = "; ".join(f"{name} {own!r} (there {theirs!r})" for name, (theirs, own) in found.items())
+    listed = "; ".join(
+        f"{name} {own!r} (there {theirs!r})" for name, (theirs, own) in found.items()
+    )
     return f"Differs from {where}: {listed}."
 
 

@@ -340,13 +340,13 @@ def with_presets(options: Mapping[str, Any], said: Collection[str] = ()) -> dict
     check_values(RunConfig, named)
     recipe = recipe_of(named)
     found = {} if recipe is None else recipe.options
-    _check_known(found, f"option of the recipe {named.get('recipe')!r}")
+    _check_known(found, f"option of the recipe {named.get('recipe')!r}", used=found)
     for layer in (file, options):
         if layer.get("scale") == TINY:
             found = _over(found, tiny(found, named, recipe))
         found = _over(found, layer)
     found = with_world(_fitting(found, keep=named))
-    _check_known({**found, **file}, f"option in {options.get('config')!r}")
+    _check_known({**found, **file}, f"option in {options.get('config')!r}", used=file)
     return found
 
 
@@ -361,10 +361,10 @@ def _fitting(options: Mapping[str, Any], keep: Collection[str]) -> dict[str, Any
     return {name: x for name, x in options.items() if name in names or name in keep}
 
 
-def _check_known(options: Mapping[str, Any], what: str) -> None:
-    """Refuse a name that no component has."""
+def _check_known(options: Mapping[str, Any], what: str, *, used: Collection[str]) -> None:
+    """Refuse a name among those used that no component has."""
     names = _names(components(options))
-    for name in options:
+    for name in used:
         if name not in names:
             raise unknown_name(what, name, names)
 
@@ -386,7 +386,8 @@ def with_world(options: Mapping[str, Any]) -> dict[str, Any]:
         return dict(options)
     base = world_options(options["world"])
     brought = world_options(options["world"], options.get("arrangement"))
-    _check_known({**base, **brought}, f"option of the world {options['world']!r}")
+    every = {**base, **brought}
+    _check_known(every, f"option of the world {options['world']!r}", used=every)
     merged = _over(brought, options)
     if "callback" not in options and has_own_loop(merged.get("algorithm", RunConfig().algorithm)):
         merged["callback"] = None

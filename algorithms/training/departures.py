@@ -9,7 +9,7 @@ from algorithms.training.presets import OF_THE_COMMAND, recipe_of
 
 MECHANICS = (
     *OF_THE_COMMAND,
-    *("seed", "checkpoint_every", "judge_url", "device", "dtype", "gradient_checkpointing"),
+    *("seed", "checkpoint_every", "preflight", "force", "judge_url", "device", "dtype", "gradient_checkpointing"),
     *("generation_batch", "micro_batch", "micro_tokens", "backend", "server_urls", "adapter_dir"),
     *("kv_cache_gb", "allow_other_base"),
 )
@@ -40,14 +40,16 @@ def departures(config: TrainConfig) -> dict[str, tuple[Any, Any]]:
         if name not in (*MECHANICS, *recipe.needs) and theirs.get(name) != own.get(name)
     }
     without = [x for x in recipe.needs if own.get(x) is None and own["scale"] == "full"]
-    return found | {name: ("yours to give", None) for name in without}
+    return found | dict.fromkeys(without, ("yours to give", None))
 
 
 def _as_published(named: dict[str, Any]) -> TrainConfig:
     options = with_presets(named)
     return TrainConfig.of(
         {
-            part: kind(**{x.name: options[x.name] for x in dataclasses.fields(kind) if x.name in options})
+            part: kind(
+                **{x.name: options[x.name] for x in dataclasses.fields(kind) if x.name in options}
+            )
             for part, kind in components(options).items()
         }
     )

@@ -28,9 +28,11 @@ REPLACED: Mapping[str, Any] = MappingProxyType(
         "judge": "always",
         "judge_url": None,
         "seeds": "builtin",
-        "steps": 4,
+        "steps": 2,
         "games": 16,
-        "checkpoint_every": 2,
+        "checkpoint_every": 1,
+        "preflight": 2,
+        "force": True,
         "rank": 4,
         "alpha": None,
         "max_new_tokens": 32,
@@ -41,7 +43,7 @@ REPLACED: Mapping[str, Any] = MappingProxyType(
 """What ``--scale tiny`` puts in the place of model, judge, data and sizes; all else stays as it is."""
 REPLACED_IF_SET: Mapping[str, Any] = MappingProxyType(
     {
-        "lr_steps": 4,
+        "lr_steps": 2,
         "warmup_steps": 1,
         "sft_batch": 2,
         "sft_steps": 1,

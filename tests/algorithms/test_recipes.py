@@ -64,16 +64,16 @@ def test_a_recipe_at_scale_tiny_ends_resumes_and_is_evaluated(name, tmp_path, ca
     sizes = {*REPLACED, *REPLACED_IF_SET}
     expected = {x: y for x, y in find_recipe(name).options.items() if x not in sizes}
     assert {x: config["config"][x] for x in expected} == expected
-    assert main([*words, "--resume", "--steps", "5"]) == 0
+    assert main([*words, "--resume", "--steps", "3"]) == 0
     assert json.loads(capsys.readouterr().out)["played"] == 1
     rows = metrics(tmp_path / "run")
-    assert [row["step"] for row in rows] == list(range(5))
+    assert [row["step"] for row in rows] == [0, 1, 2]
     learned = {x.partition("/")[0] for row in rows for x, y in row.items() if "/lr" in x and y}
     assert learned == {"attacker", "defender"}
     if "sft_file" in find_recipe(name).needs:
         assert rows[-1]["defender/sft_loss"] > 0
         assert rows[-1]["attacker/sft_loss"] > 0
-    assert main(["evaluate", run, "--games", "4", "--json"]) == 0
+    assert main(["evaluate", run, "--games", "4", "--allow-void", "1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["settings"]["judge"] == "always"
 
 
@@ -87,24 +87,32 @@ def test_an_option_beside_a_recipe_counts_and_is_listed(tmp_path, capsys):
     differing = json.loads((out / "config.json").read_text())["differs_from_recipe"]
     assert differing["kl"] == {"recipe": 0.01, "run": 0.5}
     assert differing["opponents"] == {"recipe": "self_play", "run": "alternating"}
-    assert differing["steps"] == {"recipe": 4, "run": 1}
+    assert differing["steps"] == {"recipe": 2, "run": 1}
 
 
 def test_options_that_another_choice_has_no_use_for_are_left_out():
-    config = TrainConfig.from_flat({"recipe": "magic_7b", "opponents": "self_play", "init_from": None})
+    config = TrainConfig.from_flat(
+        {"recipe": "magic_7b", "opponents": "self_play", "init_from": None}
+    )
     assert "block" not in config.flat()
     assert {"opponents", "block", "init_from"} <= set(departures(config))
 
 
 def test_what_the_machine_decides_is_no_difference():
-    options = {**without_needs("abs_3b"), "sft_file": "mine.jsonl", "judge_url": "http://127.0.0.1:1"}
+    options = {
+        **without_needs("abs_3b"),
+        "sft_file": "mine.jsonl",
+        "judge_url": "http://127.0.0.1:1",
+    }
     config = TrainConfig.from_flat({**options, "seed": 3, "generation_batch": 7, "device": "cpu"})
     assert departures(config) == {}
 
 
-@pytest.mark.parametrize("call", [parse_train, lambda words: TrainConfig.from_flat({"recipe": words[1]})])
+@pytest.mark.parametrize(
+    "call", [parse_train, lambda words: TrainConfig.from_flat({"recipe": words[1]})]
+)
 def test_what_a_recipe_needs_is_asked_for(call):
-    with pytest.raises(RedteamError, match="needs --sft-file: benign requests.*--sft-file None"):
+    with pytest.raises(RedteamError, match=r"needs --sft-file: benign requests.*--sft-file None"):
         call(["--recipe", "self_redteam_3b"])
 
 
@@ -189,7 +197,7 @@ class TestConfigFile:
             parse_train(["--config", str(tmp_path / "none.toml")])
 
     def test_a_folder_without_a_run_is_named(self, tmp_path):
-        with pytest.raises(RedteamError, match="holds no config.json"):
+        with pytest.raises(RedteamError, match=r"holds no config\.json"):
             parse_train(["--config", str(tmp_path)])
 
 
@@ -214,7 +222,7 @@ def test_a_stranger_s_record_names_no_server_for_us(tmp_path):
 def test_the_scale_stands_over_a_file_that_does_not_name_it(tmp_path):
     (tmp_path / "mine.toml").write_text("steps = 50\nlr_schedule = 'linear'\nlr_steps = 50\n")
     flat = parse_train(["--config", str(tmp_path / "mine.toml"), "--scale", "tiny"]).flat()
-    assert (flat["steps"], flat["lr_steps"], flat["model"]) == (4, 4, "tiny-random")
+    assert (flat["steps"], flat["lr_steps"], flat["model"]) == (2, 2, "tiny-random")
     (tmp_path / "mine.toml").write_text("scale = 'tiny'\nsteps = 50\n")
     flat = parse_train(["--config", str(tmp_path / "mine.toml")]).flat()
     assert (flat["steps"], flat["model"]) == (50, "tiny-random")
