@@ -9,7 +9,16 @@ from algorithms.training.presets import OF_THE_COMMAND, recipe_of
 
 MECHANICS = (
     *OF_THE_COMMAND,
-    *("seed", "checkpoint_every", "preflight", "force", "judge_url", "device", "dtype", "gradient_checkpointing"),
+    *(
+        "seed",
+        "checkpoint_every",
+        "preflight",
+        "force",
+        "judge_url",
+        "device",
+        "dtype",
+        "gradient_checkpointing",
+    ),
     *("generation_batch", "micro_batch", "micro_tokens", "backend", "server_urls", "adapter_dir"),
     *("kv_cache_gb", "allow_other_base"),
 )
