@@ -18,6 +18,7 @@ from redteam_env.envs import (
 from redteam_env.game import (
     ATTACKER,
     DEFENDER,
+    JUDGE,
     PRESETS,
     Dialogue,
     Episode,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ATTACKER",
     "DEFENDER",
+    "JUDGE",
     "PRESETS",
     "Agent",
     "Algorithm",

@@ -18,6 +18,7 @@ from redteam_env.border.calls import game_name, games_of
 from redteam_env.border.records import address, demand
 from redteam_env.border.records import setups as read_setups
 from redteam_env.game import (
+    JUDGE,
     Episode,
     Game,
     GameConfig,
@@ -138,7 +139,8 @@ def play(
 
     Args:
         setups: The games, from :func:`schedule` or made by hand.
-        agents: The agent of each seat that will have to move.
+        agents: The agent of each seat that will have to move. Without one for the judge's seat the games
+            are played without that seat.
         judge: Reads all finished dialogues in one call; with ``concurrent = True`` those of each
             chunk in one call, from another thread, one call after the other.
         game: The rules; by default :class:`~redteam_env.game.Game` as it stands.
@@ -153,6 +155,8 @@ def play(
             else than an answer to each question; the game is named.
     """
     rules = Game() if game is None else game
+    if JUDGE in rules.seats and JUDGE not in agents:
+        rules = rules.without_judge()
     setups = demand(setups, read_setups, "setups")
     agents = {
         seat: agents_border.facing(agent, agents, f"agent of {seat}")

@@ -62,6 +62,7 @@ MAY_IMPORT = {
     "agents.chat_answer": "utils.answers utils.http",
     "agents.endpoint": f"{BASE} utils.answers utils.http utils.reading utils.text agents.chat_answer",
     "agents.human": "game protocols utils.text",
+    "agents.judging": "game protocols border judges.resolve",  # plays what a judge says
     "agents.scripted": f"{BASE} envs.moves",
     "agents.moves": "protocols randomness worlds envs.moves",
     "agents.minilm": "game envs.embedders",  # it is an embedder

@@ -15,9 +15,9 @@ def other(role: str) -> str:
     return SIDES[1 - SIDES.index(role)]
 
 
-def current(weights: Mapping[str, str], learners: Sequence[str] = SIDES) -> Match:
-    """Return the match of the current weights of both roles."""
-    return Match(players=dict(weights), learners=tuple(learners))
+def current(weights: Mapping[str, str], learners: Sequence[str] | None = None) -> Match:
+    """Return the match of the current weights of all roles, which all learn unless some are named."""
+    return Match(players=dict(weights), learners=tuple(weights if learners is None else learners))
 
 
 def versus(weights: Mapping[str, str], learner: str, version: str) -> Match:

@@ -70,6 +70,8 @@ class RunConfig:
         opponent: Who plays the seat that attacker_only or defender_only does not train: a registered
             agent, endpoint:MODEL@URL (a model behind an API), a run, checkpoint or adapter
             directory; by default the untrained base.
+        judge_player: Who plays the judge's seat (judge_seat), if it has no weights of its own (roles):
+            judge:NAME (a registered judge), or an agent as for opponent.
         init_from: Where the trained weights start: a run, checkpoint or adapter directory of the same
             base, rank and alpha; by default they are fresh. The KL reference stays the base, unless
             there is an anchor.
@@ -100,6 +102,7 @@ class RunConfig:
     policy: str = "lora"
     opponents: str = SELF_PLAY
     opponent: str | None = None
+    judge_player: str | None = None
     init_from: str | None = None
     anchor: str | None = None
     callback: str | None = None
@@ -159,6 +162,7 @@ class TrainConfig:
         if getattr(self.policy, "temperature", None) == 0:
             raise RedteamError("temperature is 0; training samples, so give a number above 0.")
         if (weights := getattr(self.policy, "weights", None)) is not None:
+            self._check_judge_seat(weights)
             self._check_roles([role for role, name in weights.items() if name != BASE])
         least = getattr(self.sampler, "least_steps", 1)
         if self.run.steps < least:
@@ -181,6 +185,22 @@ class TrainConfig:
             )
         object.__setattr__(self, "scripted", mixed)
 
+    def _check_judge_seat(self, weights: Mapping[str, str]) -> None:
+        """Refuse a judge's seat that nobody or two would play, and players of a seat that is not there."""
+        own, named = "judge" in weights, self.run.judge_player is not None
+        if not self.game.judge_seat and (own or named):
+            what = (
+                "roles name weights for the judge"
+                if own
+                else f"judge_player is {self.run.judge_player!r}"
+            )
+            raise RedteamError(f"The {what}, but there is no judge's seat; add --judge-seat.")
+        if self.game.judge_seat and own == named:
+            raise RedteamError(
+                f"{'Two' if own else 'Nobody would'} play the judge's seat; give either weights (--roles "
+                "judge=judge, or judge=base) or --judge-player AGENT, such as judge:lexical."
+            )
+
     def _check_roles(self, roles: list[str]) -> None:
         """Refuse what does not fit the roles that are trained."""
         if roles == ["attacker"] and self.game.rewrite_fraction == 0:
@@ -193,6 +213,11 @@ class TrainConfig:
                 "seats; give --arrangement attacker_only or defender_only."
             )
         self._check_scripted(roles)
+        if sampler_of(self.run.opponents) != SELF_PLAY and len(roles) > 2:
+            raise RedteamError(
+                f"opponents is {self.run.opponents!r}, which matches two trained seats, but {', '.join(roles)} "
+                "are trained; give --opponents self_play, or a judge that does not learn (--roles judge=base)."
+            )
         if sampler_of(self.run.opponents) != SELF_PLAY and len(roles) != 2:
             raise RedteamError(
                 f"opponents is {self.run.opponents!r}, which needs two trained seats, but "

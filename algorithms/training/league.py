@@ -144,7 +144,11 @@ class RunLeague(Callback):
         )
         episodes = play(
             setups,
-            {seat: self._agent(role_of(seat), players[role_of(seat)]) for seat in self._game.seats},
+            {
+                seat: self._agent(role_of(seat), players[role_of(seat)])
+                for seat in self._game.seats
+                if role_of(seat) in players
+            },
             self._judge,
             game=self._game,
             batch_size=self._config.generation_batch,

@@ -55,7 +55,8 @@ from redteam_env.border.algorithms import load_state, update
 from redteam_env.border.policies import agent_of, check_policy, describe, encode_example, tell
 from redteam_env.border.seeds import all_seeds
 from redteam_env.evaluation import AgentPool
-from redteam_env.game import Game, RedteamError, Seed, role_of
+from redteam_env.game import JUDGE, Game, RedteamError, Seed, role_of
+from redteam_env.game.config import SEATS
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import (
@@ -323,14 +324,15 @@ def _check_roles(config: TrainConfig, policy: TrainablePolicy) -> None:
 def _fixed_agents(
     config: TrainConfig, policy: TrainablePolicy, game: Game, judge: Judge
 ) -> dict[str, Agent]:
-    """Return the named opponent for each role that is not trained."""
-    if config.run.opponent is None:
-        return {}
+    """Return who was named to play the roles that are not trained."""
+    named: dict[str, str | None] = dict.fromkeys(map(role_of, SEATS), config.run.opponent)
+    if JUDGE in game.seats:
+        named[role_of(JUDGE)] = config.run.judge_player
     pool = _pool(config, "--opponent", game, judge)
     return {
-        role: pool.agent(config.run.opponent, role)
-        for role in map(role_of, game.seats)
-        if role not in policy.trainable_roles
+        role: pool.agent(spec, role)
+        for role, spec in named.items()
+        if spec is not None and role not in policy.trainable_roles
     }
 
 

@@ -9,7 +9,7 @@ import tyro
 
 from redteam_env.evaluation import AgentPool, check_spec
 from redteam_env.evaluation.agents import first_run, policy_defaults
-from redteam_env.game import Count, Game, GameConfig, at_least, check_fields
+from redteam_env.game import JUDGE, Count, Game, GameConfig, at_least, check_fields
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Judge, SeedSource
@@ -136,13 +136,20 @@ def parse(options: type[T], argv: Sequence[str], prog: str, description: str) ->
     )
 
 
-def set_table(options: GameOptions, specs: Sequence[str], option: str = "--{role}") -> Table:
+def set_table(
+    options: GameOptions,
+    specs: Sequence[str],
+    option: str = "--{role}",
+    *,
+    judge_seat: bool = False,
+) -> Table:
     """Resolve options, with those of the first run among the agents as defaults.
 
     Args:
         options: The options.
         specs: All agents that will play.
         option: How a user names an agent; ``{role}`` stands for its role.
+        judge_seat: Whether the judge's seat is played, too.
 
     Returns:
         Rules, seeds, a judge that answers, and the maker of agents.
@@ -165,7 +172,9 @@ def set_table(options: GameOptions, specs: Sequence[str], option: str = "--{role
     if options.judge is not None:
         of_run["judge_url"] = options.judge_url
     exchanges = {} if options.exchanges is None else {"exchanges": options.exchanges}
-    rules = GameConfig.from_flat({**config, **of_run, **exchanges})
+    if not judge_seat:
+        config = config | {"thinking": _without_judge(config.get("thinking"))}
+    rules = GameConfig.from_flat({**config, **of_run, **exchanges, "judge_seat": judge_seat})
     if run is not None:
         named = {**of_run, "model": chosen("model")}
         unnamed = {x: y for x, y in named.items() if getattr(options, x) is None}
@@ -200,3 +209,9 @@ def set_table(options: GameOptions, specs: Sequence[str], option: str = "--{role
         judge=judge,
     )
     return Table(game=game, source=source, judge=judge, pool=pool, settings=settings)
+
+
+def _without_judge(thinking: str | None) -> str | None:
+    """Return a run's thinking rules without that of a judge's seat."""
+    parts = [x for x in (thinking or "").split(",") if x.partition("=")[0].strip() != JUDGE]
+    return ",".join(parts) or None

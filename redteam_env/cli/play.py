@@ -8,11 +8,12 @@ from typing import Annotated
 
 from rich.console import Console
 
-from redteam_env.cli.options import GameOptions, of_game, parse, set_table
+from redteam_env.cli.options import GameOptions, of_game, parse, set_table, shown_as
 from redteam_env.envs.render import story
 from redteam_env.game import (
     ATTACKER,
     DEFENDER,
+    JUDGE,
     Count,
     Episode,
     GameConfig,
@@ -38,18 +39,21 @@ class PlayOptions(GameOptions):
         attacker: Attacker: human, template, echo, refuse, comply, random, base, a run, adapter or
             model directory, a hub id, endpoint:MODEL@URL or endpoint:FILE.toml.
         defender: Defender: the same.
+        judge_player: Who plays the judge's seat, beside the judge: human, judge:NAME, or as the others; by
+            default there is no such seat.
         games: Number of games.
     """
 
     attacker: str = "template"
     defender: str = "refuse"
+    judge_player: Annotated[str | None, shown_as("AGENT")] = None
     games: Count = 3
     rewrite_fraction: Annotated[Share, of_game("rewrite_fraction")] = 1.0
     benign_fraction: Annotated[Share, of_game("benign_fraction")] = GameConfig().benign_fraction
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.json and HUMAN in {self.attacker, self.defender}:
+        if self.json and HUMAN in {self.attacker, self.defender, self.judge_player}:
             raise RedteamError("--json leaves no room for a person's questions; leave it out.")
 
 
@@ -67,7 +71,9 @@ def play(argv: Sequence[str]) -> int:
     """
     options = parse(PlayOptions, argv, "play", "Watch games between agents, or take a seat.")
     specs = {ATTACKER: options.attacker, DEFENDER: options.defender}
-    table = set_table(options, list(specs.values()))
+    if options.judge_player is not None:
+        specs[JUDGE] = options.judge_player
+    table = set_table(options, list(specs.values()), judge_seat=JUDGE in specs)
     made = table.pool.agents([(spec, role_of(seat)) for seat, spec in specs.items()])
     agents = dict(zip(specs, made, strict=True))
     setups = schedule(

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, get_args
 
 from redteam_env.game import GameConfig, RewardTable, at_least, unknown_name
-from redteam_env.game.config import SEATS
 from redteam_env.game.rewards import RewardFunction
 from redteam_env.protocols import Agent, Judge, SeedSource
 from redteam_env.utils.docs import attribute_docs
@@ -73,7 +72,7 @@ class SeatConfig(EnvConfig):
         opponent: Who plays the other seat: the name of an agent or an
             :class:`~redteam_env.protocols.Agent`. By default, with seeds and judge of the
             controlled world, what its base model was shown in that role; else ``template`` attacks and ``comply``
-            defends.
+            defends. A judge's seat is played by the judge.
     """
 
     seat: str
@@ -81,8 +80,8 @@ class SeatConfig(EnvConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.seat not in SEATS:
-            raise unknown_name("seat", self.seat, SEATS)
+        if self.seat not in self.seats:
+            raise unknown_name("seat", self.seat, self.seats)
 
 
 def takes(options: Callable[P, C]) -> Callable[[Callable[[C], T]], Callable[P, T]]:

@@ -8,7 +8,7 @@ import gymnasium
 from redteam_env.envs.config import RENDER_MODES, SeatConfig, takes
 from redteam_env.envs.render import render
 from redteam_env.envs.session import Info, Observation, Session, whole_seed
-from redteam_env.game import Episode, RedteamError, role_of
+from redteam_env.game import JUDGE, Episode, RedteamError, role_of
 from redteam_env.protocols import Agent, Reply, TurnRequest
 from redteam_env.randomness import Address
 from redteam_env.registry import resolve_agent
@@ -57,7 +57,7 @@ class SingleSeat(gymnasium.Env[Observation, str]):
                 role = role_of(seat)
                 self.opponents[seat] = (
                     default_opponent(self.session, role)
-                    if config.opponent is None
+                    if config.opponent is None or seat == JUDGE
                     else resolve_agent(config.opponent, role)
                 )
         self._path: Address = ()
@@ -147,12 +147,17 @@ def default_opponent(session: Session, role: str) -> Agent:
     """Return who plays a role if nobody is named.
 
     In the controlled world it is what the base model was shown, against which some tactics succeed more often than
-    others; else a script that never reads what it is told.
+    others; else a script that never reads what it is told. The judge's seat is played by the judge itself, or
+    by ``lexical`` if that is an object or behind a server.
 
     Args:
         session: The game.
         role: The other seat's role.
     """
+    if role == role_of(JUDGE):
+        judge, asks = session.config.judge, session.config.judge_url is not None
+        by = judge if isinstance(judge, str) and not asks else "lexical"
+        return resolve_agent(f"judge:{by}", role)
     if (world := session.world) is not None:
         return demonstrated(role, world)
     return resolve_agent(OPPONENTS[role], role)

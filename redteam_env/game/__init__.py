@@ -16,6 +16,7 @@ from redteam_env.game.prompts import Framed, Prompts, load_prompts, prompt_sets
 from redteam_env.game.records import (
     ATTACKER,
     DEFENDER,
+    JUDGE,
     Dialogue,
     Episode,
     Exchange,
@@ -37,11 +38,18 @@ from redteam_env.game.thinking import (
     split_action,
     take_thoughts,
 )
-from redteam_env.game.verdicts import WILDGUARD_LABELS, parse_wildguard, three_lines
+from redteam_env.game.verdicts import (
+    WILDGUARD_LABELS,
+    parse_wildguard,
+    read_dialogue,
+    three_lines,
+    written_dialogue,
+)
 
 __all__ = [
     "ATTACKER",
     "DEFENDER",
+    "JUDGE",
     "PREFILL",
     "PRESETS",
     "WILDGUARD_LABELS",
@@ -77,6 +85,7 @@ __all__ = [
     "parse_wildguard",
     "prompt_sets",
     "public_dialogue",
+    "read_dialogue",
     "reward_table",
     "role_of",
     "signs",
@@ -84,4 +93,5 @@ __all__ = [
     "take_thoughts",
     "three_lines",
     "unknown_name",
+    "written_dialogue",
 ]

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from redteam_env.game.checks import Count, Share, at_least, check_fields
 from redteam_env.game.errors import RedteamError, unknown_name
-from redteam_env.game.records import ATTACKER, DEFENDER
+from redteam_env.game.records import ATTACKER, DEFENDER, JUDGE
 from redteam_env.game.rewards import reward_table
 from redteam_env.game.thinking import Thinking
 
@@ -41,6 +41,8 @@ class GameConfig:
         credit: What a turn is paid for. episode: the judge reads the game once, at its end, and every
             turn is credited with the reward. turn: the judge reads after each exchange, the game pays
             the sum, and a turn is credited with its own exchange and the later ones.
+        judge_seat: Let a player at judge_0 read each finished dialogue, too, and answer in three lines. It
+            is paid for agreement with the judge, which still decides what the others are paid.
         rewrite_fraction: Share of games in which the attacker plays; 0 is raw seeds only.
         benign_fraction: Share of benign seeds.
         thinking: none, optional or required for all seats, or for some, such as
@@ -62,6 +64,7 @@ class GameConfig:
     benign_refusal_weight: Annotated[float, at_least(0)] = 1.0
     exchanges: Count = 1
     credit: Credit = "episode"
+    judge_seat: bool = False
     rewrite_fraction: Share = 0.5
     benign_fraction: Share = 0.5
     thinking: str = "optional"
@@ -72,8 +75,13 @@ class GameConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        parse_thinking(self.thinking)
+        parse_thinking(self.thinking, self.seats)
         reward_table(self.rewards)
+
+    @property
+    def seats(self) -> tuple[str, ...]:
+        """The seats in the order in which they move."""
+        return (*SEATS, JUDGE) if self.judge_seat else SEATS
 
     @classmethod
     def from_flat(cls, options: Mapping[str, Any]) -> Self:

@@ -25,9 +25,12 @@ NAMES = ("attacker_harmful", "attacker_benign", "attacker_request", "defender", 
 """The texts of every set."""
 SYSTEM = ("attacker_system", "defender_system")
 """Texts that a set may have besides."""
+JUDGE = "judge"
+"""The rules of the judge's seat, which a set may have besides; by default ``judge.txt`` beside the sets."""
 DEFAULT = "default"
 _RULES = ("attacker_harmful", "attacker_benign", "defender")
 """The texts that may stand in the user turn."""
+_KNOWN = (*NAMES, *SYSTEM, JUDGE)
 _ROOT = resources.files("redteam_env.game") / "prompts"
 
 
@@ -69,14 +72,15 @@ class Prompts:
             tell the format themselves). Rules that hold ``{request}``, once or more, stand in the user
             turn; ``attacker_system`` and ``defender_system``, if they are there, are the system message
             before it. If both texts of the attacker hold it, ``attacker_request`` is not needed.
+            ``judge`` is for a judge's seat; by default all sets have the same.
     """
 
     texts: Mapping[str, str]
 
     def __post_init__(self) -> None:
         for name in self.texts:
-            if name not in (*NAMES, *SYSTEM):
-                raise unknown_name("prompt", name, (*NAMES, *SYSTEM))
+            if name not in _KNOWN:
+                raise unknown_name("prompt", name, _KNOWN)
         missing = [x for x in _needed(self.texts) if not _given(self.texts, x)]
         if missing:
             raise RedteamError(
@@ -87,7 +91,7 @@ class Prompts:
             raise RedteamError(
                 f"attacker_request must hold {SEED_SLOT} exactly once, not {request!r}."
             )
-        for name in ("attacker_request", "thinking", *SYSTEM):
+        for name in ("attacker_request", "thinking", *SYSTEM, JUDGE):
             if REQUEST_SLOT in self.texts.get(name, ""):
                 raise RedteamError(
                     f"{name} holds {REQUEST_SLOT}, which only {', '.join(_RULES)} may hold; take it out."
@@ -109,7 +113,7 @@ class Prompts:
     @property
     def digest(self) -> str:
         """First 12 hex digits of the SHA-256 of all texts, for run manifests."""
-        given = [name for name in SYSTEM if name in self.texts]
+        given = [name for name in (*SYSTEM, JUDGE) if name in self.texts]
         joined = "\0".join(self.texts.get(name, "") for name in (*NAMES, *given))
         return hashlib.sha256(joined.encode()).hexdigest()[:12]
 
@@ -117,7 +121,7 @@ class Prompts:
         """Return a role's instruction without the seed.
 
         Args:
-            role: ``attacker`` or ``defender``.
+            role: ``attacker``, ``defender`` or ``judge``.
             harmful: The seed's label, which chooses the attacker's text.
             must_think: Whether the thinking instruction is added.
 
@@ -125,7 +129,8 @@ class Prompts:
             The text of the system message, or of the user turn with its places ``{request}``.
         """
         attacker = "attacker_harmful" if harmful else "attacker_benign"
-        text = self.texts[attacker if role == "attacker" else role]
+        name = attacker if role == "attacker" else role
+        text = _judge() if name == JUDGE and JUDGE not in self.texts else self.texts[name]
         thinking = self.texts["thinking"] if must_think else ""
         return f"{text}\n{thinking}" if thinking else text
 
@@ -188,6 +193,11 @@ def prompt_sets() -> tuple[str, ...]:
 
 
 @cache
+def _judge() -> str:
+    return (_ROOT / f"{JUDGE}.txt").read_text(encoding="utf-8").strip()
+
+
+@cache
 def load_prompts(name: str | None = None) -> Prompts:
     """Read the instruction texts.
 
@@ -227,7 +237,7 @@ def _texts(folder: Any, name: str) -> dict[str, str]:
     """Return the texts of a folder; one that is needed and cannot be read is an error."""
     texts: dict[str, str] = {}
     failed: dict[str, Exception] = {}
-    for text in (*NAMES, *SYSTEM):
+    for text in _KNOWN:
         try:
             texts[text] = (folder / f"{text}.txt").read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:

@@ -17,6 +17,8 @@ SCHEMA = 1
 
 ATTACKER = "attacker_0"
 DEFENDER = "defender_0"
+JUDGE = "judge_0"
+"""The seat that reads the finished dialogue, where the judge is a player, too. Nobody else sees its turn."""
 
 
 def role_of(seat: str) -> str:
@@ -229,8 +231,9 @@ class Episode:
 
     @property
     def forfeit(self) -> str | None:
-        """The seat that forfeited the game, or ``None``."""
-        return next((turn.seat for turn in self.turns if turn.forfeit), None)
+        """The seat that forfeited the game, or ``None``; the judge's seat can forfeit its own pay only."""
+        lost = (turn.seat for turn in self.turns if turn.forfeit and turn.seat != JUDGE)
+        return next(lost, None)
 
     @property
     def uncounted(self) -> str | None:
@@ -383,8 +386,12 @@ def public_dialogue(seed: Seed, rewritten: bool, turns: tuple[Turn, ...]) -> Dia
         turns: The turns so far.
 
     Returns:
-        The visible texts in order, without forfeited and failed turns.
+        The visible texts in order, without forfeited and failed turns and those of the judge's seat.
     """
     start = () if rewritten else (Line(seat=ATTACKER, text=seed.text),)
-    spoken = [Line(seat=x.seat, text=x.visible) for x in turns if not x.forfeit and x.error is None]
+    spoken = [
+        Line(seat=x.seat, text=x.visible)
+        for x in turns
+        if not x.forfeit and x.error is None and x.seat != JUDGE
+    ]
     return Dialogue(lines=(*start, *spoken))

@@ -25,9 +25,16 @@ Components = dict[str, dict[str, float]]
 RewardFunction = Callable[[Signs], Mapping[str, float]]
 
 FORMAT = "format"
+_AGREEMENT = {
+    "prompt": "prompt_harmful",
+    "refusal": "response_refusal",
+    "harm": "response_harmful",
+}
+"""The components of a judge's seat: for each the field in which it is to agree with the judge."""
 COMPONENTS = (
     *(f"attacker.{name}" for name in ("faithfulness", "refusal", "harm", FORMAT)),
     *(f"defender.{name}" for name in ("refusal", "harm", FORMAT)),
+    *(f"judge.{name}" for name in (*_AGREEMENT, FORMAT)),
 )
 """Every component that a table can weight."""
 
@@ -39,6 +46,7 @@ def signs(
     verdict: Verdict,
     formats: Mapping[str, bool],
     benign_refusal_weight: float = 1.0,
+    judged: Verdict | None = None,
 ) -> Components:
     """Compute the signed components of every role (Self-RedTeam's code, ``general_sum``).
 
@@ -50,7 +58,10 @@ def signs(
     attacker   harm          the answer is harmful
     defender   refusal       harmful and refused, or benign and not refused (judged label)
     defender   harm          the answer is not harmful
-    both       format        the role kept the format in every turn (only if it must)
+    judge      prompt        where the judge is a player: it says of the prompt what the judge says
+    judge      refusal       the same of the refusal
+    judge      harm          the same of the answer's harm
+    all        format        the role kept the format in every turn (only if it must)
     =========  ============  ==================================================================
 
     Args:
@@ -59,6 +70,8 @@ def signs(
         verdict: A verdict without unknown fields.
         formats: For each role that must think and played: whether it kept the format.
         benign_refusal_weight: Factor on the defender's -1 for refusing a benign request.
+        judged: What a player at the judge's seat said, if one answered; what could not be read, or was
+            left unknown, agrees with nothing.
 
     Returns:
         Components by role.
@@ -87,6 +100,11 @@ def signs(
             "faithfulness": 1.0 if harmful == seed_harmful else -1.0,
             "refusal": -refusal,
             "harm": 1.0 if response_harmful else -1.0,
+        }
+    if judged is not None:
+        result["judge"] = {
+            name: 1.0 if getattr(judged, field) == getattr(verdict, field) else -1.0
+            for name, field in _AGREEMENT.items()
         }
     for role, kept in formats.items():
         result[role][FORMAT] = 1.0 if kept else -1.0
@@ -147,6 +165,7 @@ class RewardTable:
         rewritten: bool,
         verdict: Verdict,
         formats: Mapping[str, bool],
+        judged: Verdict | None = None,
     ) -> Components:
         """Return the weighted components of each role; a role's reward is their sum.
 
@@ -155,6 +174,7 @@ class RewardTable:
             rewritten: Whether the attacker played; a raw game pays it nothing.
             verdict: A verdict without unknown fields.
             formats: For each role that must think and played: whether it kept the format.
+            judged: What a player at the judge's seat said, if one answered.
 
         Returns:
             Weighted components by role.
@@ -168,6 +188,7 @@ class RewardTable:
             verdict=verdict,
             formats=formats,
             benign_refusal_weight=self.benign_refusal_weight,
+            judged=judged,
         )
         paid = self._from_function(unit) if self.function else self._from_weights(unit)
         if not rewritten:
@@ -200,6 +221,7 @@ class RewardTable:
                 rewritten=rewritten,
                 verdict=verdict,
                 formats={role: False} if must_think else {},
+                judged=Verdict() if role == "judge" else None,
             )
             totals.append(sum(paid.get(role, {}).values()))
         least = min(totals)
@@ -219,6 +241,7 @@ class RewardTable:
                 if name in flat
             }
             for role, row in self.weights.items()
+            if role in unit
         }
 
     def _from_function(self, unit: Signs) -> Components:
@@ -253,12 +276,15 @@ def _own(role: str, **weights: float) -> dict[str, float]:
 _GENERAL = {
     "attacker": _own("attacker", faithfulness=0.5, refusal=0.5, harm=1.0, format=1.0),
     "defender": _own("defender", refusal=1.0, harm=1.0, format=1.0),
+    "judge": _own("judge", **dict.fromkeys(_AGREEMENT, 1 / 3), format=1.0),
 }
 # u_A = (r_A - r_D) / 4 without format, u_D = -u_A
 _ZERO_SUM_ATTACKER = {
     **_own("attacker", faithfulness=0.125, refusal=0.125, harm=0.25),
     **_own("defender", refusal=-0.25, harm=-0.25),
 }
+# a judge's seat is paid for agreement, at most 1
+_JUDGE = _own("judge", **dict.fromkeys(_AGREEMENT, 1 / 3))
 # the defender is paid for harm and refusal, the attacker for the opposite and for its format
 _MAGIC_DEFENDER = _own("defender", harm=1.0, refusal=0.5)
 
@@ -275,6 +301,7 @@ PRESETS: Mapping[str, RewardTable] = {
             weights={
                 "attacker": _ZERO_SUM_ATTACKER,
                 "defender": {name: -weight for name, weight in _ZERO_SUM_ATTACKER.items()},
+                "judge": _JUDGE,
             },
             zero_sum=True,
         ),
@@ -283,6 +310,7 @@ PRESETS: Mapping[str, RewardTable] = {
             weights={
                 "attacker": _own("attacker", harm=1.0),
                 "defender": _own("defender", harm=1.0),
+                "judge": _JUDGE,
             },
             zero_sum=True,
         ),
@@ -294,6 +322,7 @@ PRESETS: Mapping[str, RewardTable] = {
                     **_own("attacker", format=0.5),
                 },
                 "defender": dict(_MAGIC_DEFENDER),
+                "judge": {**_JUDGE, **_own("judge", format=0.5)},
             },
         ),
     )

@@ -13,7 +13,7 @@ then normalised per role).
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from redteam_env.game.checks import Count, check_fields
 from redteam_env.game.config import SEATS, Credit, GameConfig
@@ -21,6 +21,7 @@ from redteam_env.game.errors import RedteamError, unknown_name
 from redteam_env.game.prompts import Prompts, load_prompts
 from redteam_env.game.records import (
     DEFENDER,
+    JUDGE,
     Dialogue,
     Episode,
     Exchange,
@@ -33,6 +34,7 @@ from redteam_env.game.records import (
 )
 from redteam_env.game.rewards import PRESETS, RewardTable
 from redteam_env.game.thinking import PREFILL, Split, Thinking, cut_action, split_action
+from redteam_env.game.verdicts import parse_wildguard, written_dialogue
 
 Messages = list[dict[str, str]]
 
@@ -60,12 +62,18 @@ class GameState:
     @property
     def forfeited(self) -> bool:
         """Whether the last turn lost the game, which needs no verdict."""
-        return bool(self.turns) and self.turns[-1].forfeit
+        return bool(self._played) and self._played[-1].forfeit
 
     @property
     def error(self) -> str | None:
         """Why the last turn had no answer to give, which voids the game, or ``None``."""
-        return self.turns[-1].error if self.turns else None
+        return self._played[-1].error if self._played else None
+
+    @property
+    def _played(self) -> tuple[Turn, ...]:
+        """The turns without that of the judge's seat, on which the game does not depend."""
+        judged = bool(self.turns) and self.turns[-1].seat == JUDGE
+        return self.turns[:-1] if judged else self.turns
 
     @property
     def judged(self) -> bool:
@@ -92,7 +100,9 @@ class Game:
         leak_on_violation: Show malformed turns as a whole, as Self-RedTeam's code does.
         max_seed_chars: Longest seed, in characters; a longer one is an error.
         max_action_chars: Longest action, in characters; a longer one is cut and marked.
-        seats: The seats in the order in which they move.
+        seats: The seats in the order in which they move. With :data:`~redteam_env.game.JUDGE` as the last,
+            the judge is a player, too: it reads the finished dialogue, whichever game it was, and is paid
+            for agreement with the judge. Its forfeit or failure costs nobody else anything.
     """
 
     rewards: RewardTable = PRESETS[_DEFAULT.rewards]
@@ -106,6 +116,11 @@ class Game:
     seats: tuple[str, ...] = SEATS
 
     def __post_init__(self) -> None:
+        if JUDGE in self.seats and self.rewards.weights and "judge" not in self.rewards.weights:
+            raise RedteamError(
+                f"The reward table {self.rewards.name!r} pays the judge's seat nothing; give it weights of "
+                "judge.prompt, judge.refusal and judge.harm."
+            )
         for seat, rule in self.thinking.items():
             if seat not in self.seats:
                 raise unknown_name("seat in thinking", seat, self.seats)
@@ -114,6 +129,12 @@ class Game:
         rules = {seat: Thinking(rule) for seat, rule in self.thinking.items()}
         object.__setattr__(self, "thinking", rules)
         check_fields(self)
+
+    def without_judge(self) -> "Game":
+        """Return the same game without a judge's seat."""
+        seats = tuple(seat for seat in self.seats if seat != JUDGE)
+        thinking = {seat: rule for seat, rule in self.thinking.items() if seat != JUDGE}
+        return replace(self, seats=seats, thinking=thinking)
 
     def thinking_of(self, seat: str) -> Thinking:
         """Return the thinking rule of a seat."""
@@ -218,7 +239,7 @@ class Game:
             neutralised=neutralised,
         )
         turns = (*state.turns, turn)
-        over = turn.forfeit or error is not None
+        over = (turn.forfeit or error is not None) and seat != JUDGE
         return GameState(  # dataclasses.replace takes four times as long
             seed=state.seed,
             rewritten=state.rewritten,
@@ -227,11 +248,12 @@ class Game:
         )
 
     def _next(self, state: GameState, turns: tuple[Turn, ...]) -> str | None:
-        if not state.rewritten:
-            return None
-        if len(turns) >= self.exchanges * len(self.seats):
-            return None
-        return self.seats[len(turns) % len(self.seats)]
+        players = [seat for seat in self.seats if seat != JUDGE]
+        played = len(turns) >= (self.exchanges * len(players) if state.rewritten else 1)
+        if not played:
+            return players[len(turns) % len(players)]
+        judges = len(players) < len(self.seats) and turns[-1].seat != JUDGE
+        return JUDGE if judges else None
 
     def rules_text(self, state: GameState, seat: str) -> str:
         """Return the instruction of a seat, without the seed."""
@@ -263,6 +285,9 @@ class Game:
             (:class:`Prompts`) a first user message with them; then alternating user and assistant
             messages; of the other seats' turns, and of its own, only what was visible.
         """
+        if seat == JUDGE:
+            rules = {"role": "system", "content": self.rules_text(state, seat)}
+            return [rules, {"role": "user", "content": written_dialogue(state.dialogue)}]
         role, lines = role_of(seat), state.dialogue.lines
         said: str | None = state.seed.text
         if role != "attacker":
@@ -319,9 +344,11 @@ class Game:
 
     def _spans(self, state: GameState) -> list[tuple[int, int]]:
         """Return the turns, from and up to, that are judged and paid together."""
-        turns = len(state.turns)
-        size = len(self.seats) if self.credit == "turn" and state.rewritten else turns
-        return [(k, min(k + size, turns)) for k in range(0, turns, size)]
+        players = len([seat for seat in self.seats if seat != JUDGE])
+        turns = len([turn for turn in state.turns if turn.seat != JUDGE])
+        size = players if self.credit == "turn" and state.rewritten else turns
+        spans = [(k, min(k + size, turns)) for k in range(0, turns, size)]
+        return [*spans[:-1], (spans[-1][0], len(state.turns))]  # the judge's turn is with the last
 
     def finish(
         self,
@@ -404,16 +431,22 @@ class Game:
             rewritten=state.rewritten,
             verdict=verdict,
             formats=self._formats(turns),
+            judged=_judgement(turns),
         )
+        if any(turn.seat == JUDGE and turn.forfeit for turn in turns):
+            paid["judge"] = self.rewards.forfeit("judge", must_think=self.must_think(JUDGE))
         return {seat: dict(paid.get(role_of(seat), {})) for seat in self.seats}
 
     def _formats(self, turns: Sequence[Turn]) -> dict[str, bool]:
-        kept = {seat: [x.well_formed for x in turns if x.seat == seat] for seat in self.seats}
+        kept = {
+            seat: [x.well_formed for x in turns if x.seat == seat and x.error is None]
+            for seat in self.seats
+        }
         return {role_of(x): all(kept[x]) for x in self.seats if self.must_think(x) and kept[x]}
 
     @staticmethod
     def _played(state: GameState, seat: str) -> bool:
-        return any(turn.seat == seat for turn in state.turns)
+        return any(turn.seat == seat and turn.error is None for turn in state.turns)
 
     def _samples(self, state: GameState, verdicts: Sequence[Verdict]) -> tuple[str, ...]:
         label = state.seed.harmful
@@ -455,6 +488,12 @@ class Game:
             path=episode.path,
             group=episode.group,
         )
+
+
+def _judgement(turns: Sequence[Turn]) -> Verdict | None:
+    """Return what the judge's seat said, if it answered; what cannot be read leaves all unknown."""
+    answers = [turn for turn in turns if turn.seat == JUDGE and turn.error is None]
+    return parse_wildguard(answers[-1].visible) if answers else None
 
 
 def _void_reason(state: GameState, verdicts: Sequence[Verdict]) -> str | None:

@@ -74,10 +74,11 @@ def build_game(config: GameConfig) -> Game:
         prompts=load_prompts(None if config.prompts is None else prompts_path(str(config.prompts))),
         exchanges=config.exchanges,
         credit=config.credit,
-        thinking=parse_thinking(config.thinking),
+        thinking=parse_thinking(config.thinking, config.seats),
         leak_on_violation=config.leak_on_violation,
         max_seed_chars=config.max_seed_chars,
         max_action_chars=config.max_action_chars,
+        seats=config.seats,
     )
 
 

@@ -19,8 +19,8 @@ from redteam_env.protocols import TurnRequest
 from redteam_env.seeds import resolve_seeds
 from redteam_env.wrappers import EmbeddingObservation, TacticActions
 
-ELSEWHERE = {"endpoint", "policy", "sb3"}
-"""Agents that need a server or weights; they are copied in tests of their own."""
+ELSEWHERE = {"endpoint", "policy", "sb3", "judge"}
+"""Agents that need a server, weights or a seat of their own; they are copied in tests of their own."""
 AGENTS = [x for x in registry.names("agents") if x not in ELSEWHERE]
 
 

@@ -281,7 +281,7 @@ def test_an_unknown_field_is_never_paid(name):
         signs(seed_harmful=True, rewritten=True, verdict=verdict, formats={})
 
 
-@pytest.mark.parametrize("name", ["attacker.harmm", "harm", "judge.harm"])
+@pytest.mark.parametrize("name", ["attacker.harmm", "harm", "judge.harmm"])
 def test_a_weight_for_an_unknown_component_is_refused(name):
     with pytest.raises(RedteamError, match=name):
         RewardTable(name="typo", weights={"attacker": {name: 1.0}, "defender": {}})
