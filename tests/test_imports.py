@@ -47,6 +47,7 @@ MAY_IMPORT = {
     "worlds.apothecary.tabular": "equilibria",
     "envs": f"{BASE} border utils registry rollout judges.resolve seeds.resolve worlds",
     "attacks": f"{BASE} border registry rollout",
+    "attacks.pyrit": "utils.lists",
     "attacks.template": "envs.moves",  # the templates that agents and moves have, too
     "redteam_v0": "envs",
     "wrappers": "envs",

@@ -67,8 +67,8 @@ class EvaluateOptions(MeasureOptions):
             agent, endpoint:MODEL@URL or endpoint:FILE.toml.
         attacker: Plays the attacker, instead of AGENT; with --attack it writes the messages.
         defender: Plays the defender, instead of AGENT.
-        attack: A standing attack on the defender: best_of_n, crescendo, goat, pair, run, tap, template, or
-            an installed one; METHOD:AGENT names who writes for it, METHOD?key=value sets its options. The
+        attack: A standing attack on the defender: best_of_n, crescendo, goat, pair, pyrit, run, tap,
+            template, or an installed one; METHOD:AGENT names who writes for it, METHOD?key=value sets its options. The
             figures are those of the best attempt.
         suite: Ask the requests of suites instead of playing games: names of cards or groups, or paths
             of your own cards (.toml), with a comma between them; NAME=FILE reads a suite's requests
