@@ -26,7 +26,8 @@ LONG = 6
 """Words in a row that an answer and its instruction share by copying only."""
 MOST_TOKENS = 2048
 LEAST_TOKENS = 256
-TIMES_LONGER = 8
+TIMES_LONGER = 4
+"""A turn that was cut is tried at so many times its limit, but between these two numbers of tokens."""
 _WORD = re.compile(r"\w+")
 
 
@@ -90,7 +91,7 @@ class Preflight:
         """Yield what to tell a user, a line for each seat and each thing to change."""
         for role, seat in self.seats.items():
             yield (
-                f"Preflight, {seat.turns} turns of the {role}: {seat.cut:.0%} cut, {seat.echoed:.0%} "
+                f"{role}, {seat.turns} turns: {seat.cut:.0%} cut, {seat.echoed:.0%} "
                 f"echo the rules, {seat.refused:.0%} refuse, {seat.malformed:.0%} break the format"
                 + (f", {seat.failed} failed" if seat.failed else "")
                 + f"; tokens that fit {FIT:.0%}: {seat.needed}."

@@ -215,6 +215,8 @@ def _preflight(run: Training) -> Preflight | None:
         roles -= {"attacker"}
     if not config.run.preflight or not roles:
         return None
+    console = Console(stderr=True, quiet=config.run.json)
+    console.print(f"Preflight: {config.run.preflight} turns a seat before the first step.")
     found = preflight(
         run.policy,
         run.game,
@@ -225,10 +227,8 @@ def _preflight(run: Training) -> Preflight | None:
         benign_fraction=config.game.benign_fraction,
         roles=roles,
     )
-    if not config.run.json:
-        console = Console(stderr=True)
-        for line in found.lines():
-            console.print(line, soft_wrap=True, highlight=False, markup=False)
+    for line in found.lines():
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     if not config.run.force:
         found.check()
     return found

@@ -48,8 +48,10 @@ class GameConfig:
         thinking: none, optional or required for all seats, or for some, such as
             attacker_0=required,defender_0=none.
         leak_on_violation: Show malformed turns as a whole, as Self-RedTeam's code does.
-        prompts: Instruction texts: default, example (shorter, one example each, for small models), a
-            directory of such texts, or apothecary for the controlled world's; by default default.
+        prompts: Instruction texts: default, example (shorter, one example each, for small models),
+            self_redteam:FILE (Self-RedTeam's own, in its red_team/prompts.py; self_redteam_direct:FILE
+            without thoughts), a directory of such texts, or apothecary for the controlled world's; by
+            default default.
         max_seed_chars: Longest seed, in characters; a longer one is an error.
         max_action_chars: Longest action, in characters; a longer one is cut.
     """

@@ -4,7 +4,6 @@ The member is fetched once, verified and read; nothing of it is imported or run.
 string constant, YAML the text under a key, any other file its whole text.
 """
 
-import ast
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 import yaml
 
 from redteam_env.game import RedteamError, check_fields
+from redteam_env.utils.constants import constants_in
 from redteam_env.utils.packages import Member, fetch
 from redteam_env.utils.reading import MOST_BYTES_OF_TOML, read_text
 
@@ -113,22 +113,10 @@ def constant_in(source: str, name: str) -> str:
     Raises:
         RedteamError: If the source does not parse or has no such string.
     """
-    try:
-        body = ast.parse(source).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise RedteamError(
-            f"The source that should define {name} is no Python: {error}."
-        ) from error
-    *classes, constant = name.split(".")
-    for own in classes:
-        body = next((x.body for x in body if isinstance(x, ast.ClassDef) and x.name == own), [])
-    for node in body:
-        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Constant):
-            continue
-        named = any(isinstance(x, ast.Name) and x.id == constant for x in node.targets)
-        if named and isinstance(node.value.value, str):
-            return node.value.value
-    raise RedteamError(f"The source defines no string {name}; name a template_file instead.")
+    found = constants_in(source, f"The source that should define {name}")
+    if name not in found:
+        raise RedteamError(f"The source defines no string {name}; name a template_file instead.")
+    return found[name]
 
 
 def file_text(path: str | Path) -> str:

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from redteam_env.game import (
     Game,
     GameConfig,
+    Prompts,
     RedteamError,
     load_prompts,
     parse_thinking,
@@ -18,6 +20,7 @@ from redteam_env.utils.files import read_record
 from redteam_env.worlds.apothecary import WorldConfig
 from redteam_env.worlds.apothecary.corpus import prompts_directory
 from redteam_env.worlds.apothecary.levels import APOTHECARY, COUPLED, EASY, HARD
+from redteam_env.worlds.published import published_prompts, published_sets
 
 CARD = "card.json"
 MODELS: Mapping[str, str] = MappingProxyType(
@@ -55,6 +58,16 @@ def prompts_path(prompts: str) -> str:
     return prompts_directory(coupled=prompts == COUPLED) if prompts in MODELS else prompts
 
 
+def _prompts(given: Any) -> Prompts:
+    """Return the instruction texts that a game's settings name."""
+    if given is None:
+        return load_prompts()
+    name, _, file = str(given).partition(":")
+    if name in published_sets():
+        return published_prompts(name, file)
+    return load_prompts(prompts_path(str(given)))
+
+
 def build_game(config: GameConfig) -> Game:
     """Return the rules with some settings.
 
@@ -71,7 +84,7 @@ def build_game(config: GameConfig) -> Game:
             drop_unfaithful=config.drop_unfaithful,
             benign_refusal_weight=config.benign_refusal_weight,
         ),
-        prompts=load_prompts(None if config.prompts is None else prompts_path(str(config.prompts))),
+        prompts=_prompts(config.prompts),
         exchanges=config.exchanges,
         credit=config.credit,
         thinking=parse_thinking(config.thinking, config.seats),
