@@ -12,7 +12,9 @@ def test_strings_names_and_sums_are_read_and_nothing_is_run():
 
 
 def test_strings_of_classes_are_named_by_class():
-    source = "A = 'a'\nclass K:\n    B = A + 'b'\n    class L:\n        C = 'c'\n    D = B + A\nE = 'e'"
+    source = (
+        "A = 'a'\nclass K:\n    B = A + 'b'\n    class L:\n        C = 'c'\n    D = B + A\nE = 'e'"
+    )
     found = constants_in(source, "it")
     assert found == {"A": "a", "K.B": "ab", "K.L.C": "c", "K.D": "aba", "E": "e"}
 
