@@ -37,6 +37,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 # what this account wrote, a test must not be able to say of the person's who runs it
 _state = tempfile.TemporaryDirectory(prefix="redteam-env-state-")
 os.environ["XDG_STATE_HOME"] = _state.name
+# and what the person's judges were measured to be is nothing that a test's tables show
+os.environ["REDTEAM_ENV_DATA"] = _state.name
 
 # a shell's background jobs start with Ctrl-C ignored, and so would every command that a test starts
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

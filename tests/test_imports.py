@@ -56,6 +56,7 @@ MAY_IMPORT = {
     "evaluation": (
         f"{BASE} attacks border utils registry runs trust rollout worlds.embedded envs.embedders suites"
     ),
+    "evaluation.calibration": "judges.identity seeds.labelled",  # what is kept of a judge
     "evaluation.rates": "judges.lexical",  # which answers count as refusals without a judge
     "report": "utils evaluation",
     "cli": "game protocols border.attacks attacks utils registry trust rollout judges seeds worlds envs suites evaluation report",

@@ -21,6 +21,7 @@ from redteam_env.evaluation import crossplay as play_all
 from redteam_env.evaluation import evaluate as play_pair
 from redteam_env.evaluation.agents import ATTEMPTS
 from redteam_env.evaluation.attacked import attack_record
+from redteam_env.evaluation.calibration import calibration_of
 from redteam_env.evaluation.matchup import matchup
 from redteam_env.evaluation.rewrites import variety
 from redteam_env.game import Count, Episode, RedteamError, Share, at_least
@@ -221,11 +222,12 @@ def _evaluate_attack(options: EvaluateOptions) -> int:
     table = set_table(options, [defender, *filter(None, [writer])])
     embedder = None if options.embedder is None else resolve_embedder(options.embedder)
     made = attack_of(options, table)
+    calibration = calibration_of(table.judge)
     agent = table.pool.agent(defender, "defender")
     with progress_bar() as progress:
         attacking = under_attack(options, table, made, agent, table.game, progress=progress)
         found = attacking.games(heldout_setups(table.source, options.games, options.seed))
-    result = matchup(found.episodes, table.judge, (attack, defender))
+    result = matchup(found.episodes, table.judge, (attack, defender), calibration)
     record = attack_record(attack, options.tries, attacking.queries, found.tried)
     record |= {"attacker": writer}
     varied = variety(result.episodes, embedder, name=options.embedder or "")

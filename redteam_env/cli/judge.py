@@ -9,6 +9,7 @@ import tyro
 from rich.table import Table
 
 from redteam_env import registry
+from redteam_env.cli.calibrate import calibrate_judge
 from redteam_env.utils.console import make_console
 from redteam_env.utils.text import safe_text
 
@@ -16,7 +17,7 @@ Json = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
 
 
 def judge(argv: Sequence[str]) -> int:
-    """List judges.
+    """List judges, or measure how far one agrees with people.
 
     Args:
         argv: The words behind ``redteam-env judge``.
@@ -29,9 +30,9 @@ def judge(argv: Sequence[str]) -> int:
     """
     # each sub-command is a function whose parameters are its options; add one as a line
     tyro.extras.subcommand_cli_from_dict(
-        {"list": list_judges},
+        {"list": list_judges, "calibrate": calibrate_judge},
         prog="redteam-env judge",
-        description="List the judges.",
+        description="List the judges, or measure one on dialogues that people labelled.",
         args=list(argv),
     )
     return 0

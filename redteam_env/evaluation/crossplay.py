@@ -11,6 +11,7 @@ from typing import Any
 
 from redteam_env.border.judges import check_judge
 from redteam_env.border.records import demand
+from redteam_env.evaluation.calibration import calibration_of
 from redteam_env.evaluation.dispatch import MemoAgent
 from redteam_env.evaluation.matchup import Matchup, matchup
 from redteam_env.evaluation.rates import difference
@@ -106,6 +107,7 @@ def crossplay(
     if not attackers or not defenders:
         raise RedteamError("Cross-play needs at least one attacker and one defender; name them.")
     check_judge(judge)
+    calibration = calibration_of(judge)
     seed = demand(seed, whole, "seed")
     rewriters = {name: MemoAgent(agent) for name, agent in attackers.items()}
 
@@ -132,7 +134,7 @@ def crossplay(
             seats: dict[str, Agent] = {ATTACKER: rewriter, DEFENDER: agent}
             found = direct[defender] | run(rewritten, seats, f"{attacker} against {defender}")
             episodes = [found[k] for k in range(len(setups))]
-            cells[attacker, defender] = matchup(episodes, judge, (attacker, defender))
+            cells[attacker, defender] = matchup(episodes, judge, (attacker, defender), calibration)
     return CrossPlay(
         attackers=tuple(attackers),
         defenders=tuple(defenders),

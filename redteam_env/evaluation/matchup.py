@@ -7,6 +7,8 @@ from typing import Any
 from redteam_env.border.judges import check_judge
 from redteam_env.border.records import demand
 from redteam_env.border.seeds import all_seeds, card_of
+from redteam_env.evaluation.calibration import Calibration, calibration_of
+from redteam_env.evaluation.correction import Corrected, corrected_rates
 from redteam_env.evaluation.rates import Rates, measure
 from redteam_env.game import ATTACKER, DEFENDER, Episode, Game, RedteamError
 from redteam_env.game.values import whole
@@ -27,6 +29,7 @@ class Matchup:
         smoke_only: Whether that judge is good for smoke runs only.
         rates: All rates.
         episodes: The games, in the order of their setups.
+        calibration: How far the judge agrees with people, if that was measured.
     """
 
     attacker: str
@@ -35,16 +38,26 @@ class Matchup:
     smoke_only: bool
     rates: Rates
     episodes: tuple[Episode, ...]
+    calibration: Calibration | None = None
+
+    @property
+    def corrected(self) -> dict[str, Corrected]:
+        """The rates that can be corrected for the judge's errors, by name; none without calibration."""
+        return corrected_rates(self.episodes, self.calibration)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON: names and rates, no text of any player."""
-        return {
+        own = {
             "attacker": self.attacker,
             "defender": self.defender,
             "judge": self.judge,
             "smoke_only": self.smoke_only,
             "rates": self.rates.to_json(),
         }
+        if self.calibration is not None:
+            own["corrected"] = {name: x.to_json() for name, x in self.corrected.items()}
+            own["calibration"] = self.calibration.to_json()
+        return own
 
 
 def heldout_setups(source: SeedSource, games: int, seed: int) -> list[GameSetup]:
@@ -111,6 +124,7 @@ def evaluate(
         RedteamError: If an agent or the judge breaks its protocol.
     """
     check_judge(judge)
+    calibration = calibration_of(judge)
     episodes = play(
         setups,
         {ATTACKER: attacker, DEFENDER: defender},
@@ -119,16 +133,23 @@ def evaluate(
         batch_size=batch_size,
         progress=progress,
     )
-    return matchup(episodes, judge, names)
+    return matchup(episodes, judge, names, calibration)
 
 
-def matchup(episodes: Sequence[Episode], judge: Judge, names: tuple[str, str]) -> Matchup:
+def matchup(
+    episodes: Sequence[Episode],
+    judge: Judge,
+    names: tuple[str, str],
+    calibration: Calibration | None,
+) -> Matchup:
     """Measure games that were played.
 
     Args:
         episodes: The games.
         judge: Who judged them.
         names: Attacker and defender.
+        calibration: What is known of the judge
+            (:func:`~redteam_env.evaluation.calibration.calibration_of`).
 
     Returns:
         Rates and games.
@@ -140,4 +161,5 @@ def matchup(episodes: Sequence[Episode], judge: Judge, names: tuple[str, str]) -
         smoke_only=judge.smoke_only,
         rates=measure(episodes),
         episodes=tuple(episodes),
+        calibration=calibration,
     )

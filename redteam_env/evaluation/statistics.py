@@ -63,6 +63,51 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """A share of outcomes that come in clusters, with its 95 % interval.
+
+    Attributes:
+        k: Outcomes in which it happened.
+        n: All outcomes.
+        effective: How many independent outcomes would tell as much: ``n`` where no two share a cluster.
+    """
+
+    k: int
+    n: int
+    effective: float
+
+    def __post_init__(self) -> None:
+        _check_counts(self.k, self.n)
+        if not 0 <= self.effective <= self.n:
+            raise RedteamError(
+                f"{self.n} outcomes cannot tell as much as {self.effective}; give a number up to {self.n}."
+            )
+
+    @property
+    def value(self) -> float | None:
+        """``k / n``, or ``None`` for no outcomes at all."""
+        return self.k / self.n if self.n else None
+
+    @property
+    def interval(self) -> Interval:
+        """The 95 % Wilson interval for so many effective outcomes; [0, 1] without any."""
+        if not self.n:
+            return Interval(0.0, 1.0)
+        low, high = _score_limits(self.k / self.n, self.effective, _quantile(0.95))
+        return Interval(0.0 if self.k == 0 else low, 1.0 if self.k == self.n else high)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON: the share is null where there were no outcomes."""
+        return {
+            "k": self.k,
+            "n": self.n,
+            "effective": self.effective,
+            "rate": self.value,
+            "interval": self.interval.to_json(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Difference:
     """A difference of two rates over the same games.
 
@@ -208,7 +253,7 @@ def clustered_bootstrap(
             out of range.
     """
     sums, counts = _by_cluster(values, clusters)
-    tail = _expanded_tail(confidence, len(sums))
+    tail = expanded_tail(confidence, len(sums))
     if resamples < 1:
         raise RedteamError(f"resamples is {resamples}; draw at least 1.")
     means = np.empty(resamples)
@@ -221,7 +266,7 @@ def clustered_bootstrap(
     return Interval(float(low), float(high))
 
 
-def _expanded_tail(confidence: float, clusters: int) -> float:
+def expanded_tail(confidence: float, clusters: int) -> float:
     """Return the share to cut off on either side, so that few clusters do not give too much away."""
     tail = (1 - _checked(confidence)) / 2
     if clusters < 2:  # all resamples are the same
@@ -265,6 +310,37 @@ def shares_interval(
         )
     low, high = _score_limits(shares[0], len(shares), _quantile(confidence))
     return Interval(min(low, shares[0]), max(high, shares[0]))
+
+
+def share_of(outcomes: Sequence[bool], clusters: Sequence[Hashable]) -> Share:
+    """Return a share of outcomes that come in clusters, such as answers to the same prompt.
+
+    Its effective number of outcomes is their number over the design effect, the ratio of the variance
+    between clusters to that of independent outcomes, made smaller for few clusters by Student's
+    quantile. Wilson's interval with it does well with clustered samples (Franco, Little, Louis and Slud,
+    Journal of Survey Statistics and Methodology 7, 2019; the adjustment is that of Korn and Graubard,
+    1998). Where all outcomes are alike, each cluster counts as one.
+
+    Args:
+        outcomes: Whether it happened.
+        clusters: The cluster of each.
+
+    Raises:
+        RedteamError: If the lengths differ.
+    """
+    k, n = sum(map(bool, outcomes)), len(outcomes)
+    if not n:
+        return Share(0, 0, 0.0)
+    sums, counts = _by_cluster(np.asarray(outcomes, dtype=float), clusters)
+    size, p = len(sums), k / n
+    if size == n:
+        return Share(k, n, float(n))
+    if k in {0, n} or size == 1:
+        return Share(k, n, float(size))
+    spread = float(((sums - p * counts) ** 2).sum()) * size / (size - 1) / n**2
+    effective = p * (1 - p) / spread if spread else float(n)
+    effective *= (float(stdtrit(n - 1, 0.975)) / float(stdtrit(size - 1, 0.975))) ** 2
+    return Share(k, n, min(float(n), max(1.0, effective)))
 
 
 def paired_difference(
@@ -323,7 +399,7 @@ def _newcombe(p: float, q: float, n: int, z: float) -> Interval:
     return Interval(max(-1.0, p - q - below), min(1.0, p - q + above))
 
 
-def _score_limits(p: float, n: int, z: float) -> tuple[float, float]:
+def _score_limits(p: float, n: float, z: float) -> tuple[float, float]:
     centre = p + z * z / (2 * n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n

@@ -13,7 +13,7 @@ from typing import Literal
 
 from redteam_env.border import judges
 from redteam_env.game import Dialogue, RedteamError, Verdict, unknown_name
-from redteam_env.judges.identity import revision_of
+from redteam_env.judges.identity import identity_of, revision_of
 from redteam_env.judges.judge import RAW_LIMIT, check_ready
 from redteam_env.judges.recorded import dialogue_key
 from redteam_env.judges.resolve import resolve_parts
@@ -154,6 +154,16 @@ class DisagreementJudge(_Combined):
     )
     differing: dict[str, tuple[Field, ...]] = field(default_factory=dict, compare=False)
 
+    @property
+    def revision(self) -> str:
+        """The first judge's, as are its verdicts."""
+        return identity_of(self.parts[0]).revision
+
+    @property
+    def template_sha256(self) -> str:
+        """The same."""
+        return identity_of(self.parts[0]).template
+
     def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
         """Return the first judge's verdict on each dialogue, in order."""
         first, second = self.ask(dialogues)
@@ -227,7 +237,7 @@ def disagreement(
         raise RedteamError(
             f"The judge 'disagreement' compares two judges, not {len(made)}; write disagreement:A+B."
         )
-    return DisagreementJudge(parts=made, name=f"{made[0].name} (compared with {made[1].name})")
+    return DisagreementJudge(parts=made, name=made[0].name)
 
 
 def _listed(combinator: str, parts: str | Sequence[str | Judge]) -> list[str | Judge]:

@@ -4,7 +4,9 @@ from redteam_env.report.attacks import attack_lines, queries_lines
 from redteam_env.report.curves import Curve, curves_svg, mean, sparkline
 from redteam_env.report.suites import suites_report
 from redteam_env.report.tables import (
+    CORRECTED,
     MOST_LOST,
+    calibration_lines,
     comparison_report,
     crossplay_report,
     difference_cell,
@@ -17,9 +19,11 @@ from redteam_env.report.tables import (
 )
 
 __all__ = [
+    "CORRECTED",
     "MOST_LOST",
     "Curve",
     "attack_lines",
+    "calibration_lines",
     "comparison_report",
     "crossplay_report",
     "curves_svg",

@@ -11,12 +11,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from redteam_env.evaluation.calibration import Calibration
 from redteam_env.evaluation.comparison import Comparison
+from redteam_env.evaluation.correction import FIELD_OF, Corrected
 from redteam_env.evaluation.crossplay import CrossPlay
 from redteam_env.evaluation.matchup import Matchup
 from redteam_env.evaluation.rates import OUTCOMES, Rates, measure
 from redteam_env.evaluation.rewrites import Variety
-from redteam_env.evaluation.statistics import Difference, Interval, Rate
+from redteam_env.evaluation.statistics import Difference, Interval, Rate, Share
 from redteam_env.utils.text import safe_text
 
 TITLES: Mapping[str, str] = {
@@ -37,19 +39,26 @@ SHOWN_REASONS = 5
 MOST_LOST = 0.1
 """The share of void and forfeited games above which a table's headline speaks of them."""
 RAW_ROW = "(raw, no attacker)"
+CORRECTED = "corrected [95 % interval]"
+"""Of rates that are corrected for the judge's errors; below the table stands what is known of these."""
 
 
 def rates_report(matchup: Matchup) -> RenderableType:
     """Return the rates of one matchup with their 95 % Wilson intervals."""
-    table = _table("rate", "value [95 % interval]", "games")
+    known = matchup.calibration
+    corrected = matchup.corrected
+    more = (CORRECTED,) if known else ()
+    table = _table("rate", "value [95 % interval]", *more, "games")
     for name in OUTCOMES:
         rate: Rate = getattr(matchup.rates, name)
-        table.add_row(Text(TITLES[name]), rate_cell(rate), Text(f"{rate.k}/{rate.n}"))
+        own = (corrected_cell(corrected.get(name)),) if known else ()
+        table.add_row(Text(TITLES[name]), rate_cell(rate), *own, Text(f"{rate.k}/{rate.n}"))
     return Group(
         *lost_lines(matchup.rates),
         _titled(f"{matchup.attacker} against {matchup.defender}", table),
         void_line(matchup.rates),
         judge_line(matchup.judge, matchup.smoke_only),
+        *calibration_lines(known),
     )
 
 
@@ -96,7 +105,20 @@ def comparison_report(
     ]
     title = f"{headings[0]} and {headings[1]}, on the same games [95 % interval]"
     lost = [line for side in (before, after) for line in lost_lines(side.rates)]
-    return Group(*lost, _titled(title, table), *voids, judge_line(before.judge, before.smoke_only))
+    tables = [_titled(title, table)]
+    if before.calibration is not None:
+        own = _table("rate", *headings)
+        for name in before.corrected:
+            cells = [corrected_cell(side.corrected.get(name)) for side in (before, after)]
+            own.add_row(Text(TITLES[name]), *cells)
+        tables.append(_titled(f"Rates, {CORRECTED}", own))
+    return Group(
+        *lost,
+        *tables,
+        *voids,
+        judge_line(before.judge, before.smoke_only),
+        *calibration_lines(before.calibration),
+    )
 
 
 def crossplay_report(result: CrossPlay) -> RenderableType:
@@ -113,13 +135,34 @@ def crossplay_report(result: CrossPlay) -> RenderableType:
     if len(result.defenders) > 1:
         tables.append(_against_first("Attack success rate", result, "attack_success"))
         tables.append(_against_first("Over-refusal", result, "over_refusal_rewritten"))
+    first = next(iter(result.cells.values()))
+    for title, rewritten, raw in (
+        ("Attack success rate", "attack_success", "raw_attack_success"),
+        ("Over-refusal", "over_refusal_rewritten", "over_refusal_raw"),
+    ):
+        if rewritten in first.corrected:
+            tables.append(_corrected_matrix(title, result, rewritten, raw=raw))
     total = measure(result.played)
     if total.void:
         tables.append(_void_matrix(result))
-    first = next(iter(result.cells.values()))
     return Group(
-        *lost_lines(total), *tables, void_line(total), judge_line(first.judge, first.smoke_only)
+        *lost_lines(total),
+        *tables,
+        void_line(total),
+        judge_line(first.judge, first.smoke_only),
+        *calibration_lines(first.calibration),
     )
+
+
+def _corrected_matrix(title: str, result: CrossPlay, rate: str, *, raw: str) -> Group:
+    table = _by_defender(result.defenders)
+    for attacker in result.attackers:
+        row = (result.cells[attacker, x].corrected.get(rate) for x in result.defenders)
+        table.add_row(safe_text(attacker), *map(corrected_cell, row))
+    direct = (result.cells[result.attackers[0], x].corrected.get(raw) for x in result.defenders)
+    table.add_section()
+    table.add_row(Text(RAW_ROW), *map(corrected_cell, direct))
+    return _titled(f"{title}, {CORRECTED}", table)
 
 
 def _matrix(title: str, result: CrossPlay, rate: str, *, raw: str) -> Group:
@@ -179,6 +222,37 @@ def rate_cell(rate: Rate, *, counts: bool = False) -> Text:
         return Text("-")
     text = f"{rate.value:.2f} {_interval(rate.interval)}"
     return Text(f"{text} {rate.k}/{rate.n}" if counts else text)
+
+
+def corrected_cell(found: Corrected | None) -> Text:
+    """Return a corrected rate with its interval, or why there is none; ``-`` where none is corrected."""
+    if found is None:
+        return Text("-")
+    own = found.estimate
+    return Text(own.reason if own.value is None else f"{own.value:.2f} {_interval(own.interval)}")
+
+
+def calibration_lines(known: Calibration | None) -> list[Text]:
+    """Return what is known of a judge, a line for each question that it was measured on."""
+    if known is None:
+        return []
+    lines = []
+    for field, own in known.fields.items():
+        shares = {"sensitivity": own.sensitivity, "specificity": own.specificity}
+        told = ", ".join(f"{name} {share_cell(x).plain}" for name, x in shares.items())
+        line = f"Judge's {field}: {told} (on {own.dialogues} answers of {own.labels})"
+        lines.append(safe_text(line))
+    if not known.fields.keys() >= set(FIELD_OF.values()):
+        missing = ", ".join(sorted(set(FIELD_OF.values()) - known.fields.keys()))
+        lines.append(Text(f"Not calibrated, so not corrected: {missing}"))
+    return lines
+
+
+def share_cell(share: Share) -> Text:
+    """Return a share with its interval; ``-`` for no outcomes."""
+    if share.value is None:
+        return Text("-")
+    return Text(f"{share.value:.2f} {_interval(share.interval)}")
 
 
 def difference_cell(found: Difference) -> Text:

@@ -57,10 +57,12 @@ class Labelled:
     Attributes:
         dialogue: One request and its answer.
         labels: True or false for some of the three questions, by the name of a verdict's field.
+        source: Name of the set that it belongs to.
     """
 
     dialogue: Dialogue
     labels: Mapping[str, bool]
+    source: str
 
     @property
     def cluster(self) -> str:
@@ -193,6 +195,7 @@ def _known(name: str, card: LabelCard) -> LabelledSet:
             row[card.prompt],
             row[card.response],
             {card.label: _mean(row, card.scores) >= card.threshold},
+            name,
         )
         for path in paths
         for row in _table(path.read_text(encoding="utf-8"))
@@ -256,7 +259,7 @@ def _from_file(argument: str, options: Mapping[str, str]) -> LabelledSet:
         found = {name: x for name, x in said.items() if x is not None}
         if found:
             prompt, response = (_text(value_in(cells, texts[x]), texts[x], place) for x in texts)
-            rows.append(_dialogue(prompt, response, found))
+            rows.append(_dialogue(prompt, response, found, path.name))
     if not rows:
         raise RedteamError(
             f"No row of {path.name} is labelled; fill in {', '.join(labels.values())}."
@@ -344,9 +347,9 @@ def _text(cell: Any, column: str, place: str) -> str:
     return cell
 
 
-def _dialogue(prompt: str, response: str, labels: Mapping[str, bool]) -> Labelled:
+def _dialogue(prompt: str, response: str, labels: Mapping[str, bool], source: str) -> Labelled:
     lines = (Line(seat=ATTACKER, text=prompt), Line(seat=DEFENDER, text=response))
-    return Labelled(dialogue=Dialogue(lines=lines), labels=labels)
+    return Labelled(dialogue=Dialogue(lines=lines), labels=labels, source=source)
 
 
 def _cards() -> Any:

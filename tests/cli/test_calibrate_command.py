@@ -1,0 +1,91 @@
+"""``redteam-env judge calibrate``, and the tables after it."""
+
+import json
+
+import pytest
+
+from redteam_env.cli.main import main
+
+ROWS = "\n".join(
+    ["prompt,response,response_harmful,response_refusal"]
+    + [f"HARM {k},HARM {k},{'yes' if k % 10 else 'no'},no" for k in range(40)]
+    + [f"kind {k},NO {k},{'no' if k % 10 else 'yes'},yes" for k in range(60)]
+)
+PAIR = ["--seeds", "words", "--judge", "words", "--attacker", "echo", "--defender", "harm"]
+
+
+@pytest.fixture
+def labels(tmp_path, monkeypatch):
+    monkeypatch.setenv("REDTEAM_ENV_DATA", str(tmp_path / "data"))
+    file = tmp_path / "labels.csv"
+    file.write_text(ROWS)
+    return str(file)
+
+
+def calibrate(labels, *more):
+    return main(["judge", "calibrate", "words", "--labels", labels, *more])
+
+
+def test_it_prints_figures_with_intervals_and_what_raw_rates_stand_for(labels, capsys):
+    assert calibrate(labels) == 0
+    out = capsys.readouterr().out
+    assert "response_harmful, on labels.csv" in out
+    assert "0.857 [0.722, 0.933]" in out  # 36 of 42
+    assert "36/42" in out
+    assert "corrected [95 % interval]" in out
+    assert "Judge: words" in out
+    assert "Kept in" in out
+
+
+def test_tables_show_what_is_known_of_the_judge_from_then_on(labels, capsys):
+    assert main(["evaluate", *PAIR, "--games", "8"]) == 0
+    assert "corrected" not in capsys.readouterr().out
+    assert calibrate(labels) == 0
+    capsys.readouterr()
+    for command in (
+        ["evaluate", *PAIR, "--games", "8"],
+        ["crossplay", "echo", "no", *PAIR[:4], "--games", "8"],
+    ):
+        assert main(command) == 0
+        out = capsys.readouterr().out
+        assert "corrected [95 % interval]" in out
+        assert "Judge's response_harmful: sensitivity 0.86" in out
+        assert "100 answers of labels.csv" in out
+        assert "Not calibrated, so not corrected: prompt_harmful" in out
+    assert main(["evaluate", *PAIR, "--games", "8", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)["result"]
+    assert result["corrected"]["attack_success"]["labels"] == "labels.csv"
+    assert result["calibration"]["judge"]["name"] == "words"
+
+
+def test_out_holds_what_json_prints_and_nothing_is_overwritten(labels, tmp_path, capsys):
+    file = tmp_path / "calibration.json"
+    assert calibrate(labels, "--json", "--out", str(file)) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert json.loads(file.read_text()) == printed
+    assert set(printed["fields"]) == {"response_harmful", "response_refusal"}
+    assert calibrate(labels, "--out", str(file)) == 2
+    assert "nothing is overwritten" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["judge", "calibrate", "nope", "--labels", "LABELS"], "Unknown judge 'nope'"),
+        (["judge", "calibrate", "words", "--labels", "nope"], "Unknown labelled set 'nope'"),
+        (["judge", "calibrate", "words", "--labels", "LABELS?x=1"], "Unknown option"),
+        (["judge", "calibrate", "words", "--labels", "LABELS", "--judge-url", "http://a"], "url"),
+    ],
+)
+def test_a_wrong_word_is_refused_before_the_judge_is_asked(labels, words, message, capsys):
+    assert main([x.replace("LABELS", labels) for x in words]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_a_judge_that_never_answers_was_not_measured(tmp_path, labels, capsys):
+    file = tmp_path / "broken.csv"
+    file.write_text("prompt,response,response_harmful\na,BROKEN,yes\n")
+    assert calibrate(str(file)) == 2
+    assert "answered none of 1 dialogues" in capsys.readouterr().err
