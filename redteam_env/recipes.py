@@ -29,6 +29,7 @@ from typing import Any
 
 from redteam_env import registry
 from redteam_env.game import RedteamError, unknown_name
+from redteam_env.utils.places import is_name
 from redteam_env.utils.reading import read_toml
 
 KIND = "recipes"
@@ -184,8 +185,8 @@ def _inherited(
     """Return settings, needs and notes of the card that one extends."""
     if "extends" not in card:
         return {}, {}, []
-    other = file.with_name(f"{card['extends']}.toml")
-    if other in (file, *before) or not other.is_file() or other.parent != file.parent:
+    other = file.parent / f"{card['extends']}.toml"
+    if other in (file, *before) or not is_name(card["extends"]) or not other.is_file():
         raise RedteamError(
             f"The card {str(file)!r} extends {card['extends']!r}; name another card of its folder, "
             f"without going in a circle. {_REMEDY}"

@@ -61,7 +61,7 @@ def recipes(argv: Sequence[str]) -> int:
         return _list(as_json=action.json)
     found = find_recipe(action.name)
     if action.json:
-        print(json.dumps(asdict(found)))  # noqa: T201 - the command's output
+        print(json.dumps(asdict(found), default=str))  # noqa: T201 - the command's output
     else:
         _show(found)
     return 0
