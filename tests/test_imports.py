@@ -94,6 +94,7 @@ MAY_IMPORT = {
         f"{PLAYED} recipes algorithms.recipes border randomness trust provenance utils judges.judge algorithms.core.divergence algorithms.core.ranks"
     ),
     # a run measures itself, and plays against whatever an opponent's name means
+    "algorithms.training.attacking": "attacks.agent",
     "algorithms.training.plugins": "attacks.resolve",
     "algorithms.training.scripted": "attacks.resolve",
     "algorithms.training.evaluating": "evaluation.rates evaluation.suites",

@@ -107,7 +107,9 @@ def check_counted(run: Run, step: int) -> None:
 
 def step_tokens(row: Mapping[str, Any]) -> float:
     """Return the tokens that were sampled in a step, those of further games included."""
-    return sum(float(row.get(f"{kind}/tokens") or 0) for kind in ("game", "league", "rollout"))
+    return sum(
+        float(row.get(f"{kind}/tokens") or 0) for kind in ("game", "league", "rollout", "attack")
+    )
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from algorithms.core.ranks import Ranks, join
 from algorithms.training import checkpoint
+from algorithms.training.attacking import AttackMeter
 from algorithms.training.callbacks import (
     Callbacks,
     Checkpoints,
@@ -281,7 +282,8 @@ def _callbacks(
         resumed=run.resumed,
     )
     usage = UsageMeter({**named, "judge": (run.judge.name, run.judge)})
-    result += [FixedAgents(run.fixed), league, usage]
+    attacks = AttackMeter([agent for _, agent in named.values()])
+    result += [FixedAgents(run.fixed), league, usage, attacks]
     if evaluation is not None:
         result.append(BestCheckpoint(config.evaluation))
     return [*result, *closing_callbacks(run)]

@@ -15,9 +15,20 @@ THOUGHT = "I play what my search found."
 
 @dataclass(slots=True)
 class Cost:
-    """What a standing attack cost so far, whoever it was played against."""
+    """What a standing attack cost so far, whoever it was played against.
+
+    Attributes:
+        queries: Its queries.
+        tokens: Tokens that models of this process sampled in its attempts.
+    """
 
     queries: Queries = field(default_factory=Queries)
+    tokens: int = 0
+
+    def add(self, queries: Queries, tokens: int) -> None:
+        """Add to it."""
+        self.queries = self.queries.plus(queries)
+        self.tokens += tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +97,7 @@ class AttackAgent:
             attempts=self.attempts,
             batch_size=self.batch_size,
         )
-        self.cost.queries = self.cost.queries.plus(found.queries)
+        self.cost.add(found.queries, sum(_sampled(x) for own in found.episodes for x in own))
         for setup, episodes in zip(setups, found.episodes, strict=True):
             self._plans[setup.path[:-1]] = _said(best(episodes))
 
@@ -97,6 +108,10 @@ class AttackAgent:
             del self._plans[request.game]
         text = plan[min(turn, len(plan) - 1)]
         return Reply(text=compose(THOUGHT, text) if request.prefill else text)
+
+
+def _sampled(episode: Episode) -> int:
+    return sum(len(x.generation.completion_ids) for x in episode.turns if x.generation is not None)
 
 
 def _said(episode: Episode) -> tuple[str, ...]:

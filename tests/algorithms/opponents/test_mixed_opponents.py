@@ -21,6 +21,10 @@ def test_attacks_take_their_share_of_the_games_from_which_the_defender_learns(op
     rows = metrics(run)
     played = sum(row["league/scripted_attacker_games"] for row in rows)
     assert 0 < played < 16
+    # each private attempt asks the defender and the judge once, the writer never
+    assert sum(row["attack/target_queries"] for row in rows) >= played
+    assert sum(row["attack/tokens"] for row in rows) > 0
+    assert {row["attack/attacker_queries"] for row in rows} == {0}
     attacked = [x for x in episodes(run) if x.turns[0].generation is None]
     assert len(attacked) == played
     assert sum(row["attacker/samples"] for row in rows) == 16 - played
