@@ -1,6 +1,7 @@
 """Every game that can be played without a server or a download: worlds, judges, seats, views."""
 
 import itertools
+import tempfile
 
 import redteam_env
 from redteam_env import registry
@@ -14,6 +15,14 @@ JUDGES = {
     "recorded": registry.load("judges", "recorded")(verdicts={}),  # every game of it is void
 }
 """Those that need a server are checked in tests of their own."""
+STORE = tempfile.TemporaryDirectory()
+COMBINED = {
+    "cached": registry.load("judges", "cached")("lexical", file=f"{STORE.name}/verdicts.sqlite"),
+    "composite": "composite:prompt=lexical,refusal=lexical,harm=always",
+    "disagreement": "disagreement:lexical+always",
+    "vote": "vote:lexical+always+apothecary",
+}
+"""Judges made of others; one world is enough for them."""
 SERVED = ("wildguard",)
 SEATS = ("attacker_0", "defender_0")
 VIEWS = {
@@ -22,13 +31,15 @@ VIEWS = {
     "features": lambda env: EmbeddingObservation(env, "hashing"),
     "numbers": lambda env: EmbeddingObservation(TacticActions(env), "hashing"),
 }
-GAMES = list(itertools.product(WORLDS, JUDGES))
-SINGLE = list(itertools.product(WORLDS, JUDGES, SEATS, VIEWS))
+GAMES = [*itertools.product(WORLDS, JUDGES), *itertools.product(WORLDS[:1], COMBINED)]
+SINGLE = [(*game, seat, view) for game in GAMES for seat in SEATS for view in VIEWS]
 
 
 def settings(world, judge):
     """Return the keyword arguments of a game."""
-    return ({} if world == "english" else {"world": world}) | {"judge": JUDGES[judge]}
+    return ({} if world == "english" else {"world": world}) | {
+        "judge": {**JUDGES, **COMBINED}[judge]
+    }
 
 
 def make_single(world, judge, seat, view, **more):

@@ -3,7 +3,7 @@
 import gymnasium
 import pytest
 from gymnasium.utils.env_checker import check_env
-from matrix import GAMES, JUDGES, SERVED, SINGLE, WORLDS, make_single, settings
+from matrix import COMBINED, GAMES, JUDGES, SERVED, SINGLE, WORLDS, make_single, settings
 
 import redteam_env
 from redteam_env import registry
@@ -12,7 +12,7 @@ from redteam_env.testing import check_game
 
 def test_the_matrix_has_every_judge():
     ours = {x.name for x in registry.found() if x.distribution.startswith("redteam-env ")}
-    assert {*JUDGES, *SERVED} == ours & set(registry.names("judges"))
+    assert {*JUDGES, *COMBINED, *SERVED} == ours & set(registry.names("judges"))
 
 
 @pytest.mark.filterwarnings("error")
