@@ -59,7 +59,12 @@ MAY_IMPORT = {
     "evaluation.calibration": "judges.identity seeds.labelled",  # what is kept of a judge
     "evaluation.rates": "judges.lexical",  # which answers count as refusals without a judge
     "report": "utils evaluation",
-    "cli": "game protocols border.attacks attacks utils registry trust rollout judges seeds worlds envs suites evaluation report",
+    "distil": f"{BASE} border utils",
+    "cli": (
+        "game protocols border.attacks attacks utils registry trust rollout judges seeds worlds envs suites "
+        "evaluation report distil"
+    ),
+    "cli.sft": "provenance",  # of the seeds that examples are made from
     # agents: they neither evaluate nor report
     "agents.chat_answer": "utils.answers utils.http",
     "agents.endpoint": f"{BASE} utils.answers utils.http utils.reading utils.text agents.chat_answer",

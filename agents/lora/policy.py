@@ -190,15 +190,16 @@ class LoraPolicy(SavedWeights):
             prefill: Text that the answer starts with in a game.
 
         Returns:
-            A generation with log-probabilities of 0 that ends with the stop token.
+            A generation with log-probabilities of 0 that ends with the stop token; not ``finished`` if it
+            was cut.
 
         Raises:
             RedteamError: If the response has no token.
         """
-        ids = self.codec.content_ids(response)[: self.config.max_new_tokens]
+        ids = self.codec.content_ids(response)
         if not ids:
             raise RedteamError(f"The response {response!r} has no token; leave this example out.")
-        completion = (*ids, self.codec.end_id)
+        completion = (*ids[: self.config.max_new_tokens], self.codec.end_id)
         return Generation(
             prompt_ids=self.codec.encode(messages, prefill, answer=True),
             completion_ids=completion,
@@ -206,7 +207,7 @@ class LoraPolicy(SavedWeights):
             adapter=self.weights_of(role),
             version=0,
             temperature=self.config.temperature,
-            finished=True,
+            finished=len(ids) <= self.config.max_new_tokens,
         )
 
     def publish(self, weights: str) -> int:

@@ -46,8 +46,9 @@ class PolicyGradientConfig:
         lr_floor: Share of the learning rate that linear or cosine falls to.
         importance_cap: Weigh each token by trainer's over sampler's probability, at most this (2.0
             is usual); by default off.
-        sft_file: JSON-lines file of supervised examples, each with prompt and response, and for the
-            attacker's with role = attacker: its prompt is a seed, harmful unless harmful = false.
+        sft_file: JSON-lines file of supervised examples, each with prompt and response, perhaps with a
+            thought, and for the attacker's with role = attacker: its prompt is a seed, harmful unless
+            harmful = false. redteam-env data sft makes the defender's.
         sft_coefficient: Weight of the supervised loss, per token of a role, beside the game's.
         sft_batch: Supervised examples of each role in one optimiser step.
         sft_steps: First training steps that learn from supervised examples alone, a warm start; games

@@ -1,15 +1,27 @@
 """Supervised examples for both roles, read from a JSON-lines file and checked before training.
 
 Beside the games they keep a defender able, or show an attacker what it would not find by itself: MAGIC
-(arXiv 2602.01539) starts its attacker from rewrites written for it.
+(arXiv 2602.01539) starts its attacker from rewrites written for it. ``redteam-env data sft`` makes such a
+file for a defender from a model's own answers.
 """
 
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
 from redteam_env.border.policies import encode_example
-from redteam_env.game import ATTACKER, DEFENDER, Game, Generation, RedteamError, Seed, role_of
+from redteam_env.game import (
+    ATTACKER,
+    DEFENDER,
+    Game,
+    Generation,
+    RedteamError,
+    Seed,
+    Thinking,
+    role_of,
+)
+from redteam_env.game.thinking import OPEN, compose, split_action
 from redteam_env.protocols import TrainablePolicy
 from redteam_env.utils.reading import parse_json, read_lines
 
@@ -23,7 +35,10 @@ def read_examples(file: str, policy: TrainablePolicy, game: Game) -> dict[str, l
     Args:
         file: JSON lines, each an object with the texts ``prompt`` and ``response``, and perhaps
             ``role``, ``defender`` by default. An attacker's ``prompt`` is a seed, with its label
-            ``harmful``, true by default, and its ``response`` the rewrite.
+            ``harmful``, true by default, and its ``response`` the rewrite. A line with a ``thought`` is
+            put into the game's format as its role's rule of thinking has it (without thinking, the
+            thought is left out), or left out with a warning if it is too long; one without stands for
+            itself, behind the prefill if there is one.
         policy: Whose tokenizer is used.
         game: Whose instructions and prefill are used.
 
@@ -39,20 +54,41 @@ def read_examples(file: str, policy: TrainablePolicy, game: Game) -> dict[str, l
         raise RedteamError(f"The file of supervised examples {file!r}: {error}.") from error
     game = replace(game, max_seed_chars=sys.maxsize)  # a defender's prompt may be a long rewrite
     examples: dict[str, list[Generation]] = {}
+    cut = 0
     for number, line in lines:
         if not line.strip():
             continue
-        role, seed, response = _example(file, number, line)
+        role, seed, thought, response = _example(file, number, line)
         seat = _SEATS[role]
+        if thought is not None:
+            response = _with_thought(thought, response, game.thinking_of(seat))
         messages = game.messages(game.start(seed, rewritten=seat == ATTACKER), seat)
         example = encode_example(policy, role, messages, response, prefill=game.prefill(seat))
+        if thought is not None and not example.finished:
+            cut += 1  # cut, it would teach to break the format
+            continue
         examples.setdefault(role, []).append(example)
+    if cut:
+        warnings.warn(
+            f"{cut} of the examples in {file!r} are left out: with their thoughts they are longer than the "
+            "longest completion. Raise max_new_tokens to learn from them.",
+            stacklevel=2,
+        )
     if not examples:
-        raise RedteamError(f"The file of supervised examples {file!r} is empty.")
+        reason = "holds none that fits into the longest completion" if cut else "is empty"
+        raise RedteamError(f"The file of supervised examples {file!r} {reason}.")
     return examples
 
 
-def _example(file: str, number: int, line: str) -> tuple[str, Seed, str]:
+def _with_thought(thought: str, answer: str, rule: Thinking) -> str:
+    """Return what a role writes that thought before it answered."""
+    if rule is Thinking.NONE:
+        return answer
+    turn = compose(thought, answer)  # goes behind the prefill, which opens the thought
+    return turn if rule is Thinking.REQUIRED else f"{OPEN}{turn}"
+
+
+def _example(file: str, number: int, line: str) -> tuple[str, Seed, str | None, str]:
     place = f"Line {number} of {file!r}"
     data = parse_json(line, place=place, remedy=_NEEDED)
     texts = [data.get(key) for key in ("prompt", "response")] if isinstance(data, dict) else []
@@ -63,5 +99,17 @@ def _example(file: str, number: int, line: str) -> tuple[str, Seed, str]:
         raise RedteamError(f"{place} has the role {role!r}; give one of {', '.join(_SEATS)}.")
     if not isinstance(harmful, bool):
         raise RedteamError(f"{place} has harmful = {harmful!r}; give true or false.")
+    thought = data.get("thought")
+    if thought is not None:
+        if not isinstance(thought, str):
+            raise RedteamError(
+                f"{place} has a thought that is no text; write one, or leave it out."
+            )
+        turn = split_action(compose(thought, str(texts[1])), Thinking.REQUIRED)
+        if not turn.well_formed:
+            raise RedteamError(
+                f"{place} has a thought, but thought and response do not keep the format of a turn: "
+                "neither may be empty or hold a tag such as <answer>."
+            )
     seed = Seed(id=f"line {number} of {file}", text=str(texts[0]), harmful=harmful)
-    return role, seed, str(texts[1])
+    return role, seed, thought, str(texts[1])

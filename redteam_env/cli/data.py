@@ -1,4 +1,4 @@
-"""``redteam-env data``: which seed sources there are, and what is in one."""
+"""``redteam-env data``: which seed sources there are, what is in one, and examples made from one."""
 
 import json
 import sys
@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from redteam_env import registry
+from redteam_env.cli.sft import SftOptions, make_examples
 from redteam_env.protocols import SeedSource
 from redteam_env.seeds import SPLITS, ListSource, cards_of, resolve_seeds
 from redteam_env.seeds.archives import ARCHIVES
@@ -26,7 +27,7 @@ Json = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
 
 
 def data(argv: Sequence[str]) -> int:
-    """List seed sources, or fetch and check one.
+    """List seed sources, fetch and check one, or make supervised examples from one.
 
     Args:
         argv: The words behind ``redteam-env data``.
@@ -35,14 +36,16 @@ def data(argv: Sequence[str]) -> int:
         0: everything else is an error that is raised.
 
     Raises:
-        RedteamError: If a source is unknown or faulty.
+        RedteamError: If a source is unknown or faulty, or as :func:`redteam_env.cli.sft.make_examples`.
     """
-    tyro.extras.subcommand_cli_from_dict(
-        {"list": list_sources, "get": get_source},
+    found = tyro.extras.subcommand_cli_from_dict(
+        {"list": list_sources, "get": get_source, "sft": SftOptions},
         prog="redteam-env data",
-        description="List the seed sources, or fetch one, check it and count its seeds.",
+        description="List the seed sources, fetch and check one, or make supervised examples from one.",
         args=list(argv),
     )
+    if isinstance(found, SftOptions):
+        make_examples(found)
     return 0
 
 

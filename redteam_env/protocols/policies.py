@@ -103,7 +103,10 @@ class TrainablePolicy(Protocol):
         *,
         prefill: str = "",
     ) -> Generation:
-        """Return a supervised example as tokens (log-probabilities 0, version 0)."""
+        """Return a supervised example as tokens (log-probabilities 0, version 0).
+
+        It is not ``finished`` if it was cut to the longest completion.
+        """
         ...
 
     def publish(self, weights: str) -> int:

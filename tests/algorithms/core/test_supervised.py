@@ -14,6 +14,7 @@ from algorithms.core.supervised import read_examples
 from algorithms.reinforce_pp import ReinforcePP, ReinforcePPConfig
 from algorithms.training.trainer import train
 from redteam_env.game import Game, RedteamError, Seed, Thinking
+from redteam_env.game.thinking import split_action
 from redteam_env.rollout import turn_request
 
 GOOD = {"prompt": "What is two and two?", "response": "Four."}
@@ -68,8 +69,48 @@ def test_a_defenders_prompt_may_be_longer_than_a_seed(policy, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("rule", "written"),
+    [
+        (Thinking.NONE, "4"),
+        (Thinking.OPTIONAL, "<think>2+2</think><answer>4</answer>"),
+        (Thinking.REQUIRED, "2+2</think><answer>4</answer>"),
+    ],
+)
+@pytest.mark.parametrize("role", ["attacker", "defender"])
+def test_a_thought_is_put_into_the_format_of_the_roles_rule(
+    tiny_model, tmp_path, rule, written, role
+):
+    config = PolicyConfig(model=str(tiny_model), rank=2, max_new_tokens=50, device="cpu")
+    policy = lora(config, seed=0)
+    game = Game(thinking={f"{role}_0": rule})
+    file = write(tmp_path, {"role": role, "prompt": "2+2?", "thought": "2+2", "response": "4"})
+    (example,) = read_examples(file, policy, game)[role]
+    assert policy.codec.decode(example.completion_ids) == written
+    turn = game.prefill(f"{role}_0") + written
+    assert split_action(turn, rule).visible == "4"
+    assert split_action(turn, rule).well_formed
+
+
+def test_what_is_too_long_with_its_thought_is_left_out_with_a_warning(policy, tmp_path):
+    game = Game(thinking={"defender_0": Thinking.REQUIRED})
+    long = {**GOOD, "thought": "hm"}
+    with pytest.warns(UserWarning, match="1 of the examples in .* are left out"):
+        found = read_examples(write(tmp_path, GOOD, long), policy, game)
+    assert len(found["defender"]) == 1
+    with (
+        pytest.warns(UserWarning, match="left out"),
+        pytest.raises(RedteamError, match="holds none that fits"),
+    ):
+        read_examples(write(tmp_path, long), policy, game)
+
+
+@pytest.mark.parametrize(
     ("bad", "named"),
     [
+        ({**GOOD, "thought": 3}, "a thought that is no text"),
+        ({**GOOD, "thought": " "}, "do not keep the format"),
+        ({**GOOD, "thought": "a </think> b"}, "do not keep the format"),
+        ({**GOOD, "thought": "a", "response": "<answer>b</answer>"}, "do not keep the format"),
         ({**GOOD, "role": "judge"}, "role 'judge'; give one of defender, attacker"),
         ({**GOOD, "role": ["attacker"]}, "role"),
         ({**GOOD, "role": "attacker", "harmful": "yes"}, "harmful = 'yes'; give true or false"),
