@@ -78,6 +78,8 @@ MAY_IMPORT = {
     "agents.models": "game utils worlds.embedded agents.tiny",
     "agents.rendering": "",
     "agents.lora": f"{BASE} utils runs trust agents.models agents.rendering",
+    "agents.capability": "game evaluation.statistics agents.lora",
+    "agents.capability_command": "game utils evaluation.agents agents.capability agents.lora",
     "agents.models_command": "utils agents.models agents.lora",
     "agents.plan": "game protocols utils recipes worlds.embedded agents.lora.config",
     "agents.teaching": "protocols worlds",
