@@ -196,3 +196,30 @@ def test_case_14_a_forfeited_answer_is_void_and_not_safe(server, capsys):
     assert (rates["void"], rates["lost"], rates["games"]) == (4, 4, 8)
     assert rates["void_reasons"] == {"defender forfeit: no public answer": 4}
     assert attack_success(server, capsys, "--allow-void", "0.5")[0] == 0
+
+
+def test_supervised_examples_come_from_an_endpoint(server, tmp_path, capsys):
+    server.answer = lambda body: said("kind words", reasoning_content="It is harmless.")
+    out = tmp_path / "examples"
+    words = ["--seeds", "builtin", "--examples", "5", "--batch-size", "5", "--out", str(out)]
+    assert main(["data", "sft", server.spec, *words, "--json"]) == 0
+    manifest = json.loads(capsys.readouterr().out)
+    assert manifest["usage"][0]["requests"] == 6
+    examples = [json.loads(line) for line in (out / "examples.jsonl").read_text().splitlines()]
+    assert {(x["thought"], x["response"]) for x in examples} == {("It is harmless.", "kind words")}
+    asked = [body["messages"] for body in server.requests]
+    assert sorted(x["prompt"] for x in examples) == sorted(x["content"] for (x,) in asked)
+
+
+def test_an_endpoint_that_stops_answering_loses_no_example(server, tmp_path, capsys):
+    left = iter(range(4))
+    server.answer = lambda body: said("kind words") if next(left, None) is not None else 400
+    out = tmp_path / "examples"
+    words = ["--examples", "6", "--batch-size", "2", "--thoughts", "none", "--out", str(out)]
+    assert main(["data", "sft", server.spec, *words]) != 0
+    assert "the same command goes on" in capsys.readouterr().err
+    server.answer = lambda body: said("kind words")
+    before = len(server.requests)
+    assert main(["data", "sft", server.spec, *words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["counts"]["kept"] == 6
+    assert len(server.requests) == before + 2
