@@ -198,6 +198,12 @@ class Run:
         lines = read_lines(file) if file.is_file() else ()
         return [_episode(line, f"Line {number} of {str(file)!r}") for number, line in lines]
 
+    def episode_steps(self) -> list[int]:
+        """Return the steps whose games are there, in order."""
+        folder = self.path / EPISODES
+        names = (x.name.removesuffix(".jsonl") for x in folder.glob("step-*.jsonl"))
+        return sorted(int(x[1]) for x in map(_STEP.fullmatch, names) if x)
+
     def drop_episodes(self, done: int) -> None:
         """Remove the games of steps that a resumed run plays again, or will not play."""
         for file in (self.path / EPISODES).glob("step-*.jsonl"):

@@ -216,9 +216,14 @@ _EPISODE: Mapping[str, Read[Any]] = {
 }
 
 
+def stored_episode(value: Any) -> Episode:
+    """Return a played game as somebody's file holds it, of whatever seats."""
+    return record(value, Episode, _EPISODE)
+
+
 def episode(value: Any, seats: Sequence[str]) -> Episode:
     """Return a played game, with a reward and components for each seat."""
-    found = record(value, Episode, _EPISODE)
+    found = stored_episode(value)
     for name in ("rewards", "components"):
         if set(getattr(found, name)) != set(seats):
             raise Unfit(

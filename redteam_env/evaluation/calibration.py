@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from redteam_env.border import judges
 from redteam_env.evaluation.detection import roc
-from redteam_env.evaluation.statistics import Interval, Share, expanded_tail, share_of, wilson
+from redteam_env.evaluation.statistics import Interval, Share, bootstrap_of, share_of, wilson
 from redteam_env.game import RedteamError, Verdict
 from redteam_env.game.values import Unfit
 from redteam_env.judges.identity import Identity, digest, identity_of
@@ -31,7 +31,6 @@ DATA_VARIABLE = "REDTEAM_ENV_DATA"
 SCHEMA = 1
 BINS = 10
 """Of the scores, by which the calibration error is measured."""
-_RESAMPLES = 1000
 _BATCH = 256
 """Dialogues that a judge is asked about at once."""
 _AGAIN = "Measure the judge again with redteam-env judge calibrate, or remove the file."
@@ -231,12 +230,12 @@ def _scores(
     clusters = [cluster for _, _, cluster in rows]
     ece = Score(
         value=calibration_error(scores, truths),
-        interval=_bootstrap(calibration_error, scores, truths, clusters, rng),
+        interval=bootstrap_of(calibration_error, scores, truths, clusters, rng),
     )
     if truths.all() or not truths.any():
         return None, ece
     value = roc(scores, truths).auc
-    interval = _bootstrap(_auc, scores, truths, clusters, rng)
+    interval = bootstrap_of(_auc, scores, truths, clusters, rng)
     if interval.low == interval.high:  # all draws are alike: as many trials as the rarer label has
         few = int(min(truths.sum(), (~truths).sum()))
         limits = wilson(round(value * few), few)
@@ -261,30 +260,6 @@ def _auc(scores: Scores, truths: Truths) -> float:
     if truths.all() or not truths.any():
         return float("nan")
     return roc(scores, truths).auc
-
-
-def _bootstrap(
-    figure: Callable[[Scores, Truths], float],
-    scores: Scores,
-    truths: Truths,
-    clusters: Sequence[Hashable],
-    rng: np.random.Generator,
-) -> Interval:
-    """Return the interval of a figure by drawing whole clusters, as in ``clustered_bootstrap``."""
-    rows: dict[Hashable, list[int]] = {}
-    for k, cluster in enumerate(clusters):
-        rows.setdefault(cluster, []).append(k)
-    members = [np.array(own) for own in rows.values()]
-    found = np.empty(_RESAMPLES)
-    for k in range(_RESAMPLES):
-        drawn = np.concatenate([members[j] for j in rng.integers(len(members), size=len(members))])
-        found[k] = figure(scores[drawn], truths[drawn])
-    tail = expanded_tail(0.95, len(members))
-    kept = found[np.isfinite(found)]
-    if not len(kept):
-        return Interval(0.0, 1.0)
-    low, high = np.quantile(kept, (tail, 1 - tail))
-    return Interval(float(low), float(high))
 
 
 def calibrations_folder() -> Path:

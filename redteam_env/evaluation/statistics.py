@@ -6,12 +6,13 @@ whole seeds.
 """
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
 from redteam_env.game import RedteamError
@@ -253,7 +254,7 @@ def clustered_bootstrap(
             out of range.
     """
     sums, counts = _by_cluster(values, clusters)
-    tail = expanded_tail(confidence, len(sums))
+    tail = _expanded_tail(confidence, len(sums))
     if resamples < 1:
         raise RedteamError(f"resamples is {resamples}; draw at least 1.")
     means = np.empty(resamples)
@@ -266,7 +267,46 @@ def clustered_bootstrap(
     return Interval(float(low), float(high))
 
 
-def expanded_tail(confidence: float, clusters: int) -> float:
+def bootstrap_of(  # noqa: PLR0917 - a figure, what it is of, and how it is drawn
+    figure: Callable[[NDArray[Any], NDArray[Any]], float],
+    first: NDArray[Any],
+    second: NDArray[Any],
+    clusters: Sequence[Hashable],
+    rng: np.random.Generator,
+    resamples: int = 1000,
+) -> Interval:
+    """Return the 95 % interval of a figure of pairs by drawing whole clusters.
+
+    As :func:`clustered_bootstrap` does it for a mean. Draws that have no such figure are left out.
+
+    Args:
+        figure: Of the two columns; NaN where they have none.
+        first: One column.
+        second: The other one.
+        clusters: The cluster of each row.
+        rng: Where the bootstrap's draws come from.
+        resamples: Number of bootstrap samples.
+
+    Returns:
+        The interval; [-inf, inf] if no draw has the figure.
+    """
+    rows: dict[Hashable, list[int]] = {}
+    for k, cluster in enumerate(clusters):
+        rows.setdefault(cluster, []).append(k)
+    members = [np.array(own) for own in rows.values()]
+    found = np.empty(resamples)
+    for k in range(resamples):
+        drawn = np.concatenate([members[j] for j in rng.integers(len(members), size=len(members))])
+        found[k] = figure(first[drawn], second[drawn])
+    kept = found[np.isfinite(found)]
+    if not len(kept):
+        return Interval(-math.inf, math.inf)
+    tail = _expanded_tail(0.95, len(members))
+    low, high = np.quantile(kept, (tail, 1 - tail))
+    return Interval(float(low), float(high))
+
+
+def _expanded_tail(confidence: float, clusters: int) -> float:
     """Return the share to cut off on either side, so that few clusters do not give too much away."""
     tail = (1 - _checked(confidence)) / 2
     if clusters < 2:  # all resamples are the same

@@ -8,7 +8,7 @@ On the command line they are spelled ``composite:prompt=A,refusal=B,harm=C``, ``
 import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from redteam_env.border import judges
@@ -81,7 +81,8 @@ class _Combined:
 class CompositeJudge(_Combined):
     """Takes each field of a verdict from the judge that is named for it.
 
-    Where one of them fails the whole verdict is an error: a game needs all three fields.
+    Where one of them fails the whole verdict is an error: a game needs all three fields. Graded harm comes
+    from the judge of harm.
 
     Attributes:
         places: For each field, which of the parts it is taken from.
@@ -105,7 +106,8 @@ class CompositeJudge(_Combined):
             for name, place in self.places.items()
             if name in own[place].probabilities
         }
-        return _verdict(fields, scores, own, self.name)
+        graded = own[self.places["response_harmful"]].score
+        return replace(_verdict(fields, scores, own, self.name), score=graded)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

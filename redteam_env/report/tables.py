@@ -48,14 +48,14 @@ def rates_report(matchup: Matchup) -> RenderableType:
     known = matchup.calibration
     corrected = matchup.corrected
     more = (CORRECTED,) if known else ()
-    table = _table("rate", "value [95 % interval]", *more, "games")
+    table = make_table("rate", "value [95 % interval]", *more, "games")
     for name in OUTCOMES:
         rate: Rate = getattr(matchup.rates, name)
         own = (corrected_cell(corrected.get(name)),) if known else ()
         table.add_row(Text(TITLES[name]), rate_cell(rate), *own, Text(f"{rate.k}/{rate.n}"))
     return Group(
         *lost_lines(matchup.rates),
-        _titled(f"{matchup.attacker} against {matchup.defender}", table),
+        titled(f"{matchup.attacker} against {matchup.defender}", table),
         void_line(matchup.rates),
         judge_line(matchup.judge, matchup.smoke_only),
         *calibration_lines(known),
@@ -77,12 +77,12 @@ def variety_report(found: Variety) -> RenderableType:
         "embedding distance (high is varied)": found.embedding_distance,
         "similarity to the seed": found.seed_similarity,
     }
-    table = _table("variety of rewrites", "value")
+    table = make_table("variety of rewrites", "value")
     for name, value in values.items():
         cell = f"- ({missing[name]})" if value is None else f"{value:.3f}"
         table.add_row(Text(name), Text(cell))
     by = f", embedder {found.embedder}" if found.embedder else ""
-    return _titled(f"{found.rewrites} rewrites{by}", table)
+    return titled(f"{found.rewrites} rewrites{by}", table)
 
 
 def comparison_report(
@@ -95,7 +95,7 @@ def comparison_report(
         headings: What to call the two columns.
     """
     before, after = comparison.before, comparison.after
-    table = _table("rate", *headings, "difference")
+    table = make_table("rate", *headings, "difference")
     for name, found in comparison.differences.items():
         cells = [rate_cell(getattr(side.rates, name), counts=True) for side in (before, after)]
         table.add_row(Text(TITLES[name]), *cells, difference_cell(found))
@@ -105,13 +105,13 @@ def comparison_report(
     ]
     title = f"{headings[0]} and {headings[1]}, on the same games [95 % interval]"
     lost = [line for side in (before, after) for line in lost_lines(side.rates)]
-    tables = [_titled(title, table)]
+    tables = [titled(title, table)]
     if before.calibration is not None:
-        own = _table("rate", *headings)
+        own = make_table("rate", *headings)
         for name in before.corrected:
             cells = [corrected_cell(side.corrected.get(name)) for side in (before, after)]
             own.add_row(Text(TITLES[name]), *cells)
-        tables.append(_titled(f"Rates, {CORRECTED}", own))
+        tables.append(titled(f"Rates, {CORRECTED}", own))
     return Group(
         *lost,
         *tables,
@@ -162,7 +162,7 @@ def _corrected_matrix(title: str, result: CrossPlay, rate: str, *, raw: str) -> 
     direct = (result.cells[result.attackers[0], x].corrected.get(raw) for x in result.defenders)
     table.add_section()
     table.add_row(Text(RAW_ROW), *map(corrected_cell, direct))
-    return _titled(f"{title}, {CORRECTED}", table)
+    return titled(f"{title}, {CORRECTED}", table)
 
 
 def _matrix(title: str, result: CrossPlay, rate: str, *, raw: str) -> Group:
@@ -173,7 +173,7 @@ def _matrix(title: str, result: CrossPlay, rate: str, *, raw: str) -> Group:
     direct = [result.cells[result.attackers[0], defender].rates for defender in result.defenders]
     table.add_section()
     table.add_row(Text(RAW_ROW), *(rate_cell(getattr(x, raw)) for x in direct))
-    return _titled(f"{title} [95 % interval]", table)
+    return titled(f"{title} [95 % interval]", table)
 
 
 def _against_first(title: str, result: CrossPlay, rate: str) -> Group:
@@ -183,7 +183,7 @@ def _against_first(title: str, result: CrossPlay, rate: str) -> Group:
     for attacker in result.attackers:
         row = (difference_cell(found[attacker, defender]) for defender in others)
         table.add_row(safe_text(attacker), *row)
-    return _titled(f"{title}: difference to {result.defenders[0]} [95 % interval]", table)
+    return titled(f"{title}: difference to {result.defenders[0]} [95 % interval]", table)
 
 
 def _void_matrix(result: CrossPlay) -> Group:
@@ -191,19 +191,20 @@ def _void_matrix(result: CrossPlay) -> Group:
     for attacker in result.attackers:
         row = (result.cells[attacker, defender].rates for defender in result.defenders)
         table.add_row(safe_text(attacker), *(Text(f"{x.void} of {x.games}") for x in row))
-    return _titled("Void games, raw ones included", table)
+    return titled("Void games, raw ones included", table)
 
 
 def _by_defender(defenders: Sequence[str]) -> Table:
-    return _table("attacker \\ defender", *defenders)
+    return make_table("attacker \\ defender", *defenders)
 
 
-def _titled(title: str, table: Table) -> Group:
+def titled(title: str, table: Table) -> Group:
     """Put a title above a table; rich's own titles are wrapped at the table's width."""
     return Group(safe_text(title, "bold"), table)
 
 
-def _table(first: str, *others: str) -> Table:
+def make_table(first: str, *others: str) -> Table:
+    """Return a table with headings, whose columns but the first hold numbers."""
     table = Table()
     table.add_column(safe_text(first))
     for heading in others:
@@ -229,7 +230,7 @@ def corrected_cell(found: Corrected | None) -> Text:
     if found is None:
         return Text("-")
     own = found.estimate
-    return Text(own.reason if own.value is None else f"{own.value:.2f} {_interval(own.interval)}")
+    return Text(own.reason) if own.value is None else number_cell(own.value, own.interval)
 
 
 def calibration_lines(known: Calibration | None) -> list[Text]:
@@ -252,7 +253,12 @@ def share_cell(share: Share) -> Text:
     """Return a share with its interval; ``-`` for no outcomes."""
     if share.value is None:
         return Text("-")
-    return Text(f"{share.value:.2f} {_interval(share.interval)}")
+    return number_cell(share.value, share.interval)
+
+
+def number_cell(value: float, interval: Interval) -> Text:
+    """Return a number with its interval, such as ``0.25 [0.07, 0.59]``."""
+    return Text(f"{value:.2f} {_interval(interval)}")
 
 
 def difference_cell(found: Difference) -> Text:

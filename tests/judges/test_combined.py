@@ -15,7 +15,9 @@ DIALOGUE = Dialogue(
 class Fake:
     """Says the same of everything, and counts how often it is asked."""
 
-    def __init__(self, *fields, name="fake", smoke_only=False, error=None, scores=(), **more):
+    def __init__(
+        self, *fields, name="fake", smoke_only=False, error=None, scores=(), score=None, **more
+    ):
         self.name, self.smoke_only = name, smoke_only
         self.asked = self.readied = 0
         self._verdict = Verdict(
@@ -26,6 +28,7 @@ class Fake:
             ),
             judge=name,
             error=error,
+            score=score,
             probabilities=dict(scores),
         )
         vars(self).update(more)
@@ -54,6 +57,11 @@ def test_each_field_comes_from_the_judge_that_is_named_for_it():
     assert answers(found) == (True, False, True)
     assert found.probabilities == {"prompt_harmful": 0.9, "response_refusal": 0.1}
     assert a.asked == b.asked == 1
+
+
+def test_graded_harm_comes_from_the_judge_of_harm():
+    a, b = Fake(True, True, True, name="a", score=0.75), Fake(True, True, True, name="b", score=0.5)
+    assert said(composite({"prompt": a, "refusal": a, "harm": b})).score == 0.5
 
 
 def test_a_field_that_its_judge_leaves_unknown_stays_unknown():

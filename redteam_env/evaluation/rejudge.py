@@ -1,0 +1,143 @@
+"""Stored games under another judge: nothing is generated again.
+
+A dialogue that several games share, such as a raw request in every column of a cross-play, is judged once.
+What the stored verdict paid the seats is not carried over: rejudged games have rates, but no rewards.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from redteam_env.border import judges
+from redteam_env.evaluation.agreement import Agreement, agreements
+from redteam_env.evaluation.calibration import Calibration
+from redteam_env.evaluation.matchup import Matchup, matchup
+from redteam_env.evaluation.rates import OUTCOMES, difference, measure
+from redteam_env.evaluation.statistics import Difference
+from redteam_env.game import Dialogue, Episode, RedteamError, Verdict
+from redteam_env.protocols import Judge, Progress
+from redteam_env.randomness import generator
+
+_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejudged:
+    """Some games under the judge that they were played with, and under another one.
+
+    Attributes:
+        name: What the games are, such as a file's name.
+        before: As they were judged.
+        after: As the other judge judges them.
+        differences: For each rate, after minus before, with its interval.
+        agreement: How far the two agree on each question.
+    """
+
+    name: str
+    before: Matchup
+    after: Matchup
+    differences: Mapping[str, Difference]
+    agreement: Mapping[str, Agreement]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON without text of any player."""
+        return {
+            "games": self.name,
+            "before": self.before.to_json(),
+            "after": self.after.to_json(),
+            "differences": {name: x.to_json() for name, x in self.differences.items()},
+            "agreement": {name: x.to_json() for name, x in self.agreement.items()},
+        }
+
+
+def verdicts_on(
+    episodes: Sequence[Episode], judge: Judge, progress: Progress | None = None
+) -> dict[Dialogue, Verdict]:
+    """Return a judge's verdict on every dialogue of games that were judged.
+
+    Args:
+        episodes: The games.
+        judge: The judge.
+        progress: Called as ``progress(phase, done, total)``.
+
+    Raises:
+        RedteamError: If the judge breaks its protocol.
+    """
+    dialogues = list(dict.fromkeys(x.dialogue for x in episodes if x.verdict is not None))
+    found: list[Verdict] = []
+    for start in range(0, len(dialogues), _BATCH):
+        found += judges.verdicts(judge, dialogues[start : start + _BATCH])
+        if progress is not None:
+            progress("judging", len(found), len(dialogues))
+    return dict(zip(dialogues, found, strict=True))
+
+
+def rejudge(
+    name: str,
+    episodes: Sequence[Episode],
+    judge: Judge,
+    verdicts: Mapping[Dialogue, Verdict],
+    *,
+    seats: tuple[str, str] = ("attacker", "defender"),
+    calibration: Calibration | None = None,
+    seed: int = 0,
+) -> Rejudged:
+    """Measure stored games under another judge.
+
+    Args:
+        name: What they are called.
+        episodes: The games.
+        judge: The other judge.
+        verdicts: What it says, from :func:`verdicts_on`.
+        seats: Attacker and defender.
+        calibration: What is known of the other judge.
+        seed: Addresses the bootstrap's draws.
+
+    Raises:
+        RedteamError: If none of the games was judged.
+    """
+    judged = [x for x in episodes if x.verdict is not None]
+    if not judged:
+        raise RedteamError(
+            f"None of the {len(episodes)} games of {name} was judged; nothing to do."
+        )
+    after = [_with(x, verdicts) for x in episodes]
+    before = Matchup(
+        attacker=seats[0],
+        defender=seats[1],
+        judge=", ".join(dict.fromkeys(x.verdict.judge or "?" for x in judged if x.verdict)),
+        smoke_only=False,
+        rates=measure(episodes),
+        episodes=tuple(episodes),
+    )
+    return Rejudged(
+        name=name,
+        before=before,
+        after=matchup(after, judge, seats, calibration),
+        differences={
+            rate: difference(after, episodes, rate, generator((seed, "bootstrap", rate)))
+            for rate in OUTCOMES
+        },
+        agreement=agreements(
+            [x.verdict for x in judged if x.verdict is not None],
+            [verdicts[x.dialogue] for x in judged],
+            [x.seed.text for x in judged],
+            seed=seed,
+        ),
+    )
+
+
+def _with(episode: Episode, verdicts: Mapping[Dialogue, Verdict]) -> Episode:
+    """Return a game with another judge's verdict; one that was not judged is not judged now."""
+    if episode.verdict is None:
+        return episode
+    verdict = verdicts[episode.dialogue]
+    return replace(
+        episode,
+        verdict=verdict,
+        void=verdict.void_reason,
+        rewards=dict.fromkeys(episode.rewards, 0.0),
+        components={seat: {} for seat in episode.components},
+        samples=(),
+        exchanges=(),
+    )

@@ -1,0 +1,152 @@
+"""The games that a run or an evaluation left behind, read as anybody's files.
+
+Such a directory may come from a stranger: files are read within bounds and checked value by value, names in
+them are shown and never opened, and links that lead out of it are followed only if the user says so.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from redteam_env.border.records import stored_episode
+from redteam_env.game import Episode, RedteamError
+from redteam_env.game.values import Unfit
+from redteam_env.runs import EPISODES, Run
+from redteam_env.trust import check_links
+from redteam_env.utils.files import read_record
+from redteam_env.utils.reading import parse_json, read_lines
+
+REPORT = "report.json"
+SCHEMA = 1
+_SINGLE = "episodes.jsonl"
+_PAIRING = re.compile(r"attacker-(\d{1,6})-defender-(\d{1,6})")
+_RESTORE = "Restore it, or name another directory."
+_LONGEST_NAME = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """Games that belong into one table.
+
+    Attributes:
+        name: What they are called.
+        file: Where they are, from their directory.
+        seats: Who attacked and who defended, as the report there says.
+        episodes: The games.
+    """
+
+    name: str
+    file: str
+    seats: tuple[str, str]
+    episodes: tuple[Episode, ...]
+
+
+def stored_games(place: Path, *, last: int | None = None) -> list[Stored]:
+    """Return the games in a directory.
+
+    Args:
+        place: A run, or what ``evaluate`` or ``crossplay`` wrote with ``--out``.
+        last: Of a run, the last so many steps that have games; by default all.
+
+    Raises:
+        RedteamError: If it is neither, holds no games, or a file is damaged.
+    """
+    folder = place.expanduser()
+    run = Run(folder)
+    if not folder.is_dir():
+        raise RedteamError(
+            f"There is no directory {str(place)!r}; name a run, or what evaluate or crossplay wrote "
+            "with --out."
+        )
+    check_links(folder)
+    if run.record() is not None:
+        return [_of_run(run, last)]
+    if not (folder / REPORT).is_file():
+        raise RedteamError(
+            f"{str(place)!r} is no run and holds no {REPORT}; name a run, or what evaluate or crossplay "
+            "wrote with --out."
+        )
+    if last is not None:
+        raise RedteamError(f"{str(place)!r} is no run, so it has no last steps; leave --last out.")
+    return _of_evaluation(folder)
+
+
+def _of_run(run: Run, last: int | None) -> Stored:
+    steps = run.episode_steps()
+    steps = steps if last is None else steps[-last:]
+    files = [run.path / EPISODES / f"step-{step:06d}.jsonl" for step in steps]
+    episodes = [x for file in files for x in read_games(file)]
+    if not episodes:
+        raise RedteamError(f"The run {str(run.path)!r} has no games under {EPISODES}.")
+    return Stored(
+        name=f"games of the steps {steps[0]} to {steps[-1]}",
+        file=_SINGLE,
+        seats=("attacker", "defender"),
+        episodes=tuple(episodes),
+    )
+
+
+def _of_evaluation(folder: Path) -> list[Stored]:
+    report = read_record(folder / REPORT, remedy=_RESTORE, schema=SCHEMA, needed=["result"])
+    found = report["result"]
+    result: Mapping[str, Any] = found if isinstance(found, dict) else {}
+    files = [folder / _SINGLE, *sorted((folder / EPISODES).glob("*.jsonl"))]
+    stored = [
+        Stored(
+            name=file.relative_to(folder).as_posix(),
+            file=file.relative_to(folder).as_posix(),
+            seats=_seats(result, file.relative_to(folder)),
+            episodes=tuple(read_games(file)),
+        )
+        for file in files
+        if file.is_file()
+    ]
+    if not any(x.episodes for x in stored):
+        raise RedteamError(f"{str(folder)!r} holds no games; evaluate with --out writes them.")
+    return [x for x in stored if x.episodes]
+
+
+def _seats(result: Mapping[str, Any], file: Path) -> tuple[str, str]:
+    """Return the names of attacker and defender that a report gives to a file of games."""
+    if isinstance(tables := result.get("tables"), list):  # of games that were judged again before
+        own = (x for x in tables if isinstance(x, dict) and x.get("games") == file.as_posix())
+        found = next(own, {}).get("after")
+        result = found if isinstance(found, dict) else {}
+    match = _PAIRING.fullmatch(file.stem)
+    if match is None or "attacker" in result:
+        return _name(result.get("attacker"), "attacker"), _name(result.get("defender"), "defender")
+    sides = (("attackers", match[1]), ("defenders", match[2]))
+    attacker, defender = (_member(result.get(side), int(place)) for side, place in sides)
+    return _name(attacker, f"attacker {match[1]}"), _name(defender, f"defender {match[2]}")
+
+
+def _member(names: Any, place: int) -> Any:
+    return names[place] if isinstance(names, list) and place < len(names) else None
+
+
+def _name(value: Any, default: str) -> str:
+    return value[:_LONGEST_NAME] if isinstance(value, str) and value else default
+
+
+def read_games(file: Path) -> list[Episode]:
+    """Return the games of a file, one a line.
+
+    Raises:
+        RedteamError: If the file cannot be read, or a line is no game.
+    """
+    found = []
+    try:
+        for number, line in read_lines(file):
+            place = f"Line {number} of {str(file)!r}"
+            record = parse_json(line, place=place, remedy=_RESTORE)
+            try:
+                found.append(stored_episode(Episode.from_record(record)))
+            except (RedteamError, Unfit) as error:
+                raise RedteamError(f"{place} is no game ({error}). {_RESTORE}") from error
+    except OSError as error:
+        raise RedteamError(
+            f"{str(file)!r} cannot be read ({error.strerror}). {_RESTORE}"
+        ) from error
+    return found

@@ -1,0 +1,61 @@
+"""Stored games under two judges, side by side."""
+
+from collections.abc import Mapping
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from redteam_env.evaluation.agreement import Agreement
+from redteam_env.evaluation.rejudge import Rejudged
+from redteam_env.report.tables import (
+    CORRECTED,
+    TITLES,
+    calibration_lines,
+    corrected_cell,
+    difference_cell,
+    judge_line,
+    lost_lines,
+    make_table,
+    number_cell,
+    rate_cell,
+    share_cell,
+    titled,
+    void_line,
+)
+from redteam_env.utils.text import safe_text
+
+HEADINGS = ("judged then", "judged now")
+
+
+def rejudged_report(found: Rejudged) -> RenderableType:
+    """Return the rates under both judges, how they differ, and how far the judges agree."""
+    before, after = found.before, found.after
+    known, corrected = after.calibration, after.corrected
+    more = (CORRECTED,) if known else ()
+    table = make_table("rate", *HEADINGS, *more, "difference")
+    for name, change in found.differences.items():
+        own = (corrected_cell(corrected.get(name)),) if known else ()
+        cells = [rate_cell(getattr(x.rates, name), counts=True) for x in (before, after)]
+        table.add_row(Text(TITLES[name]), *cells, *own, difference_cell(change))
+    voids = [Text.assemble(safe_text(f"{x.judge}: "), void_line(x.rates)) for x in (before, after)]
+    return Group(
+        *lost_lines(after.rates),
+        titled(f"{found.name}: {after.attacker} against {after.defender} [95 % interval]", table),
+        titled("Agreement of the judges [95 % interval]", agreement_table(found.agreement)),
+        *voids,
+        safe_text(f"Judged then by: {before.judge}"),
+        judge_line(after.judge, after.smoke_only),
+        *calibration_lines(known),
+    )
+
+
+def agreement_table(found: Mapping[str, Agreement]) -> Table:
+    """Return how far two judges agree on each question."""
+    table = make_table("question", "differ", "games", "Cohen's kappa", "answered by one judge only")
+    for name, own in found.items():
+        kappa = Text("-") if own.kappa is None else number_cell(own.kappa.value, own.kappa.interval)
+        counts = Text(f"{own.differing.k}/{own.differing.n}")
+        alone = Text(f"{own.first_only} + {own.second_only}")
+        table.add_row(Text(name), share_cell(own.differing), counts, kappa, alone)
+    return table
