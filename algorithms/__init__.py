@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from algorithms.core.policy_gradient import PolicyGradient
     from algorithms.training.config import RunConfig, TrainConfig
     from algorithms.training.loop import Outcome
+    from algorithms.training.preflight import preflight
     from algorithms.training.trainer import train
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "TrainConfig",
     "advantages",
     "losses",
+    "preflight",
     "train",
 ]
 
@@ -33,6 +35,7 @@ if not TYPE_CHECKING:  # a type checker should see exactly the names above
         "TrainConfig": "training.config",
         "RunConfig": "training.config",
         "Outcome": "training.loop",
+        "preflight": "training.preflight",
         "train": "training.trainer",
     }
 

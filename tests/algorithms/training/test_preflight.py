@@ -6,8 +6,9 @@ import json
 import pytest
 from training_fakes import contents, metrics, words_source
 
+from algorithms import preflight
 from algorithms.training.config import TrainConfig
-from algorithms.training.preflight import SeatPreflight, preflight
+from algorithms.training.preflight import SeatPreflight
 from algorithms.training.trainer import train
 from redteam_env.game import Game, Generation, Prompts, RedteamError, load_prompts
 from redteam_env.protocols import Reply
