@@ -9,7 +9,20 @@ class RedteamError(Exception):
 
     The command line prints its text as one line and exits with 2. It is no ``ValueError``, so that
     option parsers, which turn those into usage messages, let it through.
+
+    Args:
+        message: The text. It may quote what a stranger wrote: characters that show nothing, or drive a
+            terminal, are spelled out in it.
     """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__("".join(map(_shown, message)))
+
+
+def _shown(char: str) -> str:
+    if char.isprintable() or char in "\n\t":
+        return char
+    return char.encode("unicode_escape").decode("ascii")
 
 
 def unknown_name(
