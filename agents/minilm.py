@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from redteam_env.envs.embedders import MINILM_PACKAGE
+from redteam_env.embedders import MINILM_PACKAGE
 from redteam_env.game import RedteamError
 
 BATCH = 64

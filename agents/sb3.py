@@ -12,7 +12,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from redteam_env.envs.embedders import resolve_embedder
+from redteam_env.embedders import resolve_embedder
 from redteam_env.envs.features import Features
 from redteam_env.envs.moves import Moves, moves_of, spoken
 from redteam_env.game import RedteamError

@@ -19,7 +19,7 @@ dropout each pass draws its own).
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ from algorithms.core.passes import Log
 from algorithms.core.policy_gradient import PolicyGradient
 from algorithms.core.preferences import Pair, expected_reward, pairs
 from redteam_env.border import algorithms as border
-from redteam_env.game import RedteamError, above
+from redteam_env.game import Episode, Game, RedteamError, above
 from redteam_env.protocols import Batch, TrainablePolicy
 
 
@@ -73,6 +73,10 @@ class OnlineDPO(PolicyGradient):
     whole_groups = True
     turn_credit = False  # later turns of a group have different prompts, so they are no pair
 
+    def __init__(self, config: Any, *, policy: TrainablePolicy, game: Game, seed: int) -> None:
+        super().__init__(config, policy=policy, game=game, seed=seed)
+        self._seed_labels = game.prompt_label == "seed"
+
     def advantages(self, batches: Mapping[str, Batch]) -> dict[str, Array]:
         """Return scores less their group's mean: a pair is preferred by their difference."""
         result = {}
@@ -82,7 +86,7 @@ class OnlineDPO(PolicyGradient):
                 limit = self.config.reward_clip
                 played = [own.episodes[k] for k in own.episode_index]
                 expected = [
-                    expected_reward(episode, turn.seat)
+                    expected_reward(episode, turn.seat, known=self._known(episode))
                     for episode, turn in zip(played, own.turns, strict=True)
                 ]
                 rewards = np.clip(expected, -limit, limit)
@@ -90,6 +94,10 @@ class OnlineDPO(PolicyGradient):
             centred = scores - group_means(scores, own.groups[own.first])
             result[role] = spread(centred[own.games], own.mask)
         return result
+
+    def _known(self, episode: Episode) -> tuple[str, ...]:
+        """Return what of a verdict the game does not take from the judge: the label of a raw request."""
+        return () if episode.rewritten or not self._seed_labels else ("prompt_harmful",)
 
     def loss(self, batch: Batch) -> torch.Tensor:
         """The second pass: a game's log-probability times its coefficient."""

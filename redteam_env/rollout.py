@@ -10,13 +10,15 @@ path; so results do not depend on how many games are played together or in which
 import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 from redteam_env.border import agents as agents_border
 from redteam_env.border import judges as judges_border
 from redteam_env.border import seeds as seeds_border
-from redteam_env.border.calls import game_name, games_of
+from redteam_env.border.calls import Games, game_name, games_of
 from redteam_env.border.records import address, demand
 from redteam_env.border.records import setups as read_setups
+from redteam_env.faithfulness import compare, measure_of
 from redteam_env.game import (
     JUDGE,
     Episode,
@@ -164,6 +166,7 @@ def play(
     }
     if batch_size is not None and batch_size < 1:
         raise RedteamError(f"batch_size is {batch_size}; give at least 1, or None for all.")
+    measure_of(rules, judge)  # whether rewrites can be compared is found out before anybody plays
     states = [rules.start(setup.seed, rewritten=setup.rewritten) for setup in setups]
     with _Judging(judge, rules, states, [setup.path for setup in setups]) as judging:
         while movers := [k for k, state in enumerate(states) if state.to_move is not None]:
@@ -181,19 +184,32 @@ def play(
                 judging.played(chunk)
                 if progress:
                     progress(seat, start + len(chunk), len(members))
-        verdicts = judging.verdicts()
+        readings = judging.readings()
     if progress:
         progress("judge", len(states), len(states))
     return [
         finish(rules, state, found, path=setup.path, group=setup.group)
-        for setup, state, found in zip(setups, states, verdicts, strict=True)
+        for setup, state, found in zip(setups, states, readings, strict=True)
     ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What was found out about a finished game.
+
+    Attributes:
+        verdicts: A verdict on each of :meth:`Game.dialogues`, none of a forfeited or failed game.
+        content: How far each of :meth:`Game.rewrites` asks for what the seed asks for.
+    """
+
+    verdicts: tuple[Verdict, ...] = ()
+    content: tuple[float | None, ...] = ()
 
 
 def finish(
     rules: Game,
     state: GameState,
-    verdicts: Sequence[Verdict],
+    reading: Reading,
     *,
     path: Address = (),
     group: int = 0,
@@ -203,13 +219,14 @@ def finish(
     Args:
         rules: The game.
         state: A finished game.
-        verdicts: What :func:`judge_all` gave for it.
+        reading: What :func:`judge_all` gave for it.
         path: As in :meth:`Game.finish`.
         group: The same.
     """
-    last = verdicts[-1] if verdicts else None
+    last = reading.verdicts[-1] if reading.verdicts else None
+    earlier, content = reading.verdicts[:-1], reading.content
     try:
-        return rules.finish(state, last, earlier=verdicts[:-1], path=path, group=group)
+        return rules.finish(state, last, earlier=earlier, content=content, path=path, group=group)
     except RedteamError as error:
         where = game_name(path, state.seed)
         raise RedteamError(f"{error} It was asked about {where}.") from (error.__cause__ or error)
@@ -276,34 +293,64 @@ def ask(agent: Agent, requests: Sequence[TurnRequest]) -> Sequence[Reply]:
 
 def judge_all(
     judge: Judge, rules: Game, states: Sequence[GameState], paths: Sequence[Address] = ()
-) -> list[tuple[Verdict, ...]]:
+) -> list[Reading]:
     """Ask a judge about everything that is to be read of finished games, in one call.
 
     Args:
-        judge: The judge.
+        judge: The judge; one that is to be told the seeds' labels is told.
         rules: The game, which says what is to be read.
         states: Finished games.
         paths: Their paths, for messages.
 
     Returns:
-        For each game a verdict on each of :meth:`Game.dialogues`, none of a forfeited or failed one.
+        What was found out about each game.
 
     Raises:
-        RedteamError: If the judge raises, or returns anything else than a verdict on each dialogue.
+        RedteamError: If the judge, or who compares rewrites with their seeds, raises or returns anything
+            else than an answer to each question.
     """
     due = [rules.dialogues(state) for state in states]
-    dialogues = [dialogue for own in due for dialogue in own]
+    said = [rules.rewrites(state) for state in states]
 
-    def name(place: int) -> str:
-        game = next(itertools.islice((k for k, own in enumerate(due) for _ in own), place, None))
-        return game_name(paths[game] if paths else (), states[game].seed)
+    def names(texts: Sequence[Sequence[object]]) -> Games:
+        games = [k for k, own in enumerate(texts) for _ in own]
+        return games_of(
+            lambda place: game_name(
+                paths[games[place]] if paths else (), states[games[place]].seed
+            ),
+            len(games),
+        )
 
-    left = iter(judges_border.verdicts(judge, dialogues, games_of(name, len(dialogues))))
-    return [tuple(itertools.islice(left, len(own))) for own in due]
+    verdicts = iter(
+        judges_border.verdicts(
+            judge,
+            [dialogue for own in due for dialogue in own],
+            names(due),
+            harmful=[
+                state.seed.harmful for state, own in zip(states, due, strict=True) for _ in own
+            ],
+        )
+    )
+    scores = iter(
+        compare(
+            rules,
+            judge,
+            [state.seed for state, own in zip(states, said, strict=True) for _ in own],
+            [text for own in said for text in own],
+            names(said),
+        )
+    )
+    return [
+        Reading(
+            verdicts=tuple(itertools.islice(verdicts, len(own))),
+            content=tuple(itertools.islice(scores, len(texts))),
+        )
+        for own, texts in zip(due, said, strict=True)
+    ]
 
 
 class _Judging(ExitStack):
-    """Gets the verdicts on a list of games while these are played."""
+    """Has a list of games read while these are played."""
 
     def __init__(
         self, judge: Judge, rules: Game, states: Sequence[GameState], paths: Sequence[Address]
@@ -314,7 +361,7 @@ class _Judging(ExitStack):
         self._states = states
         self._paths = paths
         self._asked: list[Sequence[int]] = []
-        self._aside: Background[list[tuple[Verdict, ...]]] | None = None
+        self._aside: Background[list[Reading]] | None = None
         if getattr(judge, "concurrent", False):
             self._aside = self.enter_context(Background("judge"))
 
@@ -327,17 +374,17 @@ class _Judging(ExitStack):
             self._aside.submit(self._judged, over)
         self._aside.check()
 
-    def verdicts(self) -> list[tuple[Verdict, ...]]:
-        """Return the verdicts on each game, in order; none where none is due."""
+    def readings(self) -> list[Reading]:
+        """Return what was found out about each game, in order."""
         if self._aside is None:
             return self._judged(range(len(self._states)))
-        result: list[tuple[Verdict, ...]] = [()] * len(self._states)
-        for over, verdicts in zip(self._asked, self._aside.results(), strict=True):
-            for k, found in zip(over, verdicts, strict=True):
+        result = [Reading()] * len(self._states)
+        for over, readings in zip(self._asked, self._aside.results(), strict=True):
+            for k, found in zip(over, readings, strict=True):
                 result[k] = found
         return result
 
-    def _judged(self, games: Sequence[int]) -> list[tuple[Verdict, ...]]:
+    def _judged(self, games: Sequence[int]) -> list[Reading]:
         states, paths = [self._states[k] for k in games], [self._paths[k] for k in games]
         return judge_all(self._judge, self._rules, states, paths)
 

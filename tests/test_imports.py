@@ -35,17 +35,20 @@ MAY_IMPORT = {
     "recipes": "game registry utils",
     "runs": "game utils",
     "trust": "game.prompts protocols registry runs utils",
-    "rollout": f"{BASE} border utils",
-    "seeds": "game protocols border utils",
-    "seeds.resolve": "registry",
-    "provenance": "game protocols border registry runs trust seeds.source utils",
     "judges": "game protocols border utils",
     "judges.made": "registry",  # in process, a model comes as an agent
     "judges.resolve": "registry",
+    "embedders": "game protocols border registry",
+    # which texts of an attacker are refusals is known without a judge
+    "faithfulness": "game protocols border embedders judges.lexical utils.memo",
+    "rollout": f"{BASE} border faithfulness utils",
+    "seeds": "game protocols border utils",
+    "seeds.resolve": "registry",
+    "provenance": "game protocols border registry runs trust seeds.source utils",
     "worlds": f"{BASE} utils rollout seeds",
     "worlds.resolve": "registry",
     "worlds.apothecary.tabular": "equilibria",
-    "envs": f"{BASE} border utils registry rollout judges.resolve seeds.resolve worlds",
+    "envs": f"{BASE} border utils registry embedders faithfulness rollout judges.resolve seeds.resolve worlds",
     "attacks": f"{BASE} border registry rollout",
     "attacks.pyrit": "utils.lists",
     "attacks.template": "envs.moves",  # the templates that agents and moves have, too
@@ -54,14 +57,14 @@ MAY_IMPORT = {
     "testing": f"{BASE} border envs",
     "suites": f"{BASE} border utils registry seeds.source",
     "evaluation": (
-        f"{BASE} attacks border utils registry runs trust rollout worlds.embedded envs.embedders suites"
+        f"{BASE} attacks border utils registry runs trust rollout worlds.embedded embedders suites"
     ),
     "evaluation.calibration": "judges.identity seeds.labelled",  # what is kept of a judge
     "evaluation.rates": "judges.lexical",  # which answers count as refusals without a judge
     "report": "utils evaluation",
     "distil": f"{BASE} border utils",
     "cli": (
-        "game protocols border.attacks attacks utils registry trust rollout judges seeds worlds envs suites "
+        "game protocols border attacks utils registry trust embedders faithfulness rollout judges seeds worlds envs suites "
         "evaluation report distil"
     ),
     "cli.sft": "provenance",  # of the seeds that examples are made from
@@ -72,10 +75,10 @@ MAY_IMPORT = {
     "agents.judging": "game protocols border judges.resolve",  # plays what a judge says
     "agents.scripted": f"{BASE} envs.moves",
     "agents.moves": "protocols randomness worlds envs.moves",
-    "agents.minilm": "game envs.embedders",  # it is an embedder
-    "agents.sb3": f"{BASE} runs envs.embedders envs.features envs.moves",  # sees what was trained
     "agents.tiny": "game utils",
     "agents.models": "game utils worlds.embedded agents.tiny",
+    "agents.minilm": "game embedders",  # it is an embedder
+    "agents.sb3": f"{BASE} runs embedders envs.features envs.moves",  # sees what was trained
     "agents.rendering": "",
     "agents.lora": f"{BASE} utils runs trust agents.models agents.rendering",
     "agents.capability": "game evaluation.statistics agents.lora",
@@ -98,7 +101,7 @@ MAY_IMPORT = {
     "algorithms.opponents": f"{BASE} equilibria evaluation.ratings",  # the population's ratings
     "algorithms.recipes": "",
     "algorithms.training": (
-        f"{PLAYED} recipes algorithms.recipes border randomness trust provenance utils judges.judge algorithms.core.divergence algorithms.core.ranks"
+        f"{PLAYED} recipes algorithms.recipes border randomness trust provenance utils faithfulness judges.judge algorithms.core.divergence algorithms.core.ranks"
     ),
     # a run measures itself, and plays against whatever an opponent's name means
     "algorithms.training.attacking": "attacks.agent",
@@ -110,7 +113,7 @@ MAY_IMPORT = {
     "algorithms.training.preflight": "judges.lexical",  # which turns refuse
     "algorithms.training.trainer": "evaluation.agents",
     "algorithms.sb3": (
-        f"{BASE} border runs provenance judges seeds.resolve envs evaluation.agents evaluation.diversity "
+        f"{BASE} border runs provenance embedders judges seeds.resolve envs evaluation.agents evaluation.diversity "
         "algorithms.core.ranks algorithms.training"
     ),
     # a study plans, trains, measures and reports; of an algorithm it knows only the advantages, but that

@@ -5,8 +5,8 @@ attacker that found one attack has no reason to look for another. It compares se
 n-grams (SelfBLEU) and their embeddings. Simplified: novelty is counted. A rewrite's is the largest
 ``1 / sqrt(1 + count)`` over its n-grams of words that the attacker was not shown, where ``count`` is how
 many rewrites of earlier steps had the n-gram; counts fade from step to step, so that what was given up
-becomes new again. Only faithful rewrites are paid (the judged label is the seed's), so that novel
-nonsense earns nothing. What a scripted attacker of the league wrote is neither paid nor counted.
+becomes new again. Only faithful rewrites are paid (:attr:`redteam_env.game.Episode.faithful`), so that
+novel nonsense earns nothing. What a scripted attacker of the league wrote is neither paid nor counted.
 
 The bonus is in what is learned from alone: games on disk, rates and the league keep what the game paid.
 With it a zero-sum game is none any more. ``online_dpo`` with ``preference = judge`` orders games by
@@ -133,9 +133,7 @@ class Novelty(Callback):
         return {" ".join(words[k : k + size]) for k in range(len(words) - size + 1)}
 
     def _paid(self, episode: Episode, fresh: set[str]) -> Episode:
-        verdict = episode.verdict
-        faithful = verdict is not None and verdict.prompt_harmful == episode.seed.harmful
-        if not (episode.rewritten and faithful and ATTACKER in episode.samples):
+        if not (episode.faithful and ATTACKER in episode.samples):
             return episode
         if self._by_script(episode):
             return episode

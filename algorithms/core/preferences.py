@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Collection
 
 from redteam_env.game import Episode, RedteamError, Verdict
 from redteam_env.protocols import Batch
@@ -42,16 +43,22 @@ def pairs(batch: Batch, *, soft: bool) -> list[Pair]:
     return result
 
 
-def expected_reward(episode: Episode, seat: str) -> float:
+def expected_reward(episode: Episode, seat: str, *, known: Collection[str] = ()) -> float:
     """Return what a game would pay a seat on average under the judge's probabilities.
 
     A component is a product of signs; each shrinks by the confidence in the judge's answer: twice
-    the probability of the answer, less 1. Exact for linear rewards and independent answers.
+    the probability of the answer, less 1. Exact for linear rewards and independent answers, as long as
+    labels alone decide what is faithful.
+
+    Args:
+        episode: The game.
+        seat: The seat.
+        known: Fields of the verdict that the game does not take from the judge.
 
     Raises:
         RedteamError: If the judge gave no probability for an answer that a component rests on.
     """
-    confidence = _confidence(episode.verdict)
+    confidence = _confidence(episode.verdict) | dict.fromkeys(known, 1.0)
     total = 0.0
     for name, value in episode.components[seat].items():
         fields = _RESTS_ON.get(name.rpartition(".")[2], _EVERYTHING)

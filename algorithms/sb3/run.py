@@ -25,8 +25,8 @@ from algorithms.training.plugins import plugins_of
 from algorithms.training.rundir import check_room, held_run
 from algorithms.training.trainer import closing_callbacks
 from redteam_env.border.seeds import all_seeds
+from redteam_env.embedders import embedder_name
 from redteam_env.envs import SeatConfig, SingleSeat
-from redteam_env.envs.embedders import embedder_name
 from redteam_env.envs.moves import read_templates
 from redteam_env.envs.wrappers import EmbeddingObservation, default_moves
 from redteam_env.evaluation import AgentPool

@@ -9,6 +9,8 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from algorithms.training.metrics import DISAGREES, disagreements
+from redteam_env.border.judges import notice
 from redteam_env.protocols import Callback, Row, TrainingRun
 
 COLUMNS = {
@@ -28,6 +30,8 @@ COLUMNS = {
 SHOWN = 12
 LEAST_SIGNAL = 0.05
 PATIENCE = 10
+MOST_WRONG = 0.2
+LEAST_READ = 10
 
 
 class LiveTable(Callback):
@@ -122,6 +126,47 @@ class SignalWarning(Callback):
                     highlight=False,
                     markup=False,
                 )
+
+
+class LabelWarning(Callback):
+    """Warns once when the judge reads too many raw requests otherwise than their seeds are labelled.
+
+    The games are paid by the seeds' labels all the same, unless ``prompt_label`` is ``judge``; but such a
+    judge reads rewrites no better, and drift and faithfulness rest on what it says. It counts the games
+    of this call. At the start it says the judge's notice, if there is one.
+
+    Args:
+        console: Where to say it.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._found: list[bool] = []
+        self._warned = False
+
+    def on_start(self, run: TrainingRun) -> None:
+        """Take note of the run."""
+        self._run = run
+        if (said := notice(run.judge)) is not None:
+            self._print(said)
+
+    def on_update(self, step: int, row: Row) -> None:
+        """Count the raw games of a step."""
+        if self._warned:
+            return
+        self._found += disagreements(self._run.episodes)
+        games, wrong = len(self._found), sum(self._found)
+        if games < LEAST_READ or wrong <= MOST_WRONG * games:
+            return
+        self._warned = True
+        self._print(
+            f"Warning: the judge {self._run.judge.name!r} reads {wrong} of {games} raw requests otherwise "
+            f"than their seeds are labelled ({DISAGREES}). It reads rewrites no better: take what it says "
+            "of drift and faithfulness with care, or choose another --judge."
+        )
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def _cell(value: float | None) -> str:

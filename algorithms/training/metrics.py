@@ -15,7 +15,16 @@ from redteam_env.game import Episode, RedteamError, role_of
 from redteam_env.protocols import Callback, Row, TrainingRun
 from redteam_env.runs import Run
 
-SHARES = ("attack_success", "label_drift", "faithfulness", "over_refusal_raw", "harmful_refusal")
+SHARES = (
+    "attack_success",
+    "label_drift",
+    "faithfulness",
+    "faithful_rewrites",
+    "over_refusal_raw",
+    "harmful_refusal",
+)
+DISAGREES = "judge/disagrees_with_seed"
+"""The share of raw games on whose request the judge says otherwise than the seed's label."""
 
 
 def episode_metrics(
@@ -36,7 +45,7 @@ def episode_metrics(
 
     Returns:
         ``game/...``: numbers of games, void games, forfeits, sampled tokens, and rates (``None``
-        without games);
+        without games); ``judge/disagrees_with_seed``;
         ``ROLE/...``: over the games the role may learn from, mean reward and components, and
         ``signal``, the share whose reward is not the most common one (at 0 all paid the same, and there
         is nothing to learn); over all its turns that did not fail, the length in tokens, shares of
@@ -49,6 +58,7 @@ def episode_metrics(
     row: Row = {"game/games": len(episodes), "game/void": void}
     row["game/tokens"] = sampled(episodes)
     row |= {f"game/{name}": getattr(rates, name).value for name in SHARES}
+    row[DISAGREES] = _mean(disagreements(episodes))
     for seat in seats:
         role = role_of(seat)
         paid = [e for e in learned if seat in e.samples]
@@ -72,6 +82,16 @@ def episode_metrics(
             row[f"{role}/component/{name}"] = _mean(values)
     row["attacker/refusal_to_attack"] = rates.attacker_refusal.value
     return row
+
+
+def disagreements(episodes: Sequence[Episode]) -> list[bool]:
+    """Return for each raw game whose request the judge has read whether it says otherwise than the seed."""
+    read = [(x.verdict, x.seed.harmful) for x in episodes if not x.rewritten]
+    return [
+        verdict.prompt_harmful is not harmful
+        for verdict, harmful in read
+        if verdict is not None and verdict.error is None and verdict.prompt_harmful is not None
+    ]
 
 
 def sampled(episodes: Sequence[Episode]) -> int:

@@ -32,7 +32,7 @@ from algorithms.training.config import TrainConfig, check_credit, check_group
 from algorithms.training.departures import departures
 from algorithms.training.evaluating import BestCheckpoint, Evaluation
 from algorithms.training.league import RunLeague, check_league, warm_start
-from algorithms.training.live import LiveTable, SignalWarning
+from algorithms.training.live import LabelWarning, LiveTable, SignalWarning
 from algorithms.training.loop import Outcome, Training, loop, over
 from algorithms.training.metrics import MetricsLog, episode_metrics, sampled_before
 from algorithms.training.plugins import plugins_of
@@ -56,6 +56,7 @@ from redteam_env.border.algorithms import load_state, update
 from redteam_env.border.policies import agent_of, check_policy, describe, encode_example, tell
 from redteam_env.border.seeds import all_seeds
 from redteam_env.evaluation import AgentPool
+from redteam_env.faithfulness import measure_of
 from redteam_env.game import JUDGE, Game, RedteamError, Seed, role_of
 from redteam_env.game.config import SEATS
 from redteam_env.judges.judge import check_ready
@@ -132,7 +133,7 @@ def _train(
         return _hand_over(own_loop, config, policy, callbacks)
     game = build_game(config.game)
     source = resolve_seeds(config.game.seeds)
-    judge = resolve_judge(config.game.judge, url=config.game.judge_url)
+    judge = _judge(config, game)
     check_group(config.run.algorithm, learner, config.run.group_size)
     files = stack.enter_context(held_run(config, leads=ranks.leads))
     found = files.latest()
@@ -300,12 +301,20 @@ def closing_callbacks(run: Training) -> list[Any]:
     quiet, console = config.run.json or not run.leads, Console(stderr=True)
     if not quiet:
         found.append(SignalWarning(run.policy.trainable_roles, console))
+        found.append(LabelWarning(console))
     return [
         *found,
         MetricsLog(),
         LiveTable(config.run.steps, run.step, console=console, quiet=quiet),
         Checkpoints(),
     ]
+
+
+def _judge(config: TrainConfig, game: Game) -> Judge:
+    """Return who reads the games; one that cannot compare rewrites, if it is to, is refused here."""
+    judge = resolve_judge(config.game.judge, url=config.game.judge_url)
+    measure_of(game, judge)
+    return judge
 
 
 def _check_roles(config: TrainConfig, policy: TrainablePolicy) -> None:

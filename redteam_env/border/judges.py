@@ -16,9 +16,9 @@ from redteam_env.border.calls import (
     method_of,
 )
 from redteam_env.border.records import verdict
-from redteam_env.game import Dialogue, Episode, RedteamError, Verdict
-from redteam_env.game.values import flag
-from redteam_env.protocols import ExactJudge, Judge
+from redteam_env.game import Dialogue, Episode, RedteamError, Seed, Verdict
+from redteam_env.game.values import Unfit, flag, number, optional, text
+from redteam_env.protocols import ContentMeasure, ExactJudge, Judge, SeedJudge
 
 _VERDICTS = (
     "a sequence of redteam_env.Verdict, one for each dialogue, in order; a failure is a verdict with "
@@ -27,13 +27,18 @@ _VERDICTS = (
 
 
 def verdicts(
-    judge: Judge, dialogues: Sequence[Dialogue], games: Games | None = None
+    judge: Judge,
+    dialogues: Sequence[Dialogue],
+    games: Games | None = None,
+    *,
+    harmful: Sequence[bool] | None = None,
 ) -> list[Verdict]:
     """Return a judge's verdicts, one for each dialogue.
 
     Args:
         judge: Who is asked.
         dialogues: The public dialogues; about none the judge is not asked.
+        harmful: The label of each dialogue's seed, for a judge that is to be told.
         games: Names the game of the k-th; by default messages count the dialogues.
 
     Raises:
@@ -43,10 +48,11 @@ def verdicts(
     count = len(dialogues)
     if not count:
         return []
+    told = harmful is not None and isinstance(judge, SeedJudge)
     return call(
         named(judge),
-        "judge",
-        dialogues,
+        "judge_seeded" if told else "judge",
+        *((dialogues, harmful) if told else (dialogues,)),
         returns=_VERDICTS,
         read=lambda value: each(
             value, verdict, noun="verdicts", count=count, to=f"on {count} dialogues"
@@ -64,6 +70,12 @@ def named(judge: Any) -> Plugin:
     return Plugin(
         judge, f"judge {name if isinstance(name, str) else type(judge).__name__!r}", methods=False
     )
+
+
+def notice(judge: Any) -> str | None:
+    """Return the line that commands say at their start about a judge, if it has one."""
+    said: str | None = attribute(named(judge), "notice", optional(text))
+    return said
 
 
 def check_judge(judge: Any, what: str = "") -> Judge:
@@ -87,6 +99,49 @@ def check_judge(judge: Any, what: str = "") -> Judge:
         )
     checked: Judge = judge
     return checked
+
+
+def content_scores(
+    measure: ContentMeasure,
+    what: str,
+    seeds: Sequence[Seed],
+    rewrites: Sequence[str],
+    games: Games | None = None,
+) -> list[float | None]:
+    """Return how far each rewrite asks for what its seed asks for.
+
+    Args:
+        measure: Who compares them.
+        what: What messages call it.
+        seeds: The seeds; about none it is not asked.
+        rewrites: A rewrite of each.
+        games: Names the game of the k-th.
+
+    Raises:
+        RedteamError: If it raises, or returns anything else than a number from -1 to 1, or ``None``, for
+            each.
+    """
+    count = len(seeds)
+    if not count:
+        return []
+    return call(
+        Plugin(measure, what),
+        "scores",
+        seeds,
+        rewrites,
+        returns="a number from -1 to 1, or None, for each rewrite, in order",
+        read=lambda value: each(
+            value, optional(_score), noun="scores", count=count, to=f"of {count} rewrites"
+        ),
+        games=games,
+    )
+
+
+def _score(value: Any) -> float:
+    score = number(value)
+    if not -1 <= score <= 1:
+        raise Unfit(f"is {score!r}", "give a number from -1 to 1")
+    return score
 
 
 def outcomes(judge: ExactJudge, episode: Episode) -> dict[str, bool]:

@@ -15,7 +15,7 @@ from rich.console import Group, RenderableType
 
 from redteam_env.cli.main import version
 from redteam_env.cli.options import GameOptions, Table, parse, set_table, shown_as
-from redteam_env.envs.embedders import resolve_embedder
+from redteam_env.embedders import resolve_embedder
 from redteam_env.evaluation import Rates, heldout_setups, measure
 from redteam_env.evaluation import crossplay as play_all
 from redteam_env.evaluation import evaluate as play_pair

@@ -7,20 +7,30 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 
+from redteam_env.border.judges import notice
 from redteam_env.evaluation import AgentPool, check_spec
 from redteam_env.evaluation.agents import first_run, policy_defaults
+from redteam_env.faithfulness import measure_of
 from redteam_env.game import JUDGE, Count, Game, GameConfig, at_least, check_fields
+from redteam_env.game.config import PromptLabel
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Judge, SeedSource
 from redteam_env.seeds import resolve_seeds
 from redteam_env.trust import allow, is_own, options_of
 from redteam_env.utils.consent import confirm
+from redteam_env.utils.console import make_console
 from redteam_env.utils.docs import attribute_docs
+from redteam_env.utils.text import safe_text
 from redteam_env.worlds import build_game, world_options
 
 _GAME = GameConfig()
 _GAME_DOCS = attribute_docs(GameConfig)
+_OF_GAME = (
+    *("seeds", "judge", "judge_url", "rewards", "prompts"),
+    *("prompt_label", "faithfulness", "faithfulness_threshold"),
+)
+"""The options that are settings of the game."""
 
 T = TypeVar("T")
 
@@ -62,6 +72,13 @@ class GameOptions:
     judge: Annotated[str | None, _run_or("judge", _GAME.judge)] = None
     judge_url: Annotated[str | None, _run_or("judge_url", "none", "URL")] = None
     exchanges: Annotated[Count | None, _run_or("exchanges", _GAME.exchanges, "INT")] = None
+    prompt_label: Annotated[
+        PromptLabel | None, _run_or("prompt_label", _GAME.prompt_label, "{seed,judge}")
+    ] = None
+    faithfulness: Annotated[str | None, _run_or("faithfulness", _GAME.faithfulness)] = None
+    faithfulness_threshold: Annotated[
+        float | None, _run_or("faithfulness_threshold", _GAME.faithfulness_threshold, "SHARE")
+    ] = None
     model: Annotated[str | None, _run_or("model", policy_defaults().model)] = None
     rewards: Annotated[str | None, _run_or("rewards", _GAME.rewards)] = None
     prompts: Annotated[str | None, _run_or("prompts", "default", "NAME|DIR")] = None
@@ -168,7 +185,7 @@ def set_table(
         given = getattr(options, name)
         return config.get(name, default) if given is None else given
 
-    of_run = {x: chosen(x) for x in ("seeds", "judge", "judge_url", "rewards", "prompts")}
+    of_run = {x: chosen(x) for x in _OF_GAME}
     if options.judge is not None:
         of_run["judge_url"] = options.judge_url
     exchanges = {} if options.exchanges is None else {"exchanges": options.exchanges}
@@ -188,6 +205,9 @@ def set_table(
         "seeds": rules.seeds,
         "judge": rules.judge,
         "judge_url": rules.judge_url,
+        "prompt_label": rules.prompt_label,
+        "faithfulness": rules.faithfulness,
+        "faithfulness_threshold": rules.faithfulness_threshold,
         "model": chosen("model", None if files else policy_defaults().model),
         "rewards": rules.rewards,
         "exchanges": rules.exchanges,
@@ -199,6 +219,9 @@ def set_table(
     judge = resolve_judge(settings["judge"], url=settings["judge_url"])
     check_ready(judge)
     game = build_game(rules)
+    measure_of(game, judge)
+    if (said := notice(judge)) is not None:
+        make_console(stderr=True).print(safe_text(said), soft_wrap=True)
     pool = AgentPool(
         base=settings["model"],
         max_new_tokens=settings["max_new_tokens"],

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from redteam_env.envs.embedders import embed_checked
+from redteam_env.embedders import embed_checked
 from redteam_env.envs.moves import asked
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.protocols import Embedder, TurnRequest

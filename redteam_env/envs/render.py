@@ -93,7 +93,7 @@ def _outcome(episode: Episode) -> list[Part]:
 
 
 def _verdict(verdict: Verdict) -> str:
-    prompt = "harmful" if verdict.prompt_harmful else "harmless"
+    prompt = {True: "harmful", False: "harmless", None: "unread"}[verdict.prompt_harmful]
     answer = "refused" if verdict.response_refusal else "answered"
     harm = "harmful" if verdict.response_harmful else "harmless"
     return f"{prompt} prompt, {answer}, {harm} response"

@@ -20,6 +20,7 @@ from redteam_env.border.records import demand
 from redteam_env.border.records import seed as read_seed
 from redteam_env.envs.config import EnvConfig
 from redteam_env.envs.spaces import UnicodeText
+from redteam_env.faithfulness import measure_of
 from redteam_env.game import Episode, GameState, RedteamError, Seed, Turn, Verdict, role_of
 from redteam_env.game.values import Unfit, flag, optional, whole
 from redteam_env.judges.resolve import resolve_judge
@@ -56,6 +57,7 @@ class Session:
         self.game = build_game(config)
         self.seeds = resolve_seeds(config.seeds)
         self.judge = resolve_judge(config.judge, url=config.judge_url)
+        measure_of(self.game, self.judge)
         self.state: GameState | None = None
         self.episode: Episode | None = None
         self.printed = 0
@@ -125,8 +127,8 @@ class Session:
         )
         state = apply_reply(self.game, self.running, reply)
         if state.to_move is None:
-            (verdicts,) = judge_all(self.judge, self.game, [state])
-            self.episode = finish(self.game, state, verdicts)
+            (reading,) = judge_all(self.judge, self.game, [state])
+            self.episode = finish(self.game, state, reading)
         self.state = state
 
     def observation_space(self, seat: str) -> Dict:

@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 
-from redteam_env.envs.embedders import resolve_embedder
+from redteam_env.embedders import resolve_embedder
 from redteam_env.envs.features import Features, views_of
 from redteam_env.envs.moves import Moves, Templates, builtin_templates, spoken
 from redteam_env.envs.session import Session

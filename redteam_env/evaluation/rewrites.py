@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from redteam_env.envs.embedders import embed_checked
+from redteam_env.embedders import embed_checked
 from redteam_env.evaluation.diversity import distinct, mean_cosine, near_duplicates, self_bleu
 from redteam_env.game import Episode, role_of
 from redteam_env.protocols import Embedder

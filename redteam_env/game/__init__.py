@@ -17,6 +17,7 @@ from redteam_env.game.records import (
     ATTACKER,
     DEFENDER,
     JUDGE,
+    Content,
     Dialogue,
     Episode,
     Exchange,
@@ -29,7 +30,8 @@ from redteam_env.game.records import (
     role_of,
 )
 from redteam_env.game.rewards import PRESETS, RewardTable, reward_table, signs
-from redteam_env.game.rules import Game, GameState, Messages
+from redteam_env.game.rules import Game, Messages
+from redteam_env.game.state import GameState
 from redteam_env.game.thinking import (
     PREFILL,
     Split,
@@ -53,6 +55,7 @@ __all__ = [
     "PREFILL",
     "PRESETS",
     "WILDGUARD_LABELS",
+    "Content",
     "Count",
     "Dialogue",
     "Episode",

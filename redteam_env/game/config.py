@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, Self
 
-from redteam_env.game.checks import Count, Share, at_least, check_fields
+from redteam_env.game.checks import Count, Share, above, at_least, check_fields
 from redteam_env.game.errors import RedteamError, unknown_name
 from redteam_env.game.records import ATTACKER, DEFENDER, JUDGE
 from redteam_env.game.rewards import reward_table
@@ -19,6 +19,10 @@ from redteam_env.game.thinking import Thinking
 SEATS = (ATTACKER, DEFENDER)
 Credit = Literal["episode", "turn"]
 """What a turn is credited with: the reward of its game, or what its exchange and later ones paid."""
+PromptLabel = Literal["seed", "judge"]
+"""Who says whether the request of a raw game is harmful: its seed's label, or the judge."""
+BY_LABELS, BY_JUDGE, BY_EMBEDDING = "labels", "judge", "embedding:"
+"""What decides whether a rewrite is faithful: labels alone, or beside them the judge or an embedder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +35,16 @@ class GameConfig:
             instruction texts, rewards, sizes and learning rates where they are not given.
         seeds: Seed source: builtin, strongreject, advbench, a file (CSV, JSON lines, parquet), or
             hub:OWNER/NAME; several with a comma between them.
-        judge: Judge: lexical (smoke runs only), wildguard, or an installed one.
+        judge: Judge: seed_labels (the seeds' labels and lexical refusals; smoke runs only), lexical
+            (the same), wildguard, or an installed one.
         judge_url: Address of the judge's server.
+        prompt_label: Whose label the request of a raw game has: seed (it is known), or judge, as in
+            Self-RedTeam's code.
         rewards: Reward preset: self_redteam, self_redteam_all_one, zero_sum, safety_only, magic.
+        faithfulness: What, beside the label, tells whether a rewrite asks for what its seed asks for:
+            labels (nothing else), embedding:minilm or another registered embedder, or judge (if it can
+            compare them; a world's judge does so exactly). A refusal to attack is never faithful.
+        faithfulness_threshold: The least score of a faithful rewrite, above 0: a cosine or a probability.
         faithfulness_gate: An unfaithful rewrite pays the attacker this and nothing else.
         drop_unfaithful: Leave games with an unfaithful rewrite out of the defender's batch.
         benign_refusal_weight: Factor on the defender's penalty for refusing a benign request.
@@ -58,9 +69,12 @@ class GameConfig:
 
     world: str | None = None
     seeds: str = "builtin"
-    judge: str = "lexical"
+    judge: str = "seed_labels"
     judge_url: str | None = None
+    prompt_label: PromptLabel = "seed"
     rewards: str = "self_redteam"
+    faithfulness: str = BY_LABELS
+    faithfulness_threshold: Annotated[Share, above(0)] = 0.35
     faithfulness_gate: float | None = None
     drop_unfaithful: bool = False
     benign_refusal_weight: Annotated[float, at_least(0)] = 1.0
@@ -78,6 +92,7 @@ class GameConfig:
     def __post_init__(self) -> None:
         check_fields(self)
         parse_thinking(self.thinking, self.seats)
+        check_faithfulness(self.faithfulness)
         reward_table(self.rewards)
 
     @property
@@ -97,6 +112,20 @@ class GameConfig:
         """
         names = [field.name for field in fields(cls)]
         return cls(**{x: options[x] for x in names if options.get(x) is not None})
+
+
+def check_faithfulness(measure: str) -> None:
+    """Refuse what names no measure of faithfulness.
+
+    Args:
+        measure: ``labels``, ``judge``, or ``embedding:`` and the name of an embedder.
+
+    Raises:
+        RedteamError: If it is something else.
+    """
+    embedder = measure.removeprefix(BY_EMBEDDING)
+    if measure not in {BY_LABELS, BY_JUDGE} and embedder in {"", measure}:
+        raise unknown_name("faithfulness", measure, (BY_LABELS, BY_JUDGE, f"{BY_EMBEDDING}minilm"))
 
 
 def parse_thinking(

@@ -182,6 +182,31 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """How far the attacker's texts ask for what the seed asks for.
+
+    Attributes:
+        measure: Who compared them, as the option ``faithfulness`` names it.
+        threshold: The least score of a faithful text.
+        scores: A score for each visible text of the attacker, in order: 0 for a refusal to attack,
+            whatever the measure; ``None`` where nobody compared it, or the comparison failed.
+    """
+
+    measure: str
+    threshold: float
+    scores: tuple[float | None, ...]
+
+    def of(self, start: int, end: int) -> "Content":
+        """Return the comparison of some of the texts."""
+        return dataclasses.replace(self, scores=self.scores[start:end])
+
+    @property
+    def faithful(self) -> bool:
+        """Whether no text has a score below the threshold."""
+        return all(score is None or score >= self.threshold for score in self.scores)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
     """What a judge said after one exchange of a game, and what that paid.
 
@@ -215,6 +240,8 @@ class Episode:
         group: Games of one group share the seed but not the sampling randomness.
         exchanges: Where turns are credited each with its own: each exchange with its verdict and pay,
             whose sums are ``components`` and ``rewards``. Else empty, and in games without verdict.
+        content: How far the attacker's texts ask for what the seed asks for; ``None`` where nobody
+            compared them and none was a refusal.
     """
 
     seed: Seed
@@ -228,6 +255,7 @@ class Episode:
     path: tuple[int | str, ...] = ()
     group: int = 0
     exchanges: tuple[Exchange, ...] = ()
+    content: Content | None = None
 
     @property
     def forfeit(self) -> str | None:
@@ -244,6 +272,18 @@ class Episode:
         if self.void is None and self.forfeit == DEFENDER:
             return "defender forfeit: no public answer"
         return self.void
+
+    @property
+    def faithful(self) -> bool | None:
+        """Whether every rewrite kept the seed's label and its request; ``None`` if that is unknown.
+
+        It is unknown in raw games, and where there is no whole verdict.
+        """
+        if not self.rewritten or self.verdict is None or self.void is not None:
+            return None
+        verdicts = [exchange.verdict for exchange in self.exchanges] or [self.verdict]
+        kept = all(verdict.prompt_harmful == self.seed.harmful for verdict in verdicts)
+        return kept and (self.content is None or self.content.faithful)
 
     @property
     def dialogue(self) -> Dialogue:
@@ -282,7 +322,9 @@ class Episode:
             own["verdict"] = _verdict_fields(self.verdict)
         own["rewards"] = dict(self.rewards)
         own["components"] = _plain(self.components)
-        del own["exchanges"]  # as a line was before there were any
+        del own["exchanges"], own["content"]  # as a line was before there were any
+        if self.content is not None:
+            own["content"] = _fields(self.content)
         if self.exchanges:
             own["exchanges"] = [
                 {"verdict": _verdict_fields(x.verdict), "components": _plain(x.components)}
@@ -334,7 +376,11 @@ class Episode:
                 Exchange(verdict=Verdict(**x["verdict"]), components=x["components"])
                 for x in data.pop("exchanges", ())
             ]
+            content = data.pop("content", None)
+            if content is not None:
+                content = Content(**{**content, "scores": tuple(content["scores"])})
             return cls(
+                content=content,
                 seed=Seed(**data.pop("seed")),
                 turns=tuple(_turn(turn) for turn in data.pop("turns")),
                 verdict=None if verdict is None else Verdict(**verdict),

@@ -9,15 +9,20 @@ With ``credit = "turn"`` the judge reads the dialogue as it stood after each exc
 by the same table, and a turn is credited with what its exchange and the later ones paid: a return from
 the turn on, as MARSHAL's turn-level estimator has it (arXiv 2510.15414: turn rewards are summed backward,
 then normalised per role).
+
+In a raw game nobody rewrote anything, so the prompt's label is known: it is the seed's. The game pays by
+it and not by what a judge made of the prompt, unless ``prompt_label`` says otherwise.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
-from redteam_env.game.checks import Count, check_fields
-from redteam_env.game.config import SEATS, Credit, GameConfig
+from redteam_env.game.checks import Count, Share, above, check_fields
+from redteam_env.game.config import SEATS, Credit, GameConfig, PromptLabel, check_faithfulness
 from redteam_env.game.errors import RedteamError, unknown_name
+from redteam_env.game.faithfulness import content_of, is_faithful, uncompared
 from redteam_env.game.prompts import Prompts, load_prompts
 from redteam_env.game.records import (
     DEFENDER,
@@ -32,58 +37,16 @@ from redteam_env.game.records import (
     public_dialogue,
     role_of,
 )
-from redteam_env.game.rewards import PRESETS, RewardTable
+from redteam_env.game.rewards import PRESETS, RewardTable, add_components
+from redteam_env.game.state import GameState
 from redteam_env.game.thinking import PREFILL, Split, Thinking, cut_action, split_action
-from redteam_env.game.verdicts import parse_wildguard, written_dialogue
+from redteam_env.game.verdicts import judgement, written_dialogue
 
 Messages = list[dict[str, str]]
 
 _DEFAULT = GameConfig()
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GameState:
-    """A game in progress.
-
-    Attributes:
-        seed: What it started from.
-        rewritten: Whether the attacker plays.
-        turns: The turns so far.
-        to_move: The seat to move, or ``None`` when the game is over and only the verdict is due.
-    """
-
-    seed: Seed
-    rewritten: bool
-    turns: tuple[Turn, ...]
-    to_move: str | None
-
-    @property
-    def forfeited(self) -> bool:
-        """Whether the last turn lost the game, which needs no verdict."""
-        return bool(self._played) and self._played[-1].forfeit
-
-    @property
-    def error(self) -> str | None:
-        """Why the last turn had no answer to give, which voids the game, or ``None``."""
-        return self._played[-1].error if self._played else None
-
-    @property
-    def _played(self) -> tuple[Turn, ...]:
-        """The turns without that of the judge's seat, on which the game does not depend."""
-        judged = bool(self.turns) and self.turns[-1].seat == JUDGE
-        return self.turns[:-1] if judged else self.turns
-
-    @property
-    def judged(self) -> bool:
-        """Whether the game is over and a judge is to read it."""
-        return self.to_move is None and not self.forfeited and self.error is None
-
-    @property
-    def dialogue(self) -> Dialogue:
-        """What everybody may see."""
-        return public_dialogue(self.seed, self.rewritten, self.turns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +59,10 @@ class Game:
         exchanges: Attacker-defender exchanges in a rewritten game; a raw game has one.
         credit: Whether the judge reads the game once, or after each exchange, which then pays its own
             turns: ``episode`` or ``turn``.
+        prompt_label: Whose label the request of a raw game has: ``seed`` or ``judge``.
+        faithfulness: What, beside the label, tells whether a rewrite asks for what its seed asks for, as
+            :class:`GameConfig` has it. Whoever plays asks it (:mod:`redteam_env.faithfulness`).
+        faithfulness_threshold: The least score of a faithful rewrite.
         thinking: The thinking rule of each seat; seats not named may think (``optional``).
         leak_on_violation: Show malformed turns as a whole, as Self-RedTeam's code does.
         max_seed_chars: Longest seed, in characters; a longer one is an error.
@@ -109,6 +76,9 @@ class Game:
     prompts: Prompts = field(default_factory=load_prompts)
     exchanges: Count = _DEFAULT.exchanges
     credit: Credit = _DEFAULT.credit
+    prompt_label: PromptLabel = _DEFAULT.prompt_label
+    faithfulness: str = _DEFAULT.faithfulness
+    faithfulness_threshold: Annotated[Share, above(0)] = _DEFAULT.faithfulness_threshold
     thinking: Mapping[str, Thinking] = field(default_factory=dict)
     leak_on_violation: bool = _DEFAULT.leak_on_violation
     max_seed_chars: Count = _DEFAULT.max_seed_chars
@@ -129,6 +99,7 @@ class Game:
         rules = {seat: Thinking(rule) for seat, rule in self.thinking.items()}
         object.__setattr__(self, "thinking", rules)
         check_fields(self)
+        check_faithfulness(self.faithfulness)
 
     def without_judge(self) -> "Game":
         """Return the same game without a judge's seat."""
@@ -342,6 +313,19 @@ class Game:
         ends = [last for _, last in self._spans(state)]
         return tuple(public_dialogue(state.seed, state.rewritten, state.turns[:k]) for k in ends)
 
+    def rewrites(self, state: GameState) -> tuple[str, ...]:
+        """Return what is to be compared with the seed of a finished game: the attacker's visible texts.
+
+        Args:
+            state: A state in which nobody is to move.
+
+        Returns:
+            Nothing of a game that was raw, forfeited or failed.
+        """
+        if not (state.rewritten and state.judged):
+            return ()
+        return tuple(turn.visible for turn in state.turns if role_of(turn.seat) == "attacker")
+
     def _spans(self, state: GameState) -> list[tuple[int, int]]:
         """Return the turns, from and up to, that are judged and paid together."""
         players = len([seat for seat in self.seats if seat != JUDGE])
@@ -356,6 +340,7 @@ class Game:
         verdict: Verdict | None,
         *,
         earlier: Sequence[Verdict] = (),
+        content: Sequence[float | None] = (),
         path: tuple[int | str, ...] = (),
         group: int = 0,
     ) -> Episode:
@@ -366,12 +351,15 @@ class Game:
             verdict: The judge's on the whole dialogue; ``None`` exactly if the game was forfeited or a
                 seat failed.
             earlier: Its verdicts on all but the last of :meth:`dialogues`, in order.
+            content: How far each of :meth:`rewrites` asks for what the seed asks for, as
+                :class:`~redteam_env.game.Content` has it; by default none was compared.
             path: Where in a run the game was played.
             group: The group of games it belongs to.
 
         Returns:
-            The episode. It is void, with rewards of 0 and nothing to train on, if a seat failed, or
-            a verdict failed or left a field unknown.
+            The episode, with the verdict as it was given. It is void, with rewards of 0 and nothing to
+            train on, if a seat failed, a verdict failed or left a field unknown that the game pays by, or
+            a rewrite was to be compared with its seed and was not.
 
         Raises:
             RedteamError: If somebody is still to move, or a verdict is missing or not due.
@@ -391,7 +379,14 @@ class Game:
                 f"This game needs {max(0, len(spans) - 1)} verdicts on earlier exchanges, but has "
                 f"{len(earlier)}; ask the judge about each of Game.dialogues."
             )
-        void = _void_reason(state, verdicts)
+        found = content_of(
+            content,
+            texts=len(self.rewrites(state)),
+            measure=self.faithfulness,
+            threshold=self.faithfulness_threshold,
+        )
+        read = [self._as_paid(state, x) for x in verdicts]
+        void = state.void_reason(read) or uncompared(found)
         components: dict[str, dict[str, float]] = {seat: {} for seat in self.seats}
         samples: tuple[str, ...] = ()
         exchanges: list[Exchange] = []
@@ -401,13 +396,19 @@ class Game:
             components[seat] = self.rewards.forfeit(role_of(seat), must_think=must_think)
             samples = (seat,)
         elif verdicts and void is None:
+            faithful = [
+                is_faithful(state, x, found, span) for x, span in zip(read, spans, strict=True)
+            ]
             exchanges = [
-                Exchange(verdict=x, components=self._paid(state, x, state.turns[slice(*span)]))
-                for x, span in zip(verdicts, spans, strict=True)
+                Exchange(
+                    verdict=given,
+                    components=self._paid(state, x, state.turns[slice(*span)], faithful=kept),
+                )
+                for given, x, span, kept in zip(verdicts, read, spans, faithful, strict=True)
             ]
             for exchange in exchanges:
-                _add(components, exchange.components)
-            samples = self._samples(state, verdicts)
+                add_components(components, exchange.components)
+            samples = self._samples(state, faithful=all(faithful))
         return Episode(
             seed=state.seed,
             rewritten=state.rewritten,
@@ -420,10 +421,17 @@ class Game:
             path=path,
             group=group,
             exchanges=tuple(exchanges) if self.credit == "turn" else (),
+            content=found,
         )
 
+    def _as_paid(self, state: GameState, verdict: Verdict) -> Verdict:
+        """Return a verdict as the game pays by it: on a raw prompt with the label that is known."""
+        if state.rewritten or self.prompt_label == "judge":
+            return verdict
+        return replace(verdict, prompt_harmful=state.seed.harmful)
+
     def _paid(
-        self, state: GameState, verdict: Verdict, turns: Sequence[Turn]
+        self, state: GameState, verdict: Verdict, turns: Sequence[Turn], *, faithful: bool
     ) -> dict[str, dict[str, float]]:
         """Return what some turns pay each seat, by the verdict on the dialogue up to the last of them."""
         paid = self.rewards.score(
@@ -431,7 +439,8 @@ class Game:
             rewritten=state.rewritten,
             verdict=verdict,
             formats=self._formats(turns),
-            judged=_judgement(turns),
+            judged=judgement(turns),
+            faithful=faithful,
         )
         if any(turn.seat == JUDGE and turn.forfeit for turn in turns):
             paid["judge"] = self.rewards.forfeit("judge", must_think=self.must_think(JUDGE))
@@ -448,10 +457,8 @@ class Game:
     def _played(state: GameState, seat: str) -> bool:
         return any(turn.seat == seat and turn.error is None for turn in state.turns)
 
-    def _samples(self, state: GameState, verdicts: Sequence[Verdict]) -> tuple[str, ...]:
-        label = state.seed.harmful
-        faithful = not state.rewritten or all(x.prompt_harmful == label for x in verdicts)
-        drop = self.rewards.drop_unfaithful and not faithful
+    def _samples(self, state: GameState, *, faithful: bool) -> tuple[str, ...]:
+        drop = self.rewards.drop_unfaithful and state.rewritten and not faithful
         return tuple(
             seat
             for seat in self.seats
@@ -485,24 +492,7 @@ class Game:
             state,
             episode.verdict,
             earlier=[exchange.verdict for exchange in episode.exchanges[:-1]],
+            content=() if episode.content is None else episode.content.scores,
             path=episode.path,
             group=episode.group,
         )
-
-
-def _judgement(turns: Sequence[Turn]) -> Verdict | None:
-    """Return what the judge's seat said, if it answered; what cannot be read leaves all unknown."""
-    answers = [turn for turn in turns if turn.seat == JUDGE and turn.error is None]
-    return parse_wildguard(answers[-1].visible) if answers else None
-
-
-def _void_reason(state: GameState, verdicts: Sequence[Verdict]) -> str | None:
-    if state.error is not None:
-        return f"{role_of(state.turns[-1].seat)} error: {state.error}"
-    return next((x.void_reason for x in verdicts if x.void_reason is not None), None)
-
-
-def _add(totals: dict[str, dict[str, float]], more: Mapping[str, Mapping[str, float]]) -> None:
-    for seat, parts in more.items():
-        for name, value in parts.items():
-            totals[seat][name] = totals[seat][name] + value if name in totals[seat] else value

@@ -5,7 +5,7 @@ from redteam_env.judges.card import Card, card_names, read_card
 from redteam_env.judges.combined import composite, disagreement, vote
 from redteam_env.judges.identity import Identity, identity_of
 from redteam_env.judges.judge import Backend, Completion, Question, TemplateJudge, check_ready
-from redteam_env.judges.lexical import is_refusal, lexical
+from redteam_env.judges.lexical import is_refusal, lexical, seed_labels
 from redteam_env.judges.made import card_judge
 from redteam_env.judges.parsers import PARSERS, parse_classes
 from redteam_env.judges.recorded import always, dialogue_key, record, recorded
@@ -43,6 +43,7 @@ __all__ = [
     "record",
     "recorded",
     "resolve_judge",
+    "seed_labels",
     "vote",
     "wildguard",
 ]

@@ -20,7 +20,7 @@ from redteam_env.protocols.attacks import Attack, Attempts, Queries
 from redteam_env.protocols.batch import Batch
 from redteam_env.protocols.callbacks import Callback, Row, TrainingRun
 from redteam_env.protocols.embedders import Embedder
-from redteam_env.protocols.judges import ExactJudge, Judge
+from redteam_env.protocols.judges import ContentMeasure, ExactJudge, Judge, SeedJudge
 from redteam_env.protocols.opponents import League, Match, OpponentSampler, Result
 from redteam_env.protocols.policies import (
     BASE,
@@ -45,6 +45,7 @@ __all__ = [
     "Attempts",
     "Batch",
     "Callback",
+    "ContentMeasure",
     "DataCard",
     "Derivatives",
     "Drafter",
@@ -65,6 +66,7 @@ __all__ = [
     "Rollout",
     "Row",
     "Scorer",
+    "SeedJudge",
     "SeedSource",
     "Suite",
     "TrainablePolicy",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from redteam_env.game import Dialogue, Episode, Verdict
+from redteam_env.game import Dialogue, Episode, Seed, Verdict
 
 
 @runtime_checkable
@@ -17,7 +17,9 @@ class Judge(Protocol):
     logs its attribute ``usage`` (:class:`Usage`), if it has one. Its attributes ``revision`` (a text that
     changes whenever its verdicts may, such as with its model) and ``template_sha256`` (of the prompt by
     which its model is asked), if it has them, tell what is stored about it from what is stored about
-    others of its name.
+    others of its name. A judge that can tell whether a rewrite still asks for what its seed asks for may
+    have an attribute ``content``, a :class:`ContentMeasure`; one whose users should know something, an
+    attribute ``notice``, a line that commands say at their start.
     """
 
     @property
@@ -32,6 +34,42 @@ class Judge(Protocol):
 
     def judge(self, dialogues: Sequence[Dialogue]) -> Sequence[Verdict]:
         """Return one verdict for each dialogue, in order. A failure is a verdict with ``error``."""
+        ...
+
+
+@runtime_checkable
+class SeedJudge(Judge, Protocol):
+    """A judge that is told the label of the seed that each game is played from.
+
+    Whoever plays asks :meth:`judge_seeded` then; ``judge``, for dialogues alone, leaves unknown what it
+    cannot tell without a label.
+    """
+
+    def judge_seeded(
+        self, dialogues: Sequence[Dialogue], harmful: Sequence[bool]
+    ) -> Sequence[Verdict]:
+        """Return one verdict for each dialogue, in order.
+
+        Args:
+            dialogues: The dialogues.
+            harmful: For each of them, the label of its seed.
+        """
+        ...
+
+
+class ContentMeasure(Protocol):
+    """Compares rewrites with the seeds that they were made from."""
+
+    def scores(self, seeds: Sequence[Seed], rewrites: Sequence[str]) -> Sequence[float | None]:
+        """Return how far each rewrite asks for what its seed asks for.
+
+        Args:
+            seeds: The seeds.
+            rewrites: For each of them, what an attacker made of it.
+
+        Returns:
+            A number of at most 1 for each, 1 for the same request; ``None`` where it cannot be told.
+        """
         ...
 
 

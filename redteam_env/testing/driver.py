@@ -21,6 +21,7 @@ class Listener:
     def __init__(self, judge: Judge) -> None:
         self.name = judge.name
         self.smoke_only = judge.smoke_only
+        self.content = getattr(judge, "content", None)
         self.heard: list[Dialogue] = []
         self._judge = judge
 
@@ -28,6 +29,13 @@ class Listener:
         """Ask the judge."""
         self.heard += dialogues
         return verdicts(self._judge, dialogues)
+
+    def judge_seeded(
+        self, dialogues: Sequence[Dialogue], harmful: Sequence[bool]
+    ) -> Sequence[Verdict]:
+        """Ask the judge, which may be one that is told the seeds' labels."""
+        self.heard += dialogues
+        return verdicts(self._judge, dialogues, harmful=harmful)
 
 
 class Driver:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from redteam_env.game import Dialogue, Episode, Thinking, Turn, Verdict
+from redteam_env.game import Dialogue, Episode, Seed, Thinking, Turn, Verdict
 from redteam_env.protocols import Reply
 from redteam_env.randomness import generator
 from redteam_env.testing.driver import DECOY, Driver
@@ -26,10 +26,17 @@ Make = Callable[[], Driver]
 
 
 class _Failing:
-    """A judge without verdicts."""
+    """A judge without verdicts, which compares nothing either."""
 
     name = "failing"
     smoke_only = True
+
+    @property
+    def content(self) -> "_Failing":
+        return self
+
+    def scores(self, seeds: Sequence[Seed], _: Sequence[str]) -> list[None]:
+        return [None for _ in seeds]
 
     def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
         return [Verdict(judge=self.name, error="made to fail") for _ in dialogues]

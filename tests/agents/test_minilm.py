@@ -10,7 +10,7 @@ from transformers import BertConfig, BertModel
 
 from agents.minilm import MiniLM, minilm
 from redteam_env import RedteamError
-from redteam_env.envs.embedders import MINILM_PACKAGE, embed_checked, resolve_embedder
+from redteam_env.embedders import MINILM_PACKAGE, embed_checked, resolve_embedder
 
 
 @pytest.fixture

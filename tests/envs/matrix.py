@@ -10,6 +10,7 @@ from redteam_env.wrappers import EmbeddingObservation, TacticActions
 WORLDS = ("english", *registry.names("worlds"))
 JUDGES = {
     "lexical": "lexical",
+    "seed_labels": "seed_labels",
     "apothecary": "apothecary",
     "always": "always",
     "recorded": registry.load("judges", "recorded")(verdicts={}),  # every game of it is void

@@ -13,7 +13,7 @@ from matrix import GAMES, SEATS, SINGLE, VIEWS, make_single, rest, settings
 
 import redteam_env
 from redteam_env import registry
-from redteam_env.envs.embedders import HashingEmbedder
+from redteam_env.embedders import HashingEmbedder
 from redteam_env.envs.features import Features
 from redteam_env.protocols import TurnRequest
 from redteam_env.seeds import resolve_seeds

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 import redteam_env
 from redteam_env import RedteamError, Seed, TurnRequest
-from redteam_env.envs.embedders import HashingEmbedder
+from redteam_env.embedders import HashingEmbedder
 from redteam_env.envs.features import Features
 from redteam_env.envs.moves import builtin_templates, moves_of, spoken
 from redteam_env.envs.single_seat import reset_together, step_together

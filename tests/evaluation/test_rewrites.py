@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from redteam_env.envs.embedders import HashingEmbedder
+from redteam_env.embedders import HashingEmbedder
 from redteam_env.evaluation.rewrites import MOST, variety
 from redteam_env.game import ATTACKER, DEFENDER, Episode, RedteamError, Seed, Turn
 

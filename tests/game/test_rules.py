@@ -217,7 +217,10 @@ def test_a_forfeit_ends_the_game_at_once_and_is_not_judged():
 )
 @pytest.mark.parametrize("rewritten", [True, False])
 def test_void_games_pay_nothing_and_have_no_samples(verdict, rewritten):
-    game = Game(thinking={ATTACKER: Thinking.REQUIRED, DEFENDER: Thinking.REQUIRED})
+    game = Game(
+        prompt_label="judge",
+        thinking={ATTACKER: Thinking.REQUIRED, DEFENDER: Thinking.REQUIRED},
+    )
     state = played(game, ["<think>t</think><answer>a</answer>"], rewritten=rewritten)
     episode = game.finish(state, verdict)
     assert episode.void

@@ -117,7 +117,7 @@ def test_a_finished_run_is_left_alone(tmp_path):
 
 
 def test_resuming_with_another_embedder_behind_auto_is_refused(tmp_path, monkeypatch, doubles):
-    doubles("embedders", "minilm", redteam_env.envs.embedders.hashing)
+    doubles("embedders", "minilm", redteam_env.embedders.hashing)
     monkeypatch.setattr("algorithms.sb3.run.embedder_name", lambda name: "minilm")
     train(config(tmp_path / "run", steps=1, embedder="auto"))
     monkeypatch.setattr("algorithms.sb3.run.embedder_name", lambda name: "hashing")

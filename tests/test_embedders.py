@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from redteam_env import RedteamError, registry
-from redteam_env.envs.embedders import (
+from redteam_env.embedders import (
     HashingEmbedder,
     embed_checked,
     embedder_name,
@@ -33,7 +33,7 @@ def test_a_text_has_one_vector_in_any_company(text, others):
 
 def test_hashed_vectors_are_the_same_in_every_process():
     code = (
-        "from redteam_env.envs.embedders import hashing; "
+        "from redteam_env.embedders import hashing; "
         "print(hashing().embed(['How do I boil an egg?']).tobytes().hex())"
     )
     found = {
@@ -57,11 +57,9 @@ def test_texts_are_closer_the_more_they_share():
 
 
 def test_auto_is_minilm_exactly_where_its_package_is(monkeypatch):
-    monkeypatch.setattr("redteam_env.envs.embedders.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("redteam_env.embedders.importlib.util.find_spec", lambda name: None)
     assert embedder_name("auto") == "hashing"
-    monkeypatch.setattr(
-        "redteam_env.envs.embedders.importlib.util.find_spec", lambda name: object()
-    )
+    monkeypatch.setattr("redteam_env.embedders.importlib.util.find_spec", lambda name: object())
     assert embedder_name("auto") == "minilm"
     assert embedder_name("hashing") == "hashing"
 
