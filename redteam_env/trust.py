@@ -16,7 +16,7 @@ from redteam_env.registry import split_name
 from redteam_env.runs import Run, find_run
 from redteam_env.utils.consent import confirm
 from redteam_env.utils.lists import listed
-from redteam_env.utils.places import is_bare, leaves, links_out, places_in, rooted
+from redteam_env.utils.places import MIXED, is_bare, leaves, links_out, parts_of, places_in, rooted
 from redteam_env.utils.seals import is_sealed, seal
 
 STARTED = "started_in"
@@ -196,7 +196,7 @@ def confirm_named(options: Mapping[str, Any], *, root: Path, source: str) -> Non
         if not _may_name(name, value):
             continue
         named_by = f"--{name.replace('_', '-')} {value}"
-        asked = [part for part in listed(value) if split_name(part)[1] is not None]
+        asked = [part for part in parts_of(value) if split_name(part)[1] is not None]
         if "://" in value or asked:
             confirm(
                 f"{value!r} as {name}, to be asked with your key", source=source, named_by=named_by
@@ -225,4 +225,4 @@ def check_links(place: Path) -> None:
 
 
 def _may_name(name: str, value: Any) -> bool:
-    return isinstance(value, str) and name not in _NO_PLACES
+    return isinstance(value, str) and (name not in _NO_PLACES or value.startswith(MIXED))

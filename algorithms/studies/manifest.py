@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from algorithms.training.config import TrainConfig
-from algorithms.training.plugins import plugins_of
+from algorithms.training.plugins import agent_plugins, plugins_of
 from redteam_env import registry
 from redteam_env.evaluation.agents import LOADER, agent_names
 from redteam_env.game import RedteamError
 from redteam_env.protocols import BASE
 from redteam_env.provenance import LENGTH, digest, digest_of_seeds, origins
-from redteam_env.registry import split_name
 from redteam_env.seeds.resolve import resolve_seeds
 from redteam_env.utils.files import digests_of, is_empty, read_json, sha256_of, write_text
 from redteam_env.utils.packages import versions
+from redteam_env.utils.places import parts_of
 from redteam_env.worlds import MODELS, build_game
 from redteam_env.worlds.apothecary.levels import versioned
 from redteam_env.worlds.embedded import embedded_model
@@ -266,7 +266,8 @@ def _place(spec: str) -> Path | None:
         return embedded_model(spec)
     if spec in {BASE, *agent_names()}:
         return None
-    places = (Path(text).expanduser() for text in (spec, spec.partition(":")[2]) if text)
+    texts = (spec, spec.partition(":")[2], *parts_of(spec))
+    places = (Path(text).expanduser() for text in texts if text)
     return next((place for place in places if place.exists()), None)
 
 
@@ -274,7 +275,7 @@ def _plugins(
     configs: Sequence[TrainConfig], suites: Sequence[str], agents: Sequence[str]
 ) -> dict[str, str]:
     """Return each plug-in that is used, as ``KIND/NAME``, with what can be told of where it comes from."""
-    used = {("agents", LOADER), *(("agents", split_name(spec)[0]) for spec in agents)}
+    used = {("agents", LOADER), *agent_plugins(agents)}
     used |= {("suites", name) for name in suites}
     used |= {plugin for config in configs for plugin in plugins_of(config)}
     return {name: ", ".join(origin.values()) for name, origin in origins(used).items()}

@@ -1,5 +1,7 @@
 """Which plug-ins a run is made with."""
 
+from collections.abc import Iterable
+
 from algorithms.training.config import TrainConfig
 from algorithms.training.scripted import sampler_of
 from redteam_env import registry
@@ -22,12 +24,20 @@ def plugins_of(config: TrainConfig) -> set[tuple[str, str]]:
     for source in listed(game.seeds):
         name = source.partition("?")[0].partition(":")[0]
         used.add(("seeds", name if name in registry.names("seeds") else "file"))
-    agents = [
-        *listed(run.opponent),
-        *(x for specs in config.scripted.specs.values() for x in specs),
-    ]
-    attacks = [parse_attack_agent(spec) for spec in agents if is_attack(spec)]
-    agents = [spec for spec in agents if not is_attack(spec)]
-    agents += [attack.attacker for attack in attacks if attack.attacker is not None]
-    used |= {("attacks", attack.method) for attack in attacks}
-    return used | {("agents", split_name(spec)[0]) for spec in agents}
+    scripted = [x for specs in config.scripted.specs.values() for x in specs]
+    return used | agent_plugins([*listed(run.opponent), *scripted])
+
+
+def agent_plugins(specs: Iterable[str]) -> set[tuple[str, str]]:
+    """Return kind and name of the plug-ins behind the specifications of agents."""
+    used: set[tuple[str, str]] = set()
+    for spec in specs:
+        if is_attack(spec):
+            attack = parse_attack_agent(spec)
+            used.add(("attacks", attack.method))
+            used |= agent_plugins(
+                str(x) for x in (attack.attacker, attack.options.get("target")) if x
+            )
+        else:
+            used.add(("agents", split_name(spec)[0]))
+    return used

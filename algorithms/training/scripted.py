@@ -11,14 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from redteam_env.attacks.resolve import AGENT, parse_attack
+from redteam_env.attacks.resolve import parse_attack
 from redteam_env.game import RedteamError, Share, check_fields
 from redteam_env.protocols import Agent, Match, Result, Row
 from redteam_env.randomness import generator
 from redteam_env.utils.lists import listed
+from redteam_env.utils.places import ATTACK, MIXED
 
-MIXED = "mixed:"
-"""Before the attacks among the opponents of self-play, such as ``mixed:pair,self``."""
 SELF = "self"
 PREFIX = "scripted:"
 """Before the agent's specification, where players are named."""
@@ -83,7 +82,7 @@ def mixed_config(opponents: str) -> ScriptedConfig | None:
         parse_attack(method)
     return ScriptedConfig(
         scripted_share=len(methods) / len(names),
-        scripted_attackers=",".join(f"{AGENT}{method}" for method in methods),
+        scripted_attackers=",".join(f"{ATTACK}{method}" for method in methods),
     )
 
 

@@ -14,9 +14,8 @@ from urllib.parse import parse_qsl
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.protocols import Agent
 from redteam_env.registry import build, load, names
+from redteam_env.utils.places import ATTACK
 
-AGENT = "attack:"
-"""Before the specification of an attack, where an agent is named."""
 _OPTIONS = re.compile(r"\?(?=[a-z_]+=)")
 _RESERVED = ("kind", "name", "attacker", "seed")
 _WORDS = {"true": True, "false": False}
@@ -78,7 +77,7 @@ def parse_attack(spec: str) -> AttackSpec:
 
 def is_attack(agent: str) -> bool:
     """Whether the specification of an agent names a standing attack."""
-    return agent.startswith(AGENT)
+    return agent.startswith(ATTACK)
 
 
 def parse_attack_agent(agent: str) -> AttackSpec:
@@ -87,7 +86,7 @@ def parse_attack_agent(agent: str) -> AttackSpec:
     Raises:
         RedteamError: As :func:`parse_attack`.
     """
-    return parse_attack(agent.removeprefix(AGENT))
+    return parse_attack(agent.removeprefix(ATTACK))
 
 
 def resolve_attack(spec: str | AttackSpec, *, attacker: Agent | None, seed: int = 0) -> Any:

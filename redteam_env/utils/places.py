@@ -23,6 +23,8 @@ BARE = (
 """Options whose text is a place also without a separator or an ending, such as ``model = mine``."""
 _BARE_ENDINGS = ("_file", "_dir", "_path", "_directory", "_folder")
 _SCHEMES = ("http", "https")
+ATTACK, MIXED = "attack:", "mixed:"
+"""What the specification of a standing attack begins with, as an agent and as the opponents of a run."""
 
 
 def is_bare(option: str) -> bool:
@@ -83,7 +85,23 @@ def _rooted_value(name: str, value: str, start: Path) -> str:
 
 
 def _names_file(option: str) -> bool:
-    return option == "model" or option.endswith(_BARE_ENDINGS)
+    return option in {"model", "file", "target"} or option.endswith(_BARE_ENDINGS)
+
+
+def parts_of(text: str) -> list[str]:
+    """Return the parts of an option's text, those of each standing attack among them.
+
+    Whoever writes for an attack is a part, and so is its target: ``attack:pair:endpoint:m.toml?target=base``
+    has the parts ``endpoint:m.toml`` and ``base``, too.
+    """
+    found = []
+    for part in text.removeprefix(MIXED).split(","):
+        found.append(part.strip())
+        if text.startswith(MIXED) or found[-1].startswith(ATTACK):
+            method, _, options = found[-1].removeprefix(ATTACK).partition("?")
+            found.append(method.partition(":")[2])
+            found += [pair.partition("=")[2] for pair in options.split("&")]
+    return [part for part in found if part]
 
 
 def is_name(text: str) -> bool:
@@ -116,7 +134,14 @@ def links_out(folder: Path) -> Iterator[Path]:
 
 def _words(part: str) -> Iterator[str]:
     """Yield what may be a place in a part of an option's text: all of it, or without name and options."""
-    yield part.strip()
+    part = part.strip()
+    for prefix in (ATTACK, MIXED):
+        if part.startswith(prefix):
+            attack = part.removeprefix(prefix)
+            yield from _words(attack)
+            yield from _words(attack.partition(":")[2])
+            return
+    yield part
     head = part.partition("?")[0].strip()
     yield head
     name, _, argument = head.partition(":")

@@ -143,7 +143,9 @@ class _Meter:
         self._source = resolve_seeds(config.source_name)
         self._judge = resolve_judge(config.judge_name)
         length = getattr(like.policy, "max_new_tokens", None)
-        self._pool = AgentPool(base=config.model_name, max_new_tokens=length)
+        self._pool = AgentPool(
+            base=config.model_name, max_new_tokens=length, game=self._game, judge=self._judge
+        )
 
     def measure(self, cell: Cell) -> Rows:
         rows: Rows = []
