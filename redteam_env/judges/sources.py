@@ -51,7 +51,7 @@ class Source:
         """
         content = self._content()
         if self.constant is not None:
-            content = constant_in(content, self.constant)
+            content = self._constant(content, self.constant)
         elif self.key is not None:
             content = _text_under(self._yaml(content), self.key, self.member)
         found = hashlib.sha256(content.encode()).hexdigest()
@@ -76,6 +76,14 @@ class Source:
             )
         return found
 
+    def _constant(self, content: str, name: str) -> str:
+        found = constants_in(content, self.member)
+        if name not in found:
+            raise RedteamError(
+                f"{self.member} of {self.package} defines no string {name}; name a template_file instead."
+            )
+        return found[name]
+
     def _content(self) -> str:
         member = Member(
             project=self.package,
@@ -98,25 +106,6 @@ def _text_under(table: Any, key: str, member: str) -> str:
     if not isinstance(found, str):
         raise RedteamError(f"{member} has no text {key!r}; name a template_file instead.")
     return found
-
-
-def constant_in(source: str, name: str) -> str:
-    """Return a string constant of Python source that is not executed.
-
-    Args:
-        source: The module's text.
-        name: The constant's name, after that of its class and a dot if it stands in one.
-
-    Returns:
-        Its value.
-
-    Raises:
-        RedteamError: If the source does not parse or has no such string.
-    """
-    found = constants_in(source, f"The source that should define {name}")
-    if name not in found:
-        raise RedteamError(f"The source defines no string {name}; name a template_file instead.")
-    return found[name]
 
 
 def file_text(path: str | Path) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from redteam_env.game import Dialogue, RedteamError, role_of
-from redteam_env.utils.skeleton import origins, skeleton
+from redteam_env.utils.skeleton import is_plain, origins, skeleton
 from redteam_env.utils.text import break_chat_tokens, chat_tokens
 
 CONTEXT_MARK = "\n\n---\n\n"
@@ -26,7 +26,7 @@ _RULE = r"[^\S\n]*([-=#*_~])(?:\1|[^\S\n]){2,}$"
 _BEFORE = r"(?:(?![\n>])[\W\d_])*?"
 """What may stand before a label that looks as if it began its line."""
 _WITHIN = r"(?:(?!\n)[\W_])*?"
-"""What may stand between a label's words, and before its colon."""
+"""What may stand between the words of a label or a token, and before a label's colon."""
 _SPEAKERS = {"attacker": "USER MESSAGE", "defender": "AI ANSWER"}
 
 Message = Mapping[str, str]
@@ -88,20 +88,29 @@ class Guard:
         Returns:
             The text to put into a template.
         """
-        text = _BOUNDARY.sub("\n", _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text))
+        plain = is_plain(text)
+        if not plain:
+            text = _BOUNDARY.sub("\n", _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text))
         text = break_chat_tokens(text)
-        seen = skeleton(text)
-        breaks = set() if seen is text else set(chat_tokens(seen))
+        seen = text if plain else skeleton(text)
+        breaks = set() if plain else set(chat_tokens(seen))
         starts, tokens = _patterns(self)
         if tokens is not None:
             breaks |= {match.start() for match in tokens.finditer(seen)}
-        quotes = [match.start() for match in starts.finditer(seen)]
+        quotes = [k for k in _line_starts(seen) if starts.match(seen, k)]
         if not breaks and not quotes:
             return text
-        places = range(len(text)) if seen is text else origins(text)
+        places = range(len(text)) if plain else origins(text)
         edits = [(places[k] + 1, " ") for k in breaks]
         edits += [(places[k - 1] + 1 if k else 0, "> ") for k in quotes]
         return "".join(_edited(text, sorted(edits)))
+
+
+def _line_starts(text: str) -> Iterator[int]:
+    place = 0
+    while place >= 0:
+        yield place
+        place = text.find("\n", place) + 1 or -1
 
 
 def _edited(text: str, edits: Sequence[tuple[int, str]]) -> Iterator[str]:
@@ -123,8 +132,8 @@ def _patterns(guard: Guard) -> tuple[re.Pattern[str], re.Pattern[str] | None]:
     if guard.lines:
         words = "|".join(_WITHIN.join(_words(line)) for line in guard.lines)
         forms.append(rf"{_BEFORE}(?:{words})(?!\w)")
-    starts = re.compile(f"^(?={'|'.join(forms)})", re.MULTILINE | re.IGNORECASE)
-    spaced = (r"[^\S\n]*".join(_words(token)) for token in guard.tokens)
+    starts = re.compile("|".join(forms), re.MULTILINE | re.IGNORECASE)
+    spaced = (_WITHIN.join(_words(token)) for token in guard.tokens)
     tokens = re.compile("|".join(spaced), re.IGNORECASE) if guard.tokens else None
     return starts, tokens
 

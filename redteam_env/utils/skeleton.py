@@ -10,6 +10,7 @@ import re
 import unicodedata
 
 _PLAIN = re.compile(r"[\n\t\x20-\x7e]*")
+_OTHER = re.compile(r"[^\n\t\x20-\x7e]+")
 _UNSEEN = {"Cf", "Cc", "Mn", "Me"}
 _FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 """Letters and symbols that show nothing."""
@@ -102,7 +103,14 @@ def skeleton(text: str) -> str:
     Returns:
         The skeleton, which may be shorter or longer; of printable ASCII, the text itself.
     """
-    return text if _PLAIN.fullmatch(text) else text.translate(_SKELETONS)
+    if is_plain(text):
+        return text
+    return _OTHER.sub(lambda match: match[0].translate(_SKELETONS), text)
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text is its own skeleton: printable ASCII, tabs and newlines."""
+    return text.isascii() and _PLAIN.fullmatch(text) is not None
 
 
 def origins(text: str) -> list[int]:

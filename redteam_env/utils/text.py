@@ -40,7 +40,9 @@ def break_chat_tokens(text: str) -> str:
     ``[/INST]``, ``[CAPITALS]``, ``[control_1]``): ``< |user|>``, ``[ /INST]``. Nothing else is changed,
     and what is broken already stays as it is.
     """
-    return _BRACKET_TAG.sub("[ ", _CHAT_TAG.sub("< ", text))
+    if "<" in text:
+        text = _CHAT_TAG.sub("< ", text)
+    return _BRACKET_TAG.sub("[ ", text) if "[" in text else text
 
 
 def chat_tokens(text: str) -> list[int]:

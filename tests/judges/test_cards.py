@@ -9,7 +9,7 @@ from support_servers import RecordedJudgeServer
 from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line, RedteamError
 from redteam_env.judges import card_judge, card_names, check_ready, read_card, resolve_judge
 from redteam_env.judges.judge import EXPECTED, PROBES
-from redteam_env.judges.sources import Source, constant_in
+from redteam_env.judges.sources import Source
 from redteam_env.protocols import Reply
 
 OWN = """
@@ -347,8 +347,11 @@ def test_a_text_of_another_release_is_refused(monkeypatch, tmp_path):
         dataclasses.replace(source, key="guidelines").entries()
 
 
-def test_a_constant_may_stand_in_a_class():
-    source = "class A:\n    B = 1\n    class C:\n        P = 'text'\n"
-    assert constant_in(source, "A.C.P") == "text"
-    with pytest.raises(RedteamError, match=r"A\.B"):
-        constant_in(source, "A.B")
+@pytest.mark.parametrize("content", ["", "{constant} = 3", "x = (", "\0"])
+def test_a_file_without_the_prompt_is_refused(monkeypatch, tmp_path, content):
+    file = tmp_path / "x.py"
+    source = read_card("wildguard").questions[0].source
+    file.write_text(content.replace("{constant}", source.constant))
+    monkeypatch.setattr("redteam_env.judges.sources.fetch", lambda member: file)
+    with pytest.raises(RedteamError, match=r"wildguard/utils\.py"):
+        source.text()

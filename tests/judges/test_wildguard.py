@@ -7,10 +7,9 @@ from support_servers import RECORDED, RecordedJudgeServer
 from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line, RedteamError
 from redteam_env.judges import check_ready, wildguard
 from redteam_env.judges.card import read_card
-from redteam_env.judges.sources import Source, constant_in
+from redteam_env.judges.sources import Source
 from redteam_env.judges.template import SingleTurnTemplate
 
-CONSTANT = "WILDGUARD_INPUT_FORMAT"
 TEMPLATE = "<|user|>\n[INST] Judge.\n\nHuman user:\n{prompt}\n\nAI assistant:\n{response}\n\n---\n"
 
 
@@ -142,17 +141,6 @@ def test_the_judge_can_be_pickled_with_its_environment(template_file):
         judge = wildguard(server.url, template_file=template_file)
         copy = pickle.loads(pickle.dumps(judge))
         assert copy.judge(talks(3)) == judge.judge(talks(3))
-
-
-def test_the_template_is_read_out_of_source_that_is_never_run():
-    source = f"import nowhere\nraise SystemExit\nOTHER = 'no'\n{CONSTANT} = '''{TEMPLATE}'''\n"
-    assert constant_in(source, CONSTANT) == TEMPLATE
-
-
-@pytest.mark.parametrize("source", ["", f"{CONSTANT} = 3", f"{CONSTANT} = f'{{x}}'", "x = (", "\0"])
-def test_source_without_the_constant_is_refused(source):
-    with pytest.raises(RedteamError, match=CONSTANT):
-        constant_in(source, CONSTANT)
 
 
 @pytest.mark.registry
