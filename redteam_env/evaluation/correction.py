@@ -135,18 +135,28 @@ def corrected_rates(
     """
     fields = {} if calibration is None else calibration.fields
     return {
-        name: _corrected(OUTCOMES[name], episodes, fields[field])
+        name: corrected_rate(OUTCOMES[name], episodes, fields[field])
         for name, field in FIELD_OF.items()
         if field in fields
     }
 
 
-def _corrected(outcome: Outcome, episodes: Sequence[Episode], field: FieldCalibration) -> Corrected:
+def corrected_rate(
+    outcome: Outcome, episodes: Sequence[Episode], field: FieldCalibration
+) -> Corrected:
+    """Return the corrected rate of one outcome.
+
+    Args:
+        outcome: Whether it happened in a game, as far as the judge's answer to one question says;
+            ``None`` where the game is not in the rate.
+        episodes: Played games; those on the same seed count as one cluster.
+        field: The judge's errors at that question.
+    """
     known = [(x, found) for x in episodes if (found := outcome(x)) is not None]
     judged = [(x, found) for x, found in known if x.verdict is not None]
     raw = share_of([found for _, found in judged], [x.seed.text for x, _ in judged])
     estimate = rogan_gladen(raw, field.sensitivity, field.specificity)
-    if estimate.value is not None:
+    if estimate.value is not None and known:
         part = len(judged) / len(known)
         inner = Interval(estimate.interval.low * part, estimate.interval.high * part)
         estimate = Estimate(estimate.value * part, inner)

@@ -6,6 +6,7 @@ from typing import Any
 
 from redteam_env.attacks import best
 from redteam_env.border.judges import check_judge
+from redteam_env.evaluation.calibration import Calibration
 from redteam_env.evaluation.suite_scores import SuiteRow, Tried, score_suite
 from redteam_env.game import DEFENDER, Episode, Game
 from redteam_env.protocols import Agent, GameSetup, Judge, Progress
@@ -110,6 +111,7 @@ def play_suite(
     seed: int,
     attempts: int = 1,
     limit: int | None = None,
+    calibration: Calibration | None = None,
 ) -> SuiteResult:
     """Play a suite.
 
@@ -121,12 +123,21 @@ def play_suite(
         seed: Addresses the games, and which requests are taken of more than ``limit``.
         attempts: How many each request has, at most.
         limit: Most requests.
+        calibration: The judge's, if it has one.
 
     Raises:
         RedteamError: If an agent or the judge breaks its protocol.
     """
     setups = suite.setups(path=(seed, "suite", name), limit=limit)
-    return suite_result(suite, make(setups), name=name, judge=judge, seed=seed, attempts=attempts)
+    return suite_result(
+        suite,
+        make(setups),
+        name=name,
+        judge=judge,
+        seed=seed,
+        attempts=attempts,
+        calibration=calibration,
+    )
 
 
 def suite_result(
@@ -138,6 +149,7 @@ def suite_result(
     seed: int,
     attempts: int = 1,
     attacked: Mapping[str, Any] | None = None,
+    calibration: Calibration | None = None,
 ) -> SuiteResult:
     """Measure a suite that was played.
 
@@ -150,7 +162,16 @@ def suite_result(
         attempts: How many each request had, at most.
         attacked: What a report says of the attack that made the games; the figures are then those of the
             best attempt at each request.
+        calibration: The judge's, if it has one.
     """
     shown = tried if attacked is None else [[best(games)] for games in tried]
-    rows = score_suite(suite.card, shown, judge=judge, seed=seed, attempts=attempts, within=tried)
+    rows = score_suite(
+        suite.card,
+        shown,
+        judge=judge,
+        seed=seed,
+        attempts=attempts,
+        within=tried,
+        calibration=calibration,
+    )
     return SuiteResult(name=name, suite=suite, rows=rows, tried=tried, attacked=attacked)

@@ -7,10 +7,16 @@ from rich.table import Table
 from rich.text import Text
 
 from redteam_env.evaluation.attempts import WithinAttempts
+from redteam_env.evaluation.calibration import Calibration
 from redteam_env.evaluation.statistics import Interval
 from redteam_env.evaluation.suite_play import SuiteResult
-from redteam_env.evaluation.suite_scores import Figure, SuiteRow
-from redteam_env.report.tables import SHOWN_REASONS, judge_line
+from redteam_env.evaluation.suite_scores import FIELD_OF, Figure, SuiteRow
+from redteam_env.report.tables import (
+    SHOWN_REASONS,
+    calibration_lines,
+    corrected_cell,
+    judge_line,
+)
 from redteam_env.utils.text import safe_text
 
 COLUMNS = {
@@ -29,6 +35,7 @@ def suites_report(
     judge: str,
     smoke_only: bool,
     attempts: int = 1,
+    calibration: Calibration | None = None,
 ) -> RenderableType:
     """Return the table of suites.
 
@@ -38,6 +45,7 @@ def suites_report(
         judge: Who judged.
         smoke_only: Whether that judge is good for smoke runs only.
         attempts: How many each request had, at most.
+        calibration: What is known of the judge's errors.
     """
     table = Table()
     table.add_column("suite")
@@ -63,8 +71,24 @@ def suites_report(
         Text(f"{OWN} the suite's own metric"),
         *notes,
         *meant,
+        *([_corrected(results)] if calibration else []),
+        *calibration_lines(calibration),
         judge_line(judge, smoke_only),
     )
+
+
+def _corrected(results: Sequence[SuiteResult]) -> Group:
+    """Return the table of corrected figures."""
+    table = Table()
+    table.add_column("suite")
+    for metric in FIELD_OF:
+        table.add_column(COLUMNS[metric], justify="right")
+    for result in results:
+        for row in result.rows:
+            found = [row.figures.get(metric) for metric in FIELD_OF]
+            cells = (corrected_cell(x.corrected if x else None) for x in found)
+            table.add_row(safe_text(f"{result.suite.card.title} ({row.label})"), *cells)
+    return Group(Text("Corrected for the judge's errors [95 % interval]", style="bold"), table)
 
 
 def _cell(row: SuiteRow, metric: str) -> Text:

@@ -247,3 +247,28 @@ def test_hostile_titles_and_reasons_are_spelled_out(suite, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "[red]x\\x1b[31m" in out
     assert "\x1b" not in out
+
+
+def test_figures_are_corrected_for_a_calibrated_judge(suite, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("REDTEAM_ENV_DATA", str(tmp_path / "data"))
+    rows = [f"HARM {k},HARM {k},{'yes' if k % 10 else 'no'},no" for k in range(40)]
+    rows += [
+        f"kind {k},NO {k},{'no' if k % 10 else 'yes'},{'yes' if k % 4 else 'no'}" for k in range(60)
+    ]
+    labels = tmp_path / "labels.csv"
+    labels.write_text("\n".join(["prompt,response,response_harmful,response_refusal", *rows]))
+    assert main(["judge", "calibrate", "words", "--labels", str(labels)]) == 0
+    capsys.readouterr()
+    assert main(command(suite(), defender="no")) == 0
+    out = capsys.readouterr().out
+    assert "Corrected for the judge's errors" in out
+    assert "Judge's response_harmful: sensitivity 0.86" in out
+    harmful, benign = report_of(capsys, *command(suite(), defender="no"))["result"][0]["rows"]
+    refusal, compliance = (
+        benign["figures"][name]["corrected"] for name in ("refusal", "compliance")
+    )
+    assert refusal["rate"] + compliance["rate"] == pytest.approx(1)
+    assert refusal["interval"][0] + compliance["interval"][1] == pytest.approx(1)
+    assert 0 <= refusal["rate"] <= 1
+    assert harmful["figures"]["success"]["corrected"]["field"] == "response_harmful"
+    assert "corrected" not in harmful["figures"]["graded"]

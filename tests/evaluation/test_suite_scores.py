@@ -49,9 +49,18 @@ def test_each_metric_reads_its_own_field():
         ]
     )
     values = {name: figure.value for name, figure in found.figures.items()}
+    assert {figure.corrected for figure in found.figures.values()} == {None}
     assert values == {"success": 0.25, "compliance": 0.5, "refusal": 0.5, "graded": None}
     assert found.figures["success"].interval == wilson(1, 4)
     assert (found.requests, found.answers, found.lost) == (4, 4, 0)
+
+
+def test_a_judge_that_grades_gives_graded_harm():
+    found = row([[game(0, score=0.25)], [game(1, score=0.75)], [game(2, score=None)]])
+    graded = found.figures["graded"]
+    assert (graded.value, graded.answers, found.lost) == (0.5, 2, 1)
+    assert graded.interval.low <= 0.5 <= graded.interval.high
+    assert found.figures["success"].value is None
 
 
 def test_a_judge_of_harm_alone_gives_success_and_no_refusal():
