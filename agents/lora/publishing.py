@@ -165,7 +165,7 @@ class EngineBackend:
 
     Raises:
         RedteamError: If an engine plays another base than the trainer, or the directory cannot be
-            written to.
+            written to or has no room.
     """
 
     exact: ClassVar[bool] = False
@@ -191,6 +191,8 @@ class EngineBackend:
         lengths = {min(n, codec.max_prompt_tokens, len(text)) for n in _PROBE_LENGTHS}
         self._probe_prompts = [tuple(text[:n]) for n in sorted(lengths)]
         self._root = _new_directory(directory)
+        if whole:
+            _check_room(self._root, store)
         self._whole = whole
         self._published: dict[str, Published] = {}
         self._loaded: list[Published] = []
@@ -441,6 +443,19 @@ def _new_directory(directory: str | None) -> Path:
             "another directory as --adapter-dir."
         ) from error
     return root
+
+
+def _check_room(root: Path, store: Store) -> None:
+    """Refuse a disk that cannot hold whole models: the newest of each, and one before it goes."""
+    copies = len(set(store.versions) - {BASE}) + 1
+    needed = copies * sum(t.numel() * t.element_size() for t in store.base.model.parameters())
+    free = shutil.disk_usage(root).free
+    if free < needed:
+        shutil.rmtree(root, ignore_errors=True)
+        raise RedteamError(
+            f"{copies} whole models for the engine to read take {needed:,} bytes, and the disk of "
+            f"{str(root.parent)!r} has {free:,} free. Give a directory with more room as --adapter-dir."
+        )
 
 
 def _let_read(directory: Path) -> None:

@@ -8,7 +8,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tiny_models import tiny_tokenizer
 
@@ -17,11 +17,13 @@ from agents.endpoint import endpoint
 from agents.lora.adapter_config import read_config
 from agents.lora.chat import ChatCodec
 from algorithms import TrainConfig
+from algorithms.core.supervised import read_examples
 from algorithms.studies.bench.report import read_manifest
 from algorithms.studies.experiments.reading import experiment_from
 from algorithms.studies.manifest import sealed
 from redteam_env import registry
-from redteam_env.game import RedteamError, parse_wildguard
+from redteam_env.distil import Store
+from redteam_env.game import Game, Generation, RedteamError, parse_wildguard
 from redteam_env.game.thinking import TAGS, Thinking, cut_action, split_action, take_thoughts
 from redteam_env.judges import parse_classes
 from redteam_env.judges.recorded import read_record
@@ -183,6 +185,36 @@ def _verdict(data: bytes) -> None:
     _read(lambda: read_record(_file("record.jsonl", data)))
 
 
+class _Tokens:
+    """Writes an example down as it stands."""
+
+    def encode_example(
+        self, role: str, messages: Any, response: str, *, prefill: str = ""
+    ) -> Generation:
+        assert response.strip()
+        return Generation(
+            prompt_ids=(0,),
+            completion_ids=(0,),
+            logprobs=(0.0,),
+            adapter=role,
+            version=0,
+            temperature=1.0,
+            finished=True,
+        )
+
+
+def _examples(data: bytes) -> None:
+    """The bytes are a file of supervised examples, and what a killed ``data sft`` left behind."""
+    file = _file("examples/examples.jsonl", data)
+    game = Game(thinking={"defender_0": Thinking.REQUIRED})
+    _read(lambda: read_examples(str(file), cast("Any", _Tokens()), game))
+    progress = _file("examples-made/progress.jsonl", data)
+    store = _read(lambda: Store(progress.parent, {"seed": 0}))
+    if store is not None:
+        again = Store(progress.parent, {"seed": 0})
+        assert again.made == store.made
+
+
 TARGETS: dict[str, Target] = {
     "csv": _seeds(".csv"),
     "tsv": _seeds(".tsv"),
@@ -197,5 +229,6 @@ TARGETS: dict[str, Target] = {
     "codec": _codec,
     "server": _server,
     "verdict": _verdict,
+    "examples": _examples,
 }
 """By the name that the command takes, which is also the name of the folder of inputs."""

@@ -1,6 +1,7 @@
 """Whole models that engines sample from: one at a time, each written once, loaded and proved."""
 
 import contextlib
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -185,3 +186,13 @@ def test_one_of_several_trainers_is_refused(serve, made, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(RedteamError, match="one of several trainers"):
         made(serve(dev=True), arrangement="independent")
+
+
+def test_a_disk_without_room_is_refused_before_anything_is_played(
+    make_policy, connect, twin, tmp_path, monkeypatch
+):
+    disk = SimpleNamespace(free=10_000)
+    monkeypatch.setattr("shutil.disk_usage", lambda place: disk)
+    with pytest.raises(RedteamError, match=r"3 whole models .* 10,000 free.*--adapter-dir"):
+        connect(make_policy("independent"), twin())
+    assert list((tmp_path / "weights").iterdir()) == []
