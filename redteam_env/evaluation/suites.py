@@ -84,6 +84,7 @@ def resolve_suite(name: str, *, source: SeedSource, games: int, seed: int) -> Su
     """
     seed = demand(seed, whole, "seed")
     if name not in names("suites") and (name in card_names() or name.endswith(ENDING)):
-        requests = load_suite(read_card(name)).setups(path=(seed, "suite", name), limit=games)
+        card = read_card(name)
+        requests = load_suite(card).setups(path=(seed, "suite", card.name), limit=games)
         return check_suite(SeedSuite(setups=requests), name)
     return check_suite(build("suites", name, source=source, games=games, seed=seed), name)

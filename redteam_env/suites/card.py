@@ -21,7 +21,8 @@ A card::
     max_tokens = 512
 
     [[data]]                        # where the requests come from; several parts are joined
-    hub = "walledai/XSTest"         # an id of the hub; or seeds = "NAME", a registered seed source
+    hub = "walledai/XSTest"         # an id of the hub; or seeds = "NAME", a registered seed source;
+                                    # or file = "PATH", taken from the folder of the card
     hf_split = "test"               # and config, revision
     page = "the page with its terms"
     columns = { text = "prompt", label = "label" }   # options as of ``--seeds FILE?...``
@@ -30,7 +31,7 @@ Adding a suite means adding a file.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -57,6 +58,7 @@ class DataPart:
 
     Attributes:
         seeds: A registered seed source, such as ``strongreject``.
+        file: A local file or folder, as one's own card names it.
         hub: Id of a data set of the hub.
         config: Its configuration.
         hf_split: Its split.
@@ -67,6 +69,7 @@ class DataPart:
     """
 
     seeds: str | None = None
+    file: str | None = None
     hub: str | None = None
     config: str | None = None
     hf_split: str | None = None
@@ -76,11 +79,13 @@ class DataPart:
 
     def __post_init__(self) -> None:
         check_fields(self, "data.")
-        if self.seeds is not None and (self.hub is not None or self.columns):
+        if self.seeds is not None and self.columns:
             raise RedteamError(
-                f"data.seeds is {self.seeds!r}, a seed source that reads itself; give neither hub nor "
-                "columns beside it."
+                f"data.seeds is {self.seeds!r}, a seed source that reads itself; give no columns beside it."
             )
+        given = [x for x in ("seeds", "file", "hub") if getattr(self, x) is not None]
+        if len(given) > 1:
+            raise RedteamError(f"data has {' and '.join(given)}; give one of them.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,8 +176,11 @@ def read_card(name: str) -> SuiteCard:
         RedteamError: If there is none, or the file is no card: the text names the place and the field.
     """
     table, place = read_table("cards", name)
+    folder = Path(name).expanduser().parent
     try:
-        return _card(Path(name).stem, table)
+        card = _card(Path(name).stem, table)
+        parts = [replace(x, file=str(folder / x.file)) if x.file else x for x in card.data]
+        return replace(card, data=tuple(parts))
     except RedteamError as error:
         raise RedteamError(f"The suite card {place}: {error}") from error
 

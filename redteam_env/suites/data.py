@@ -94,6 +94,7 @@ def load_suite(card: SuiteCard, files: Sequence[str] = ()) -> Suite:
 
 def _source(card: SuiteCard, part: DataPart, file: str | None) -> SeedSource:
     what = f"data of the suite {card.name!r}"
+    file = part.file if file is None else file
     if part.seeds is not None and file is None:
         return check_source(build("seeds", part.seeds), what)
     options: dict[str, Any] = {"heldout": "1", "lines": "keep", "max_chars": str(MAX_CHARS)}

@@ -128,6 +128,7 @@ def test_a_wrong_name_is_refused(spec, message):
         (("[[data]]", "[decoding]\ntemperature = -1\n[[data]]"), "temperature is -1"),
         (("[[data]]", "[decoding]\ntop_p = 1\n[[data]]"), "field of decoding"),
         (("[[data]]", '[[data]]\nseeds = "builtin"'), "reads itself"),
+        (("[[data]]", '[[data]]\nfile = "a.csv"\nhub = "b/c"'), "file and hub"),
         (("[[data]]", "[[data"), "biscuits.toml"),
     ],
 )

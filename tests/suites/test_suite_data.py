@@ -5,6 +5,7 @@ import datasets
 import pytest
 
 from redteam_env import registry
+from redteam_env.evaluation.suites import resolve_suite
 from redteam_env.game import RedteamError, Seed
 from redteam_env.protocols import DataCard
 from redteam_env.seeds import ListSource
@@ -161,6 +162,20 @@ def test_absent_data_are_refused_with_id_page_and_the_way_out():
 def test_a_file_of_another_shape_is_refused(tmp_path, name, rows, message):
     with pytest.raises(RedteamError, match=message):
         load_suite(read_card(name), [write(tmp_path / "x.csv", rows)])
+
+
+def test_a_card_of_ones_own_names_a_file_beside_it(tmp_path):
+    write(tmp_path / "asks.csv", [{"ask": "Hide the biscuit."}])
+    card = tmp_path / "biscuits.toml"
+    card.write_text(
+        'title = "Biscuits"\nsource = "a test"\nlicence = "CC0"\nmetric = { harmful = "success" }\n'
+        '[[data]]\nfile = "asks.csv"\ncolumns = { text = "ask", all = "harmful" }\n'
+    )
+    suite = load_suite(read_card(str(card)))
+    assert [seed.text for seed in suite.seeds] == ["Hide the biscuit."]
+    suite = resolve_suite(str(card), source=source(["x"]), games=4, seed=0)
+    assert [setup.seed.text for setup in suite.setups] == ["Hide the biscuit."]
+    assert suite.rewritten is False
 
 
 def test_too_few_files_are_refused():

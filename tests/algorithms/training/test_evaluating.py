@@ -46,6 +46,28 @@ def test_suites_are_measured_every_few_steps_and_at_the_end(run):
             assert row["eval/raw/void"] == 0
 
 
+CARD = """
+title = "Own"
+source = "a test"
+licence = "CC0"
+metric = { harmful = "success", benign = "refusal" }
+
+[[data]]
+file = "asks.csv"
+"""
+
+
+def test_a_card_is_a_suite_of_a_run(run, tmp_path):
+    card = tmp_path / "own.toml"
+    card.write_text(CARD)
+    (tmp_path / "asks.csv").write_text("text,harmful\nbad one,yes\ngood one,no\n")
+    last = metrics(run(eval_suites=str(card)).directory)[-1]
+    assert last[f"eval/{card}/defence"] == last["eval/score"]
+    (tmp_path / "asks.csv").write_text(f"text,harmful\nbad {'x' * 1500},yes\ngood one,no\n")
+    with pytest.raises(RedteamError, match="requests of up to 1504 characters; max_seed_chars"):
+        run(eval_suites=str(card), out="long")
+
+
 def test_evaluating_changes_nothing_of_the_training(run):
     plain = metrics(run(eval_every=0, out="plain").directory)
     seen = metrics(run(out="b").directory)
