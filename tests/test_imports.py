@@ -35,15 +35,16 @@ MAY_IMPORT = {
     "recipes": "game registry utils",
     "runs": "game utils",
     "trust": "game.prompts protocols registry runs utils",
+    "seeds": "game protocols border utils",
+    "seeds.resolve": "registry",
+    "embedders": "game protocols border registry",
     "judges": "game protocols border utils",
+    "judges.embedding": "embedders seeds.builtin",  # learns from the built-in requests
     "judges.made": "registry",  # in process, a model comes as an agent
     "judges.resolve": "registry",
-    "embedders": "game protocols border registry",
     # which texts of an attacker are refusals is known without a judge
     "faithfulness": "game protocols border embedders judges.lexical utils.memo",
     "rollout": f"{BASE} border faithfulness utils",
-    "seeds": "game protocols border utils",
-    "seeds.resolve": "registry",
     "provenance": "game protocols border registry runs trust seeds.source utils",
     "worlds": f"{BASE} utils rollout seeds",
     "worlds.resolve": "registry",

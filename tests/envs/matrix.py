@@ -13,6 +13,7 @@ JUDGES = {
     "seed_labels": "seed_labels",
     "apothecary": "apothecary",
     "always": "always",
+    "embedding": "embedding?embedder=hashing",
     "recorded": registry.load("judges", "recorded")(verdicts={}),  # every game of it is void
 }
 """Those that need a server are checked in tests of their own."""
