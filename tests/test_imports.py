@@ -126,7 +126,7 @@ MAY_IMPORT = {
     ),
     # it times whatever there is
     "algorithms.speed": (
-        f"{PLAYED} equilibria judges.cached redteam_v0 evaluation.matchup algorithms.studies "
+        f"{PLAYED} equilibria judges.cached judges.made redteam_v0 evaluation.matchup algorithms.studies "
         "algorithms.training algorithms.grpo algorithms.reinforce_pp"
     ),
     "algorithms.cli": (

@@ -93,28 +93,21 @@ def _measure(part: str, options: SpeedConfig, progress: Progress) -> list[Measur
     # the modules import torch; listing the commands must not
     if part == "world":
         from algorithms.speed.measures import measure
-
-        return measure(options, progress)
-    if part == "generation":
-        from algorithms.speed import generation
-
-        return generation.measure(options, progress)
-    if part == "game":
-        from algorithms.speed import games
-
-        return games.measure(options, progress)
-    if part == "growth":
-        from algorithms.speed import growth
-
-        return growth.measure(options, progress)
-    if part == "leagues":
-        from algorithms.speed import leagues
-
-        return leagues.measure(options, progress)
-    from algorithms.speed import comparison
-
-    compare = comparison.beside_trl if part == "trl" else comparison.arrangements
-    return compare(options, progress)
+    elif part == "judges":
+        from algorithms.speed.judging import measure
+    elif part == "generation":
+        from algorithms.speed.generation import measure
+    elif part == "game":
+        from algorithms.speed.games import measure
+    elif part == "growth":
+        from algorithms.speed.growth import measure
+    elif part == "leagues":
+        from algorithms.speed.leagues import measure
+    elif part == "trl":
+        from algorithms.speed.comparison import beside_trl as measure
+    else:
+        from algorithms.speed.comparison import arrangements as measure
+    return measure(options, progress)
 
 
 def _busy(before: os.times_result, after: os.times_result) -> float:
@@ -131,6 +124,8 @@ def _notes(part: str, options: SpeedConfig) -> str:
         f"LoRA of rank 16, median of {options.steps} steps. 120 steps: with loading the model, "
         f"checkpoint and {options.evaluation_games} held-out games. Other work on this machine shows "
         "in the last row: less than one core for each thread.",
+        "judges": "Processor time of prompts and answers with a model that answers at once, recorded; "
+        "a chat server on this machine that takes a fixed time for each answer.",
         "trl": f"{options.model}, float32, LoRA of rank {options.rank} on all linear layers, "
         f"{options.completions} completions of {options.length} tokens on 4 prompts, one optimiser "
         "step, KL to the base 0.01; TRL's samples in one pass (with the long instruction in four), ours "

@@ -5,7 +5,9 @@ from typing import Annotated, Literal, get_args
 
 from redteam_env.game import Count, RedteamError, check_fields, multiple_of
 
-Part = Literal["world", "trl", "generation", "arrangements", "game", "growth", "leagues", "all"]
+Part = Literal[
+    "world", "judges", "trl", "generation", "arrangements", "game", "growth", "leagues", "all"
+]
 PARTS: tuple[str, ...] = get_args(Part)[:-1]
 
 
@@ -14,12 +16,12 @@ class SpeedConfig:
     """Options of ``speed``; the budgets hold for the defaults.
 
     Attributes:
-        part: What is measured. world: training, judging and solving in the controlled world. trl: a
-            training step beside TRL's GRPOTrainer. generation: sampling beside transformers'
+        part: What is measured. world: training, judging and solving in the controlled world. judges:
+            what asking one takes beside its own work. trl: a training step beside TRL's GRPOTrainer. generation: sampling beside transformers'
             generate. arrangements: bipolicy beside shared LoRA and independent models. game: playing
             without a model, and PettingZoo's rock-paper-scissors. growth: more games, exchanges and
             adapters. leagues: many past versions beside self-play, training in bench beside training.
-            Each but world runs in processes of its own.
+            Each but world and judges runs in processes of its own.
         model: The model of trl, generation, arrangements and leagues.
         repeats: Times that each side of a comparison is measured, in turns; the median counts.
         rank: Rank of LoRA in comparisons.
@@ -32,7 +34,7 @@ class SpeedConfig:
         few_games: Games a step, comparing arrangements.
         steps: Training steps that are timed, of each arrangement, after one that is not.
         evaluation_games: Held-out games of an evaluation.
-        dialogues: Dialogues that the judge reads.
+        dialogues: Dialogues that a judge reads.
         tokens: Completion tokens whose advantages are computed.
         most_games: Games a step at the end of their growth.
         most_exchanges: Exchanges a game at the end of theirs.

@@ -227,6 +227,15 @@ def test_options_that_mean_nothing_are_refused(options, words):
         SpeedConfig(**options)
 
 
+def test_judges_are_measured_without_a_model(capsys, monkeypatch):
+    monkeypatch.setattr("algorithms.speed.judging.DELAY_S", 0.02)
+    record = printed(capsys, "--part", "judges", "--dialogues", "20")
+    read, busy = record["rows"]
+    assert (read["budget"], read["unit"]) == (0.002, "s")
+    assert (busy["budget"], busy["more"]) == (90.0, True)
+    assert 0 < busy["value"] <= 100
+
+
 def test_all_is_every_part():
     assert SpeedConfig(part="all").parts == PARTS
     assert SpeedConfig().parts == ("world",)
