@@ -79,7 +79,16 @@ def test_seeds_outside_a_strangers_run_are_not_read(tmp_path, outside, capsys, f
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("prompts", "{outside}"), ("model", "{outside}"), ("judge", "recorded:{outside}/seeds.csv")],
+    [
+        ("prompts", "{outside}"),
+        ("model", "{outside}"),
+        ("judge", "recorded:{outside}/seeds.csv"),
+        ("judge", "{outside}/card.toml"),
+        ("judge", "{outside}/card.toml?soft=true"),
+        ("judge", "plain?soft=true&template_file={outside}/seeds.csv"),
+        ("judge", "plain?model={outside}"),
+        ("judge", "wildguard?url=http://127.0.0.1:9"),
+    ],
 )
 def test_nor_is_anything_else_that_its_options_name(tmp_path, outside, capsys, option, value):
     value = value.format(outside=outside)

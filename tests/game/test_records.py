@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -57,6 +58,7 @@ verdicts = st.builds(
     raw=text,
     judge=text,
     error=st.none() | text,
+    score=st.none() | st.floats(0, 1),
 )
 episodes = st.builds(
     Episode,
@@ -81,6 +83,14 @@ def test_an_episode_survives_the_round_trip_through_json(episode):
     assert line.isascii()
     assert "\n" not in line
     assert Episode.from_json(line) == episode
+
+
+@given(episodes, verdicts)
+def test_a_line_without_a_graded_score_is_as_it_was_before_there_were_any(episode, verdict):
+    plain = dataclasses.replace(episode, verdict=dataclasses.replace(verdict, score=None))
+    line = json.loads(plain.to_json())
+    assert "score" not in line["verdict"]
+    assert Episode.from_json(json.dumps(line)) == plain
 
 
 @pytest.mark.parametrize(
