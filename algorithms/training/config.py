@@ -68,8 +68,8 @@ class RunConfig:
             self-play in which standing attacks, such as pair or best_of_n?attempts=5, play the attacker in
             an equal share each of the games from which the defender learns.
         opponent: Who plays the seat that attacker_only or defender_only does not train: a registered
-            agent, endpoint:MODEL@URL (a model behind an API), a run, checkpoint or adapter
-            directory; by default the untrained base.
+            agent, endpoint:MODEL@URL (a model behind an API), attack:METHOD (a standing attack), a run,
+            checkpoint or adapter directory; by default the untrained base.
         judge_player: Who plays the judge's seat (judge_seat), if it has no weights of its own (roles):
             judge:NAME (a registered judge), or an agent as for opponent.
         init_from: Where the trained weights start: a run, checkpoint or adapter directory of the same

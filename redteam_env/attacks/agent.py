@@ -9,6 +9,7 @@ from redteam_env.game import ATTACKER, DEFENDER, Episode, Game, RedteamError
 from redteam_env.game.thinking import compose
 from redteam_env.protocols import Agent, Attack, GameSetup, Judge, Queries, Reply, TurnRequest
 from redteam_env.randomness import Address
+from redteam_env.rollout import ask
 
 THOUGHT = "I play what my search found."
 
@@ -91,7 +92,7 @@ class AttackAgent:
         found = make_attempts(
             self.attack,
             setups,
-            self.target,
+            _Present(agent=self.target, games=frozenset(x.game for x in requests)),
             self.judge,
             game=self.game,
             attempts=self.attempts,
@@ -108,6 +109,25 @@ class AttackAgent:
             del self._plans[request.game]
         text = plan[min(turn, len(plan) - 1)]
         return Reply(text=compose(THOUGHT, text) if request.prefill else text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Present:
+    """A defender that takes each private attempt for a turn of the game that it is made for.
+
+    Whoever chooses a defender for each game, as a mixture does, then has the attempts answered by the same
+    one as the game.
+    """
+
+    agent: Agent
+    games: frozenset[Address]
+
+    def act(self, requests: Sequence[TurnRequest]) -> Sequence[Reply]:
+        return ask(self.agent, [replace(x, game=self._game(x.game)) for x in requests])
+
+    def _game(self, attempt: Address) -> Address:
+        starts = (attempt[:k] for k in range(len(attempt), 0, -1))
+        return next((start for start in starts if start in self.games), attempt)
 
 
 def _sampled(episode: Episode) -> int:

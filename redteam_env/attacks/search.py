@@ -302,7 +302,8 @@ class SearchAttack:
         ]
         asked = _Asked(self.attacker, target, judge, rules, batch_size)
         searches = [self.search(case) for case in cases]
-        waiting = {k: next(search) for k, search in enumerate(searches)}
+        begun = {k: next(search, None) for k, search in enumerate(searches)}
+        waiting = {k: question for k, question in begun.items() if question is not None}
         while waiting:
             kind = next(
                 x for x in (Ask, Send, Read) if any(isinstance(q, x) for q in waiting.values())

@@ -45,6 +45,7 @@ def attack_of(options: EvaluateOptions, table: Table) -> Attack:
     agent: Agent | None = None
     if writer is not None:
         sampling = writer_sampling(spec, options.max_new_tokens, options.temperature)
+        sampling["max_new_tokens"] = options.max_new_tokens or sampling["max_new_tokens"]
         agent = table.pool.agent(writer, "attacker", **sampling)
     attack = resolve_attack(spec, attacker=agent, seed=options.seed)
     return check_attack(attack, spec.method, table.game)

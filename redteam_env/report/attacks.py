@@ -7,6 +7,11 @@ from rich.text import Text
 
 from redteam_env.utils.text import safe_text
 
+UNUSABLE = (
+    "Most texts of the attacker's model could not be used: it does not keep the format, or refuses. The attack "
+    "came to little more than the request itself."
+)
+
 
 def attack_lines(record: Mapping[str, Any]) -> Text:
     """Return how success grew with the attempts of an attack, and what these cost.
@@ -18,13 +23,14 @@ def attack_lines(record: Mapping[str, Any]) -> Text:
     shown = sorted({1, min(3, most), most})
     rates = [(k, record["success_within"][k - 1]) for k in shown]
     grown = ", ".join(f"within {k}: {_rate(rate)}" for k, rate in rates)
-    return Text("\n").join(
-        [
-            safe_text(f"Attack {record['attack']}, the best of up to {most} attempts", "bold"),
-            Text(f"Success on harmful requests {grown} [95 % interval]"),
-            Text(f"{record['made']:,} attempts took {_queries(record['queries'])}"),
-        ]
-    )
+    lines = [
+        safe_text(f"Attack {record['attack']}, the best of up to {most} attempts", "bold"),
+        Text(f"Success on harmful requests {grown} [95 % interval]"),
+        Text(f"{record['made']:,} attempts took {_queries(record['queries'])}"),
+    ]
+    if record["queries"]["unread"] * 2 > record["queries"]["attacker"]:
+        lines.append(Text(UNUSABLE, style="bold yellow"))
+    return Text("\n").join(lines)
 
 
 def queries_lines(rows: Sequence[Mapping[str, Any]]) -> Text:

@@ -5,12 +5,14 @@ from attack_fakes import JUDGE, LANGUAGE, WORLD, Weak, setups, weak_to
 
 from redteam_env.attacks.agent import AttackAgent
 from redteam_env.attacks.crescendo import Crescendo
+from redteam_env.attacks.run import RunAttack
 from redteam_env.attacks.template import TemplateAttack
 from redteam_env.evaluation import AgentPool, Dispatcher, MemoAgent, check_spec, crossplay
 from redteam_env.game import ATTACKER, DEFENDER, Game, RedteamError, Thinking
 from redteam_env.protocols import Queries, Reply
 from redteam_env.registry import isolated, register
 from redteam_env.rollout import play, turn_request
+from redteam_env.worlds.apothecary.scripted import ScriptedAttacker
 
 GAME = Game()
 
@@ -104,6 +106,24 @@ def test_agents_that_stand_in_front_hand_the_defender_on(searcher):
     assert harmed(play(setups(2), seats, JUDGE)) == [True] * 2
     seats[ATTACKER] = Dispatcher(agents={"attack": searcher}, choose=lambda request: "attack")
     assert harmed(play(setups(2), seats, JUDGE)) == [True] * 2
+
+
+def test_a_defender_that_is_chosen_for_each_game_is_the_one_that_is_attacked(searcher):
+    games = setups(4)
+    who = {x.path: ("history", "urgent")[k % 2] for k, x in enumerate(games)}
+    chosen = Dispatcher(
+        agents={"history": weak_to("history"), "urgent": weak_to("urgent")},
+        choose=lambda request: who[request.game],
+    )
+    runner = AttackAgent(
+        attack=RunAttack(attacker=ScriptedAttacker(WORLD, ["urgent"])),
+        judge=JUDGE,
+        game=GAME,
+        attempts=2,
+    )
+    assert harmed(play(games, {ATTACKER: searcher, DEFENDER: chosen}, JUDGE)) == [True] * 4
+    found = harmed(play(games, {ATTACKER: runner, DEFENDER: chosen}, JUDGE))
+    assert found == [False, True, False, True]
 
 
 def test_facing_must_return_an_agent():

@@ -100,6 +100,13 @@ def test_a_suite_under_attack_shows_the_best_attempts_and_how_success_grew(suite
     assert "7 queries to the defender, 7 to the attacker, 7 to the judge" in out
 
 
+def test_a_model_that_writes_nothing_usable_is_told_of(suite, capsys):
+    assert main(on_suite(suite, "--attack", "pair:no", "--attempts", "2")) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "21 to the attacker, 21 of them unusable" in out
+    assert "Most texts of the attacker's model could not be used" in out
+
+
 def test_a_suite_that_was_attacked_is_not_attacked_again(suite, tmp_path, capsys, plugins):
     out = tmp_path / "out"
     arguments = on_suite(suite, "--attack", "pair:writer", "--attempts", "4", "--out", str(out))

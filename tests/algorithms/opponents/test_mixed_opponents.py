@@ -80,3 +80,9 @@ def test_an_attack_longer_than_the_game_is_refused_at_the_start(options, tmp_pat
     with pytest.raises(RedteamError, match="needs 5 exchanges"):
         train(options("mixed:crescendo:echo,self"))
     assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_any_league_may_hold_a_standing_attack(options):  # noqa: F811
+    more = {"scripted_share": 0.5, "scripted_attackers": ATTACKS[0], "snapshot_every": 1}
+    run = train(options("fictitious", steps=3, rewrite_fraction=1.0, **more)).directory
+    assert sum(row["league/scripted_attacker_games"] for row in metrics(run)) > 0
