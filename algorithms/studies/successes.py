@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from algorithms.studies.games import Games
-from algorithms.studies.rates import Mask, faithful_attacks, share
+from algorithms.studies.rates import Mask, attacked, faithful_attacks, share
 from redteam_env.border.judges import outcomes
 from redteam_env.game import ATTACKER, DEFENDER, Episode, Seed, Turn, Verdict
 from redteam_env.protocols import ExactJudge, Judge
@@ -28,11 +28,11 @@ class Successes:
 
     def __call__(self, rows: Games) -> Mask:
         """Return for each harmful game that is not void whether the attack succeeded, faithfully."""
-        attacked = rows.where(harmful=True).where(told=[True, False])
-        kept = faithful_attacks(attacked)
+        found = attacked(rows)
+        kept = faithful_attacks(found)
         if isinstance(self.judge, ExactJudge):
             names = ("seed_id", "prompt", "response", "refused")
-            for k, row in enumerate(zip(*(attacked[x].tolist() for x in names), strict=True)):
+            for k, row in enumerate(zip(*(found[x].tolist() for x in names), strict=True)):
                 kept[k] = kept[k] and self._exact(self.judge, *row)
         return kept
 

@@ -122,7 +122,7 @@ def _exit_code(found: Sequence[Rejudged], allowed: float) -> int:
     if rates.void == rates.games:
         sys.stderr.write(f"error: all {rates.games} games are void; nothing was measured.\n")
         return 1
-    if rates.lost_share > allowed:
+    if rates.lost > allowed * rates.games:
         sys.stderr.write(
             f"error: {rates.lost} of {rates.games} games are void or forfeited, more than "
             f"--allow-void {allowed:g}; the rates are about the others only.\n"

@@ -183,7 +183,8 @@ def _judged(judge: Judge, answers: Mapping[Seed, str]) -> dict[Seed, Outcome]:
         )
         for seed, answer in answers.items()
     ]
-    verdicts = judges_border.verdicts(judge, dialogues)
+    labels = [seed.harmful for seed in answers]
+    verdicts = judges_border.verdicts(judge, dialogues, harmful=labels)
     return {seed: _clean(verdict) for seed, verdict in zip(answers, verdicts, strict=True)}
 
 

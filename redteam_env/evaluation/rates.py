@@ -85,9 +85,9 @@ class Rates:
     void_reasons: Mapping[str, int] = field(default_factory=dict)
 
     @property
-    def lost_share(self) -> float:
-        """The share of games that are void or forfeited, 0 without games."""
-        return self.lost / self.games if self.games else 0.0
+    def lost_share(self) -> float | None:
+        """The share of games that are void or forfeited; ``None`` without games."""
+        return self.lost / self.games if self.games else None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON without text of any player; a rate without games is null."""

@@ -128,14 +128,18 @@ def rejudge(
 
 
 def _with(episode: Episode, verdicts: Mapping[Dialogue, Verdict]) -> Episode:
-    """Return a game with another judge's verdict; one that was not judged is not judged now."""
+    """Return a game with another judge's verdict; one that was not judged is not judged now.
+
+    A raw request has the label of its seed, so what the judge leaves open of it voids nothing.
+    """
     if episode.verdict is None:
         return episode
     verdict = verdicts[episode.dialogue]
+    whole = verdict if episode.rewritten else replace(verdict, prompt_harmful=episode.seed.harmful)
     return replace(
         episode,
         verdict=verdict,
-        void=verdict.void_reason,
+        void=whole.void_reason,
         rewards=dict.fromkeys(episode.rewards, 0.0),
         components={seat: {} for seat in episode.components},
         samples=(),

@@ -113,13 +113,13 @@ class Difference:
     """A difference of two rates over the same games.
 
     Attributes:
-        value: First rate minus second, in [-1, 1]; 0 for no games.
+        value: First rate minus second, in [-1, 1]; ``None`` for no games.
         interval: 95 % unless another confidence was asked for; [-1, 1] for no games.
         n: Games that count in both.
         clusters: Distinct seed prompts among them.
     """
 
-    value: float
+    value: float | None
     interval: Interval
     n: int
     clusters: int
@@ -127,7 +127,7 @@ class Difference:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON: the difference is null where there were no games."""
         return {
-            "difference": self.value if self.n else None,
+            "difference": self.value,
             "interval": self.interval.to_json(),
             "n": self.n,
             "clusters": self.clusters,
@@ -408,7 +408,7 @@ def paired_difference(
         resamples: Number of bootstrap samples.
 
     Returns:
-        The difference; for no games 0 with the interval (-1, 1).
+        The difference; for no games ``None`` with the interval (-1, 1).
 
     Raises:
         RedteamError: If the lengths differ or an option is out of range.
@@ -416,7 +416,7 @@ def paired_difference(
     if len(a) != len(b):
         raise RedteamError(f"{len(a)} games cannot be paired with {len(b)}; play the same seeds.")
     if not len(a):
-        return Difference(0.0, Interval(-1.0, 1.0), n=0, clusters=0)
+        return Difference(None, Interval(-1.0, 1.0), n=0, clusters=0)
     first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     sums, counts = _by_cluster(first - second, clusters)
     if np.ptp(sums / counts) > 0:

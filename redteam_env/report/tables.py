@@ -264,14 +264,14 @@ def number_cell(value: float, interval: Interval) -> Text:
 
 def difference_cell(found: Difference) -> Text:
     """Return a difference with its interval, such as ``+0.10 [-0.05, +0.25]``."""
-    if not found.n:
+    if found.value is None:
         return Text("-")
     return Text(f"{found.value:+.2f} {_interval(found.interval, sign='+')}")
 
 
 def lost_lines(rates: Rates) -> list[Text]:
     """Return the headline of a table of which too many games are void or forfeited, else nothing."""
-    if rates.lost_share <= MOST_LOST:
+    if rates.lost_share is None or rates.lost_share <= MOST_LOST:
         return []
     text = f"{rates.lost} of {rates.games} games are void or forfeited: the rates are about the others."
     return [Text(text, style="bold yellow")]

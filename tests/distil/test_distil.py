@@ -221,7 +221,7 @@ def test_the_command_makes_examples_once(tmp_path, capsys):
     assert main(words) == 0
     first = json.loads(capsys.readouterr().out)
     assert first["counts"]["kept"] == 5
-    assert first["made_from"]["judged_by"] == "lexical (smoke test only)"
+    assert first["made_from"]["judged_by"] == "seed labels + lexical refusal (smoke test only)"
     assert sorted(x.name for x in out.iterdir()) == [EXAMPLES, "manifest.json"]
     content = (out / EXAMPLES).read_bytes()
     assert main(words) == 0

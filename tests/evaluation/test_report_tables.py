@@ -55,7 +55,7 @@ def test_cells_show_rate_and_interval():
     assert difference_cell(Difference(-0.25, Interval(-0.5, 0.0), 8, 4)).plain == (
         "-0.25 [-0.50, +0.00]"
     )
-    assert difference_cell(Difference(0.0, Interval(-1.0, 1.0), 0, 0)).plain == "-"
+    assert difference_cell(Difference(None, Interval(-1.0, 1.0), 0, 0)).plain == "-"
 
 
 def test_rates_report_shows_intervals_games_voids_and_judge(matchup):

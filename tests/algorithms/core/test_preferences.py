@@ -89,6 +89,14 @@ def test_a_certain_judge_leaves_rewards_as_they_are_and_format_needs_no_judge():
         expected_reward(finished(components, {"prompt_harmful": 1.0}), DEFENDER)
 
 
+def test_a_label_that_the_game_knows_needs_no_probability():
+    probabilities = {"response_refusal": 0.75}
+    raw = finished({"refusal": 1.0}, probabilities)
+    assert expected_reward(raw, DEFENDER, known=["prompt_harmful"]) == 0.5
+    with pytest.raises(RedteamError, match="no probability of prompt_harmful"):
+        expected_reward(raw, DEFENDER)
+
+
 class Unsure(MatrixJudge):
     """Answers the same to all, but not with the same probability."""
 

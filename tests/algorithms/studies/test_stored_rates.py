@@ -60,3 +60,11 @@ def test_stored_games_have_the_rates_of_the_games(tmp_path, name, counted, rewri
 def test_a_rate_without_games_has_no_share(tmp_path):
     write_table(tmp_path / "games.parquet", [])
     assert share(attacks(read_tables([tmp_path / "games.parquet"]))) is None
+
+
+def test_there_is_no_success_where_the_attacker_forfeited_every_game(tmp_path):
+    lost = game(True, None, rewritten=True)
+    write_table(tmp_path / "games.parquet", game_rows(WHO, [lost, lost], void=True))
+    found = read_tables([tmp_path / "games.parquet"])
+    assert share(attacks(found)) is None
+    assert share(faithful_attacks(found)) is None
