@@ -31,8 +31,8 @@ class EnvConfig(GameConfig):
     Attributes:
         seeds: Where the requests come from: the name of a seed source, such as ``builtin``,
             ``strongreject`` or ``advbench``, or a :class:`~redteam_env.protocols.SeedSource`.
-        judge: Who reads the dialogues: the name of a judge, such as ``lexical`` (smoke tests only)
-            or ``wildguard``, or a :class:`~redteam_env.protocols.Judge`.
+        judge: Who reads the dialogues: the name of a judge, such as ``seed_labels`` or ``lexical``
+            (smoke tests only) or ``wildguard``, or a :class:`~redteam_env.protocols.Judge`.
         rewards: ``self_redteam``, ``self_redteam_all_one``, ``zero_sum``, ``safety_only``,
             ``magic``, a :class:`~redteam_env.game.RewardTable`, or a callable from the signed
             components of all roles to the reward of each role.
