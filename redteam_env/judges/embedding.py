@@ -1,8 +1,9 @@
 """A judge that reads embeddings: whether a request is like the harmful or like the benign built-in ones.
 
 A logistic regression on the vectors of the built-in training requests. What it is worth, so that nobody
-reports its numbers: a classifier of this kind found .83 of HarmBench's requests and flagged 85 % of
-XSTest's safe ones, which share words with harmful ones. Refusals are found by their phrases, and whether an
+reports its numbers: with MiniLM it finds .84 of the held-out built-in requests (and flags .18 of the benign
+ones), .65 of StrongREJECT's and .70 of AdvBench's. A classifier of this kind flagged 85 % of XSTest's safe
+prompts, which share words with harmful ones. Refusals are found by their phrases, and whether an
 answer is harmful is inferred, as in :mod:`redteam_env.judges.lexical`. Unlike word lists it gives
 probabilities, and knows requests in words that nobody listed.
 """
