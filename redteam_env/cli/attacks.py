@@ -1,15 +1,25 @@
 """``redteam-env evaluate --attack``: a standing attack on a defender, with or without a suite."""
 
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from redteam_env.attacks import parse_attack, resolve_attack
 from redteam_env.border.attacks import check_attack
-from redteam_env.cli.evaluate import EvaluateOptions
+from redteam_env.cli.evaluate import SCHEMA, EvaluateOptions
 from redteam_env.cli.options import Table
 from redteam_env.evaluation.agents import writer_sampling
 from redteam_env.evaluation.attacked import UnderAttack
-from redteam_env.game import Game, RedteamError
-from redteam_env.protocols import Agent, Attack
+from redteam_env.game import Episode, Game, RedteamError
+from redteam_env.protocols import Agent, Attack, GameSetup, Progress, Queries
+from redteam_env.utils.files import write_text
+from redteam_env.utils.reading import parse_json, read_lines
+
+PART = 32
+"""Requests that are attacked together; their attempts are written then."""
 
 
 def attacker_of(options: EvaluateOptions) -> str | None:
@@ -73,3 +83,73 @@ def under_attack(
         batch_size=options.batch_size,
         **more,
     )
+
+
+def _shifted(shown: Progress, before: int, total: int, phase: str, done: int, _: int) -> None:
+    shown(phase, before + done, total)
+
+
+@dataclass(frozen=True, slots=True)
+class AttackedParts:
+    """The attempts at a suite's requests, kept in a file while it is attacked.
+
+    A search may take hours; what was found is kept part by part, and the same command goes on from there.
+
+    Attributes:
+        file: Where they are kept; ``None`` to keep nothing.
+    """
+
+    file: Path | None
+
+    def attack(
+        self, attacking: UnderAttack, setups: Sequence[GameSetup]
+    ) -> list[Sequence[Episode]]:
+        """Return the attempts at each request, those from the file first.
+
+        Raises:
+            RedteamError: If the file holds other games, or an agent or the judge breaks its protocol.
+        """
+        places = {setup.group: setup for setup in setups}
+        tried = self._read(attacking, places)
+        shown = attacking.progress
+        left = [setup for setup in setups if setup.group not in tried]
+        for start in range(0, len(left), PART):
+            part, before = left[start : start + PART], len(tried)
+            if shown is not None:
+                attacking.progress = partial(_shifted, shown, before, len(setups))
+            for setup, own in zip(part, attacking(part), strict=True):
+                tried[setup.group] = list(own)
+            if self.file is not None:
+                head = json.dumps({"schema": SCHEMA, "queries": attacking.queries.to_json()})
+                games = [x.to_json() for own in tried.values() for x in own]
+                write_text(self.file, "".join(f"{line}\n" for line in [head, *games]))
+        return [tried[setup.group] for setup in setups]
+
+    def _read(
+        self, attacking: UnderAttack, setups: Mapping[int, GameSetup]
+    ) -> dict[int, list[Episode]]:
+        if self.file is None or not self.file.is_file():
+            return {}
+        tried: dict[int, list[Episode]] = {}
+        remedy = "remove the file, and the suite is attacked anew."
+        for number, line in read_lines(self.file):
+            place = f"{str(self.file)!r}, line {number}"
+            if number == 1:
+                head = parse_json(line, place=place, remedy=remedy)
+                try:
+                    attacking.queries = Queries(**{x: int(y) for x, y in head["queries"].items()})
+                except (AttributeError, KeyError, TypeError, ValueError) as error:
+                    raise RedteamError(f"{place} tells no queries; {remedy}") from error
+                continue
+            episode = Episode.from_json(line)
+            if episode.group not in setups or episode.seed != setups[episode.group].seed:
+                raise RedteamError(
+                    f"{place} is a game of another request than the suite's; {remedy}"
+                )
+            tried.setdefault(episode.group, []).append(episode)
+        return tried
+
+    def clear(self) -> None:
+        """Remove the file, once the suite's games are written."""
+        if self.file is not None:
+            self.file.unlink(missing_ok=True)

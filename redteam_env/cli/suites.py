@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from redteam_env.cli.attacks import attack_of, attacker_of, under_attack
+from redteam_env.cli.attacks import AttackedParts, attack_of, attacker_of, under_attack
 from redteam_env.cli.evaluate import SCHEMA, EvaluateOptions
 from redteam_env.cli.main import version
 from redteam_env.cli.options import Table, set_table
@@ -86,6 +86,7 @@ def _evaluate(options: EvaluateOptions, defender: str, suites: dict[str, Suite])
                     write_text(_attacked(options.out, name), f"{json.dumps(record)}\n")
                 text = "".join(f"{x.to_json()}\n" for x in result.episodes)
                 write_text(_games(options.out, name), text)
+                _parts(options, name).clear()
             results.append(result)
     report = _report(options, plan, table, results)
     try:
@@ -168,7 +169,7 @@ def _played(  # noqa: PLR0917 - what it takes to play one suite
         setups = suite.setups(path=(options.seed, "suite", name), limit=options.limit)
         game = long_enough(table.game, setups)
         attacking = under_attack(options, table, attack, agent, game, progress=titled)
-        tried = attacking(setups)
+        tried = _parts(options, name).attack(attacking, setups)
         same["attacked"] = attack_record(
             str(options.attack), options.tries, attacking.queries, tried
         )
@@ -227,6 +228,11 @@ def _plan(
 def _digest(suite: Suite) -> str:
     texts = json.dumps([[seed.text, seed.harmful] for seed in suite.seeds])
     return hashlib.sha256(texts.encode()).hexdigest()
+
+
+def _parts(options: EvaluateOptions, name: str) -> AttackedParts:
+    out = options.out
+    return AttackedParts(None if out is None else out / GAMES / f"{name}.part.jsonl")
 
 
 def _attacked(out: Path, name: str) -> Path:

@@ -121,6 +121,30 @@ def test_a_suite_that_was_attacked_is_not_attacked_again(suite, tmp_path, capsys
     assert report_of(capsys, arguments) == first
 
 
+def test_an_attack_that_was_cut_goes_on_where_it_was(suite, tmp_path, capsys, plugins, monkeypatch):
+    monkeypatch.setattr("redteam_env.cli.attacks.PART", 1)
+    arguments = on_suite(suite, "--attack", "pair:writer", "--attempts", "4")
+    whole = report_of(capsys, [*arguments, "--out", str(tmp_path / "whole")])
+    asked = []
+
+    class Cut(Weak):
+        def act(self, requests):
+            asked.append(len(requests))
+            if len(asked) == 4:
+                raise KeyboardInterrupt
+            return super().act(requests)
+
+    out = tmp_path / "cut"
+    plugins("agents", "weak", lambda role: Cut())
+    assert main([*arguments, "--out", str(out)]) == 130
+    kept = (out / "episodes" / "small.part.jsonl").read_text().splitlines()
+    assert len(kept) == 1 + 2, "one request with two attempts, behind what they cost"
+    again = report_of(capsys, [*arguments, "--out", str(out)])
+    assert len(asked) == 4 + 2 + 2 + 1
+    assert again == whole
+    assert not (out / "episodes" / "small.part.jsonl").exists()
+
+
 def test_held_out_games_are_played_by_the_attack(tmp_path, capsys):
     out = tmp_path / "out"
     report = report_of(
