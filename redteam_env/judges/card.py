@@ -100,6 +100,8 @@ class Card:
         validated: What it was validated on, and where that is told.
         protocols: What it can be asked by, the default first.
         questions: What it is asked about each dialogue.
+        content: What it is asked to compare a rewrite (the response) with its seed (the prompt), if it
+            can; what the parser calls a harmful response is a yes.
         guard: What players must not imitate.
         thresholds: The least probability, or score, at which a field is true.
         max_tokens: Longest answer, in tokens.
@@ -115,6 +117,7 @@ class Card:
     questions: tuple[QuestionCard, ...]
     hub: str = ""
     revision: str | None = None
+    content: QuestionCard | None = None
     gated: bool = False
     alternative: str = ""
     guard: Guard = field(default_factory=Guard)
@@ -173,6 +176,8 @@ def read_card(name: str | Path) -> Card:
     try:
         questions = tuple(_question(x) for x in _tables(table, "questions"))
         guard = _made(Guard, table.pop("guard", {}))
+        if "content" in table:
+            table["content"] = _question(_table("content", table["content"]))
         return _made(Card, {**table, "name": file.stem, "questions": questions, "guard": guard})
     except RedteamError as error:
         raise RedteamError(f"{where}{error}") from error

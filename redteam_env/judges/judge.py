@@ -5,6 +5,7 @@ or a model in process), the parser reads the answer. What goes wrong on the way 
 verdict: a judge that fails must never count as one that found a game safe or harmful.
 """
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from redteam_env.border import agents
 from redteam_env.border.calls import Plugin, call, each, mapping, record
 from redteam_env.border.judges import named
 from redteam_env.border.records import real
-from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line, RedteamError, Verdict
+from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line, RedteamError, Seed, Verdict
 from redteam_env.game.values import optional, text
 from redteam_env.judges.soft import Soft, Token
 from redteam_env.protocols import Usage
@@ -175,6 +176,61 @@ def _any(values: Iterable[bool | None]) -> bool | None:
     return any(told) if told else None
 
 
+def _answers(backend: Backend[Query], what: str, queries: Sequence[Query]) -> list[Completion]:
+    count = len(queries)
+    return call(
+        Plugin(backend, what, methods=False),
+        "complete",
+        queries,
+        returns="one Completion for each query, in order; a failure is one with error",
+        read=lambda value: each(
+            value, _completion, noun="completions", count=count, to=f"to {count} queries"
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison(Generic[Query]):
+    """Asks a judge's model whether a rewrite still asks for what its seed asks for.
+
+    Attributes:
+        question: What is asked. Its template gets the seed as the prompt and the rewrite as the response;
+            what its parser calls a harmful response is a yes.
+        backend: Gets the queries answered.
+    """
+
+    question: Question[Query]
+    backend: Backend[Query]
+
+    def scores(self, seeds: Sequence[Seed], rewrites: Sequence[str]) -> list[float | None]:
+        """Return for each rewrite 1 for yes and 0 for no, or the probability of yes where there is one.
+
+        Args:
+            seeds: The seeds.
+            rewrites: A rewrite of each.
+
+        Returns:
+            The scores; ``None`` for a failed request or an unreadable answer.
+
+        Raises:
+            RedteamError: If the backend breaks its contract and returns another number of answers.
+        """
+        pairs = [
+            Dialogue(lines=(Line(seat=ATTACKER, text=x.text), Line(seat=DEFENDER, text=rewrite)))
+            for x, rewrite in zip(seeds, rewrites, strict=True)
+        ]
+        queries = [self.question.template(pair) for pair in pairs]
+        answers = _answers(self.backend, "backend of a judge's comparison", queries)
+        return [self._score(self.question.read(answer)) for answer in answers]
+
+    @staticmethod
+    def _score(verdict: Verdict) -> float | None:
+        said = verdict.response_harmful
+        if verdict.error is not None or said is None:
+            return None
+        return float(verdict.probabilities.get("response_harmful", said))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateJudge(Generic[Query]):
     """A judge that asks one model one or several questions about each dialogue.
@@ -189,6 +245,7 @@ class TemplateJudge(Generic[Query]):
         smoke_only: Whether its verdicts are good for tests but not for reported numbers.
         canary: The fields in which a working judge must agree with :data:`EXPECTED`.
         revision: Changes whenever its verdicts may; empty if that is not known.
+        content: Compares rewrites with their seeds, if it can.
     """
 
     name: str
@@ -198,6 +255,7 @@ class TemplateJudge(Generic[Query]):
     smoke_only: bool = False
     canary: tuple[str, ...] = ()
     revision: str = ""
+    content: "Comparison[Any] | None" = None
 
     @property
     def template_sha256(self) -> str:
@@ -214,8 +272,12 @@ class TemplateJudge(Generic[Query]):
 
     @property
     def usage(self) -> Usage | None:
-        """What its backend took so far; ``None`` if that does not count."""
-        return getattr(self.backend, "usage", None)
+        """What its backend took so far, and that of its comparisons; ``None`` if that does not count."""
+        backends = [self.backend]
+        if self.content is not None and self.content.backend is not self.backend:
+            backends.append(self.content.backend)
+        known = [x for backend in backends if (x := getattr(backend, "usage", None)) is not None]
+        return functools.reduce(Usage.plus, known) if known else None
 
     def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
         """Judge public dialogues.
@@ -234,15 +296,7 @@ class TemplateJudge(Generic[Query]):
             return []
         queries = [x.template(dialogue) for dialogue in dialogues for x in self.questions]
         count, size = len(queries), len(self.questions)
-        answers = call(
-            Plugin(self.backend, f"backend of the judge {self.name!r}", methods=False),
-            "complete",
-            queries,
-            returns="one Completion for each query, in order; a failure is one with error",
-            read=lambda value: each(
-                value, _completion, noun="completions", count=count, to=f"to {count} queries"
-            ),
-        )
+        answers = _answers(self.backend, f"backend of the judge {self.name!r}", queries)
         return [self._verdict(answers[start : start + size]) for start in range(0, count, size)]
 
     def _verdict(self, answers: Sequence[Completion]) -> Verdict:

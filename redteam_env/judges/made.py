@@ -9,7 +9,7 @@ from typing import Any, Literal
 from redteam_env.game import WILDGUARD_LABELS, Dialogue, RedteamError, unknown_name
 from redteam_env.game.checks import check_values
 from redteam_env.judges.card import Card, QuestionCard, read_card
-from redteam_env.judges.judge import Backend, Question, TemplateJudge
+from redteam_env.judges.judge import Backend, Comparison, Question, TemplateJudge
 from redteam_env.judges.parsers import PARSERS, parse_classes
 from redteam_env.judges.sources import file_text
 from redteam_env.judges.template import (
@@ -114,6 +114,7 @@ def card_judge(
     else:
         backend = _served(own, spoken, address, told, questions)
     return TemplateJudge(
+        content=None if spoken == "classify" else _comparison(own, told, backend),
         name=own.name,
         questions=questions,
         backend=backend,
@@ -122,6 +123,17 @@ def card_judge(
         canary=own.canary if canary else (),
         revision=_revision(own, told, agent, spoken),
     )
+
+
+def _comparison(card: Card, told: _Told, backend: Backend[Any]) -> Comparison[Any] | None:
+    """Return what compares rewrites with their seeds; it asks the same server in its own way."""
+    if card.content is None:
+        return None
+    plain = dataclasses.replace(told, template_file=None)
+    [question] = _questions(card, card.content, plain)
+    if getattr(backend, "bodies", None) is not None:
+        backend = dataclasses.replace(backend, bodies=(card.content.body,))  # type: ignore[type-var]
+    return Comparison(question=question, backend=backend)
 
 
 def _revision(card: Card, told: _Told, agent: Agent | None, spoken: str) -> str:

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from redteam_env.game import Verdict, unknown_name
-from redteam_env.protocols import Agent, Judge, Reply, TurnRequest
+from redteam_env.protocols import Agent, Judge, Reply, SeedJudge, TurnRequest
 from redteam_env.testing.faults.when import When
 
 
@@ -99,6 +99,13 @@ class FaultyJudge:
     def judge(self, dialogues: Any) -> Any:
         """Ask the judge, and spoil its verdicts if it is time."""
         verdicts = list(self._judge.judge(dialogues))
+        return self._fault(verdicts) if self.when.due() else verdicts
+
+    def judge_seeded(self, dialogues: Any, harmful: Any) -> Any:
+        """Ask the judge in the same way, if it is one that is told the seeds' labels."""
+        if not isinstance(self._judge, SeedJudge):
+            return self.judge(dialogues)
+        verdicts = list(self._judge.judge_seeded(dialogues, harmful))
         return self._fault(verdicts) if self.when.due() else verdicts
 
 
