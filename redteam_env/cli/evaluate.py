@@ -14,14 +14,13 @@ import tyro
 from rich.console import Group, RenderableType
 
 from redteam_env.cli.main import version
-from redteam_env.cli.options import GameOptions, Table, parse, set_table, shown_as
+from redteam_env.cli.options import GameOptions, Table, judge_record, parse, set_table, shown_as
 from redteam_env.embedders import resolve_embedder
 from redteam_env.evaluation import Rates, heldout_setups, measure
 from redteam_env.evaluation import crossplay as play_all
 from redteam_env.evaluation import evaluate as play_pair
 from redteam_env.evaluation.agents import ATTEMPTS
 from redteam_env.evaluation.attacked import attack_record
-from redteam_env.evaluation.calibration import calibration_of
 from redteam_env.evaluation.matchup import matchup
 from redteam_env.evaluation.rewrites import variety
 from redteam_env.game import Count, Episode, RedteamError, Share, at_least
@@ -222,12 +221,11 @@ def _evaluate_attack(options: EvaluateOptions) -> int:
     table = set_table(options, [defender, *filter(None, [writer])])
     embedder = None if options.embedder is None else resolve_embedder(options.embedder)
     made = attack_of(options, table)
-    calibration = calibration_of(table.judge)
     agent = table.pool.agent(defender, "defender")
     with progress_bar() as progress:
         attacking = under_attack(options, table, made, agent, table.game, progress=progress)
         found = attacking.games(heldout_setups(table.source, options.games, options.seed))
-    result = matchup(found.episodes, table.judge, (attack, defender), calibration)
+    result = matchup(found.episodes, table.judge, (attack, defender), table.calibration)
     record = attack_record(attack, options.tries, attacking.queries, found.tried)
     record |= {"attacker": writer}
     varied = variety(result.episodes, embedder, name=options.embedder or "")
@@ -307,7 +305,7 @@ def _report(
         "version": version(),
         "settings": {**table.settings, "games": options.games, "batch_size": options.batch_size},
         "seeds": [asdict(card) for card in cards_of(table.source)],
-        "judge": {"name": table.judge.name, "smoke_only": table.judge.smoke_only},
+        "judge": judge_record(table.judge),
         "result": result,
         **({"usage": usage} if usage else {}),
         **({"attack_queries": queries} if queries else {}),

@@ -10,9 +10,11 @@ import tyro
 from redteam_env.border.judges import notice
 from redteam_env.evaluation import AgentPool, check_spec
 from redteam_env.evaluation.agents import first_run, policy_defaults
+from redteam_env.evaluation.calibration import Calibration, calibration_of
 from redteam_env.faithfulness import measure_of
 from redteam_env.game import JUDGE, Count, Game, GameConfig, at_least, check_fields
 from redteam_env.game.config import PromptLabel
+from redteam_env.judges.combined import DisagreementJudge
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Judge, SeedSource
@@ -104,6 +106,7 @@ class Table:
         judge: The judge.
         pool: Makes agents.
         settings: What was chosen, by option, for reports.
+        calibration: What is known of the judge.
     """
 
     game: Game
@@ -111,6 +114,15 @@ class Table:
     judge: Judge
     pool: AgentPool
     settings: dict[str, Any]
+    calibration: Calibration | None
+
+
+def judge_record(judge: Judge) -> dict[str, Any]:
+    """Return what a report says of a judge; of one that compares two, how often these differed."""
+    record: dict[str, Any] = {"name": judge.name, "smoke_only": judge.smoke_only}
+    if isinstance(judge, DisagreementJudge):
+        record["disagreement"] = judge.to_json()
+    return record
 
 
 def confirm_judge(url: str, source: str) -> None:
@@ -217,6 +229,7 @@ def set_table(
     }
     source = resolve_seeds(settings["seeds"])
     judge = resolve_judge(settings["judge"], url=settings["judge_url"])
+    calibration = calibration_of(judge)  # a damaged one is told of before anything is played
     check_ready(judge)
     game = build_game(rules)
     measure_of(game, judge)
@@ -231,7 +244,14 @@ def set_table(
         game=game,
         judge=judge,
     )
-    return Table(game=game, source=source, judge=judge, pool=pool, settings=settings)
+    return Table(
+        game=game,
+        source=source,
+        judge=judge,
+        pool=pool,
+        settings=settings,
+        calibration=calibration,
+    )
 
 
 def _without_judge(thinking: str | None) -> str | None:

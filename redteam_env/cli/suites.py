@@ -17,7 +17,6 @@ from redteam_env.cli.evaluate import SCHEMA, EvaluateOptions
 from redteam_env.cli.main import version
 from redteam_env.cli.options import Table, set_table
 from redteam_env.evaluation.attacked import attack_record
-from redteam_env.evaluation.calibration import calibration_of
 from redteam_env.evaluation.suite_play import (
     SuiteResult,
     direct,
@@ -150,7 +149,7 @@ def _played(  # noqa: PLR0917 - what it takes to play one suite
         "judge": table.judge.name,
         "seed": options.seed,
         "attempts": options.tries,
-        "calibration": calibration_of(table.judge),
+        "calibration": table.calibration,
     }
     if options.out is not None and (file := _games(options.out, name)).is_file():
         tried = _read_games(file, suite, options, name)
@@ -312,6 +311,7 @@ def _report(
             "seeds": table.settings["seeds"],
         },
         "result": rows,
+        **({"calibration": table.calibration.to_json()} if table.calibration is not None else {}),
         **({"usage": usage} if usage else {}),
     }
 
@@ -334,7 +334,7 @@ def _print(
             judge=table.judge.name,
             smoke_only=table.judge.smoke_only,
             attempts=options.tries,
-            calibration=calibration_of(table.judge),
+            calibration=table.calibration,
         )
     )
     for result in results:

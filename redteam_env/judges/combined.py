@@ -9,7 +9,7 @@ import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from redteam_env.border import judges
 from redteam_env.game import Dialogue, RedteamError, Verdict, unknown_name
@@ -177,6 +177,18 @@ class DisagreementJudge(_Combined):
             if apart and len(self.differing) < MOST_KEPT:
                 self.differing[dialogue_key(dialogue)] = apart
         return first
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON: whom the first judge is compared with, and how often the two differed."""
+        told: dict[str, Any] = {
+            name: {
+                "dialogues": counts.total(),
+                "both_answered": sum(n for pair, n in counts.items() if None not in pair),
+                "differing": sum(n for (a, b), n in counts.items() if a is not b),
+            }
+            for name, counts in self.answers.items()
+        }
+        return {"with": self.parts[1].name, **told}
 
 
 def composite(parts: str | Mapping[str, str | Judge], *, url: str | None = None) -> CompositeJudge:

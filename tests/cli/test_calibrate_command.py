@@ -58,6 +58,41 @@ def test_tables_show_what_is_known_of_the_judge_from_then_on(labels, capsys):
     assert result["calibration"]["judge"]["name"] == "words"
 
 
+CARD = """
+title = "Small"
+source = "a test"
+licence = "CC0"
+metric = { harmful = "success", benign = "refusal" }
+[[data]]
+columns = { text = "ask", label = "label", benign = "kind" }
+"""
+
+
+def test_a_suites_table_shows_it_too(labels, tmp_path, capsys):
+    (tmp_path / "small.toml").write_text(CARD)
+    rows = "".join(f"HARM {k},harmful\nkind {k},kind\n" for k in range(10))
+    (tmp_path / "small.csv").write_text(f"ask,label\n{rows}")
+    suite = f"{tmp_path / 'small.toml'}={tmp_path / 'small.csv'}"
+    command = ["evaluate", "--suite", suite, "--defender", "no", "--judge", "words"]
+    assert main(command) == 0
+    assert "orrected" not in capsys.readouterr().out
+    assert calibrate(labels) == 0
+    capsys.readouterr()
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert "Corrected for the judge's errors [95 % interval]" in out
+    assert "Judge's response_refusal: sensitivity 1.00" in out
+    assert main([*command, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    (row,) = report["result"]
+    harmful, benign = (own["figures"] for own in row["rows"])
+    assert benign["refusal"]["corrected"]["rate"] == 1.0
+    assert benign["compliance"]["corrected"]["rate"] == 0.0
+    low, high = harmful["success"]["corrected"]["interval"]
+    assert low == 0.0 < high
+    assert report["calibration"]["fields"]["response_harmful"]["labels"] == "labels.csv"
+
+
 def test_out_holds_what_json_prints_and_nothing_is_overwritten(labels, tmp_path, capsys):
     file = tmp_path / "calibration.json"
     assert calibrate(labels, "--json", "--out", str(file)) == 0

@@ -53,6 +53,15 @@ def test_json_is_the_whole_of_stdout_and_holds_no_text_of_players(capsys):
     assert "request" not in out
 
 
+def test_a_judge_that_compares_two_says_how_often_they_differ(capsys):
+    words = [*PAIR[:4], "disagreement:words+always", *PAIR[5:], "--json"]
+    assert main(words) == 0
+    judge = json.loads(capsys.readouterr().out)["judge"]
+    assert judge["name"] == "words"
+    assert judge["disagreement"]["with"] == "always"
+    assert judge["disagreement"]["response_harmful"]["dialogues"] >= 8
+
+
 def test_out_holds_the_report_and_every_game(tmp_path, capsys):
     out = tmp_path / "deep" / "result"
     assert main([*PAIR, "--json", "--out", str(out)]) == 0

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from redteam_env.evaluation.attempts import success_within
-from redteam_env.evaluation.statistics import clustered_bootstrap, shares_interval, wilson
+from redteam_env.evaluation.correction import rogan_gladen
+from redteam_env.evaluation.statistics import (
+    Share,
+    clustered_bootstrap,
+    share_of,
+    shares_interval,
+    wilson,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -54,6 +61,33 @@ def test_shares_that_are_all_or_nothing_keep_their_width_where_all_are_equal():
         found = shares_interval(shares, rng, resamples=RESAMPLES)
         held += found.low <= 0.97 <= found.high
     assert held / TRIALS > 0.93  # of the equal ones Wilson's holds it, of the others the bootstrap
+
+
+@pytest.mark.parametrize(("seeds", "games", "mean"), [(20, 4, 0.3), (60, 8, 0.1), (100, 3, 0.9)])
+def test_a_share_in_clusters_has_a_true_interval(seeds, games, mean):
+    rng = np.random.default_rng(seeds)
+    held = 0
+    for _ in range(TRIALS):
+        outcomes, of = seeds_of_games(rng, seeds, games, mean, spread=4)
+        found = share_of(outcomes.astype(bool).tolist(), of.tolist()).interval
+        held += found.low <= mean <= found.high
+    assert 0.93 <= held / TRIALS <= 0.97
+
+
+@pytest.mark.parametrize("truth", [0.05, 0.4])
+def test_corrected_rates_have_a_true_interval_where_prompts_repeat(truth):
+    rng = np.random.default_rng(5)
+    held = 0
+    for _ in range(TRIALS):
+        sensitivity, specificity = (
+            share_of(x.astype(bool).tolist(), of.tolist())
+            for mean in (0.85, 0.9)
+            for x, of in (seeds_of_games(rng, 60, 4, mean, spread=8),)
+        )
+        raw = int(rng.binomial(200, truth * 0.85 + (1 - truth) * 0.1))
+        found = rogan_gladen(Share(raw, 200, 200.0), sensitivity, specificity)
+        held += found.interval.low <= truth <= found.interval.high
+    assert held / TRIALS > 0.93
 
 
 @pytest.mark.parametrize(("n", "p"), [(20, 0.05), (40, 0.3), (200, 0.5)])

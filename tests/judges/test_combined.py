@@ -110,6 +110,12 @@ def test_the_first_judge_decides_and_what_the_second_says_otherwise_is_counted()
     assert judge.answers["prompt_harmful"] == {(True, True): 1}
     assert judge.answers["response_refusal"] == {(False, None): 1}
     assert list(judge.differing.values()) == [("response_refusal", "response_harmful")]
+    assert judge.to_json() == {
+        "with": "b",
+        "prompt_harmful": {"dialogues": 1, "both_answered": 1, "differing": 0},
+        "response_refusal": {"dialogues": 1, "both_answered": 0, "differing": 1},
+        "response_harmful": {"dialogues": 1, "both_answered": 1, "differing": 1},
+    }
 
 
 @pytest.mark.parametrize("make", [vote, disagreement])
