@@ -18,6 +18,8 @@ from redteam_env.game import Dialogue, Episode, RedteamError, Verdict
 from redteam_env.protocols import Judge, Progress
 from redteam_env.randomness import generator
 
+Asked = tuple[Dialogue, bool]
+"""A dialogue, and the label of its seed, which some judges are to be told."""
 _BATCH = 256
 
 
@@ -52,8 +54,8 @@ class Rejudged:
 
 def verdicts_on(
     episodes: Sequence[Episode], judge: Judge, progress: Progress | None = None
-) -> dict[Dialogue, Verdict]:
-    """Return a judge's verdict on every dialogue of games that were judged.
+) -> dict[Asked, Verdict]:
+    """Return a judge's verdict on every dialogue, with its seed's label, of games that were judged.
 
     Args:
         episodes: The games.
@@ -63,20 +65,25 @@ def verdicts_on(
     Raises:
         RedteamError: If the judge breaks its protocol.
     """
-    dialogues = list(dict.fromkeys(x.dialogue for x in episodes if x.verdict is not None))
+    asked = list(dict.fromkeys(_asked(x) for x in episodes if x.verdict is not None))
     found: list[Verdict] = []
-    for start in range(0, len(dialogues), _BATCH):
-        found += judges.verdicts(judge, dialogues[start : start + _BATCH])
+    for start in range(0, len(asked), _BATCH):
+        dialogues, harmful = map(list, zip(*asked[start : start + _BATCH], strict=True))
+        found += judges.verdicts(judge, dialogues, harmful=harmful)
         if progress is not None:
-            progress("judging", len(found), len(dialogues))
-    return dict(zip(dialogues, found, strict=True))
+            progress("judging", len(found), len(asked))
+    return dict(zip(asked, found, strict=True))
+
+
+def _asked(episode: Episode) -> Asked:
+    return episode.dialogue, episode.seed.harmful
 
 
 def rejudge(
     name: str,
     episodes: Sequence[Episode],
     judge: Judge,
-    verdicts: Mapping[Dialogue, Verdict],
+    verdicts: Mapping[Asked, Verdict],
     *,
     seats: tuple[str, str] = ("attacker", "defender"),
     calibration: Calibration | None = None,
@@ -120,21 +127,21 @@ def rejudge(
         },
         agreement=agreements(
             [x.verdict for x in judged if x.verdict is not None],
-            [verdicts[x.dialogue] for x in judged],
+            [verdicts[_asked(x)] for x in judged],
             [x.seed.text for x in judged],
             seed=seed,
         ),
     )
 
 
-def _with(episode: Episode, verdicts: Mapping[Dialogue, Verdict]) -> Episode:
+def _with(episode: Episode, verdicts: Mapping[Asked, Verdict]) -> Episode:
     """Return a game with another judge's verdict; one that was not judged is not judged now.
 
     A raw request has the label of its seed, so what the judge leaves open of it voids nothing.
     """
     if episode.verdict is None:
         return episode
-    verdict = verdicts[episode.dialogue]
+    verdict = verdicts[_asked(episode)]
     whole = verdict if episode.rewritten else replace(verdict, prompt_harmful=episode.seed.harmful)
     return replace(
         episode,

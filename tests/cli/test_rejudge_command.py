@@ -95,11 +95,13 @@ def test_a_cross_play_is_judged_pairing_by_pairing_and_each_dialogue_once(
     said = capsys.readouterr().out
     assert "echo against harm" in said
     assert "harm against echo" in said
-    dialogues = {
-        Episode.from_json(line).dialogue
+    games = [
+        Episode.from_json(line)
         for file in (out / "episodes").glob("*.jsonl")
         for line in file.read_text().splitlines()
-    }
+    ]
+    dialogues = {(game.dialogue, game.seed.harmful) for game in games}
+    assert len(dialogues) < len(games)
     assert contrary.asked == len(dialogues)
 
 

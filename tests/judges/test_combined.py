@@ -178,6 +178,15 @@ def test_the_url_goes_to_the_parts_that_ask_a_server():
         resolve_judge("vote:lexical+always", url="http://a")
 
 
+def test_parts_that_are_to_be_told_the_seeds_labels_are_told():
+    judge = resolve_judge("composite:prompt=seed_labels,refusal=lexical,harm=lexical")
+    assert said(judge).unknown == ("prompt_harmful",)
+    assert [x.prompt_harmful for x in judge.judge_seeded([DIALOGUE] * 2, [True, False])] == [
+        True,
+        False,
+    ]
+
+
 def test_what_is_no_judge_is_no_part():
     with pytest.raises(RedteamError, match="judge"):
         vote([Fake(name="a"), object()])
