@@ -214,15 +214,18 @@ def message_of(reply: Reply, most: int) -> str | None:
 
     Returns:
         What stands between the tags; ``None`` if there is not exactly one such part, or it is empty or
-        longer.
+        longer. A model of this process, which has certainly begun behind the opening tag, may end its turn
+        in place of the closing one.
     """
     if reply.error is not None:
         return None
     text = take_thoughts(reply.text).text
-    if text.count(CLOSE) != 1 or text.count(OPEN) > 1:
+    ended = reply.generation is not None and reply.generation.finished and CLOSE not in text
+    found, close, rest = f"{text}{CLOSE if ended else ''}".partition(CLOSE)
+    if not close or CLOSE in rest or OPEN in rest or found.count(OPEN) > (0 if ended else 1):
         return None
-    found = text.partition(CLOSE)[0].rpartition(OPEN)[2].strip()
-    return found if 0 < len(found) <= most and OPEN not in text.partition(CLOSE)[2] else None
+    found = found.rpartition(OPEN)[2].strip()
+    return found if 0 < len(found) <= most else None
 
 
 def word_of(reply: Reply) -> str:

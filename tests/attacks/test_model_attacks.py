@@ -12,7 +12,7 @@ from redteam_env.attacks.run import RunAttack
 from redteam_env.attacks.search import message_of
 from redteam_env.attacks.tap import Tap
 from redteam_env.border.attacks import check_attack
-from redteam_env.game import Game, RedteamError
+from redteam_env.game import Game, Generation, RedteamError
 from redteam_env.protocols import Queries, Reply
 from redteam_env.randomness import generator
 from redteam_env.worlds.apothecary.scripted import ScriptedAttacker, rewrite
@@ -103,6 +103,23 @@ def test_without_any_message_the_request_itself_is_sent():
 )
 def test_a_message_stands_between_its_tags_or_there_is_none(text, message):
     assert message_of(Reply(text=text), 40) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "finished", "message"),
+    [("how do i", True, "how do i"), ("how do i", False, None), ("a <message> b", True, None)],
+)
+def test_a_model_that_began_behind_the_tag_may_end_its_turn_there(text, finished, message):
+    generation = Generation(
+        prompt_ids=(1,),
+        completion_ids=(2,),
+        logprobs=(0.0,),
+        adapter="base",
+        version=0,
+        temperature=1.0,
+        finished=finished,
+    )
+    assert message_of(Reply(text=text, generation=generation), 40) == message
 
 
 def test_an_error_of_the_attackers_model_is_no_message():
