@@ -132,7 +132,7 @@ def write_config(
         plugins: What :func:`origins` returned for all that the run is made with.
         processes: How many processes train together.
         departures: In what the run differs from the recipe that it names, as value there and here; ``None``
-            if it names none.
+            if that is not known.
 
     Raises:
         RedteamError: If the run was begun with other seeds, instruction texts, plug-ins, another judge or

@@ -88,12 +88,13 @@ class Recipe:
 
 
 def recipe_names() -> tuple[str, ...]:
-    """Return the names of all recipes that are installed, sorted.
+    """Return the names of all recipes that can be read, sorted."""
+    return tuple(sorted(_cards()[0]))
 
-    Raises:
-        RedteamError: If a card cannot be read, or a name is taken twice.
-    """
-    return tuple(sorted(_cards()))
+
+def recipe_faults() -> dict[str, str]:
+    """Return what is wrong with each card, or plug-in, that cannot be read; the others go on working."""
+    return _cards()[1]
 
 
 def find_recipe(name: str) -> Recipe:
@@ -103,32 +104,51 @@ def find_recipe(name: str) -> Recipe:
         name: One of :func:`recipe_names`.
 
     Raises:
-        RedteamError: If there is none of that name, or a card cannot be read.
+        RedteamError: If there is none of that name, or its card cannot be read.
     """
-    cards = _cards()
-    if name not in cards:
-        raise unknown_name("recipe", name, cards, hint="redteam-env recipes list describes them.")
-    return _recipe(name, *cards[name])
+    cards, faults = _cards()
+    if name in cards:
+        return _recipe(name, *cards[name])
+    for stem, reason in faults.items():
+        if name == stem or name.startswith(f"{stem}_"):
+            raise RedteamError(reason)
+    raise unknown_name("recipe", name, cards, hint="redteam-env recipes list describes them.")
 
 
-def _cards() -> dict[str, tuple[Path, str]]:
-    """Return the card of each recipe, and which of its sizes."""
+def _cards() -> tuple[dict[str, tuple[Path, str]], dict[str, str]]:
+    """Return the card of each recipe with its size, and the reason why others cannot be read."""
     found: dict[str, tuple[Path, str]] = {}
+    faults: dict[str, str] = {}
+    for file in _files(faults):
+        try:
+            names = dict(_names_in(file))
+        except RedteamError as error:
+            faults[file.stem] = str(error)
+            continue
+        for name, size in names.items():
+            if name in found:
+                faults[name] = (
+                    f"The recipe {name!r} is in {str(found[name][0])!r} and in {str(file)!r}; rename one of "
+                    "the cards."
+                )
+            found[name] = (file, size)
+    return {name: card for name, card in found.items() if name not in faults}, faults
+
+
+def _files(faults: dict[str, str]) -> Iterator[Path]:
+    """Yield the files of all cards; a plug-in that has no folder is noted among the faults."""
     for plugin in registry.names(KIND):
-        folder = registry.build(KIND, plugin)
-        if not isinstance(folder, str | Path) or not Path(folder).is_dir():
-            raise RedteamError(
+        try:
+            folder = registry.build(KIND, plugin)
+        except RedteamError as error:
+            faults[plugin] = str(error)
+            continue
+        if isinstance(folder, str | Path) and Path(folder).is_dir():
+            yield from sorted(Path(folder).glob("*.toml"))
+        else:
+            faults[plugin] = (
                 f"The plug-in {plugin!r} of {KIND} returned {folder!r}; it must return a folder of cards."
             )
-        for file in sorted(Path(folder).glob("*.toml")):
-            for name, size in _names_in(file):
-                if name in found:
-                    raise RedteamError(
-                        f"The recipe {name!r} is in {str(found[name][0])!r} and in {str(file)!r}; "
-                        "rename one of the cards."
-                    )
-                found[name] = (file, size)
-    return found
 
 
 def _names_in(file: Path) -> Iterator[tuple[str, str]]:

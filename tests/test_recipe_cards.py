@@ -3,8 +3,9 @@
 import pytest
 
 from redteam_env import registry
+from redteam_env.cli.main import main
 from redteam_env.game import RedteamError
-from redteam_env.recipes import find_recipe, recipe_names
+from redteam_env.recipes import find_recipe, recipe_faults, recipe_names
 
 BODY = """
 title = "Ours, on {size}"
@@ -93,14 +94,21 @@ def test_a_faulty_card_is_refused_in_words(cards, text, message):
         find_recipe("bad" if "sizes" not in text else "bad_1b")
 
 
-def test_two_cards_of_one_name_are_refused(cards):
-    cards(abs_3b="title = 'x'")
+def test_two_cards_of_one_name_are_refused_and_the_others_go_on(cards):
+    cards(abs_3b="title = 'x'", bad="title = 3")
     with pytest.raises(RedteamError, match="The recipe 'abs_3b' is in"):
-        recipe_names()
+        find_recipe("abs_3b")
+    assert find_recipe("abs_7b").options["rank"] == 32
+    assert set(recipe_faults()) == {"abs_3b", "bad"}
+    assert not {"abs_3b", "bad"} & set(recipe_names())
 
 
-def test_a_plug_in_that_returns_no_folder_is_named():
+@pytest.mark.parametrize("broken", [lambda: "nowhere", lambda: 1 / 0])
+def test_a_plug_in_without_a_folder_is_named_and_the_others_go_on(broken, capsys):
     with registry.isolated():
-        registry.register("recipes", "mine", lambda: "nowhere")
-        with pytest.raises(RedteamError, match="'mine' of recipes returned 'nowhere'"):
-            recipe_names()
+        registry.register("recipes", "mine", broken)
+        assert "'mine'" in recipe_faults()["mine"]
+        assert main(["recipes", "list"]) == 0
+        told = capsys.readouterr().out
+    assert "abs_3b: Anchored" in told
+    assert "mine: cannot be read" in told

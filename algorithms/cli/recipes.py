@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 from rich.table import Table
 
-from redteam_env.recipes import Recipe, find_recipe, recipe_names
+from redteam_env.recipes import Recipe, find_recipe, recipe_faults, recipe_names
 from redteam_env.utils.argv import option_of
 from redteam_env.utils.console import make_console
 from redteam_env.utils.text import safe_text
@@ -48,7 +48,7 @@ def recipes(argv: Sequence[str]) -> int:
         0.
 
     Raises:
-        RedteamError: If there is no such recipe, or a card cannot be read.
+        RedteamError: If there is no such recipe, or its card cannot be read.
     """
     action = tyro.extras.subcommand_cli_from_dict(
         {"list": ListRecipes, "show": ShowRecipe},
@@ -76,6 +76,8 @@ def _list(*, as_json: bool) -> int:
     console = make_console()
     for recipe in found:
         console.print(safe_text(f"{recipe.name}: {recipe.title}"), soft_wrap=True)
+    for name, reason in recipe_faults().items():
+        console.print(safe_text(f"{name}: cannot be read: {reason}", "yellow"), soft_wrap=True)
     console.print("redteam-env recipes show NAME tells its settings; train --recipe NAME runs it.")
     return 0
 

@@ -102,6 +102,8 @@ def _departing(config: TrainConfig) -> str:
     where = f"the recipe {config.run.recipe}"
     if config.run.scale != RunConfig().scale:
         where += f" at scale {config.run.scale}"
+    if found is None:
+        return f"In what this differs from {where} is not known: it cannot be read here."
     if not found:
         return f"As in {where}."
     listed = "; ".join(

@@ -6,43 +6,36 @@ from typing import Any
 
 from algorithms.training.config import TrainConfig, components, with_presets
 from algorithms.training.presets import OF_THE_COMMAND, recipe_of
+from redteam_env.game import RedteamError
 
 MECHANICS = (
     *OF_THE_COMMAND,
-    *(
-        "seed",
-        "checkpoint_every",
-        "preflight",
-        "force",
-        "judge_url",
-        "device",
-        "dtype",
-        "gradient_checkpointing",
-    ),
-    *("generation_batch", "micro_batch", "micro_tokens", "backend", "server_urls", "adapter_dir"),
-    *("kv_cache_gb", "allow_other_base"),
+    *("seed", "checkpoint_every", "preflight", "force", "judge_url", "device", "dtype"),
+    *("gradient_checkpointing", "generation_batch", "micro_batch", "micro_tokens", "backend"),
+    *("server_urls", "adapter_dir", "kv_cache_gb", "allow_other_base"),
 )
 """Options that a recipe leaves to the machine and to chance."""
 
 
-def departures(config: TrainConfig) -> dict[str, tuple[Any, Any]]:
+def departures(config: TrainConfig) -> dict[str, tuple[Any, Any]] | None:
     """Return the settings in which a run differs from its recipe, those that the scale replaced aside.
 
     Args:
         config: The run.
 
     Returns:
-        Value in the recipe and in the run of each option; none if the run names no recipe. What a recipe
-        needs and leaves to its user differs if the run goes without.
-
-    Raises:
-        RedteamError: If there is no such recipe any more.
+        Value in the recipe and in the run of each option. What a recipe needs and leaves to its user
+        differs if the run goes without. ``None`` if the run names no recipe, or one that was installed when
+        it was begun and is not any more.
     """
     named = {"recipe": config.run.recipe, "scale": config.run.scale}
-    recipe = recipe_of(named)
-    if recipe is None:
-        return {}
-    theirs, own = _plain(_as_published(named)), _plain(config)
+    try:
+        recipe = recipe_of(named)
+        if recipe is None:
+            return None
+        theirs, own = _plain(_as_published(named)), _plain(config)
+    except RedteamError:
+        return None
     found = {
         name: (theirs.get(name), own.get(name))
         for name in dict.fromkeys([*theirs, *own])

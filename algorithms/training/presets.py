@@ -75,7 +75,7 @@ def file_options(options: Mapping[str, Any], said: Collection[str]) -> dict[str,
     """
     if options.get("config") is None:
         return {}
-    place = Path(str(options["config"])).expanduser()
+    place = _place(options["config"])
     run = _run_of(place)
     if run is not None:
         check_links(run.path)
@@ -93,6 +93,22 @@ def file_options(options: Mapping[str, Any], said: Collection[str]) -> dict[str,
     found = with_roots(table, root)
     confirm_named(_unsaid(found, said), root=root, source=f"The file {str(place)!r}")
     return found
+
+
+def _place(config: Any) -> Path:
+    """Return the path that ``config`` is.
+
+    Raises:
+        RedteamError: If it cannot be one.
+    """
+    try:
+        place = Path(str(config)).expanduser()
+        place.lstat()
+    except FileNotFoundError:
+        pass  # whoever reads it says so
+    except (OSError, RuntimeError, ValueError) as error:
+        raise RedteamError(f"config is {config!r}, which names no file ({error}).") from error
+    return place
 
 
 def _run_of(place: Path) -> Run | None:
@@ -155,7 +171,7 @@ def check_needs(options: Mapping[str, Any], said: Collection[str]) -> None:
         RedteamError: If something is lacking; the text says what to give.
     """
     recipe = recipe_of(options)
-    begun = options.get("config") is not None and _run_of(Path(str(options["config"]))) is not None
+    begun = options.get("config") is not None and _run_of(_place(options["config"])) is not None
     if recipe is None or options.get("scale") == TINY or begun:
         return
     for name, what in recipe.needs.items():

@@ -198,7 +198,7 @@ def _train(
             game=game,
             plugins=origins(plugins_of(config)),
             processes=ranks.world,
-            departures=None if config.run.recipe is None else departures(config),
+            departures=departures(config),
         )
     if checked is not None:
         files.write_preflight(checked.to_json())

@@ -11,6 +11,7 @@ from algorithms.cli.train import parse_train
 from algorithms.recipes import HOME
 from algorithms.training.departures import departures
 from algorithms.training.presets import REPLACED, REPLACED_IF_SET
+from redteam_env import registry
 from redteam_env.cli.main import main
 from redteam_env.game import GameConfig, RedteamError
 from redteam_env.recipes import find_recipe, recipe_names
@@ -196,6 +197,11 @@ class TestConfigFile:
         with pytest.raises(RedteamError, match=r"none\.toml.*cannot be read"):
             parse_train(["--config", str(tmp_path / "none.toml")])
 
+    @pytest.mark.parametrize("name", ["x" * 5000, "~no-such-user/x.toml", "/dev/zero", "a\0b"])
+    def test_what_is_no_file_is_refused_in_words(self, name):
+        with pytest.raises(RedteamError):
+            TrainConfig.from_flat({"config": name})
+
     def test_a_folder_without_a_run_is_named(self, tmp_path):
         with pytest.raises(RedteamError, match=r"holds no config\.json"):
             parse_train(["--config", str(tmp_path)])
@@ -226,6 +232,21 @@ def test_the_scale_stands_over_a_file_that_does_not_name_it(tmp_path):
     (tmp_path / "mine.toml").write_text("scale = 'tiny'\nsteps = 50\n")
     flat = parse_train(["--config", str(tmp_path / "mine.toml")]).flat()
     assert (flat["steps"], flat["model"]) == (50, "tiny-random")
+
+
+def test_a_run_goes_on_when_its_recipe_is_not_installed_any_more(tmp_path, capsys):
+    cards = tmp_path / "cards"
+    cards.mkdir()
+    (cards / "mine.toml").write_text("[settings]\nkl = { value = 0.3, source = 'ours' }\n")
+    words = ["train", "--recipe", "mine", "--scale", "tiny", "--out", str(tmp_path / "run")]
+    with registry.isolated():
+        registry.register("recipes", "mine", lambda: cards)
+        assert main([*words, "--steps", "1", "--rank", "2"]) == 0
+    assert main([*words, "--resume", "--steps", "2", "--rank", "2"]) == 0
+    assert "differs from the recipe mine at scale tiny is not known" in capsys.readouterr().err
+    record = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert record["differs_from_recipe"]["rank"] == {"recipe": 4, "run": 2}
+    assert record["config"]["kl"] == 0.3
 
 
 def test_a_world_is_tiny_already():
