@@ -8,6 +8,7 @@ outside its directory and the servers are used only if the user names them, too,
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from redteam_env import registry
 from redteam_env.game import prompt_sets
@@ -16,7 +17,15 @@ from redteam_env.registry import split_name
 from redteam_env.runs import Run, find_run
 from redteam_env.utils.consent import confirm
 from redteam_env.utils.lists import listed
-from redteam_env.utils.places import MIXED, is_bare, leaves, links_out, parts_of, places_in, rooted
+from redteam_env.utils.places import (
+    MIXED,
+    is_bare,
+    leaves,
+    links_out,
+    parts_of,
+    places_within,
+    rooted,
+)
 from redteam_env.utils.seals import is_sealed, seal
 
 STARTED = "started_in"
@@ -174,7 +183,7 @@ def confirm_places(
     for name, value in options:
         if not _may_name(name, value):
             continue
-        for place in places_in(value, start=Path.cwd(), names=known, bare=is_bare(name)):
+        for place in places_within(value, start=Path.cwd(), names=known, bare=is_bare(name)):
             if all(leaves(place, x) for x in (root, *(Path(y).expanduser() for y in used))):
                 outside = f"{str(place)!r} as {name}, which lies outside of it"
                 confirm(outside, source=source, named_by=f"--use {place}")
@@ -197,11 +206,11 @@ def confirm_named(options: Mapping[str, Any], *, root: Path, source: str) -> Non
             continue
         named_by = f"--{name.replace('_', '-')} {value}"
         asked = [part for part in parts_of(value) if split_name(part)[1] is not None]
-        if "://" in value or asked:
+        if "://" in unquote(value) or asked:
             confirm(
                 f"{value!r} as {name}, to be asked with your key", source=source, named_by=named_by
             )
-        places = places_in(value, start=Path.cwd(), names=known, bare=is_bare(name))
+        places = places_within(value, start=Path.cwd(), names=known, bare=is_bare(name))
         if any(leaves(place, root) for place in places):
             outside = f"{value!r} as {name}, which lies outside of it"
             confirm(outside, source=source, named_by=named_by)

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 BARE = (
     "seeds",
@@ -23,6 +24,7 @@ BARE = (
 """Options whose text is a place also without a separator or an ending, such as ``model = mine``."""
 _BARE_ENDINGS = ("_file", "_dir", "_path", "_directory", "_folder")
 _SCHEMES = ("http", "https")
+_SEPARATORS = re.compile(r"[+,=?&]")
 ATTACK, MIXED = "attack:", "mixed:"
 """What the specification of a standing attack begins with, as an agent and as the opponents of a run."""
 
@@ -46,6 +48,26 @@ def places_in(
     words = dict.fromkeys([text, *(word for part in text.split(",") for word in _words(part))])
     found = [_place(word, start, bare=bare) for word in words if word not in names]
     return [place for place in found if place is not None]
+
+
+def places_within(
+    text: str, *, start: Path, names: Collection[str] = (), bare: bool = False
+) -> list[Path]:
+    """Return what :func:`places_in` does, and whatever else in a text looks like a place.
+
+    Wherever it stands: in the parts of a judge that is made of others (``vote:A+mine.toml``), behind any
+    ``=``, and written as in a web address (``%2F``). For what must not be overlooked.
+
+    Args:
+        text: The option's text.
+        start: As in :func:`places_in`.
+        names: The same.
+        bare: The same.
+    """
+    found = places_in(text, start=start, names=names, bare=bare)
+    words = [word for part in _SEPARATORS.split(unquote(text)) for word in _words(part)]
+    more = [_place(word, start, bare=False) for word in dict.fromkeys(words) if word not in names]
+    return [*found, *(place for place in more if place is not None)]
 
 
 def rooted(text: str, *, start: Path, names: Collection[str] = (), bare: bool = False) -> str:

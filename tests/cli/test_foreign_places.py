@@ -88,10 +88,17 @@ def test_seeds_outside_a_strangers_run_are_not_read(tmp_path, outside, capsys, f
         ("judge", "plain?soft=true&template_file={outside}/seeds.csv"),
         ("judge", "plain?model={outside}"),
         ("judge", "wildguard?url=http://127.0.0.1:9"),
+        ("judge", "wildguard?url=http%3A%2F%2F127.0.0.1:9"),
+        ("judge", "vote:words+wildguard?url=http%3A//127.0.0.1:9"),
+        ("judge", "vote:words+recorded?file={outside}/seeds.csv"),
+        ("judge", "vote:words+{outside}/card.toml"),
+        ("judge", "cached:recorded?file={encoded}"),
+        ("judge", "composite:prompt=words,refusal=words,harm={outside}/card.toml"),
+        ("judge", "composite:prompt=words,refusal=words,harm=recorded?file=..%2Fmine%2Fseeds.csv"),
     ],
 )
 def test_nor_is_anything_else_that_its_options_name(tmp_path, outside, capsys, option, value):
-    value = value.format(outside=outside)
+    value = value.format(outside=outside, encoded=str(outside / "seeds.csv").replace("/", "%2F"))
     run = write_run(tmp_path, **{option: value})
     played = [x for x in PLAYED if x not in {"--judge", "words"}]
     assert main([*played, "--defender", str(run)]) == 2
