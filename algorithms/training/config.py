@@ -83,7 +83,7 @@ class RunConfig:
             installed plug-ins; each may bring options of its own. An empty text is none.
         preflight: Turns a seat that are played before the first step, to tell how many are cut, copy
             the instruction, refuse or break the format, and which token limit would fit them; 0 for none.
-        force: Train also where the preflight finds that most turns would be forfeit.
+        force: Train also where thinking is required and the preflight finds the token limit too low.
         out: The run directory; by default runs/ARRANGEMENT-SEED.
         resume: Go on from the newest checkpoint in the run directory.
         json: Print a summary as JSON instead of text.

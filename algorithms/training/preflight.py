@@ -45,7 +45,7 @@ class SeatPreflight:
         malformed: Share that breaks the think-answer format.
         budget: The fewest tokens that fit 90 % of the turns; ``None`` if that is not known.
         tried: The tokens up to which that was tried; 0 if the policy cannot say how long its turns would be.
-        must_think: Whether every turn needs the format, so that one that is cut is forfeit.
+        must_think: Whether every turn needs the format, which one that is cut breaks.
     """
 
     turns: int
@@ -112,7 +112,7 @@ class Preflight:
         """Return the roles whose turns do not fit the limit.
 
         Args:
-            must_think: Whether to return only those that forfeit a turn which is cut.
+            must_think: Whether to return only those whose every turn needs the format.
         """
         limit = self.max_new_tokens
         if limit is None:
@@ -127,7 +127,7 @@ class Preflight:
         return f"more than {max(open_ends)}" if open_ends else str(max(known, default=0))
 
     def check(self) -> None:
-        """Refuse a token limit at which a seat that must think would forfeit.
+        """Refuse a token limit that cuts the turns of a seat that must think.
 
         Raises:
             RedteamError: If fewer than 90 % of such a seat's turns fit.
@@ -135,7 +135,7 @@ class Preflight:
         if short := self.short(must_think=True):
             known = [self.seats[x].budget or 2 * self.seats[x].tried for x in short]
             raise RedteamError(
-                f"thinking is required, and a turn that is cut is forfeit: at max_new_tokens = "
+                f"thinking is required, and a turn that is cut breaks the format: at max_new_tokens = "
                 f"{self.max_new_tokens} fewer than {FIT:.0%} of the turns of the {' and the '.join(short)} "
                 f"end in time. Give --max-new-tokens {max(known)}, or --force to train all the same."
             )
@@ -209,7 +209,7 @@ def _seat(
     return SeatPreflight(
         turns=len(played),
         failed=len(played) - len(own),
-        cut=_share(x.truncated for x in own),
+        cut=_share(_is_cut(x) for x in own),
         echoed=_share(x > 0 for x in copied),
         copied=sum(copied) / max(1, len(copied)),
         refused=_share(is_refusal(x.visible) for x in own),
@@ -218,6 +218,11 @@ def _seat(
         tried=tried,
         must_think=game.must_think(requests[0].seat),
     )
+
+
+def _is_cut(turn: Turn) -> bool:
+    tokens = turn.generation
+    return turn.truncated or (tokens is not None and not tokens.finished)
 
 
 def _share(marks: Iterable[bool]) -> float:

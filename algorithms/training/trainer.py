@@ -209,7 +209,7 @@ def _preflight(run: Training) -> Preflight | None:
     """Play the turns that a new run is to play first; say what they are like.
 
     Raises:
-        RedteamError: If most turns of a seat would be forfeit, and the run is not forced.
+        RedteamError: As :meth:`Preflight.check`, unless the run is forced.
     """
     config = run.config
     roles = {x for x in map(role_of, run.game.seats) if x not in run.fixed}

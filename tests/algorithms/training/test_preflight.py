@@ -47,7 +47,6 @@ class Speaker:
         return [
             Reply(
                 text=" ".join(words),
-                truncated=not done,
                 generation=generation(len(words), finished=done),
             )
             for _, words, done in self._generations(requests, self.limit)
@@ -129,7 +128,7 @@ def test_what_is_longer_than_was_tried_is_said_to_be():
 def test_an_agent_without_tokens_has_no_budget():
     class Plain(Speaker):
         def act(self, requests):
-            return [dataclasses.replace(x, generation=None) for x in super().act(requests)]
+            return [Reply(text=x.text, truncated=True) for x in super().act(requests)]
 
     found, seat = looked_at("word " * 9, limit=5, kind=Plain)
     assert (seat.cut, seat.needed) == (1, "unknown")
@@ -185,6 +184,9 @@ def test_a_run_is_the_same_with_and_without_a_preflight(tiny_options, tmp_path):
     assert stored["max_new_tokens"] == 6
     seats = {role: SeatPreflight(**seat) for role, seat in stored["seats"].items()}
     assert {role: seat.turns for role, seat in seats.items()} == {"attacker": 8, "defender": 8}
+    for seat in seats.values():  # random weights hardly ever end a turn
+        assert seat.cut > 0.5
+        assert seat.budget is None or seat.budget > 6
 
 
 def test_a_resumed_run_has_no_second_preflight(tiny_options, tmp_path):
