@@ -5,8 +5,8 @@ import pytest
 from redteam_env.faithfulness import measure_of
 from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Game, Line, RedteamError, Seed
 from redteam_env.judges import Completion, Question, TemplateJudge, Token, card_judge
+from redteam_env.judges.card import read_card
 from redteam_env.judges.judge import Comparison
-from redteam_env.judges.made import read_card
 from redteam_env.judges.parsers import PARSERS
 from redteam_env.judges.soft import Soft
 from redteam_env.judges.template import Instruction, SingleTurnTemplate
