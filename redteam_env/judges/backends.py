@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from redteam_env.border import agents
-from redteam_env.game import RedteamError
+from redteam_env.game import RedteamError, take_thoughts
 from redteam_env.judges.judge import Completion
 from redteam_env.judges.soft import Token
 from redteam_env.judges.template import Exchange, Message
@@ -28,7 +28,8 @@ class OpenAIBackend:
 
     A query that is a text goes to ``/v1/completions`` as it is, a raw completion; servers such as vLLM
     put the beginning-of-text token in front themselves. One that is chat messages goes to
-    ``/v1/chat/completions``, where the server applies the model's chat template.
+    ``/v1/chat/completions``, where the server applies the model's chat template; a thought before the
+    answer is taken off.
 
     Attributes:
         endpoint: The server, with the whole path.
@@ -113,6 +114,8 @@ def _first_choice(answer: Answer, *, chat: bool) -> Completion:
     text = text if chat else choice.data.get("text")
     if not isinstance(text, str):
         return Completion(error=f"{Cause.UNREADABLE}: answer without a text")
+    if chat:
+        text = take_thoughts(text).text
     return Completion(text=text, tokens=tuple(_alternatives(choice.data.get("logprobs"))))
 
 

@@ -93,7 +93,6 @@ class Card:
         name: The name of its file.
         summary: What it is, in a sentence.
         hub: The model's id on the hub; empty for a judge that any model can be.
-        revision: The version of the weights that it was validated with, if that is fixed.
         licence: Of the weights.
         gated: Whether the hub hands them out only to who accepted the licence on the model's page.
         alternative: What can be used instead without that.
@@ -116,7 +115,6 @@ class Card:
     protocols: tuple[Protocol, ...]
     questions: tuple[QuestionCard, ...]
     hub: str = ""
-    revision: str | None = None
     content: QuestionCard | None = None
     gated: bool = False
     alternative: str = ""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from redteam_env.game import WILDGUARD_LABELS, Dialogue, RedteamError, unknown_name
+from redteam_env.game import WILDGUARD_LABELS, Count, Dialogue, RedteamError, unknown_name
 from redteam_env.game.checks import check_values
 from redteam_env.judges.card import Card, QuestionCard, read_card
 from redteam_env.judges.judge import Backend, Comparison, Question, TemplateJudge
@@ -42,6 +42,7 @@ class _Told:
     retries: int
     backoff: float
     template_file: str | Path | None
+    max_tokens: Count | None
     soft: bool
     canary: bool
 
@@ -58,6 +59,7 @@ def card_judge(
     retries: int = 4,
     backoff: float = 0.5,
     template_file: str | Path | None = None,
+    max_tokens: int | None = None,
     soft: bool = False,
     canary: bool = True,
 ) -> TemplateJudge[Any]:
@@ -80,6 +82,7 @@ def card_judge(
         backoff: Seconds before the first retry, doubled for each further one.
         template_file: A file with the prompt, with the card's places in it, such as ``{prompt}``; by
             default the authors' own is fetched.
+        max_tokens: Longest answer, in tokens, where one that thinks first needs more than the card's.
         soft: Whether probabilities are asked for, where the protocol has them.
         canary: Whether the judge must answer plain test dialogues as such a judge would before it is
             used.
@@ -100,6 +103,7 @@ def card_judge(
         retries=retries,
         backoff=backoff,
         template_file=template_file,
+        max_tokens=max_tokens,
         soft=soft,
         canary=canary,
     )
@@ -110,7 +114,7 @@ def card_judge(
     else:
         questions = tuple(x for asked in own.questions for x in _questions(own, asked, told))
     if spoken == "transformers":
-        backend: Backend[Any] = _in_process(own, agent, model)
+        backend: Backend[Any] = _in_process(own, agent, told)
     else:
         backend = _served(own, spoken, address, told, questions)
     return TemplateJudge(
@@ -247,7 +251,7 @@ def _served(
     return OpenAIBackend(
         endpoint=endpoint,
         model=told.model or card.hub,
-        max_tokens=card.max_tokens,
+        max_tokens=told.max_tokens or card.max_tokens,
         bodies=tuple(bodies),
         top=TOP[spoken] if told.soft and any(x.soft for x in card.questions) else 0,
     )
@@ -261,18 +265,22 @@ def _count(asked: QuestionCard, total: int, card: Card) -> int:
     return (total - single) // (len(card.questions) - single)
 
 
-def _in_process(card: Card, agent: Agent | None, model: str | None) -> Backend[Any]:
+def _in_process(card: Card, agent: Agent | None, told: _Told) -> Backend[Any]:
     from redteam_env.judges.backends import AgentBackend  # noqa: PLC0415 - see _served()
 
     if agent is None:
-        spec = model or card.hub
+        spec = told.model or card.hub
         if not spec:
             raise RedteamError(
                 f"The judge {card.name!r} is any model: name it, {card.name}?model=DIR."
             )
         try:
             pool = build(
-                "agents", "policy", base=spec, max_new_tokens=card.max_tokens, temperature=0.0
+                "agents",
+                "policy",
+                base=spec,
+                max_new_tokens=told.max_tokens or card.max_tokens,
+                temperature=0.0,
             )
             agent = pool.load("base", "judge")
         except RedteamError as error:

@@ -71,10 +71,15 @@ class Soft:
     def _token(self, tokens: Sequence[Token]) -> Token | None:
         """Return the token in which the word begins."""
         text = "".join(token.text for token in tokens)
-        found = re.search(re.escape(self.after), text, re.IGNORECASE) if self.after else None
-        if self.after and found is None:
-            return None
-        start = found.end() if found else 0
+        start = 0
+        if self.after:
+            *_, last = [
+                -1,
+                *(x.end() for x in re.finditer(re.escape(self.after), text, re.IGNORECASE)),
+            ]
+            if last < 0:
+                return None
+            start = last  # a thought before the answer may speak of it, too
         rest = re.search(r"\w", text[start:])
         if rest is None:
             return None

@@ -23,9 +23,9 @@ from algorithms.studies.experiments.reading import experiment_from
 from algorithms.studies.manifest import sealed
 from redteam_env import registry
 from redteam_env.distil import Store
-from redteam_env.game import Game, Generation, RedteamError, parse_wildguard
+from redteam_env.game import Game, Generation, RedteamError
 from redteam_env.game.thinking import TAGS, Thinking, cut_action, split_action, take_thoughts
-from redteam_env.judges import parse_classes
+from redteam_env.judges import PARSERS, Guard, parse_classes
 from redteam_env.judges.recorded import read_record
 from redteam_env.runs import Run, find_run, find_saved
 from redteam_env.seeds.files import from_file
@@ -177,11 +177,13 @@ def _server(data: bytes) -> None:
 
 def _verdict(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
-    for parse in (parse_wildguard, parse_classes):
+    for parse in (*PARSERS.values(), parse_classes):
         verdict = parse(text)
         fields = (verdict.prompt_harmful, verdict.response_refusal, verdict.response_harmful)
         assert all(field is None or isinstance(field, bool) for field in fields)
         assert verdict.error is None or fields == (None, None, None)
+    guard = Guard(labels=("Safety", "Human user"), lines=("1.b",), tokens=("<END CONVERSATION>",))
+    assert guard(guard(text)) == guard(text)
     _read(lambda: read_record(_file("record.jsonl", data)))
 
 

@@ -1,6 +1,7 @@
 import dataclasses
 import math
 import pickle
+from pathlib import Path
 
 import pytest
 from support_chat import ChatServer, said
@@ -224,6 +225,25 @@ def test_a_context_has_a_place_of_its_own_with_harmbenchs_contextual_classifier(
         question.template(talk("the text\n\n---\n\nthe wish", "ok")) == "C:the text B:the wish G:ok"
     )
     assert question.template(talk("the wish", "ok")) == "C: B:the wish G:ok"
+
+
+def test_a_thought_before_the_answer_is_taken_off_and_may_be_long():
+    def answer(body):
+        assert body["max_tokens"] == 900
+        return said("<think>\nsafe or unsafe?\n</think>\n\nunsafe\nS1")
+
+    with ChatServer(answer=answer, models=None) as server:
+        judge = resolve_judge("llamaguard3?max_tokens=900", url=server.url)
+        [verdict] = judge.judge([talk()])
+    assert verdict.response_harmful is True
+    assert verdict.raw.startswith("unsafe")
+
+
+def test_the_plain_judge_is_asked_in_these_words():
+    judge = card_judge("plain", agent=Model(lambda messages: "no"))
+    [message] = judge.questions[0].template(talk("the request", "the answer"))
+    wanted = (Path(__file__).parent / "plain_prompt.txt").read_text()
+    assert (message["role"], message["content"]) == ("user", wanted)
 
 
 class Model:
