@@ -17,6 +17,7 @@ OUTPUT = {
     "cross_play": "Attack success rate",
     "custom_agent": "polite against comply",
     "custom_algorithm": "steps=1",
+    "custom_attack": "within 5: ",
     "custom_judge": "void: judge error: there is no answer to judge",
     "custom_loop": "response_refusal': True",
     "league_psro": "met by attackers",
