@@ -66,12 +66,14 @@ def calibrate_judge(
     with progress_bar() as progress:
         verdicts = ask(judge, labelled, progress)
     failed = Counter(verdict.error for verdict in verdicts if verdict.error is not None)
-    if failed.total() == len(verdicts):
-        raise RedteamError(
-            f"The judge {judge.name!r} answered none of {len(verdicts)} dialogues, so nothing was "
-            f"measured: {failed.most_common(1)[0][0]}."
-        )
     found = calibrate(judge, labelled, verdicts, seed=seed)
+    if not found.fields:
+        asked = sorted({field for row in labelled.rows for field in row.labels})
+        reason = failed.most_common(1)[0][0] if failed else f"it does not tell {', '.join(asked)}"
+        raise RedteamError(
+            f"The judge {judge.name!r} answered nothing that {len(verdicts)} dialogues are labelled for, so "
+            f"nothing was measured: {reason}."
+        )
     text = json.dumps(found.to_json(), indent=1, allow_nan=False) + "\n"
     try:
         if out is not None:

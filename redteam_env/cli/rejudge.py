@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from redteam_env.cli.main import version
-from redteam_env.cli.options import parse, shown_as
+from redteam_env.cli.options import judge_record, parse, shown_as
 from redteam_env.evaluation import measure
 from redteam_env.evaluation.calibration import calibration_of
 from redteam_env.evaluation.rejudge import Rejudged, rejudge, verdicts_on
@@ -112,7 +112,7 @@ def _report(options: RejudgeOptions, judge: Judge, found: Sequence[Rejudged]) ->
             "last": options.last,
             "seed": options.seed,
         },
-        "judge": {**identity_of(judge).to_json(), "smoke_only": judge.smoke_only},
+        "judge": {**identity_of(judge).to_json(), **judge_record(judge)},
         "result": {"tables": [x.to_json() for x in found]},
     }
 

@@ -159,6 +159,9 @@ def calibrate(
         verdicts: The judge's, one for each of its rows.
         seed: Addresses the bootstrap's draws.
 
+    Returns:
+        What was found, without the questions that the judge never answered.
+
     Raises:
         RedteamError: If the lengths differ.
     """
@@ -170,7 +173,7 @@ def calibrate(
     found = {}
     for field in FIELDS:
         own = [(row, verdict) for row, verdict in pairs if field in row.labels]
-        if own:
+        if any(x.error is None and getattr(x, field) is not None for _, x in own):
             sets = {row.source for row, _ in own}
             cards = [card for card in labelled.cards if card.name in sets]
             found[field] = _field(field, own, cards, generator((seed, "calibration", field)))

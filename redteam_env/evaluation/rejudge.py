@@ -43,9 +43,11 @@ class Rejudged:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON without text of any player."""
+        before = self.before.to_json()
+        del before["smoke_only"]  # which nobody told of the judge of then
         return {
             "games": self.name,
-            "before": self.before.to_json(),
+            "before": before,
             "after": self.after.to_json(),
             "differences": {name: x.to_json() for name, x in self.differences.items()},
             "agreement": {name: x.to_json() for name, x in self.agreement.items()},

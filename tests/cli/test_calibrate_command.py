@@ -123,4 +123,15 @@ def test_a_judge_that_never_answers_was_not_measured(tmp_path, labels, capsys):
     file = tmp_path / "broken.csv"
     file.write_text("prompt,response,response_harmful\na,BROKEN,yes\n")
     assert calibrate(str(file)) == 2
-    assert "answered none of 1 dialogues" in capsys.readouterr().err
+    assert "nothing was measured: no answer" in capsys.readouterr().err
+
+
+def test_a_question_that_the_judge_does_not_answer_is_left_out(labels, tmp_path, capsys):
+    silent = "composite:prompt=words,refusal=always?response_refusal=unknown,harm=words"
+    file = tmp_path / "refusals.csv"
+    file.write_text("prompt,response,response_refusal\na,NO,yes\n")
+    command = ["judge", "calibrate", silent, "--labels"]
+    assert main([*command, labels, "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["fields"]) == ["response_harmful"]
+    assert main([*command, str(file)]) == 2
+    assert "it does not tell response_refusal" in capsys.readouterr().err
