@@ -61,6 +61,14 @@ def test_every_kind_of_plugin_trains_by_name(redteam, tmp_path):
     assert [row["dummy/steps"] for row in rows] == [1, 2, 3]
 
 
+def test_a_card_in_a_third_party_s_folder_is_a_recipe(redteam, tmp_path):
+    assert "dummy_recipe: A recipe of one's own" in redteam("recipes", "list").stdout
+    redteam("train", "--recipe", "dummy_recipe", "--scale", "tiny", "--steps", "1", "--out", "run")
+    record = json.loads((tmp_path / "run/config.json").read_text())
+    assert record["config"]["dummy_weight"] == 0.125
+    assert record["differs_from_recipe"] == {"steps": {"recipe": 2, "run": 1}}
+
+
 def test_a_policy_and_a_callback_are_chosen_by_name(redteam, tmp_path):
     options = ["--policy", "dummy_policy", "--dummy-word", "BREAD", "--callback", "dummy_callback"]
     options += ["--algorithm", "dummy_algorithm", "--judge", "dummy_judge", "--dummy-tick", "2"]
@@ -159,7 +167,7 @@ def test_doctor_names_what_is_no_plugin_and_calls_the_others_well(redteam):
         "dummy_odd_suite",
     }
     assert all(name in reason for name, reason in bad.items())
-    assert len(problems) == len(bad) + 11
+    assert len(problems) == len(bad) + 12
 
 
 def test_doctor_lists_all_and_goes_on_past_the_broken_one(redteam):

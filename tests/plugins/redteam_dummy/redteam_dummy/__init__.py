@@ -328,3 +328,8 @@ def command(argv: Sequence[str]) -> int:
 def world() -> WorldOptions:
     """A world of one's own: settings that belong together."""
     return WorldOptions(options={"seeds": "dummy_seeds", "judge": "dummy_judge", "rank": 2})
+
+
+def recipes() -> Path:
+    """A folder of recipe cards: each file in it is a recipe."""
+    return Path(__file__).parent / "cards"
