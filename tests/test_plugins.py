@@ -94,12 +94,20 @@ def test_an_agent_and_a_judge_evaluate_by_name(redteam):
     assert attacked["k"] == attacked["n"] > 0
 
 
+def test_an_attack_evaluates_by_name(redteam):
+    options = ["--attack", "dummy_attack", "--defender", "refuse", "--judge", "dummy_judge"]
+    found = redteam("evaluate", *options, "--seeds", "dummy_seeds", "--games", "8", "--json")
+    attacked = json.loads(found.stdout)["result"]["attacked"]
+    assert attacked["queries"] == {"target": 4, "attacker": 4, "judge": 4, "unread": 0}
+
+
 @pytest.mark.slow
 def test_all_of_them_are_benchmarked_by_name(redteam, tmp_path):
     model = save_tiny(tmp_path / "model")
     options = ["--algorithms", "dummy_algorithm+dummy_turns", "--arrangements", "bipolicy"]
     options += ["--source", "dummy_seeds", "--judge", "dummy_judge", "--model", str(model)]
-    options += ["--suites", "dummy_suite,dummy_questions", "--panel-attackers", "dummy_agent"]
+    options += ["--suites", "dummy_suite,dummy_questions", "--panel-attackers"]
+    options += ["dummy_agent,attack:dummy_attack?attempts=1"]
     options += ["--panel-defenders", "dummy_agent", "--settings", "max_new_tokens=4,rank=2"]
     options += ["--seeds", "1", "--budget", "8", "--games", "4", "--response-budget", "0"]
     options += ["--suite-games", "4", "--panel-games", "4", "--cross-games", "4", "--json"]
@@ -172,7 +180,7 @@ def test_doctor_names_what_is_no_plugin_and_calls_the_others_well(redteam):
 
 def test_doctor_lists_all_and_goes_on_past_the_broken_one(redteam):
     text = redteam("doctor").stdout
-    for kind in ("agent", "judge", "algorithm", "seeds", "turns", "suite", "world"):
+    for kind in ("agent", "judge", "algorithm", "seeds", "turns", "suite", "attack", "world"):
         assert f"dummy_{kind}" in text
     assert "redteam-dummy" in text
     assert "missing_module" in text

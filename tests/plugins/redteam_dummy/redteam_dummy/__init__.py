@@ -1,24 +1,28 @@
 """One plug-in of each kind, written as a third party would write it: no base class, no torch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from redteam_env import Dialogue, Reply, Seed, TurnRequest, Verdict
-from redteam_env.game import Game
+from redteam_env.game import ATTACKER, DEFENDER, Game
 from redteam_env.protocols import (
+    Agent,
     AlgorithmState,
+    Attempts,
     Batch,
     DataCard,
     GameSetup,
+    Judge,
     League,
     Match,
+    Queries,
     Result,
     SeedSource,
     TrainablePolicy,
     WorldOptions,
 )
-from redteam_env.rollout import schedule
+from redteam_env.rollout import play, schedule
 from redteam_env.seeds import ListSource
 
 
@@ -290,6 +294,27 @@ def suite(*, source: SeedSource, games: int, seed: int) -> Capitals:
     """Requests in capitals."""
     path = (seed, "dummy suite")
     return Capitals(schedule(source, games, path=path, rewrite_fraction=1.0, split="heldout"))
+
+
+class Loud:
+    """An attack that says each seed in capitals, once."""
+
+    name = "dummy_attack"
+    exchanges = 1
+
+    def __init__(self, attacker: Agent | None = None, seed: int = 0) -> None:
+        """Take what every attack is given."""
+
+    def attack(
+        self, setups: Sequence[GameSetup], target: Agent, judge: Judge, *, game: Game, **_: object
+    ) -> Attempts:
+        """Make one attempt at each seed."""
+        seats = {ATTACKER: ShoutingAgent(), DEFENDER: target}
+        games = [replace(setup, rewritten=True) for setup in setups]
+        episodes = play(games, seats, judge, game=game)
+        count = len(episodes)
+        queries = Queries(target=count, attacker=count, judge=count)
+        return Attempts(episodes=[[episode] for episode in episodes], queries=queries)
 
 
 class Questions:
