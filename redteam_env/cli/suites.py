@@ -29,7 +29,7 @@ from redteam_env.game import Episode, RedteamError
 from redteam_env.protocols import Attack, Progress
 from redteam_env.report import attack_lines, suites_report, usage_lines
 from redteam_env.seeds.source import normalise
-from redteam_env.suites import Entry, Suite, load_suite, resolve_entries
+from redteam_env.suites import Entry, Suite, check_data, load_suite, resolve_entries
 from redteam_env.utils.console import make_console, progress_bar
 from redteam_env.utils.files import read_record, write_text
 from redteam_env.utils.locks import held
@@ -118,19 +118,30 @@ def _loaded(entries: Sequence[Entry]) -> dict[str, Suite]:
     """Return the suites with their requests.
 
     Raises:
-        RedteamError: If data are missing; it names all suites without data at once.
+        RedteamError: If data are missing: what is certain without asking the hub is told of all suites at
+            once, before any is fetched; after a set that cannot be had, the others of the hub are named.
     """
-    suites: dict[str, Suite] = {}
     missing = []
     for entry in entries:
         try:
-            suites[entry.name] = load_suite(entry.card, entry.files)
+            check_data(entry.card, entry.files)
         except RedteamError as error:
             missing.append(error)
     if len(missing) > 1:
         raise RedteamError(" ".join(map(str, missing))) from missing[0]
     if missing:
         raise missing[0]
+    suites: dict[str, Suite] = {}
+    for k, entry in enumerate(entries):
+        try:
+            suites[entry.name] = load_suite(entry.card, entry.files)
+        except RedteamError as error:
+            later = [x for x in entries[k + 1 :] if not x.files]
+            sets = {part.hub: None for x in later for part in x.card.data if part.hub}
+            if not sets or entry.files:
+                raise
+            more = f" Not tried yet, of the hub, too: {', '.join(map(str, sets))}."
+            raise RedteamError(f"{error}{more}") from error
     return suites
 
 

@@ -59,6 +59,28 @@ class Suite:
         return [self.seeds[k] for k in sorted(taken)]
 
 
+def check_data(card: SuiteCard, files: Sequence[str] = ()) -> None:
+    """Refuse what cannot be read whatever the hub says; nothing is fetched.
+
+    Args:
+        card: The suite.
+        files: As in :func:`load_suite`.
+
+    Raises:
+        RedteamError: If a part of the data has no place, or another number of files is named.
+    """
+    if files and len(files) != len(card.data):
+        raise RedteamError(
+            f"The suite {card.name!r} has data in {len(card.data)} parts, but {len(files)} files are "
+            f"named: {'+'.join(files)}. Write {_instead(card)}."
+        )
+    for part in card.data:
+        if not files and part.seeds is part.file is part.hub is None:
+            raise RedteamError(
+                f"The suite {card.name!r} has no data set of its own. {_cure(card, part)}"
+            )
+
+
 def load_suite(card: SuiteCard, files: Sequence[str] = ()) -> Suite:
     """Read the requests of a suite.
 
@@ -70,11 +92,7 @@ def load_suite(card: SuiteCard, files: Sequence[str] = ()) -> Suite:
         RedteamError: If data cannot be had (the text names the set, the page with its terms, and how a
             file is named instead) or read, or no request is left.
     """
-    if files and len(files) != len(card.data):
-        raise RedteamError(
-            f"The suite {card.name!r} has data in {len(card.data)} parts, but {len(files)} files are "
-            f"named: {'+'.join(files)}. Write {_instead(card)}."
-        )
+    check_data(card, files)
     given: Sequence[str | None] = files or [None] * len(card.data)
     sources = [_source(card, *pair) for pair in zip(card.data, given, strict=True)]
     wanted = {label == "harmful" for label in card.metric}
@@ -108,10 +126,6 @@ def _source(card: SuiteCard, part: DataPart, file: str | None) -> SeedSource:
         kind = "hub" if Path(file).expanduser().is_dir() else "file"
         return check_source(
             build("seeds", kind, argument=file, **options, **(hub if kind == "hub" else {})), what
-        )
-    if part.hub is None:
-        raise RedteamError(
-            f"The suite {card.name!r} has no data set of its own. {_cure(card, part)}"
         )
     try:
         return check_source(build("seeds", "hub", argument=part.hub, **options, **hub), what)

@@ -5,6 +5,7 @@ metric), or the path of a user's own card or group (``.toml``). ``NAME=FILE`` re
 from a file or folder of the same shape as its data set; of several parts, ``NAME=FILE1+FILE2``.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
@@ -21,6 +22,9 @@ from redteam_env.suites.card import (
     read_table,
 )
 from redteam_env.utils.lists import listed
+
+_NO_NAME = re.compile(r"[^\w.-]+")
+"""What a suite's name, which is that of a file, too, does not hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +161,8 @@ def _entry(member: Member, *, several: bool) -> Entry:
         note=" ".join(filter(None, (card.note, member.note))),
     )
     own = [f"{column}-{cells}" for column, cells in member.where.items()]
-    return Entry(name="-".join([card.name, *own]) if several else card.name, card=changed)
+    name = "-".join([card.name, *own]) if several else card.name
+    return Entry(name=_NO_NAME.sub("_", name), card=changed)
 
 
 def _with(columns: Mapping[str, str], conditions: str) -> dict[str, str]:

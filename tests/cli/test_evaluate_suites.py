@@ -3,7 +3,7 @@ import json
 import pytest
 
 from redteam_env.cli.main import main
-from redteam_env.game import Episode
+from redteam_env.game import Episode, RedteamError
 from redteam_env.protocols import Reply
 
 CARD = """
@@ -213,6 +213,23 @@ def test_only_void_answers_are_no_success_and_too_many_are_said(suite, capsys, p
     assert main(command(suite(), defender="half")) == 3
     assert "3 of 4 answers are in no figure" in capsys.readouterr().err
     assert main(command(suite(), "--allow-void", "0.8", defender="half")) == 0
+
+
+def test_the_first_set_that_cannot_be_had_ends_the_loading(capsys, plugins):
+    asked = []
+
+    def hub(argument, **_):
+        asked.append(argument)
+        raise RedteamError("gated")
+
+    plugins("seeds", "hub", hub)
+    arguments = ["evaluate", "--defender", "no", "--judge", "words", "--suite"]
+    assert main([*arguments, "self_redteam"]) == 2
+    assert "--suite dan=FILE" in capsys.readouterr().err
+    assert asked == []
+    assert main([*arguments, "xstest,or_bench_hard,or_bench_toxic"]) == 2
+    assert asked == ["walledai/XSTest"]
+    assert "Not tried yet, of the hub, too: bench-llm/or-bench." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

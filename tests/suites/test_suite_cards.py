@@ -97,6 +97,13 @@ def test_a_group_of_ones_own_is_named_by_its_path(tmp_path):
     assert [entry.name for entry in entries] == ["xstest", "biscuits"]
 
 
+def test_the_name_of_a_part_of_a_suite_is_that_of_a_file(tmp_path):
+    rows = [f'[[suite]]\ncard = "xstest"\nwhere = {{ type = "{x}" }}' for x in ("../a b", "c|d")]
+    text = "\n".join(rows)
+    names = [entry.name for entry in resolve_entries(write(tmp_path, text, "ours.toml"))]
+    assert names == ["xstest-type-.._a_b", "xstest-type-c_d"]
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
