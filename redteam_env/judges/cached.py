@@ -9,6 +9,7 @@ import json
 import os
 import sqlite3
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -259,10 +260,17 @@ class CachedJudge:
         if new:
             said = judges.verdicts(self.inner, list(new.values()))
             known |= dict(zip(new, said, strict=True))
-            self.store.add(self.identity, {x: known[x] for x in new if known[x].error is None})
+            self._keep({x: known[x] for x in new if known[x].error is None})
         self.counts["asked"] += len(new)
         self.counts["found"] += len(keys) - len(new)
         return [known[key] for key in keys]
+
+    def _keep(self, verdicts: Mapping[str, Verdict]) -> None:
+        """Store verdicts; a store that takes none now costs no run the verdicts that it has."""
+        try:
+            self.store.add(self.identity, verdicts)
+        except RedteamError as error:
+            warnings.warn(f"Verdicts are not stored: {error}", RuntimeWarning, stacklevel=2)
 
     def ready(self) -> None:
         """Find out whether the store can be used and the other judge works.

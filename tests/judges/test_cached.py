@@ -121,6 +121,21 @@ def test_several_processes_write_one_store(tmp_path):
         assert connection.execute("SELECT count(*) FROM judges").fetchone() == (1,)
 
 
+def test_verdicts_that_cannot_be_stored_now_are_given_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["redteam_env.judges.cached"], "PATIENCE_S", 0.05)
+    file = tmp_path / "store"
+    cached(Counting(), file=file).judge(dialogues(1))
+    judge = cached(Counting(), file=file)
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.warns(RuntimeWarning, match="not stored"):
+        assert len(judge.judge(dialogues(3))) == 3
+    other.execute("ROLLBACK")
+    other.close()
+    judge.judge(dialogues(3))
+    assert judge.counts == {"found": 2, "asked": 4}
+
+
 def foreign_database(file):
     with sqlite3.connect(file) as connection:
         connection.execute("CREATE TABLE verdicts (judge, dialogue, verdict)")
