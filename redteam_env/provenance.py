@@ -34,6 +34,8 @@ OURS = "redteam-env"
 IN_PROCESS = "registered in process"
 LENGTH = 16
 """Hexadecimal digits of a digest."""
+DIFFERS = "differs_from_recipe"
+"""The key of ``config.json`` for the options in which a run differs from the recipe that it names."""
 _OF_BASE = ("base_fingerprint", "base_parameters")
 """What a policy says of the weights that all its runs begin with."""
 
@@ -159,7 +161,7 @@ def write_config(
         record |= {"config": in_words_of(run, options), "sessions": sessions}
     if departures is not None:
         rows = {x: {"recipe": there, "run": here} for x, (there, here) in departures.items()}
-        record |= {"differs_from_recipe": rows}
+        record |= {DIFFERS: rows}
     run.write_record(sealed(record))
 
 

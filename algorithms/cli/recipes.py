@@ -3,12 +3,16 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated
 
 import tyro
 from rich.table import Table
 
+from redteam_env.game import RedteamError
+from redteam_env.provenance import DIFFERS
 from redteam_env.recipes import Recipe, find_recipe, recipe_faults, recipe_names
+from redteam_env.runs import Run
 from redteam_env.utils.argv import option_of
 from redteam_env.utils.console import make_console
 from redteam_env.utils.text import safe_text
@@ -27,10 +31,10 @@ class ListRecipes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShowRecipe:
-    """Show every setting of a recipe, with where it stands.
+    """Show every setting of a recipe, with where it stands; of a run, in what it differs from its recipe.
 
     Attributes:
-        name: The recipe.
+        name: The recipe, or the directory of a run that was trained with one.
         json: Print JSON.
     """
 
@@ -59,6 +63,8 @@ def recipes(argv: Sequence[str]) -> int:
     )
     if isinstance(action, ListRecipes):
         return _list(as_json=action.json)
+    if (place := Path(action.name)).is_dir():
+        return _show_run(place, as_json=action.json)
     found = find_recipe(action.name)
     if action.json:
         print(json.dumps(asdict(found), default=str))  # noqa: T201 - the command's output
@@ -79,6 +85,36 @@ def _list(*, as_json: bool) -> int:
     for name, reason in recipe_faults().items():
         console.print(safe_text(f"{name}: cannot be read: {reason}", "yellow"), soft_wrap=True)
     console.print("redteam-env recipes show NAME tells its settings; train --recipe NAME runs it.")
+    return 0
+
+
+def _show_run(place: Path, *, as_json: bool) -> int:
+    """Show in what a run differs from its recipe, as its record says."""
+    record = Run(place).record() or {}
+    name, scale = (record.get("config", {}).get(x) for x in ("recipe", "scale"))
+    if not isinstance(name, str):
+        raise RedteamError(
+            f"{str(place)!r} holds no run of a recipe; name one, or a recipe: redteam-env recipes list."
+        )
+    rows = record.get(DIFFERS, {})
+    if not isinstance(rows, dict) or not all(isinstance(x, dict) for x in rows.values()):
+        raise RedteamError(
+            f"{DIFFERS} in the config.json of {str(place)!r} is damaged; restore it."
+        )
+    if as_json:
+        print(json.dumps({"recipe": name, "scale": scale, "differs": rows}))  # noqa: T201 - the command's output
+        return 0
+    console = make_console()
+    heading = f"Recipe {name}, scale {scale}"
+    if not rows:
+        console.print(safe_text(f"{heading}: the run differs in nothing."))
+        return 0
+    console.print(safe_text(f"{heading}: the run differs from the recipe."))
+    table = Table("option", "recipe", "run")
+    for option, row in rows.items():
+        values = (str(row.get(side)) for side in ("recipe", "run"))
+        table.add_row(safe_text(option_of(option)), *map(safe_text, values))
+    console.print(table)
     return 0
 
 

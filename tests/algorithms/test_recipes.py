@@ -89,6 +89,11 @@ def test_an_option_beside_a_recipe_counts_and_is_listed(tmp_path, capsys):
     assert differing["kl"] == {"recipe": 0.01, "run": 0.5}
     assert differing["opponents"] == {"recipe": "self_play", "run": "alternating"}
     assert differing["steps"] == {"recipe": 2, "run": 1}
+    assert main(["recipes", "show", str(out), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["recipe"], shown["differs"]) == ("abs_3b", differing)
+    assert main(["recipes", "show", str(out)]) == 0
+    assert "the run differs from the recipe" in capsys.readouterr().out
 
 
 def test_options_that_another_choice_has_no_use_for_are_left_out():
@@ -264,6 +269,28 @@ def test_the_command_shows_every_setting_with_its_source(capsys):
     assert "Needs --sft-file" in out
     assert main(["recipes", "show", "self_redteam_3"]) == 2
     assert "Did you mean" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({}, "holds no run of a recipe"),
+        ({"config": {"recipe": 3}}, "holds no run of a recipe"),
+        (
+            {"config": {"recipe": "abs_3b"}, "differs_from_recipe": [1]},
+            "differs_from_recipe in the",
+        ),
+        (
+            {"config": {"recipe": "abs_3b"}, "differs_from_recipe": {"a": 1}},
+            "differs_from_recipe in",
+        ),
+    ],
+)
+def test_a_folder_that_is_no_run_of_a_recipe_is_named(tmp_path, capsys, record, message):
+    if record:
+        (tmp_path / "config.json").write_text(json.dumps({"schema": 1, **record}))
+    assert main(["recipes", "show", str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_a_plan_of_a_recipe_says_where_it_fits_and_what_it_needs(capsys):
