@@ -36,7 +36,8 @@ class GameConfig:
         seeds: Seed source: builtin, strongreject, advbench, a file (CSV, JSON lines, parquet), or
             hub:OWNER/NAME; several with a comma between them.
         judge: Judge: seed_labels (the seeds' labels and lexical refusals; smoke runs only), lexical
-            (the same), wildguard, or an installed one.
+            (the same), wildguard or another card (redteam-env judge list), the path of a card, or an
+            installed one; options stand behind its name, as in qwen3guard_strict?soft=true.
         judge_url: Address of the judge's server.
         prompt_label: Whose label the request of a raw game has: seed (it is known), or judge, as in
             Self-RedTeam's code.
