@@ -15,7 +15,7 @@ from rich.console import Group, RenderableType
 
 from redteam_env.cli.main import version
 from redteam_env.cli.options import GameOptions, Table, judge_record, parse, set_table, shown_as
-from redteam_env.embedders import resolve_embedder
+from redteam_env.embedders import embedder_name, resolve_embedder
 from redteam_env.evaluation import Rates, heldout_setups, measure
 from redteam_env.evaluation import crossplay as play_all
 from redteam_env.evaluation import evaluate as play_pair
@@ -205,7 +205,7 @@ def evaluate(argv: Sequence[str]) -> int:
             progress=progress,
         )
     report = _report("evaluate", options, table, result.to_json())
-    varied = variety(result.episodes, embedder, name=options.embedder or "")
+    varied = variety(result.episodes, embedder, name=embedder_name(options.embedder or ""))
     report["result"]["rewrites"] = varied and varied.to_json()
     tables = [rates_report(result), *([variety_report(varied)] if varied else [])]
     _deliver(options, report, Group(*tables), {"episodes.jsonl": result.episodes})
@@ -228,7 +228,7 @@ def _evaluate_attack(options: EvaluateOptions) -> int:
     result = matchup(found.episodes, table.judge, (attack, defender), table.calibration)
     record = attack_record(attack, options.tries, attacking.queries, found.tried)
     record |= {"attacker": writer}
-    varied = variety(result.episodes, embedder, name=options.embedder or "")
+    varied = variety(result.episodes, embedder, name=embedder_name(options.embedder or ""))
     report = _report("evaluate", options, table, {**result.to_json(), "attacked": record})
     report["result"]["rewrites"] = varied and varied.to_json()
     files = {
