@@ -43,6 +43,8 @@ VOID = {
     "unknown": "judge left unknown: prompt_harmful, response_refusal, response_harmful",
 }
 """Ways to fail that a judge itself tells of, and what a game is void for then."""
+RAW_UNKNOWN = "judge left unknown: response_refusal, response_harmful"
+"""The same of a raw game, whose request has its seed's label."""
 SERVED = {
     "status_400": Cause.REFUSED,
     "status_401": Cause.KEY,
@@ -130,7 +132,9 @@ def test_a_thousand_games_through_a_judge_that_fails_in_thirteen_ways():
         assert refused[how] == failed[how], how
     assert refused.total() == sum(failed[how] for how in REFUSED)
     void = Counter(x.void for x in episodes if x.void)
-    assert void == {reason: failed[how] * TOGETHER for how, reason in VOID.items()}
+    told = void.copy()
+    told[VOID["unknown"]] += told.pop(RAW_UNKNOWN)
+    assert told == {reason: failed[how] * TOGETHER for how, reason in VOID.items()}
     # whatever is not void is as if nothing had happened; a verdict that comes later counts, too
     assert all(x.void or x == y for x, y in zip(episodes, whole, strict=True))
     assert all(not x.samples and not any(x.rewards.values()) for x in episodes if x.void)
