@@ -1,8 +1,10 @@
 """Every range that a settings class states is enforced, with an error that names the field."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from importlib import import_module
+from pathlib import Path
 from pkgutil import walk_packages
 from typing import Annotated, get_args, get_origin, get_type_hints
 
@@ -58,16 +60,20 @@ def outside(base, span):
         yield span.low + 1
 
 
-NEEDED = {"url": "http://h", "model": "m", "name": "x", "suites": ("raw",), "contrasts": ()}
-"""Values of fields without a default that are no numbers."""
+NEEDED = {"url": "http://h", "suites": ("raw",), "contrasts": ()}
+"""Values of fields without a default that not every value of their type will do for."""
+EMPTY = {tuple: (), Sequence: (), Mapping: {}}
+PLAIN = {str: "x", Path: Path("x"), int: 1, float: 1.0}
 
 
 def others(kind):
     """What a class needs beside the field that is wrong."""
     whole = {} if kind is not RewardTable else {"function": abs}
+    hints = get_type_hints(kind)
     for x in fields(kind):
         if x.init and x.default is MISSING and x.default_factory is MISSING:
-            whole[x.name] = NEEDED.get(x.name, 1)
+            default = EMPTY.get(get_origin(hints[x.name]), PLAIN.get(hints[x.name], 1))
+            whole[x.name] = NEEDED.get(x.name, default)
     return whole
 
 

@@ -20,7 +20,7 @@ class RedteamError(Exception):
 
 
 def _shown(char: str) -> str:
-    if char.isprintable() or char in "\n\t":
+    if char.isprintable() or char == "\n":
         return char
     return char.encode("unicode_escape").decode("ascii")
 
