@@ -99,7 +99,7 @@ class Preflight:
         if short := self.short():
             yield (
                 f"Warning: max_new_tokens is {self.max_new_tokens}, which cuts turns of the "
-                f"{' and the '.join(short)}; {self.enough()} would fit {FIT:.0%} of them."
+                f"{' and the '.join(short)}; fitting {FIT:.0%} of them takes {self.enough()} tokens."
             )
         for role, seat in self.seats.items():
             if seat.echoed >= 1 / 4:

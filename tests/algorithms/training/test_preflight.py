@@ -115,7 +115,7 @@ def test_the_budget_fits_nine_of_ten_turns():
     assert (seat.cut, seat.budget) == (0.7, 11)
     assert found.short() == ["defender"]
     assert "max_new_tokens is 5" in "\n".join(found.lines())
-    assert "11 would fit 90%" in "\n".join(found.lines())
+    assert "fitting 90% of them takes 11 tokens." in "\n".join(found.lines())
 
 
 def test_what_is_longer_than_was_tried_is_said_to_be():
