@@ -15,10 +15,11 @@ from rich.console import Group, RenderableType
 
 from redteam_env.cli.main import version
 from redteam_env.cli.options import GameOptions, Table, judge_record, parse, set_table, shown_as
+from redteam_env.cli.results import exit_code, reserve, write_results
 from redteam_env.embedders import embedder_name, resolve_embedder
-from redteam_env.evaluation import Rates, heldout_setups, measure
 from redteam_env.evaluation import crossplay as play_all
 from redteam_env.evaluation import evaluate as play_pair
+from redteam_env.evaluation import heldout_setups, measure
 from redteam_env.evaluation.agents import ATTEMPTS
 from redteam_env.evaluation.attacked import attack_record
 from redteam_env.evaluation.matchup import matchup
@@ -35,7 +36,6 @@ from redteam_env.report import (
 )
 from redteam_env.seeds import cards_of
 from redteam_env.utils.console import make_console, progress_bar
-from redteam_env.utils.files import write_aside
 
 SCHEMA = 1
 
@@ -188,7 +188,7 @@ def evaluate(argv: Sequence[str]) -> int:
     if options.attack is not None:
         return _evaluate_attack(options)
     names = options.seats()
-    _reserve(options.out)
+    reserve(options.out)
     table = set_table(options, names)
     embedder = None if options.embedder is None else resolve_embedder(options.embedder)
     seats = list(zip(names, ("attacker", "defender"), strict=True))
@@ -209,7 +209,7 @@ def evaluate(argv: Sequence[str]) -> int:
     report["result"]["rewrites"] = varied and varied.to_json()
     tables = [rates_report(result), *([variety_report(varied)] if varied else [])]
     _deliver(options, report, Group(*tables), {"episodes.jsonl": result.episodes})
-    return _exit_code(result.rates, options.allow_void)
+    return exit_code(result.rates, options.allow_void)
 
 
 def _evaluate_attack(options: EvaluateOptions) -> int:
@@ -217,7 +217,7 @@ def _evaluate_attack(options: EvaluateOptions) -> int:
     from redteam_env.cli.attacks import attack_of, attacker_of, under_attack
 
     attack, writer, defender = str(options.attack), attacker_of(options), options.defended()
-    _reserve(options.out)
+    reserve(options.out)
     table = set_table(options, [defender, *filter(None, [writer])])
     embedder = None if options.embedder is None else resolve_embedder(options.embedder)
     made = attack_of(options, table)
@@ -237,7 +237,7 @@ def _evaluate_attack(options: EvaluateOptions) -> int:
     }
     tables = [rates_report(result), *([variety_report(varied)] if varied else [])]
     _deliver(options, report, Group(*tables, attack_lines(record)), files)
-    return _exit_code(result.rates, options.allow_void)
+    return exit_code(result.rates, options.allow_void)
 
 
 def crossplay(argv: Sequence[str]) -> int:
@@ -256,7 +256,7 @@ def crossplay(argv: Sequence[str]) -> int:
     text = "Measure every attacker against every defender on the same held-out games."
     options = parse(CrossplayOptions, argv, "crossplay", text)
     attackers, defenders = options.sides()
-    _reserve(options.out)
+    reserve(options.out)
     every = list(dict.fromkeys((*options.agents, *attackers, *defenders)))
     table = set_table(options, every, "--{role}s")
     seats = [*((x, "attacker") for x in attackers), *((x, "defender") for x in defenders)]
@@ -278,20 +278,7 @@ def crossplay(argv: Sequence[str]) -> int:
         for (a, d), cell in result.cells.items()
     }
     _deliver(options, report, crossplay_report(result), files)
-    return _exit_code(measure(result.played), options.allow_void)
-
-
-def _exit_code(rates: Rates, allowed: float) -> int:
-    if rates.void == rates.games:
-        sys.stderr.write(f"error: all {rates.games} games are void; nothing was measured.\n")
-        return 1
-    if rates.lost > allowed * rates.games:
-        sys.stderr.write(
-            f"error: {rates.lost} of {rates.games} games are void or forfeited, more than "
-            f"--allow-void {allowed:g}; the rates are about the others only.\n"
-        )
-        return 3
-    return 0
+    return exit_code(measure(result.played), options.allow_void)
 
 
 def _report(
@@ -321,7 +308,7 @@ def _deliver(
     """Write the result to its directory and print it, also if it cannot be written."""
     try:
         if options.out is not None:
-            _write(options.out, report, files)
+            write_results(options.out, report, files)
     finally:
         if options.json:
             sys.stdout.write(json.dumps(report, indent=2, allow_nan=False) + "\n")
@@ -332,37 +319,3 @@ def _deliver(
                 console.print(usage_lines(report["usage"]), soft_wrap=True)
             if "attack_queries" in report:
                 console.print(queries_lines(report["attack_queries"]), soft_wrap=True)
-
-
-def _reserve(out: Path | None) -> None:
-    """Make the output directory before anything is played.
-
-    Raises:
-        RedteamError: If it holds something or cannot be made.
-    """
-    if out is None:
-        return
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        full = any(out.iterdir())
-    except OSError as error:
-        raise RedteamError(f"--out {str(out)!r} cannot be used: {error}.") from error
-    if full:
-        raise RedteamError(
-            f"--out {str(out)!r} is not empty; name a new directory, nothing is overwritten."
-        )
-
-
-def _write(out: Path, report: Mapping[str, Any], files: Mapping[str, Sequence[Episode]]) -> None:
-    """Fill the reserved directory at once."""
-    try:
-        with write_aside(out.resolve(), shared=True) as folder:
-            folder.mkdir()
-            for name, episodes in files.items():
-                file = folder / name
-                file.parent.mkdir(exist_ok=True)
-                file.write_text("".join(f"{x.to_json()}\n" for x in episodes), encoding="ascii")
-            text = json.dumps(report, indent=2, allow_nan=False)
-            (folder / "report.json").write_text(f"{text}\n", encoding="ascii")
-    except OSError as error:
-        raise RedteamError(f"--out {str(out)!r} could not be written: {error}.") from error

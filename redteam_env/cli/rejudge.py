@@ -11,18 +11,18 @@ import tyro
 
 from redteam_env.cli.main import version
 from redteam_env.cli.options import judge_record, parse, shown_as
+from redteam_env.cli.results import exit_code, reserve, write_results
 from redteam_env.evaluation import measure
 from redteam_env.evaluation.calibration import calibration_of
 from redteam_env.evaluation.rejudge import Rejudged, rejudge, verdicts_on
-from redteam_env.evaluation.stored import REPORT, SCHEMA, stored_games
-from redteam_env.game import Count, RedteamError, Share, check_fields
+from redteam_env.evaluation.stored import SCHEMA, stored_games
+from redteam_env.game import Count, Share, check_fields
 from redteam_env.judges import identity_of
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Judge
 from redteam_env.report import MOST_LOST, rejudged_report
 from redteam_env.utils.console import make_console, progress_bar
-from redteam_env.utils.files import write_aside
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ def rejudge_games(argv: Sequence[str]) -> int:
     """
     text = "Show stored games under another judge, and how far the two agree; nothing is generated."
     options = parse(RejudgeOptions, argv, "rejudge", text)
-    _check_out(options.out)
+    reserve(options.out)
     stored = stored_games(options.place, last=options.last)
     judge = resolve_judge(options.judge, url=options.judge_url)
     calibration = calibration_of(judge)
@@ -89,15 +89,15 @@ def rejudge_games(argv: Sequence[str]) -> int:
     report = _report(options, judge, found)
     try:
         if options.out is not None:
-            files = {own.file: x for own, x in zip(stored, found, strict=True)}
-            _write(options.out, report, files)
+            files = {own.file: x.after.episodes for own, x in zip(stored, found, strict=True)}
+            write_results(options.out, report, files)
     finally:
         if options.json:
             sys.stdout.write(json.dumps(report, indent=2, allow_nan=False) + "\n")
         else:
             for one in found:
                 make_console().print(rejudged_report(one))
-    return _exit_code(found, options.allow_void)
+    return exit_code(measure([x for one in found for x in one.after.episodes]), options.allow_void)
 
 
 def _report(options: RejudgeOptions, judge: Judge, found: Sequence[Rejudged]) -> dict[str, Any]:
@@ -115,45 +115,3 @@ def _report(options: RejudgeOptions, judge: Judge, found: Sequence[Rejudged]) ->
         "judge": {**identity_of(judge).to_json(), **judge_record(judge)},
         "result": {"tables": [x.to_json() for x in found]},
     }
-
-
-def _exit_code(found: Sequence[Rejudged], allowed: float) -> int:
-    rates = measure([episode for x in found for episode in x.after.episodes])
-    if rates.void == rates.games:
-        sys.stderr.write(f"error: all {rates.games} games are void; nothing was measured.\n")
-        return 1
-    if rates.lost > allowed * rates.games:
-        sys.stderr.write(
-            f"error: {rates.lost} of {rates.games} games are void or forfeited, more than "
-            f"--allow-void {allowed:g}; the rates are about the others only.\n"
-        )
-        return 3
-    return 0
-
-
-def _check_out(out: Path | None) -> None:
-    if out is None:
-        return
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        full = any(out.iterdir())
-    except OSError as error:
-        raise RedteamError(f"--out {str(out)!r} cannot be used: {error}.") from error
-    if full:
-        raise RedteamError(
-            f"--out {str(out)!r} is not empty; name a new directory, nothing is overwritten."
-        )
-
-
-def _write(out: Path, report: dict[str, Any], files: dict[str, Rejudged]) -> None:
-    try:
-        with write_aside(out.resolve(), shared=True) as folder:
-            for name, found in files.items():
-                file = folder / name
-                file.parent.mkdir(parents=True, exist_ok=True)
-                lines = (f"{x.to_json()}\n" for x in found.after.episodes)
-                file.write_text("".join(lines), encoding="ascii")
-            text = json.dumps(report, indent=2, allow_nan=False)
-            (folder / REPORT).write_text(f"{text}\n", encoding="ascii")
-    except OSError as error:
-        raise RedteamError(f"--out {str(out)!r} could not be written: {error}.") from error

@@ -17,6 +17,7 @@ from redteam_env.cli.evaluate import SCHEMA, EvaluateOptions
 from redteam_env.cli.main import version
 from redteam_env.cli.options import Table, set_table
 from redteam_env.evaluation.attacked import attack_record
+from redteam_env.evaluation.stored import REPORT
 from redteam_env.evaluation.suite_play import (
     SuiteResult,
     direct,
@@ -36,7 +37,7 @@ from redteam_env.utils.locks import held
 from redteam_env.utils.reading import read_lines
 from redteam_env.utils.text import safe_text
 
-PLAN, REPORT, GAMES = "plan.json", "report.json", "episodes"
+PLAN, GAMES = "plan.json", "episodes"
 
 
 def evaluate_suites(options: EvaluateOptions) -> int:

@@ -24,7 +24,8 @@ from redteam_env.judges.identity import Identity, identity_of
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.recorded import dialogue_key
 from redteam_env.judges.resolve import resolve_parts
-from redteam_env.protocols import Judge, Usage
+from redteam_env.judges.wrapped import WrappedJudge
+from redteam_env.protocols import Judge
 from redteam_env.utils.files import make_folder
 from redteam_env.utils.packages import cache_directory
 from redteam_env.utils.reading import parse_json
@@ -205,49 +206,27 @@ def _text(verdict: Verdict) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class CachedJudge:
+class CachedJudge(WrappedJudge):
     """Says what another judge says, and asks it about new dialogues only.
 
     Attributes:
-        inner: The judge that is asked.
         store: Where its verdicts are kept.
         identity: Which judge it was when this one was made.
         counts: ``found`` and ``asked``: dialogues so far.
     """
 
-    inner: Judge
     store: VerdictStore
     identity: Identity
     counts: dict[str, int] = field(default_factory=lambda: {"found": 0, "asked": 0}, compare=False)
 
     @property
-    def name(self) -> str:
-        """The other judge's name."""
-        return self.inner.name
-
-    @property
-    def smoke_only(self) -> bool:
-        """Whether the other judge is for tests only."""
-        return self.inner.smoke_only
-
-    @property
-    def concurrent(self) -> bool:
-        """Whether agents may go on while the other judge is asked."""
-        return bool(getattr(self.inner, "concurrent", False))
-
-    @property
-    def usage(self) -> Usage | None:
-        """What the other judge took so far."""
-        return getattr(self.inner, "usage", None)
-
-    @property
     def revision(self) -> str:
-        """The other judge's."""
+        """That of the judge whose verdicts are kept."""
         return self.identity.revision
 
     @property
     def template_sha256(self) -> str:
-        """The other judge's."""
+        """That of the judge whose verdicts are kept."""
         return self.identity.template
 
     def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:

@@ -16,9 +16,10 @@ from redteam_env.border import judges
 from redteam_env.border.records import demand
 from redteam_env.border.records import verdict as read_verdict
 from redteam_env.game import Dialogue, RedteamError, Verdict, unknown_name
-from redteam_env.judges.identity import digest, identity_of
+from redteam_env.judges.identity import digest
 from redteam_env.judges.judge import check_ready
-from redteam_env.protocols import Judge, Usage
+from redteam_env.judges.wrapped import WrappedJudge
+from redteam_env.protocols import Judge
 from redteam_env.utils.reading import parse_json, read_lines
 
 SCHEMA = 1
@@ -183,41 +184,14 @@ def _verdict(data: Mapping[str, Any]) -> Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordingJudge:
-    """Writes down what another judge says, and says the same."""
+class RecordingJudge(WrappedJudge):
+    """Writes down what another judge says, and says the same.
 
-    inner: Judge
+    Attributes:
+        path: The record.
+    """
+
     path: Path
-
-    @property
-    def name(self) -> str:
-        """The other judge's name."""
-        return self.inner.name
-
-    @property
-    def smoke_only(self) -> bool:
-        """Whether the other judge is for tests only."""
-        return self.inner.smoke_only
-
-    @property
-    def concurrent(self) -> bool:
-        """Whether agents may go on while the other judge is asked."""
-        return bool(getattr(self.inner, "concurrent", False))
-
-    @property
-    def usage(self) -> Usage | None:
-        """What the other judge took so far."""
-        return getattr(self.inner, "usage", None)
-
-    @property
-    def revision(self) -> str:
-        """The other judge's."""
-        return identity_of(self.inner).revision
-
-    @property
-    def template_sha256(self) -> str:
-        """The other judge's."""
-        return identity_of(self.inner).template
 
     def judge(self, dialogues: Sequence[Dialogue]) -> Sequence[Verdict]:
         """Return the other judge's verdicts after appending them to the record."""

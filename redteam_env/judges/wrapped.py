@@ -1,0 +1,47 @@
+"""What a judge that stands before another one passes on."""
+
+from dataclasses import dataclass
+
+from redteam_env.judges.identity import identity_of
+from redteam_env.protocols import Judge, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedJudge:
+    """Is, to all who ask, the judge behind it.
+
+    Attributes:
+        inner: That judge.
+    """
+
+    inner: Judge
+
+    @property
+    def name(self) -> str:
+        """The other judge's name."""
+        return self.inner.name
+
+    @property
+    def smoke_only(self) -> bool:
+        """Whether the other judge is for tests only."""
+        return self.inner.smoke_only
+
+    @property
+    def concurrent(self) -> bool:
+        """Whether agents may go on while the other judge is asked."""
+        return bool(getattr(self.inner, "concurrent", False))
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the other judge took so far."""
+        return getattr(self.inner, "usage", None)
+
+    @property
+    def revision(self) -> str:
+        """The other judge's."""
+        return identity_of(self.inner).revision
+
+    @property
+    def template_sha256(self) -> str:
+        """The other judge's."""
+        return identity_of(self.inner).template
