@@ -22,6 +22,7 @@ def games(found):
                 for column, value in zip(columns.values(), values, strict=True):
                     column.append(value)
     columns["prompt_harmful"] = columns["told"]
+    columns["refused"] = [False] * len(columns["told"])
     return Games({name: np.array(x, dtype=object) for name, x in columns.items()})
 
 
