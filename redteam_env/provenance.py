@@ -20,6 +20,7 @@ from typing import Any
 from redteam_env import registry
 from redteam_env.border.seeds import all_seeds, card_of
 from redteam_env.game import Game, RedteamError
+from redteam_env.judges.identity import identity_of
 from redteam_env.protocols import Judge, SeedSource
 from redteam_env.runs import Run
 from redteam_env.seeds.source import SPLITS
@@ -166,9 +167,12 @@ def write_config(
 
 
 def _judge(judge: Judge) -> dict[str, Any]:
+    identity = identity_of(judge)
     template = getattr(getattr(judge, "template", None), "text", None)
-    found = {"name": judge.name, "smoke_only": judge.smoke_only}
-    return found | ({"template": digest([template])} if isinstance(template, str) else {})
+    prompt = digest([template]) if isinstance(template, str) else identity.template
+    found = {"revision": identity.revision, "template": prompt}
+    known = {name: value for name, value in found.items() if value}
+    return {"name": judge.name, "smoke_only": judge.smoke_only, **known}
 
 
 def _session(plugins: Mapping[str, Mapping[str, str]], processes: int) -> dict[str, Any]:

@@ -45,7 +45,7 @@ MAY_IMPORT = {
     # which texts of an attacker are refusals is known without a judge
     "faithfulness": "game protocols border embedders judges.lexical utils.memo",
     "rollout": f"{BASE} border faithfulness utils",
-    "provenance": "game protocols border registry runs trust seeds.source utils",
+    "provenance": "game protocols border judges.identity registry runs trust seeds.source utils",
     "worlds": f"{BASE} utils rollout seeds",
     "worlds.resolve": "registry",
     "worlds.apothecary.tabular": "equilibria",

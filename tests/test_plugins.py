@@ -178,7 +178,7 @@ def test_doctor_names_what_is_no_plugin_and_calls_the_others_well(redteam):
         "dummy_odd_suite",
     }
     assert all(name in reason for name, reason in bad.items())
-    assert len(problems) == len(bad) + 12
+    assert len(problems) == len(bad) + 13
 
 
 def test_doctor_lists_all_and_goes_on_past_the_broken_one(redteam):

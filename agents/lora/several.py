@@ -7,20 +7,22 @@ algorithm asks about a role, or about named weights, goes to the one that has th
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from agents.lora.agent import ModelAgent
-from agents.lora.cards import POLICY_FILE, read_card
+from agents.lora.cards import POLICY_FILE, read_card, read_policy
 from agents.lora.config import PolicyConfig
 from agents.lora.past import PastAgent
 from agents.lora.policy import LoraPolicy, lora
 from agents.lora.values import TokenValues
 from redteam_env.game import Generation, RedteamError
 from redteam_env.randomness import Address
+from redteam_env.runs import POLICY, newest
+from redteam_env.utils.files import verify_manifest
 
 
 class SeveralBases:
@@ -130,14 +132,38 @@ class SeveralBases:
         return self._of_role(role).past_agent(role, directory, weights=weights, version=version)
 
     def start_from(self, directory: Path) -> None:
-        """Take the weights of every trained role from a run of these bases.
+        """Take the weights of every trained role from a run or a checkpoint.
 
         Raises:
-            RedteamError: If they belong to other bases or have another shape.
+            RedteamError: If there are none for a role, or they belong to another base or have another
+                shape.
         """
+        for part, inner in self._places(directory):
+            part.start_from(inner or directory)
+
+    def anchor_at(self, directory: Path | None) -> None:
+        """Keep a frozen copy of weights as the reference that log-probabilities are compared with.
+
+        Args:
+            directory: A run or a checkpoint; ``None`` for the trained weights as they are now.
+
+        Raises:
+            RedteamError: As :meth:`start_from`.
+        """
+        for part, inner in self._places(directory):
+            part.anchor_at(inner or directory)
+
+    def _places(self, directory: Path | None) -> Iterator[tuple[LoraPolicy, Path | None]]:
+        """Yield where the weights of the roles on each base lie in a run on several; ``None`` in others."""
+        path = directory and newest(directory)
+        if path is not None and (path / POLICY / POLICY_FILE).is_file():
+            verify_manifest(path)
+            path = path / POLICY
+        card = read_policy(path) if path is not None and (path / POLICY_FILE).is_file() else {}
         for part in self.parts.values():
             if part.names:
-                part.start_from(directory)
+                inner = card.get("parts", {}).get(part.trainable_roles[0])
+                yield part, path / inner if path is not None and inner is not None else None
 
     def close(self) -> None:
         """Stop engines, or take adapters off servers."""

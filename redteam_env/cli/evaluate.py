@@ -225,7 +225,8 @@ def _evaluate_attack(options: EvaluateOptions) -> int:
     with progress_bar() as progress:
         attacking = under_attack(options, table, made, agent, table.game, progress=progress)
         found = attacking.games(heldout_setups(table.source, options.games, options.seed))
-    result = matchup(found.episodes, table.judge, (attack, defender), table.calibration)
+    # not corrected for the judge's errors: it errs more often in the best of several attempts than in one
+    result = matchup(found.episodes, table.judge, (attack, defender), calibration=None)
     record = attack_record(attack, options.tries, attacking.queries, found.tried)
     record |= {"attacker": writer}
     varied = variety(result.episodes, embedder, name=embedder_name(options.embedder or ""))

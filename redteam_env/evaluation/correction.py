@@ -110,7 +110,7 @@ def rogan_gladen(raw: Share, sensitivity: Share, specificity: Share) -> Estimate
     r, r_spread = _smoothed(specificity.value, specificity.effective)
     above = q + r - 1
     if above <= _Z * math.sqrt(q_spread + r_spread):
-        return Estimate(value)
+        return Estimate(None, reason=CHANCE)
     middle = (p + r - 1) / above
     shift = 2 * _Z**2 * (middle * q_spread - (1 - middle) * r_spread)
     spread = p * (1 - p) / n + middle**2 * q_spread + (1 - middle) ** 2 * r_spread

@@ -171,7 +171,7 @@ def suite_result(
         judge=judge,
         seed=seed,
         attempts=attempts,
-        within=tried,
+        searched=None if attacked is None else tried,
         calibration=calibration,
     )
     return SuiteResult(name=name, suite=suite, rows=rows, tried=tried, attacked=attacked)

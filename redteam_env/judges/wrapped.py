@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from redteam_env.judges.identity import identity_of
-from redteam_env.protocols import Judge, Usage
+from redteam_env.protocols import ContentMeasure, Judge, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,11 @@ class WrappedJudge:
     def usage(self) -> Usage | None:
         """What the other judge took so far."""
         return getattr(self.inner, "usage", None)
+
+    @property
+    def content(self) -> ContentMeasure | None:
+        """How the other judge compares rewrites with their seeds, if it can."""
+        return getattr(self.inner, "content", None)
 
     @property
     def revision(self) -> str:

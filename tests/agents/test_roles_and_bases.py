@@ -8,7 +8,7 @@ import torch
 from agents.lora.config import PolicyConfig, lora
 from agents.lora.pool import PolicyPool
 from redteam_env.game import RedteamError
-from redteam_env.protocols import LeaguePolicy, TrainablePolicy, ValuedPolicy
+from redteam_env.protocols import AnchoredPolicy, LeaguePolicy, TrainablePolicy, ValuedPolicy
 from redteam_env.runs import POLICY, Run, newest
 from redteam_env.trust import STARTED, sealed
 
@@ -108,3 +108,23 @@ def test_a_run_with_other_roles_or_bases_is_not_gone_on_with(two_bases, tmp_path
 def test_roles_and_bases_that_do_not_fit_are_refused(options, message):
     with pytest.raises(RedteamError, match=message):
         PolicyConfig(**options)
+
+
+def test_a_run_on_several_bases_is_started_from_and_anchored_at(two_bases, tmp_path, requests):
+    policy = lora(two_bases, seed=0)
+    with torch.no_grad():
+        for x in policy.parameters("judge"):
+            x.add_(0.05)
+    policy.publish("judge")
+    run = Run(tmp_path / "run")
+    with run.new_checkpoint(1) as folder:
+        policy.save(folder / POLICY)
+    run.write_record(sealed({"config": {"model": two_bases.model}, STARTED: str(run.path)}))
+    fresh = lora(two_bases, seed=7)
+    fresh.start_from(run.path)
+    fresh.anchor_at(None)
+    rows = [x.generation for x in policy.agent("judge").act(requests(role="judge"))]
+    wanted = policy.logprobs("judge", rows).logprobs
+    torch.testing.assert_close(fresh.logprobs("judge", rows).logprobs, wanted)
+    torch.testing.assert_close(fresh.reference_logprobs("judge", rows).logprobs, wanted.detach())
+    assert isinstance(fresh, AnchoredPolicy)

@@ -62,9 +62,9 @@ def test_where_nothing_can_be_said_nothing_is(raw, sensitivity, specificity, rea
     assert (found.interval.low, found.interval.high) == (0.0, 1.0)
 
 
-def test_a_judge_that_may_be_no_better_than_chance_tells_nothing_for_sure():
+def test_a_judge_that_may_be_no_better_than_chance_tells_nothing():
     found = rogan_gladen(share(50, 100), share(55, 100), share(50, 100))
-    assert found.value is not None
+    assert (found.value, found.reason) == (None, "no better than chance")
     assert (found.interval.low, found.interval.high) == (0.0, 1.0)
 
 

@@ -1,9 +1,12 @@
 import pytest
 
 from redteam_env.evaluation import wilson
+from redteam_env.evaluation.calibration import Calibration, FieldCalibration
+from redteam_env.evaluation.statistics import Share
 from redteam_env.evaluation.suite_play import direct, play_suite
 from redteam_env.evaluation.suite_scores import outcome, score_suite
 from redteam_env.game import ATTACKER, DEFENDER, Episode, Game, RedteamError, Seed, Turn, Verdict
+from redteam_env.judges.identity import Identity
 from redteam_env.protocols import Reply
 from redteam_env.suites import DataPart, Suite, SuiteCard
 
@@ -137,10 +140,40 @@ def test_success_within_attempts_is_another_figure_than_success():
     assert row(attempts_of([True], [False])).within is None
 
 
-def test_an_attack_that_stopped_at_a_success_succeeded_within_all_attempts():
-    found = row(attempts_of([True], [False, True], [False, False, False]), attempts=3)
-    assert found.within.value == pytest.approx(2 / 3)
-    assert found.within.short == 0
+def test_an_attack_that_ended_early_counts_whether_it_succeeded_or_ran_out_of_ideas():
+    every = attempts_of([True], [False, True], [False, False, False], [False])
+    best = [own[-1:] for own in every]
+    (found,) = score_suite(card(), best, judge="words", seed=0, attempts=3, searched=every)
+    assert found.within.value == found.figures["success"].value == pytest.approx(0.5)
+    assert (found.within.requests, found.within.short) == (4, 0)
+
+
+def errors_of_the_judge():
+    share = Share(90, 100, 100.0)
+    field = FieldCalibration(
+        field="response_harmful",
+        labels="mine",
+        sha256="",
+        dialogues=200,
+        prompts=200,
+        unknown=0,
+        accuracy=Share(180, 200, 200.0),
+        sensitivity=share,
+        specificity=share,
+        precision=share,
+        overlap=Share(90, 110, 110.0),
+    )
+    return Calibration(judge=Identity(name="words"), fields={"response_harmful": field})
+
+
+def test_of_a_search_nothing_is_corrected():
+    every = attempts_of([False, True], [False, False])
+    best = [own[-1:] for own in every]
+    options = {"judge": "words", "seed": 0, "attempts": 2, "calibration": errors_of_the_judge()}
+    (searched,) = score_suite(card(), best, searched=every, **options)
+    (asked,) = score_suite(card(), best, **options)
+    assert searched.figures["success"].corrected is None
+    assert asked.figures["success"].corrected is not None
 
 
 def test_equal_attempts_have_an_interval_all_the_same():

@@ -86,6 +86,18 @@ class Template:
     text: str
 
 
+def test_a_judge_that_says_another_revision_or_prompt_is_another_judge(tiny_config, tmp_path):
+    for field, value in (("revision", "2"), ("template_sha256", "b" * 64)):
+        judge = WordJudge()
+        judge.revision, judge.template_sha256 = "1", "a" * 64
+        registry.register("judges", "words", lambda judge=judge: judge, replace=True)
+        train(tiny_config(steps=1, out=str(tmp_path / field)))
+        setattr(judge, field, value)
+        name = "template" if field == "template_sha256" else field
+        with pytest.raises(RedteamError, match=rf"judge\.{name}: "):
+            train(tiny_config(steps=2, resume=True, out=str(tmp_path / field)))
+
+
 def test_a_judge_with_another_template_is_another_judge(tiny_config, tmp_path):
     for text, steps in (("one", 1), ("two", 2)):
         judge = WordJudge()
