@@ -91,7 +91,7 @@ class PolicyConfig:
         KNOWN: Names of models that are made or fetched here.
     """
 
-    KNOWN: ClassVar = ("smollm2", "tiny-random")
+    KNOWN: ClassVar[tuple[str, ...]] = ("smollm2", "tiny-random")
     arrangement: Arrangement = "bipolicy"
     roles: str | None = None
     bases: str | None = None
