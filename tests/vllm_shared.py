@@ -53,18 +53,17 @@ class SharedEngine(VllmEngine):
         pass
 
 
-_STARTED: list[VllmEngine] = []
+_USED: list[VllmEngine] = []
 
 
 def running() -> VllmEngine:
-    """Return the engine that was started last."""
-    return _STARTED[-1]
+    """Return the engine that a policy was given last."""
+    return _USED[-1]
 
 
 @functools.cache
 def _engine(model: str, stop_ids: tuple[int, ...], options: tuple) -> SharedEngine:
-    _STARTED.append(SharedEngine(model, stop_ids, cuda=False, **dict(options)))
-    return running()
+    return SharedEngine(model, stop_ids, cuda=False, **dict(options))
 
 
 def share_engine(monkeypatch) -> None:
@@ -74,7 +73,8 @@ def share_engine(monkeypatch) -> None:
         assert not cuda
         if "enable_lora" in options:
             options |= {"max_loras": 3, "max_cpu_loras": 6, "max_lora_rank": 8}
-        return _engine(model, tuple(stop_ids), tuple(sorted(options.items())))
+        _USED.append(_engine(model, tuple(stop_ids), tuple(sorted(options.items()))))
+        return running()
 
     monkeypatch.setattr(vllm_engine, "VllmEngine", start)
 
