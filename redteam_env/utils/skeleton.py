@@ -14,6 +14,8 @@ _OTHER = re.compile(r"[^\n\t\x20-\x7e]+")
 _UNSEEN = {"Cf", "Cc", "Mn", "Me"}
 _FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 """Letters and symbols that show nothing."""
+_RESERVED = (range(0x2065, 0x2066), range(0xFFF0, 0xFFF9), range(0xE0000, 0xE1000))
+"""Code points without a character that show nothing, as Unicode's Default_Ignorable has them."""
 _ALIKE = {
     "a": "аɑαᴀ",
     "b": "ьʙ",
@@ -41,24 +43,29 @@ _ALIKE = {
     "x": "хχ",
     "y": "уγʏү",
     "z": "ᴢ",
-    "A": "АΑ",
-    "B": "ВΒ",
-    "C": "СϹ",
-    "E": "ЕΕ",
-    "H": "НΗ",
+    "A": "АΑᎪ",
+    "B": "ВΒᏴ",
+    "C": "СϹᏟ",
+    "E": "ЕΕᎬ",
+    "H": "НΗᎻ",
     "I": "ІΙӀ",
-    "J": "Ј",
-    "K": "КΚ",
-    "M": "МΜ",
+    "J": "ЈᎫ",
+    "K": "КΚᏦ",
+    "M": "МΜᎷ",
     "N": "Ν",
     "O": "ОΟ",
-    "P": "РΡ",
-    "S": "Ѕ",
-    "T": "ТΤ",
-    "V": "Ѵ",
+    "P": "РΡᏢ",
+    "S": "ЅᏚ",
+    "T": "ТΤᎢ",
+    "V": "ѴᏙ",
     "X": "ХΧ",
-    "Y": "УΥҮ",
-    "Z": "Ζ",
+    "Y": "УΥҮᎽ",
+    "Z": "ΖᏃ",
+    "D": "Ꭰ",
+    "G": "Ꮐ",
+    "L": "Ꮮ",
+    "R": "Ꮢ",
+    "W": "Ꮃ",
     ":": "∶꞉׃։ː᛬⁚",
     "|": "ǀ∣│┃❘⏐",
     "<": "‹〈⟨❮˂≺",
@@ -88,7 +95,10 @@ class _Skeletons(dict[int, str]):
 
 
 def _is_seen(char: str) -> bool:
-    return char in "\n\t" or not (unicodedata.category(char) in _UNSEEN or char in _FILLERS)
+    if char in "\n\t":
+        return True
+    reserved = any(ord(char) in span for span in _RESERVED)
+    return not (reserved or unicodedata.category(char) in _UNSEEN or char in _FILLERS)
 
 
 _SKELETONS = _Skeletons()
