@@ -142,10 +142,7 @@ class PolicyConfig:
                 "--arrangement bipolicy."
             )
         for name in set(self.weights.values()) - {BASE}:
-            if (
-                len([x for x in models.values() if any(self.weights[role] == name for role in x)])
-                > 1
-            ):
+            if sum(any(self.weights[role] == name for role in x) for x in models.values()) > 1:
                 raise RedteamError(
                     f"The weights {name!r} are to play roles on different bases ({self.bases!r}); give each "
                     "base weights of its own with --roles."

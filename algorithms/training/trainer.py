@@ -28,7 +28,8 @@ from algorithms.training.callbacks import (
     UsageMeter,
     named_callbacks,
 )
-from algorithms.training.config import TrainConfig, check_credit, check_group
+from algorithms.training.config import TrainConfig
+from algorithms.training.demands import check_credit, check_group
 from algorithms.training.departures import departures
 from algorithms.training.evaluating import BestCheckpoint, Evaluation
 from algorithms.training.league import RunLeague, check_league, warm_start

@@ -6,6 +6,7 @@ On the command line they are spelled ``composite:prompt=A,refusal=B,harm=C``, ``
 """
 
 import functools
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,7 +32,7 @@ MOST_KEPT = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Combined:
+class _Combined(ABC):
     """What all judges that are made of others have in common.
 
     Attributes:
@@ -89,9 +90,9 @@ class _Combined:
             for dialogue, own in zip(dialogues, zip(*said, strict=True), strict=True)
         ]
 
+    @abstractmethod
     def combine(self, dialogue: Dialogue, said: Sequence[Verdict]) -> Verdict:
         """Return what the parts' verdicts on a dialogue come to."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

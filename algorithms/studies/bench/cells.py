@@ -11,7 +11,7 @@ from algorithms.studies.bench.config import (
     BenchConfig,
     Cell,
 )
-from algorithms.training.config import check_group
+from algorithms.training.demands import check_group
 from redteam_env import registry
 from redteam_env.evaluation import check_spec
 from redteam_env.evaluation.suites import resolve_suite
