@@ -18,7 +18,7 @@ from redteam_env.border.calls import (
 from redteam_env.border.records import verdict
 from redteam_env.game import Dialogue, Episode, RedteamError, Seed, Verdict
 from redteam_env.game.values import Unfit, flag, number, optional, text
-from redteam_env.protocols import ContentMeasure, ExactJudge, Judge, SeedJudge
+from redteam_env.protocols import ContentMeasure, ExactJudge, Judge
 
 _VERDICTS = (
     "a sequence of redteam_env.Verdict, one for each dialogue, in order; a failure is a verdict with "
@@ -48,7 +48,8 @@ def verdicts(
     count = len(dialogues)
     if not count:
         return []
-    told = harmful is not None and isinstance(judge, SeedJudge)
+    # isinstance() of a protocol takes longer than most scripted games
+    told = harmful is not None and callable(getattr(judge, "judge_seeded", None))
     return call(
         named(judge),
         "judge_seeded" if told else "judge",

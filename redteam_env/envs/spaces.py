@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 
 PRINTABLE = "".join(map(chr, range(32, 127)))
 LONGEST_SAMPLE = 256
+_AS_PRINTABLE = bytes(ord(PRINTABLE[k * len(PRINTABLE) // 256]) for k in range(256))
+"""A printable character for every byte; each stands for two or three of them."""
 NOTHING = sys.maxunicode + 1
 """What stands in an array after the last character of a text."""
 
@@ -59,9 +61,7 @@ class UnicodeText(Text):
         if mask is None and probability is None:
             longest = min(self.max_length, LONGEST_SAMPLE)
             length = int(self.np_random.integers(longest + 1))
-            first, last = ord(PRINTABLE[0]), ord(PRINTABLE[-1])
-            codes = self.np_random.integers(first, last + 1, size=length, dtype=np.uint8)
-            return codes.tobytes().decode("ascii")
+            return self.np_random.bytes(length).translate(_AS_PRINTABLE).decode("ascii")
         return super().sample(mask, probability)
 
     def contains(self, x: Any) -> bool:
