@@ -12,9 +12,11 @@ from urllib.parse import unquote
 
 from redteam_env import registry
 from redteam_env.game import prompt_sets
+from redteam_env.judges import card as judge_cards
 from redteam_env.protocols import BASE
 from redteam_env.registry import split_name
 from redteam_env.runs import Run, find_run
+from redteam_env.suites import card as suite_cards
 from redteam_env.utils.consent import confirm
 from redteam_env.utils.lists import listed
 from redteam_env.utils.places import (
@@ -26,6 +28,7 @@ from redteam_env.utils.places import (
     places_within,
     rooted,
 )
+from redteam_env.utils.reading import read_toml
 from redteam_env.utils.seals import is_sealed, seal
 
 STARTED = "started_in"
@@ -184,13 +187,19 @@ def confirm_places(
         if not _may_name(name, value):
             continue
         for place in places_within(value, start=Path.cwd(), names=known, bare=is_bare(name)):
-            if all(leaves(place, x) for x in (root, *(Path(y).expanduser() for y in used))):
+            if not all(leaves(place, Path(x).expanduser()) for x in used):
+                continue
+            if leaves(place, root):
                 outside = f"{str(place)!r} as {name}, which lies outside of it"
                 confirm(outside, source=source, named_by=f"--use {place}")
+            else:
+                _confirm_card(place, root=root, named_by=f"--use {place}")
 
 
 def confirm_named(options: Mapping[str, Any], *, root: Path, source: str) -> None:
     """Have the user confirm the places outside a directory, and the servers, that options in it name.
+
+    So too what a card in it, of a judge or a suite, would have fetched, or opened outside of it.
 
     Args:
         options: Values by name, without those that the user gave himself.
@@ -214,6 +223,9 @@ def confirm_named(options: Mapping[str, Any], *, root: Path, source: str) -> Non
         if any(leaves(place, root) for place in places):
             outside = f"{value!r} as {name}, which lies outside of it"
             confirm(outside, source=source, named_by=named_by)
+        for place in places:
+            if not leaves(place, root):
+                _confirm_card(place, root=root, named_by=named_by)
 
 
 def check_links(place: Path) -> None:
@@ -231,6 +243,27 @@ def check_links(place: Path) -> None:
             source=f"The directory {str(folder)!r}",
             named_by="a copy in the link's place",
         )
+
+
+def _confirm_card(place: Path, *, root: Path, named_by: str) -> None:
+    """Have the user confirm what a card would have fetched or opened, if a file is one.
+
+    Raises:
+        RedteamError: If nobody confirms it, or the card cannot be read.
+    """
+    if place.suffix != suite_cards.ENDING or not place.is_file():
+        return
+    table = read_toml(place, remedy="Name another file.")
+    found: list[str] = []
+    if judge_cards.is_card(table):
+        ours = {x for y in judge_cards.card_names() for x in judge_cards.read_card(y).reaches}
+        found += [x for x in judge_cards.read_card(place).reaches if x not in ours]
+    elif suite_cards.is_card(table):
+        parts = suite_cards.read_card(str(place)).data
+        found += [f"the file {x.file!r}" for x in parts if x.file and leaves(Path(x.file), root)]
+        found += [f"the data set {x.hub!r}" for x in parts if x.hub]
+    if found:
+        confirm(", ".join(found), source=f"The card {str(place)!r}", named_by=named_by)
 
 
 def _may_name(name: str, value: Any) -> bool:

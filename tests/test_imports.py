@@ -34,7 +34,6 @@ MAY_IMPORT = {
     "registry": "game protocols border utils",
     "recipes": "game registry utils",
     "runs": "game utils",
-    "trust": "game.prompts protocols registry runs utils",
     "seeds": "game protocols border utils",
     "seeds.resolve": "registry",
     "embedders": "game protocols border registry",
@@ -45,7 +44,6 @@ MAY_IMPORT = {
     # which texts of an attacker are refusals is known without a judge
     "faithfulness": "game protocols border embedders judges.lexical utils.memo",
     "rollout": f"{BASE} border faithfulness utils",
-    "provenance": "game protocols border judges.identity registry runs trust seeds.source utils",
     "worlds": f"{BASE} utils rollout seeds",
     "worlds.resolve": "registry",
     "worlds.apothecary.tabular": "equilibria",
@@ -58,6 +56,9 @@ MAY_IMPORT = {
     "wrappers": "envs",
     "testing": f"{BASE} border envs",
     "suites": f"{BASE} border utils registry seeds.source",
+    # what a stranger's cards would have fetched
+    "trust": "game.prompts protocols registry runs utils judges.card suites.card",
+    "provenance": "game protocols border judges.identity registry runs trust seeds.source utils",
     "evaluation": (
         f"{BASE} attacks border utils registry runs trust rollout worlds.embedded embedders suites"
     ),

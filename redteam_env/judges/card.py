@@ -84,6 +84,12 @@ class QuestionCard:
             if place not in {"prompt", "response", "context"}:
                 raise unknown_name("place", place, ("prompt", "response", "context"))
 
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Where its texts are fetched from."""
+        guidelines = None if self.guidelines is None else self.guidelines.source
+        return tuple(x for x in (self.source, self.system, guidelines) if x is not None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
@@ -138,6 +144,13 @@ class Card:
         return f"huggingface.co/{self.hub}" if self.hub else ""
 
     @property
+    def reaches(self) -> tuple[str, ...]:
+        """What a judge of it may fetch or open, as messages name it: its model, and its texts."""
+        asked = (*self.questions, *([] if self.content is None else [self.content]))
+        model = [f"the model {self.hub!r}"] if self.hub else []
+        return (*model, *dict.fromkeys(x.shown for one in asked for x in one.sources))
+
+    @property
     def missing(self) -> str:
         """How to get the model."""
         if not self.hub:
@@ -150,6 +163,11 @@ class Card:
 def card_names() -> tuple[str, ...]:
     """Return the names of the cards that come with the library, sorted."""
     return tuple(sorted(file.stem for file in FOLDER.glob(f"*{ENDING}")))
+
+
+def is_card(table: Mapping[str, Any]) -> bool:
+    """Whether what a TOML file holds is meant as a judge's card."""
+    return "questions" in table
 
 
 def read_card(name: str | Path) -> Card:

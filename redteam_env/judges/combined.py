@@ -2,7 +2,7 @@
 
 On the command line they are spelled ``composite:prompt=A,refusal=B,harm=C``, ``vote:A+B+C`` and
 ``disagreement:A+B``; a part may be any judge, with its options behind it:
-``vote:lexical+wildguard?url=http://127.0.0.1:8000``.
+``vote:lexical+wildguard?url=http://127.0.0.1:8000``. Parts that servers answer for are asked at once.
 """
 
 import functools
@@ -13,12 +13,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from redteam_env.border import judges
+from redteam_env.border.judges import notice
 from redteam_env.game import Dialogue, RedteamError, Verdict, unknown_name
 from redteam_env.judges.identity import identity_of, revision_of
 from redteam_env.judges.judge import RAW_LIMIT, check_ready
 from redteam_env.judges.recorded import dialogue_key
 from redteam_env.judges.resolve import resolve_parts
-from redteam_env.protocols import Judge, Usage
+from redteam_env.protocols import ContentMeasure, Judge, Usage
+from redteam_env.utils.threads import together
 
 Field = Literal["prompt_harmful", "response_refusal", "response_harmful"]
 FIELDS: Mapping[str, Field] = {
@@ -34,6 +36,9 @@ MOST_KEPT = 10_000
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Combined(ABC):
     """What all judges that are made of others have in common.
+
+    A part that fails about a dialogue says so in its verdict, and :meth:`combine` what that comes to. One
+    that breaks its contract, or raises, ends the whole call.
 
     Attributes:
         parts: The judges, each once.
@@ -64,6 +69,18 @@ class _Combined(ABC):
         """Changes whenever one of a part does; empty if one does not say its own."""
         return revision_of(self.parts)
 
+    @property
+    def content(self) -> ContentMeasure | None:
+        """How the first part that can compares rewrites with their seeds; ``None`` if none can."""
+        found = (getattr(part, "content", None) for part in self.parts)
+        return next((x for x in found if x is not None), None)
+
+    @property
+    def notice(self) -> str | None:
+        """What users of the parts should know."""
+        found = [x for part in self.parts if (x := notice(part)) is not None]
+        return " ".join(dict.fromkeys(found)) or None
+
     def ready(self) -> None:
         """Ask every part whether it works.
 
@@ -84,11 +101,34 @@ class _Combined(ABC):
     def _asked(
         self, dialogues: Sequence[Dialogue], harmful: Sequence[bool] | None
     ) -> list[Verdict]:
-        said = [judges.verdicts(part, dialogues, harmful=harmful) for part in self.parts]
+        def ask(places: Sequence[int]) -> list[list[Verdict]]:
+            parts = (self.parts[k] for k in places)
+            return [judges.verdicts(part, dialogues, harmful=harmful) for part in parts]
+
+        turns = self._turns()
+        answers = together([functools.partial(ask, places) for places in turns])
+        told = {
+            k: x
+            for places, own in zip(turns, answers, strict=True)
+            for k, x in zip(places, own, strict=True)
+        }
+        said = [told[k] for k in range(len(self.parts))]
         return [
             self.combine(dialogue, own)
             for dialogue, own in zip(dialogues, zip(*said, strict=True), strict=True)
         ]
+
+    def _turns(self) -> list[list[int]]:
+        """Return which parts are asked one after the other; the parts of different turns are asked at once.
+
+        Those that work in this process share a turn, that of this thread; a judge that is there twice is
+        never asked twice at once.
+        """
+        turns: dict[int | None, list[int]] = {}
+        for k, part in enumerate(self.parts):
+            own = id(part) if getattr(part, "concurrent", False) else None
+            turns.setdefault(own, []).append(k)
+        return sorted(turns.values(), key=lambda places: places is not turns.get(None))
 
     @abstractmethod
     def combine(self, dialogue: Dialogue, said: Sequence[Verdict]) -> Verdict:
@@ -177,6 +217,11 @@ class DisagreementJudge(_Combined):
     def template_sha256(self) -> str:
         """The same."""
         return identity_of(self.parts[0]).template
+
+    @property
+    def content(self) -> ContentMeasure | None:
+        """How the first judge compares rewrites with their seeds, if it can."""
+        return getattr(self.parts[0], "content", None)
 
     def combine(self, dialogue: Dialogue, said: Sequence[Verdict]) -> Verdict:
         """Return the first judge's verdict, and count where the second one differs."""

