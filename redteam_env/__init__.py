@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from redteam_env import redteam_v0, rollout
 from redteam_env.envs import (
     EnvConfig,
+    GameStep,
     SeatConfig,
     UnicodeText,
+    VectorGame,
     register_gymnasium,
     register_pettingzoo,
     single_seat,
@@ -57,6 +59,7 @@ __all__ = [
     "Exchange",
     "Game",
     "GameConfig",
+    "GameStep",
     "Generation",
     "Judge",
     "Line",
@@ -70,6 +73,7 @@ __all__ = [
     "Turn",
     "TurnRequest",
     "UnicodeText",
+    "VectorGame",
     "Verdict",
     "__version__",
     "env",

@@ -9,6 +9,7 @@ Seats               ``attacker_0``, ``defender_0``; with ``judge_seat=True`` als
 Actions             any text (``UnicodeText``)
 Observations        ``Dict`` of two texts
 Parallel            native; one seat moves at a time
+Many at once        ``redteam_env.VectorGame(16)``, for language models
 Single seat         ``redteam_env.single_seat("attacker_0")``,
                     ``gymnasium.make("redteam/Attacker-v0" | "redteam/Defender-v0")``
 ==================  ============================================================

@@ -26,6 +26,7 @@ OUTPUT = {
     "train_from_scratch": "step 1: ",
     "train_bipolicy": "2 steps, 0 void games",
     "train_shared": "\n1 ",
+    "vector_game": "games: {'attacker_0': ",
 }
 
 

@@ -7,15 +7,18 @@ from redteam_env.envs.registration import register_gymnasium, register_pettingzo
 from redteam_env.envs.session import Session
 from redteam_env.envs.single_seat import SingleSeat, single_seat
 from redteam_env.envs.spaces import UnicodeText
+from redteam_env.envs.vector import GameStep, VectorGame
 
 __all__ = [
     "EnvConfig",
+    "GameStep",
     "RedTeamAEC",
     "RedTeamParallel",
     "SeatConfig",
     "Session",
     "SingleSeat",
     "UnicodeText",
+    "VectorGame",
     "register_gymnasium",
     "register_pettingzoo",
     "single_seat",

@@ -4,9 +4,10 @@ The AEC, the parallel and the single-seat face differ only in who calls what whe
 comes from here, and all rules from :class:`redteam_env.game.Game`.
 """
 
+import copy
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
@@ -110,6 +111,13 @@ class Session:
         split = self.config.split
         return seeds_border.draw(self.seeds, 1, rng, harmful=harmful, split=split)[0]
 
+    def another(self) -> "Session":
+        """Return a session with the same rules, seeds and judge, in which no game was started."""
+        session = copy.copy(self)
+        session.state = session.episode = None
+        session.printed = 0
+        return session
+
     def act(self, action: str | Reply) -> None:
         """Let the seat to move act; after the last turn, ask the judge and pay.
 
@@ -120,16 +128,7 @@ class Session:
             RedteamError: If the game is over or was not started, or the action is no text. The
                 game then stands as it stood.
         """
-        reply = (
-            demand(action, read_reply, "The action")
-            if isinstance(action, Reply)
-            else Reply(text=action)
-        )
-        state = apply_reply(self.game, self.running, reply)
-        if state.to_move is None:
-            (reading,) = judge_all(self.judge, self.game, [state])
-            self.episode = finish(self.game, state, reading)
-        self.state = state
+        act_together([self], [action])
 
     def observation_space(self, seat: str) -> Dict:
         """Return the space of a seat's observations; its bounds hold in every game."""
@@ -206,6 +205,38 @@ class Session:
         It is for a centralised critic; no seat may see it.
         """
         return _transcript(self.running)
+
+
+def act_together(sessions: Sequence[Session], actions: Sequence[str | Reply]) -> None:
+    """Let the seat to move act in each of several games; the judge is asked once about all that end.
+
+    Args:
+        sessions: Games with one set of rules and one judge, such as those of :meth:`Session.another`.
+        actions: As in :meth:`Session.act`, one for each.
+
+    Raises:
+        RedteamError: As there; all games then stand as they stood.
+    """
+    states = [
+        apply_reply(x.game, x.running, _reply(action))
+        for x, action in zip(sessions, actions, strict=True)
+    ]
+    ended = [k for k, state in enumerate(states) if state.to_move is None]
+    episodes: dict[int, Episode] = {}
+    if ended:
+        rules = sessions[0].game
+        readings = judge_all(sessions[0].judge, rules, [states[k] for k in ended])
+        episodes = {
+            k: finish(rules, states[k], reading) for k, reading in zip(ended, readings, strict=True)
+        }
+    for k, (session, state) in enumerate(zip(sessions, states, strict=True)):
+        session.state, session.episode = state, episodes.get(k)
+
+
+def _reply(action: Any) -> Reply:
+    if isinstance(action, Reply):
+        return demand(action, read_reply, "The action")
+    return Reply(text=action)
 
 
 def reseed(rng: np.random.Generator | None, seed: int | None) -> np.random.Generator:
