@@ -10,7 +10,6 @@ Tests that register plug-ins of their own do so inside :func:`isolated`.
 """
 
 import dataclasses
-import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +18,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from typing import Any
 
 from redteam_env.border import calls
@@ -28,6 +26,7 @@ from redteam_env.game import RedteamError, unknown_name
 from redteam_env.game.values import told
 from redteam_env.protocols import Agent
 from redteam_env.utils.machine import used_up
+from redteam_env.utils.owners import DISTRIBUTION, OURS, clash_of
 
 KINDS = (
     "agents",
@@ -44,8 +43,6 @@ KINDS = (
     "recipes",
     "commands",
 )
-_OURS = ("agents", "algorithms")
-_OUR_DISTRIBUTION = "redteam-env"
 _local: dict[tuple[str, str], Any] = {}
 
 
@@ -85,7 +82,7 @@ def register(kind: str, name: str, factory: Callable[..., Any], *, replace: bool
     if not callable(factory):
         raise RedteamError(f"The plug-in {name!r} is {factory!r}; register a callable.")
     entry = _entries(kind).get(name)
-    if entry is not None and _distribution(entry) == _OUR_DISTRIBUTION and not replace:
+    if entry is not None and _distribution(entry) == DISTRIBUTION and not replace:
         raise RedteamError(
             f"{name!r} is a built-in {singular(kind)}; register yours under another name, or with "
             "replace=True to have everything that asks for it get yours."
@@ -226,17 +223,10 @@ def _missing(error: BaseException) -> str:
 def _check_clash(entry: EntryPoint) -> None:
     """Refuse another distribution's top-level ``agents`` or ``algorithms`` in place of ours."""
     top = entry.module.partition(".")[0]
-    if top not in _OURS or _distribution(entry) != _OUR_DISTRIBUTION:
+    if top not in OURS or _distribution(entry) != DISTRIBUTION:
         return
-    spec = importlib.util.find_spec(top)
-    home = Path(__file__).resolve().parents[1]
-    origin = Path(spec.origin).resolve() if spec and spec.origin else None
-    if origin is None or origin.parents[1] != home:
-        raise RedteamError(
-            f"The top-level package {top!r} that Python finds is {origin or 'missing'}, not "
-            f"redteam-env's. Another distribution uses the same name (openai-agents ships 'agents'): "
-            "install redteam-env into an environment of its own."
-        )
+    if (clash := clash_of(top)) is not None:
+        raise RedteamError(clash)
 
 
 @dataclass(frozen=True, slots=True)

