@@ -41,7 +41,7 @@ from redteam_env.redteam_v0 import env, parallel_env, raw_env
 from redteam_env.registry import register
 
 if TYPE_CHECKING:
-    from redteam_env import testing, wrappers
+    from redteam_env import numeric_v0, testing, wrappers
 
     __version__: str
 
@@ -77,6 +77,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "env",
+    "numeric_v0",
     "parallel_env",
     "raw_env",
     "redteam_v0",
@@ -94,7 +95,7 @@ if not TYPE_CHECKING:  # a type checker should see exactly the names above
 
     def __getattr__(name: str) -> Any:
         """Import what is seldom needed when it is first asked for."""
-        if name in {"testing", "wrappers"}:
+        if name in {"numeric_v0", "testing", "wrappers"}:
             return import_module(f"redteam_env.{name}")
         if name == "__version__":
             return import_module("importlib.metadata").version("redteam-env")

@@ -53,6 +53,7 @@ MAY_IMPORT = {
     "attacks.resolve": "utils.places",
     "attacks.template": "envs.moves",  # the templates that agents and moves have, too
     "redteam_v0": "envs",
+    "numeric_v0": "envs",
     "wrappers": "envs",
     "testing": f"{BASE} border envs",
     "suites": f"{BASE} border utils registry seeds.source",
@@ -135,7 +136,7 @@ MAY_IMPORT = {
         "algorithms.studies algorithms.speed"
     ),
 }
-FACES = (*PACKAGES, "redteam_env.redteam_v0", "redteam_env.wrappers")
+FACES = (*PACKAGES, "redteam_env.numeric_v0", "redteam_env.redteam_v0", "redteam_env.wrappers")
 """Modules, beside every folder's ``__init__``, that hand out names which others define."""
 
 

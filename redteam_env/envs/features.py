@@ -62,7 +62,7 @@ class Features:
             if view != LABEL and view not in TEXTS:
                 raise unknown_name("view", view, (LABEL, *TEXTS))
         self.views = tuple(views)
-        self._embed = Memo(partial(_embed, embedder), _CACHE)
+        self._embed = embedding(embedder)
         wide = len(self._embed(""))
         self.size = sum(1 if view == LABEL else wide for view in views)
 
@@ -75,6 +75,11 @@ class Features:
             harmful = request.seed is not None and request.seed.harmful
             return np.array([1.0 if harmful else -1.0], dtype=np.float32)
         return self._embed(TEXTS[view](request))
+
+
+def embedding(embedder: Embedder) -> Callable[[str], np.ndarray[Any, np.dtype[np.float32]]]:
+    """Return what embeds one text with an embedder; the vectors of texts are kept and used again."""
+    return Memo(partial(_embed, embedder), _CACHE)
 
 
 def _embed(embedder: Embedder, text: str) -> np.ndarray[Any, np.dtype[np.float32]]:

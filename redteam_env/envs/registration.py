@@ -1,7 +1,8 @@
 """Announcing the environments, so that ``pettingzoo.make`` and ``gymnasium.make`` find them.
 
 Gymnasium: ``redteam/Attacker-v0`` (against the agent ``comply``) and ``redteam/Defender-v0``
-(against ``template``). PettingZoo: ``redteam/redteam-v0``, both as ``aec`` and as ``parallel``.
+(against ``template``). PettingZoo: ``redteam/redteam-v0`` (texts) and ``redteam/numeric-v0`` (numbers),
+both as ``aec`` and as ``parallel``.
 """
 
 import gymnasium
@@ -9,11 +10,11 @@ import pettingzoo  # type: ignore[import-untyped]  # no py.typed there
 
 from redteam_env.game import ATTACKER, DEFENDER
 
-PETTINGZOO_ID = "redteam/redteam-v0"
-PETTINGZOO_ENTRIES = {
-    "aec": "redteam_env.redteam_v0:env",
-    "parallel": "redteam_env.redteam_v0:parallel_env",
+PETTINGZOO_MODULES = {
+    "redteam/redteam-v0": "redteam_env.redteam_v0",
+    "redteam/numeric-v0": "redteam_env.numeric_v0",
 }
+PETTINGZOO_FACES = {"aec": "env", "parallel": "parallel_env"}
 GYMNASIUM_SEATS = {"redteam/Attacker-v0": ATTACKER, "redteam/Defender-v0": DEFENDER}
 
 
@@ -29,8 +30,9 @@ def register_gymnasium() -> None:
 
 
 def register_pettingzoo() -> None:
-    """Register both faces with PettingZoo; again does nothing."""
+    """Register both faces of each environment with PettingZoo; again does nothing."""
     registries = {"aec": pettingzoo.aec_registry, "parallel": pettingzoo.parallel_registry}
-    for kind, entry in PETTINGZOO_ENTRIES.items():
-        if PETTINGZOO_ID not in registries[kind]:
-            pettingzoo.register(kind, PETTINGZOO_ID, entry)
+    for kind, face in PETTINGZOO_FACES.items():
+        for name, module in PETTINGZOO_MODULES.items():
+            if name not in registries[kind]:
+                pettingzoo.register(kind, name, f"{module}:{face}")

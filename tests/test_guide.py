@@ -1,0 +1,50 @@
+"""The guide's code blocks run, and what it names exists."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from redteam_env.registry import names
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted((ROOT / "examples" / "guide").glob("*.md"))
+TEXTS = {page.stem: page.read_text(encoding="utf-8") for page in PAGES}
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def imported(code):
+    """Return the libraries that a block imports."""
+    nodes = list(ast.walk(ast.parse(code)))
+    found = [x.module for x in nodes if isinstance(x, ast.ImportFrom)]
+    found += [name.name for x in nodes if isinstance(x, ast.Import) for name in x.names]
+    return {name.partition(".")[0] for name in found}
+
+
+SLOW = {"torchrl"}
+"""Libraries whose import alone takes long."""
+BLOCKS = [
+    pytest.param(code, id=f"{page}-{k}", marks=[pytest.mark.slow] if imported(code) & SLOW else [])
+    for page, text in TEXTS.items()
+    for k, code in enumerate(BLOCK.findall(text), 1)
+]
+
+
+@pytest.mark.parametrize("code", BLOCKS)
+def test_each_python_block_runs(code, tmp_path):
+    for library in sorted(imported(code)):
+        pytest.importorskip(library)
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_every_command_and_file_named_exists(page):
+    assert set(re.findall(r"redteam-env (\w+)", TEXTS[page])) <= set(names("commands"))
+    for path in re.findall(r"`((?:examples|tests|redteam_env)/[\w/.]+)`", TEXTS[page]):
+        assert (ROOT / path).exists(), path
