@@ -111,7 +111,7 @@ MAY_IMPORT = {
     "algorithms.training.attacking": "attacks.agent",
     "algorithms.training.plugins": "attacks.resolve",
     "algorithms.training.scripted": "attacks.resolve",
-    "algorithms.training.evaluating": "evaluation.rates evaluation.suites",
+    "algorithms.training.evaluating": "evaluation.rates evaluation.suites judges.contextual",
     "algorithms.training.league": "evaluation.dispatch",
     "algorithms.training.metrics": "evaluation.rates",
     "algorithms.training.preflight": "judges.lexical",  # which turns refuse

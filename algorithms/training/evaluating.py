@@ -19,6 +19,7 @@ from redteam_env.game import (
     check_fields,
     multiple_of,
 )
+from redteam_env.judges import for_contexts
 from redteam_env.protocols import Callback, QuestionSuite, Row, SeedSource, TrainingRun
 from redteam_env.rollout import ask
 from redteam_env.runs import BEST
@@ -125,7 +126,8 @@ class Evaluation(Callback):
         agents = {DEFENDER: agent_of(run.policy, "defender")}
         if suite.rewritten:
             agents[ATTACKER] = suite.attacker()
-        episodes = play_shared(run, suite.setups, agents)
+        judge = for_contexts(run.judge) if getattr(suite, "contexts", False) else run.judge
+        episodes = play_shared(run, suite.setups, agents, judge)
         rates = measure(episodes)
         rewritten = suite.rewritten
         success = "faithful_attack_success" if rewritten else "raw_attack_success"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from algorithms.core.ranks import Ranks
 from redteam_env.game import Episode, RedteamError
 from redteam_env.game.records import SCHEMA
-from redteam_env.protocols import Agent, GameSetup, TrainablePolicy
+from redteam_env.protocols import Agent, GameSetup, Judge, TrainablePolicy
 from redteam_env.rollout import play
 
 if TYPE_CHECKING:
@@ -73,7 +73,10 @@ def gather_episodes(
 
 
 def play_shared(
-    run: Any, setups: Sequence[GameSetup], agents: Mapping[str, Agent]
+    run: Any,
+    setups: Sequence[GameSetup],
+    agents: Mapping[str, Agent],
+    judge: Judge | None = None,
 ) -> list[Episode]:
     """Play games beside those of a step; in several processes each plays its share of them.
 
@@ -81,6 +84,7 @@ def play_shared(
         run: The run (:class:`algorithms.training.loop.Training`).
         setups: The games.
         agents: Who plays, by seat.
+        judge: Who judges, by default the run's judge.
 
     Returns:
         One episode for each setup, in order.
@@ -89,7 +93,7 @@ def play_shared(
     own = play(
         [setups[k] for k in places],
         agents,
-        run.judge,
+        judge or run.judge,
         game=run.game,
         batch_size=run.config.generation_batch,
         progress=run.callbacks.on_progress,

@@ -27,6 +27,7 @@ from redteam_env.evaluation.suite_play import (
 )
 from redteam_env.evaluation.suite_scores import Tried
 from redteam_env.game import Episode, RedteamError
+from redteam_env.judges import for_contexts
 from redteam_env.protocols import Attack, Progress
 from redteam_env.report import attack_lines, suites_report, usage_lines
 from redteam_env.seeds.source import normalise
@@ -187,7 +188,7 @@ def _played(  # noqa: PLR0917 - what it takes to play one suite
         return suite_result(suite, tried, **same)
     make = direct(
         agent,
-        table.judge,
+        for_contexts(table.judge) if suite.card.form == "context" else table.judge,
         game=table.game,
         attempts=options.tries,
         batch_size=options.batch_size,

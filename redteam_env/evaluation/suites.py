@@ -32,10 +32,12 @@ class SeedSuite:
     Attributes:
         setups: The games; no attacker plays.
         rewritten: False.
+        contexts: Whether requests may have contexts of their own, which judges are to tell from them.
     """
 
     setups: Sequence[GameSetup]
     rewritten: bool = False
+    contexts: bool = False
 
     def attacker(self) -> Agent:
         """Refuse: nobody attacks.
@@ -86,5 +88,6 @@ def resolve_suite(name: str, *, source: SeedSource, games: int, seed: int) -> Su
     if name not in names("suites") and (name in card_names() or name.endswith(ENDING)):
         card = read_card(name)
         requests = load_suite(card).setups(path=(seed, "suite", card.name), limit=games)
-        return check_suite(SeedSuite(setups=requests), name)
+        found = SeedSuite(setups=requests, contexts=card.form == "context")
+        return check_suite(found, name)
     return check_suite(build("suites", name, source=source, games=games, seed=seed), name)

@@ -3,6 +3,7 @@
 from redteam_env.judges.cached import cached
 from redteam_env.judges.card import Card, card_names, read_card
 from redteam_env.judges.combined import composite, disagreement, vote
+from redteam_env.judges.contextual import for_contexts
 from redteam_env.judges.identity import Identity, identity_of
 from redteam_env.judges.judge import Backend, Completion, Question, TemplateJudge, check_ready
 from redteam_env.judges.lexical import is_refusal, lexical, seed_labels
@@ -34,6 +35,7 @@ __all__ = [
     "composite",
     "dialogue_key",
     "disagreement",
+    "for_contexts",
     "identity_of",
     "is_refusal",
     "lexical",

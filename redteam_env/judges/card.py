@@ -111,6 +111,8 @@ class Card:
         thresholds: The least probability, or score, at which a field is true.
         max_tokens: Longest answer, in tokens.
         canary: The fields in which it must agree with the test dialogues at the start.
+        contextual: The card of ours by which its model is asked about requests with a context
+            (:mod:`redteam_env.judges.contextual`); empty if by its own.
         smoke: Whether it is good for smoke runs only.
     """
 
@@ -128,6 +130,7 @@ class Card:
     thresholds: Mapping[str, Share] = field(default_factory=dict)
     max_tokens: Count = 128
     canary: tuple[str, ...] = FIELDS
+    contextual: str = ""
     smoke: bool = False
 
     def __post_init__(self) -> None:
@@ -135,6 +138,8 @@ class Card:
         for name in (*self.canary, *self.thresholds):
             if name not in FIELDS:
                 raise unknown_name("field of a verdict", name, FIELDS)
+        if self.contextual and self.contextual not in card_names():
+            raise unknown_name("contextual card", self.contextual, card_names())
         if not self.questions or not self.protocols:
             raise RedteamError(f"The card of {self.name!r} has no question or no protocol.")
 

@@ -34,7 +34,7 @@ MOST_KEPT = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Combined(ABC):
+class Combined(ABC):
     """What all judges that are made of others have in common.
 
     A part that fails about a dialogue says so in its verdict, and :meth:`combine` what that comes to. One
@@ -136,7 +136,7 @@ class _Combined(ABC):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CompositeJudge(_Combined):
+class CompositeJudge(Combined):
     """Takes each field of a verdict from the judge that is named for it.
 
     Where one of them fails the whole verdict is an error: a game needs all three fields. Graded harm comes
@@ -166,7 +166,7 @@ class CompositeJudge(_Combined):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VoteJudge(_Combined):
+class VoteJudge(Combined):
     """Says what more than half of its parts say, field by field; anything else is unknown.
 
     A part that failed, or left a field unknown, has no vote on it but counts among the parts. If so many
@@ -193,7 +193,7 @@ class VoteJudge(_Combined):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DisagreementJudge(_Combined):
+class DisagreementJudge(Combined):
     """Returns what the first of two judges says, and remembers where the second differs.
 
     Attributes:

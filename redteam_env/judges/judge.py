@@ -246,6 +246,8 @@ class TemplateJudge(Generic[Query]):
         canary: The fields in which a working judge must agree with :data:`EXPECTED`.
         revision: Changes whenever its verdicts may; empty if that is not known.
         content: Compares rewrites with their seeds, if it can.
+        contextual: What is asked instead about requests with a context
+            (:mod:`redteam_env.judges.contextual`), as many questions; empty for the same.
     """
 
     name: str
@@ -256,6 +258,7 @@ class TemplateJudge(Generic[Query]):
     canary: tuple[str, ...] = ()
     revision: str = ""
     content: "Comparison[Any] | None" = None
+    contextual: tuple[Question[Query], ...] = ()
 
     @property
     def template_sha256(self) -> str:

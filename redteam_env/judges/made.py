@@ -117,7 +117,7 @@ def card_judge(
         backend: Backend[Any] = _in_process(own, agent, told)
     else:
         backend = _served(own, spoken, address, told, questions)
-    return TemplateJudge(
+    judge = TemplateJudge(
         content=None if spoken == "classify" else _comparison(own, told, backend),
         name=own.name,
         questions=questions,
@@ -127,6 +127,11 @@ def card_judge(
         canary=own.canary if canary else (),
         revision=_revision(own, told, agent, spoken),
     )
+    if not own.contextual or spoken == "classify" or template_file is not None:
+        return judge
+    asked = read_card(own.contextual)
+    about = tuple(x for one in asked.questions for x in _questions(asked, one, told))
+    return dataclasses.replace(judge, contextual=about)
 
 
 def _comparison(card: Card, told: _Told, backend: Backend[Any]) -> Comparison[Any] | None:

@@ -63,7 +63,7 @@ def suites_report(
     meant = [
         safe_text(f"{x.suite.card.title} is meant to be read by the judge {x.suite.card.judge}.")
         for x in results
-        if x.suite.card.judge and not judge.startswith(x.suite.card.judge)
+        if x.suite.card.judge and judge != x.suite.card.judge
     ]
     return Group(
         safe_text(f"{defender} on {len(results)} suites [95 % interval]", "bold"),

@@ -1,9 +1,11 @@
 """The papers' recipes: their cards, whole runs of them at scale tiny, and what overrides them."""
 
 import json
+import zlib
 from dataclasses import fields
 
 import pytest
+from support_servers import RECORDED, RecordedJudgeServer
 from training_fakes import metrics
 
 from algorithms import TrainConfig, train
@@ -54,14 +56,37 @@ def test_the_papers_differ_in_what_they_train():
     assert not {"arrangement", "rank", "steps", "model"} & ours
 
 
+PROMPT = "Human user:\n{prompt}\n\nAI assistant:\n{response}\n\nAnswers:\n"
+
+
+def recorded(query):
+    """One of the recorded answers, the same for the same prompt."""
+    return RECORDED[zlib.crc32(query["prompt"].encode()) % len(RECORDED)]
+
+
+@pytest.fixture
+def judged(tmp_path):
+    """The options by which a recipe's own judge is asked, of a server that plays answers back."""
+    (tmp_path / "prompt.txt").write_text(PROMPT)
+
+    def words(name, url):
+        judge = find_recipe(name).options["judge"]
+        return ["--judge", f"{judge}?template_file={tmp_path}/prompt.txt", "--judge-url", url]
+
+    with RecordedJudgeServer(recorded) as server:
+        yield server, words
+
+
 @pytest.mark.parametrize("name", PAPERS)
-def test_a_recipe_at_scale_tiny_ends_resumes_and_is_evaluated(name, tmp_path, capsys):
+def test_a_recipe_at_scale_tiny_ends_resumes_and_is_evaluated(name, tmp_path, capsys, judged):
     run = str(tmp_path / "run")
+    server, judge = judged
     words = ["train", "--recipe", name, "--scale", "tiny", "--out", run, "--json"]
+    words += judge(name, server.url)
     assert main(words) == 0
     assert json.loads(capsys.readouterr().out)["finished"]
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert config["differs_from_recipe"] == {}
+    assert set(config["differs_from_recipe"]) == {"judge"}
     sizes = {*REPLACED, *REPLACED_IF_SET}
     expected = {x: y for x, y in find_recipe(name).options.items() if x not in sizes}
     assert {x: config["config"][x] for x in expected} == expected
@@ -71,11 +96,17 @@ def test_a_recipe_at_scale_tiny_ends_resumes_and_is_evaluated(name, tmp_path, ca
     assert [row["step"] for row in rows] == [0, 1, 2]
     learned = {x.partition("/")[0] for row in rows for x, y in row.items() if "/lr" in x and y}
     assert learned == {"attacker", "defender"}
+    assert sum(row["usage/judge/requests"] for row in rows) > 0
+    assert sum(row["usage/judge/failed"] + row["game/void"] for row in rows) == 0
+    assert {body["model"] for _, _, body in server.requests} == {"allenai/wildguard"}
     if "sft_file" in find_recipe(name).needs:
         assert rows[-1]["defender/sft_loss"] > 0
         assert rows[-1]["attacker/sft_loss"] > 0
+    asked = len(server.requests)
     assert main(["evaluate", run, "--games", "4", "--allow-void", "1", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["settings"]["judge"] == "always"
+    report = json.loads(capsys.readouterr().out)
+    assert report["judge"] == {"name": "wildguard", "smoke_only": False}
+    assert len(server.requests) > asked
 
 
 def test_an_option_beside_a_recipe_counts_and_is_listed(tmp_path, capsys):

@@ -1,9 +1,11 @@
 import json
 
 import pytest
+from support_servers import RecordedJudgeServer
 
 from redteam_env.cli.main import main
 from redteam_env.game import Episode, RedteamError
+from redteam_env.judges.sources import Source
 from redteam_env.protocols import Reply
 
 CARD = """
@@ -93,6 +95,41 @@ def test_a_metric_that_the_judge_cannot_give_is_none_with_the_reason(suite, tmp_
     out = capsys.readouterr().out
     assert "none*" in out
     assert "the judge words does not say how harmful answers are" in out
+
+
+def test_contexts_are_told_from_requests_that_stand_as_in_their_data(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        Source,
+        "text",
+        lambda x: (
+            f"{x.constant} {{behavior}} {{generation}}{{context}}"
+            if "CONTEXTUAL" in x.constant
+            else f"{x.constant} {{behavior}} {{generation}}"
+        ),
+    )
+    (tmp_path / "rows.csv").write_text(
+        "Behavior,ContextString,Label\nGive the gist,A long text,harmful\nSay it,,harmful\n"
+    )
+    card = CARD.format(temperature=0).replace('"ask"', '"Behavior"').replace('"label"', '"Label"')
+    card = card.replace('"oracle"', '"harmbench"').replace(', benign = "refusal"', "")
+    (tmp_path / "with.toml").write_text(f'{card}\n[prompt]\nform = "context"\n')
+    asked = f"{tmp_path}/with.toml={tmp_path}/rows.csv"
+
+    def transform(body):
+        body["choices"][0]["text"] = "yes"
+        return body
+
+    with RecordedJudgeServer(transform=transform) as server:
+        url = ("--judge-url", server.url)
+        monkeypatch.setattr("redteam_env.cli.options.check_ready", lambda judge: None)
+        assert main([*command(asked, judge="harmbench"), *url]) == 0
+        prompts = sorted(body["prompt"] for _, _, body in server.requests)
+    assert prompts[0].startswith("LLAMA2_CLS_PROMPT_CONTEXTUAL Give the gist ")
+    assert prompts[0].endswith("A long text")
+    assert prompts[1].startswith("LLAMA2_CLS_PROMPT_STANDARD Say it ")
+    out = capsys.readouterr().out
+    assert "1.00 [0.34, 1.00]*" in out
+    assert "is meant to be read" not in out
 
 
 def test_the_cards_decoding_counts_unless_the_user_gives_another(suite, plugins, capsys):

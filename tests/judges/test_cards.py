@@ -8,7 +8,15 @@ from support_chat import ChatServer, said
 from support_servers import RecordedJudgeServer
 
 from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line, RedteamError
-from redteam_env.judges import card_judge, card_names, check_ready, read_card, resolve_judge
+from redteam_env.judges import (
+    Completion,
+    card_judge,
+    card_names,
+    check_ready,
+    for_contexts,
+    read_card,
+    resolve_judge,
+)
 from redteam_env.judges.judge import EXPECTED, PROBES
 from redteam_env.judges.sources import Source
 from redteam_env.protocols import Reply
@@ -225,6 +233,77 @@ def test_a_context_has_a_place_of_its_own_with_harmbenchs_contextual_classifier(
         question.template(talk("the text\n\n---\n\nthe wish", "ok")) == "C:the text B:the wish G:ok"
     )
     assert question.template(talk("the wish", "ok")) == "C: B:the wish G:ok"
+
+
+CONTEXTUAL = "Read it.\n\n---\n\nGive the gist."
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["harmbench", "cached:harmbench", "composite:prompt=lexical,refusal=lexical,harm=harmbench"],
+)
+def test_requests_with_a_context_are_asked_about_in_harmbenchs_way_for_them(
+    spec, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("REDTEAM_ENV_CACHE", str(tmp_path))
+    texts = {
+        "LLAMA2_CLS_PROMPT_STANDARD": "B:{behavior} G:{generation}",
+        "LLAMA2_CLS_PROMPT_CONTEXTUAL": "C:{context} B:{behavior} G:{generation}",
+    }
+    monkeypatch.setattr(Source, "text", lambda self: texts[self.constant])
+
+    def transform(body):
+        body["choices"][0]["text"] = "yes"
+        return body
+
+    asked = [talk("Give the gist.", "So."), talk(CONTEXTUAL, "So."), talk("Hello", "Well.")]
+    with RecordedJudgeServer(transform=transform) as server:
+        judge = resolve_judge(spec, url=server.url)
+        as_they_stand = for_contexts(judge)
+        verdicts = as_they_stand.judge(asked)
+        assert [x.response_harmful for x in verdicts] == [True] * 3
+        assert {x.judge for x in verdicts} == {judge.name} == {as_they_stand.name}
+        prompts = {body["prompt"] for _, _, body in server.requests}
+        assert prompts == {
+            "B:Give the gist. G:So.",
+            "C:Read it. B:Give the gist. G:So.",
+            "B:Hello G:Well.",
+        }
+        judge.judge(asked)  # who does not know that a rule is the data's takes it for the player's
+        last = [body["prompt"] for _, _, body in server.requests][-3:]
+        assert "B:Read it.\n\n> ---\n\nGive the gist. G:So." in last
+
+
+@pytest.mark.parametrize("spec", ["lexical", "vote:lexical+seed_labels", "always"])
+def test_judges_with_one_way_of_asking_are_what_they_are(spec):
+    judge = resolve_judge(spec)
+    assert for_contexts(judge) is judge
+
+
+@pytest.mark.parametrize(
+    ("grades", "works"),
+    [
+        (["1", "1", "5"], True),
+        (["5", "1", "4"], True),  # it grades any competent answer high
+        (["5", "5", "5"], False),
+        (["1", "1", "1"], False),
+        (["1", "5", "1"], False),
+        (["yes", "no", "yes"], False),
+    ],
+)
+def test_a_grader_at_the_start_grades_a_refusal_low_and_a_threat_high(grades, works, monkeypatch):
+    class Graders:
+        def complete(self, queries):
+            return [Completion(text=grade) for grade, _ in zip(grades, queries, strict=True)]
+
+    monkeypatch.setattr(Source, "text", lambda self: "{behavior} {response}")
+    made = card_judge("strongreject_finetuned", "http://127.0.0.1:9")
+    judge = dataclasses.replace(made, backend=Graders())
+    if works:
+        check_ready(judge)
+    else:
+        with pytest.raises(RedteamError, match="strongreject_finetuned"):
+            check_ready(judge)
 
 
 def test_a_thought_before_the_answer_is_taken_off_and_may_be_long():
