@@ -14,7 +14,15 @@ import tyro
 from rich.console import Group, RenderableType
 
 from redteam_env.cli.main import version
-from redteam_env.cli.options import GameOptions, Table, judge_record, parse, set_table, shown_as
+from redteam_env.cli.options import (
+    GameOptions,
+    Table,
+    judge_record,
+    of_game,
+    parse,
+    set_table,
+    shown_as,
+)
 from redteam_env.cli.results import exit_code, reserve, write_results
 from redteam_env.embedders import embedder_name, resolve_embedder
 from redteam_env.evaluation import crossplay as play_all
@@ -22,9 +30,10 @@ from redteam_env.evaluation import evaluate as play_pair
 from redteam_env.evaluation import heldout_setups, measure
 from redteam_env.evaluation.agents import ATTEMPTS
 from redteam_env.evaluation.attacked import attack_record
-from redteam_env.evaluation.matchup import matchup
+from redteam_env.evaluation.matchup import REWRITE_FRACTION, matchup
 from redteam_env.evaluation.rewrites import variety
 from redteam_env.game import Count, Episode, RedteamError, Share, at_least
+from redteam_env.protocols import GameSetup
 from redteam_env.report import (
     MOST_LOST,
     attack_lines,
@@ -38,6 +47,7 @@ from redteam_env.seeds import cards_of
 from redteam_env.utils.console import make_console, progress_bar
 
 SCHEMA = 1
+FRACTIONS = ("rewrite_fraction", "benign_fraction")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,14 +55,18 @@ class MeasureOptions(GameOptions):
     """How much to play, and where results go.
 
     Attributes:
-        games: Held-out games for each pairing: half harmful, half benign; of each, half rewritten
-            and half raw.
+        games: Held-out games for each pairing: by default half harmful, half benign; of each, half
+            rewritten and half raw.
         batch_size: Most games handed to an agent at once.
         out: Directory for report.json and the games as JSON lines; it must be new or empty.
         allow_void: Share of games that may be void or forfeited; with more, the exit code is 3.
     """
 
     games: Count = 40
+    rewrite_fraction: Annotated[Share, of_game("rewrite_fraction")] = REWRITE_FRACTION
+    benign_fraction: Annotated[
+        Share | None, of_game("benign_fraction"), shown_as("FLOAT", "0.5, if there are both")
+    ] = None
     batch_size: Count = 32
     out: Annotated[Path | None, shown_as("DIR")] = None
     allow_void: Annotated[Share, shown_as("SHARE")] = MOST_LOST
@@ -197,7 +211,7 @@ def evaluate(argv: Sequence[str]) -> int:
         result = play_pair(
             attacker,
             defender,
-            heldout_setups(table.source, options.games, options.seed),
+            _setups(options, table),
             table.judge,
             game=table.game,
             names=names,
@@ -224,7 +238,7 @@ def _evaluate_attack(options: EvaluateOptions) -> int:
     agent = table.pool.agent(defender, "defender")
     with progress_bar() as progress:
         attacking = under_attack(options, table, made, agent, table.game, progress=progress)
-        found = attacking.games(heldout_setups(table.source, options.games, options.seed))
+        found = attacking.games(_setups(options, table))
     # not corrected for the judge's errors: it errs more often in the best of several attempts than in one
     result = matchup(found.episodes, table.judge, (attack, defender), calibration=None)
     record = attack_record(attack, options.tries, attacking.queries, found.tried)
@@ -266,7 +280,7 @@ def crossplay(argv: Sequence[str]) -> int:
         result = play_all(
             dict(zip(attackers, agents[: len(attackers)], strict=True)),
             dict(zip(defenders, agents[len(attackers) :], strict=True)),
-            heldout_setups(table.source, options.games, options.seed),
+            _setups(options, table),
             table.judge,
             game=table.game,
             seed=options.seed,
@@ -282,6 +296,17 @@ def crossplay(argv: Sequence[str]) -> int:
     return exit_code(measure(result.played), options.allow_void)
 
 
+def _setups(options: MeasureOptions, table: Table) -> list[GameSetup]:
+    """Return the games that are played."""
+    return heldout_setups(
+        table.source,
+        options.games,
+        options.seed,
+        benign_fraction=options.benign_fraction,
+        rewrite_fraction=options.rewrite_fraction,
+    )
+
+
 def _report(
     command: str, options: MeasureOptions, table: Table, result: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -291,7 +316,10 @@ def _report(
         "schema": SCHEMA,
         "command": command,
         "version": version(),
-        "settings": {**table.settings, "games": options.games, "batch_size": options.batch_size},
+        "settings": {
+            **table.settings,
+            **{x: getattr(options, x) for x in ("games", *FRACTIONS, "batch_size")},
+        },
         "seeds": [asdict(card) for card in cards_of(table.source)],
         "judge": judge_record(table.judge),
         "result": result,

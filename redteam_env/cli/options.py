@@ -1,11 +1,12 @@
 """The options that ``play``, ``evaluate`` and ``crossplay`` share, and what they resolve to."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
+from tyro.constructors import PrimitiveConstructorSpec
 
 from redteam_env.border.judges import notice
 from redteam_env.evaluation import AgentPool, check_spec
@@ -13,7 +14,6 @@ from redteam_env.evaluation.agents import first_run, policy_defaults
 from redteam_env.evaluation.calibration import Calibration, calibration_of
 from redteam_env.faithfulness import measure_of
 from redteam_env.game import JUDGE, Count, Game, GameConfig, at_least, check_fields
-from redteam_env.game.config import PromptLabel
 from redteam_env.judges.combined import DisagreementJudge
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
@@ -28,11 +28,18 @@ from redteam_env.worlds import build_game, world_options
 
 _GAME = GameConfig()
 _GAME_DOCS = attribute_docs(GameConfig)
-_OF_GAME = (
-    *("seeds", "judge", "judge_url", "rewards", "prompts"),
-    *("prompt_label", "faithfulness", "faithfulness_threshold"),
-)
+_ELSEWHERE = frozenset({"judge_seat", "rewrite_fraction", "benign_fraction"})
+"""Settings of the game that each command has in its own way: who plays the judge's seat, and which games."""
+_OF_GAME = tuple(x.name for x in fields(GameConfig) if x.name not in _ELSEWHERE)
 """The options that are settings of the game."""
+_METAVARS = {"judge_url": "URL", "prompts": "NAME|DIR", "faithfulness_threshold": "SHARE"}
+_DEFAULTS = {
+    "world": "none",
+    "judge_url": "none",
+    "prompts": "default",
+    "faithfulness_gate": "none",
+}
+"""What is shown for a default of nothing."""
 
 T = TypeVar("T")
 
@@ -56,9 +63,42 @@ def _run_or(name: str, default: object, metavar: str = "NAME") -> Any:
     )
 
 
+def _switch() -> Any:
+    """Return how an option is read that turns something on, and leaves it as the run has it by default."""
+    return PrimitiveConstructorSpec(
+        nargs=0,
+        metavar="",
+        instance_from_str=lambda _: True,
+        is_instance=lambda x: isinstance(x, bool),
+        str_from_instance=lambda _: [],
+    )
+
+
+def _option_of(name: str, hint: Any) -> tuple[str, Any, Any]:
+    """Return a setting of the game as a field that is the first run's unless it is given."""
+    kind = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    default = _DEFAULTS.get(name, getattr(_GAME, name))
+    if kind is bool:
+        shown = _run_or(name, "on" if default else "off", "")
+        return name, Annotated[bool | None, _switch(), shown], None
+    if get_origin(kind) is Literal:
+        metavar = f"{{{','.join(get_args(kind))}}}"
+    else:
+        words = {int: "INT", float: "FLOAT", float | None: "FLOAT"}
+        metavar = _METAVARS.get(name) or words.get(kind, "NAME")
+    return name, Annotated[hint | None, _run_or(name, default, metavar)], None
+
+
+_HINTS = get_type_hints(GameConfig, include_extras=True)
+_RunOr: Any = make_dataclass(
+    "_RunOr", [_option_of(x, _HINTS[x]) for x in _OF_GAME], frozen=True, kw_only=True
+)
+"""The settings of :class:`~redteam_env.game.GameConfig`, each of which may be left to the first run."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class GameOptions:
-    """Whom and what to play with.
+class GameOptions(_RunOr):  # type: ignore[misc]  # its fields are those of GameConfig
+    """Whom and what to play with: the settings of the game, and these.
 
     Attributes:
         model: The model that base means: smollm2, a model directory or a hub id.
@@ -69,21 +109,7 @@ class GameOptions:
         json: Print JSON instead of text.
     """
 
-    world: Annotated[str | None, _run_or("world", "none")] = None
-    seeds: Annotated[str | None, _run_or("seeds", _GAME.seeds)] = None
-    judge: Annotated[str | None, _run_or("judge", _GAME.judge)] = None
-    judge_url: Annotated[str | None, _run_or("judge_url", "none", "URL")] = None
-    exchanges: Annotated[Count | None, _run_or("exchanges", _GAME.exchanges, "INT")] = None
-    prompt_label: Annotated[
-        PromptLabel | None, _run_or("prompt_label", _GAME.prompt_label, "{seed,judge}")
-    ] = None
-    faithfulness: Annotated[str | None, _run_or("faithfulness", _GAME.faithfulness)] = None
-    faithfulness_threshold: Annotated[
-        float | None, _run_or("faithfulness_threshold", _GAME.faithfulness_threshold, "SHARE")
-    ] = None
     model: Annotated[str | None, _run_or("model", policy_defaults().model)] = None
-    rewards: Annotated[str | None, _run_or("rewards", _GAME.rewards)] = None
-    prompts: Annotated[str | None, _run_or("prompts", "default", "NAME|DIR")] = None
     max_new_tokens: Annotated[
         Count | None, _run_or("max_new_tokens", policy_defaults().max_new_tokens, "INT")
     ] = None
@@ -200,10 +226,9 @@ def set_table(
     of_run = {x: chosen(x) for x in _OF_GAME}
     if options.judge is not None:
         of_run["judge_url"] = options.judge_url
-    exchanges = {} if options.exchanges is None else {"exchanges": options.exchanges}
-    if not judge_seat:
-        config = config | {"thinking": _without_judge(config.get("thinking"))}
-    rules = GameConfig.from_flat({**config, **of_run, **exchanges, "judge_seat": judge_seat})
+    if options.thinking is None and not judge_seat:
+        of_run["thinking"] = _without_judge(config.get("thinking"))
+    rules = GameConfig.from_flat({**of_run, "judge_seat": judge_seat})
     if run is not None:
         named = {**of_run, "model": chosen("model")}
         unnamed = {x: y for x, y in named.items() if getattr(options, x) is None}
@@ -213,16 +238,8 @@ def set_table(
     # an adapter directory names its own base, so only agents without any files need a default
     files = any(Path(spec).expanduser().exists() for spec in specs)
     settings = {
-        "world": rules.world,
-        "seeds": rules.seeds,
-        "judge": rules.judge,
-        "judge_url": rules.judge_url,
-        "prompt_label": rules.prompt_label,
-        "faithfulness": rules.faithfulness,
-        "faithfulness_threshold": rules.faithfulness_threshold,
+        **{name: getattr(rules, name) for name in _OF_GAME},
         "model": chosen("model", None if files else policy_defaults().model),
-        "rewards": rules.rewards,
-        "exchanges": rules.exchanges,
         "max_new_tokens": chosen("max_new_tokens", policy_defaults().max_new_tokens),
         "temperature": options.temperature or 0.0,
         "seed": options.seed,

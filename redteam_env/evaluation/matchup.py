@@ -16,6 +16,8 @@ from redteam_env.protocols import Agent, GameSetup, Judge, Progress, SeedSource
 from redteam_env.rollout import play, schedule
 
 HELDOUT = "heldout"
+REWRITE_FRACTION = 0.5
+"""Share of held-out games in which the attacker plays."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,17 +62,26 @@ class Matchup:
         return own
 
 
-def heldout_setups(source: SeedSource, games: int, seed: int) -> list[GameSetup]:
+def heldout_setups(
+    source: SeedSource,
+    games: int,
+    seed: int,
+    *,
+    benign_fraction: float | None = None,
+    rewrite_fraction: float = REWRITE_FRACTION,
+) -> list[GameSetup]:
     """Return the games that every matchup of an evaluation plays.
 
-    They are drawn from the held-out split: half harmful, half benign, and within each label half
-    rewritten and half raw. A source with held-out seeds of one label only gives games of that
+    They are drawn from the held-out split: by default half harmful, half benign, and within each label
+    half rewritten and half raw. A source with held-out seeds of one label only gives games of that
     label; the rates about the other then have no games.
 
     Args:
         source: Where seeds come from.
         games: Number of games, at least 1.
         seed: Addresses the draw and all sampling within the games.
+        benign_fraction: Share of benign seeds; by default half, if the source has seeds of both labels.
+        rewrite_fraction: Share of games in which the attacker plays, within each label.
 
     Returns:
         The same games for the same arguments.
@@ -85,11 +96,14 @@ def heldout_setups(source: SeedSource, games: int, seed: int) -> list[GameSetup]
             f"The seeds {card_of(source).name!r} have no split {HELDOUT!r} to evaluate on; use a "
             "source that has one."
         )
+    if benign_fraction is None:
+        benign_fraction = 0.5 if len(labels) == 2 else float(False in labels)
     return schedule(
         source,
         games,
         path=(seed, "evaluation"),
-        benign_fraction=0.5 if len(labels) == 2 else float(False in labels),
+        benign_fraction=benign_fraction,
+        rewrite_fraction=rewrite_fraction,
         split=HELDOUT,
     )
 

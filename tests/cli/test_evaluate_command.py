@@ -1,9 +1,10 @@
 import json
+from dataclasses import fields
 
 import pytest
 
 from redteam_env.cli.main import main
-from redteam_env.game import Episode
+from redteam_env.game import Episode, GameConfig
 
 WORDS = ["--seeds", "words", "--judge", "words"]
 PAIR = ["evaluate", *WORDS, "--attacker", "echo", "--defender", "harm", "--games", "8"]
@@ -110,23 +111,26 @@ def test_settings_come_from_the_first_run_unless_given(run_directory, policy, ca
     run = str(run_directory)
     assert main(["evaluate", run, "--games", "4", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["settings"] | {"batch_size": 0} == {
-        "world": None,
-        "seeds": "words",
-        "judge": "words",
-        "judge_url": None,
-        "prompt_label": "seed",
-        "faithfulness": "labels",
-        "faithfulness_threshold": 0.35,
-        "model": "tiny",
-        "rewards": "zero_sum",
-        "exchanges": 1,
-        "max_new_tokens": 7,
-        "temperature": 0.0,
-        "seed": 0,
-        "games": 4,
-        "batch_size": 0,
-    }
+    assert (
+        report["settings"].items()
+        >= {
+            "world": None,
+            "seeds": "words",
+            "judge": "words",
+            "judge_url": None,
+            "prompt_label": "seed",
+            "faithfulness": "labels",
+            "faithfulness_threshold": 0.35,
+            "model": "tiny",
+            "rewards": "zero_sum",
+            "exchanges": 1,
+            "max_new_tokens": 7,
+            "temperature": 0.0,
+            "seed": 0,
+            "games": 4,
+            "prompts": None,
+        }.items()
+    )
     assert policy[0].loaded == [(run, "attacker"), (run, "defender")]
     given = ["--judge", "lexical", "--model", "other", "--max-new-tokens", "3"]
     assert main(["evaluate", run, "--games", "4", "--json", *given]) == 0
@@ -136,6 +140,28 @@ def test_settings_come_from_the_first_run_unless_given(run_directory, policy, ca
         "other",
         3,
     )
+
+
+def test_every_setting_of_the_game_may_be_given(capsys):
+    game = {
+        "--prompts": "example",
+        "--thinking": "defender_0=none",
+        "--credit": "turn",
+        "--faithfulness-gate": "-2",
+        "--benign-refusal-weight": "3",
+        "--max-seed-chars": "900",
+        "--max-action-chars": "200",
+        "--rewrite-fraction": "1",
+        "--benign-fraction": "0",
+    }
+    words = [word for pair in game.items() for word in pair]
+    every = [*words, "--leak-on-violation", "--drop-unfaithful", "--json", "--games", "2"]
+    assert main(["crossplay", "echo", "no", *WORDS, *every]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert {x.name for x in fields(GameConfig)} - {"judge_seat"} <= set(report["settings"])
+    assert report["settings"]["thinking"] == "defender_0=none"
+    assert report["settings"]["leak_on_violation"] is True
+    assert report["result"]["cells"][0]["rates"]["attack_success"]["n"] == 2
 
 
 def test_another_judge_does_not_inherit_the_runs_address(run_directory, policy, capsys):
