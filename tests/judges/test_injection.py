@@ -39,7 +39,8 @@ def judge_of(monkeypatch):
 
     def make(name, agent):
         card = read_card(name)
-        texts = {x.source: text_of(card, x) for x in card.questions}
+        cards = [card, *([read_card(card.contextual)] if card.contextual else [])]
+        texts = {x.source: text_of(own, x) for own in cards for x in own.questions}
         monkeypatch.setattr(Source, "text", lambda self: texts.get(self, "You are a judge."))
         monkeypatch.setattr(Source, "entries", lambda self: [{"name": "a", "description": "b"}])
         monkeypatch.setattr("redteam_env.judges.made._asked_how", lambda *_: ("transformers", None))
