@@ -4,7 +4,8 @@
 ``config.json``                        what is needed to repeat the run
 ``preflight.json``                     what some turns before the first step were like
 ``metrics.jsonl``                      one row a step
-``tensorboard/``                       the same rows, if TensorBoard is installed
+``tensorboard/``                       the same rows, unless other loggers were named
+``loggers.json``                       what loggers need to go on with the same record
 ``episodes/step-NNNNNN.jsonl``         the games of a step, one a line
 ``checkpoints/step-NNNNNN/``           what is needed to go on after so many steps
 ``checkpoints/best/``                   that of the best evaluation, if the run was evaluated
@@ -47,6 +48,7 @@ from redteam_env.utils.reading import parse_json, read_bytes, read_lines
 
 CONFIG = "config.json"
 PREFLIGHT = "preflight.json"
+LOGGERS = "loggers.json"
 METRICS = "metrics.jsonl"
 EPISODES = "episodes"
 CHECKPOINTS = "checkpoints"
@@ -141,6 +143,25 @@ class Run:
         if not file.exists():
             return None
         return read_record(file, remedy=_DAMAGED, schema=SCHEMA, needed=["seats"])
+
+    def write_logger_states(self, states: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write ``loggers.json``."""
+        write_text(self.path / LOGGERS, json.dumps({"schema": SCHEMA, "loggers": states}, indent=1))
+
+    def logger_states(self) -> dict[str, dict[str, Any]]:
+        """Return what each logger needs to go on, by its name; nothing if there is no ``loggers.json``.
+
+        Raises:
+            RedteamError: If it is damaged or of another schema.
+        """
+        file = self.path / LOGGERS
+        if not file.is_file():
+            return {}
+        remedy = "Restore it, or remove it to begin new records."
+        states = read_record(file, remedy=remedy, schema=SCHEMA, needed=["loggers"])["loggers"]
+        if not isinstance(states, dict) or not all(isinstance(x, dict) for x in states.values()):
+            raise RedteamError(f"{str(file)!r} has no states under 'loggers'. {remedy}")
+        return states
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of ``metrics.jsonl``; a last line that a crash cut off is left out.

@@ -102,6 +102,7 @@ MAY_IMPORT = {
     "algorithms.online_dpo": "game protocols border algorithms.core",  # takes its loss by itself
     "algorithms.callbacks": "game protocols",
     "algorithms.callbacks.exact": "border",  # asks the judge for more than verdicts
+    "algorithms.loggers": "game protocols runs",
     "algorithms.opponents": f"{BASE} equilibria evaluation.ratings",  # the population's ratings
     "algorithms.recipes": "",
     "algorithms.training": (

@@ -19,7 +19,7 @@ from redteam_env.game import RedteamError
 from redteam_env.report import usage_lines
 from redteam_env.runs import Run
 from redteam_env.trust import allow, check_links, options_of, with_roots
-from redteam_env.utils.argv import named_in, value_of
+from redteam_env.utils.argv import joined, named_in, value_of
 from redteam_env.utils.console import make_console
 from redteam_env.utils.text import safe_text
 
@@ -30,6 +30,8 @@ CHOOSING = (
     *("lr", "kl", "entropy_bonus"),
 )
 """Options that decide which other options there are, or what a recipe or a world brings for them."""
+LISTS = ("callback", "logger")
+"""Lists with commas that may be given one member an option, too."""
 
 
 def train(argv: Sequence[str]) -> int:
@@ -157,6 +159,7 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
         RedteamError: If a value is wrong.
         SystemExit: After ``--help`` (0) or an option that does not exist (2).
     """
+    argv = joined(argv, LISTS)
     found, said = {name: value_of(argv, name) for name in CHOOSING}, named_in(argv)
     given = {name: None if x == "None" else x for name, x in found.items() if x is not None}
     run = _resumed(argv)

@@ -19,6 +19,7 @@ from algorithms.sb3.vec_env import SeatGames
 from algorithms.training import checkpoint
 from algorithms.training.callbacks import Callbacks, UsageMeter
 from algorithms.training.config import TrainConfig
+from algorithms.training.log import make_loggers
 from algorithms.training.loop import Outcome, Training, loop, over
 from algorithms.training.metrics import episode_metrics, sampled_before
 from algorithms.training.plugins import plugins_of
@@ -69,6 +70,7 @@ def _train(files: Run, config: TrainConfig, kind: str, seat: str) -> Outcome:
     if over(config, files, done):
         return Outcome(directory=files.path, steps=done, played=0, finished=True, void=0)
     check_room(files)
+    loggers = make_loggers(config.logging)
     learner = SeatLearner(config, kind, seat)
     session = learner.seat.session
     for seed in all_seeds(session.seeds, "train"):
@@ -87,6 +89,7 @@ def _train(files: Run, config: TrainConfig, kind: str, seat: str) -> Outcome:
         resumed=found.path if found else None,
         step=done,
         tokens=sampled_before(files, done),
+        loggers=loggers,
     )
     named = config.run.opponent or BASE
     asked = {role_of(seat): (named, agent) for seat, agent in learner.seat.opponents.items()}

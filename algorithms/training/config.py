@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from algorithms.training.callbacks import callback_settings
 from algorithms.training.evaluating import EvaluationConfig
+from algorithms.training.log import LoggingConfig
 from algorithms.training.presets import TINY, Scale, check_needs, file_options, recipe_of, tiny
 from algorithms.training.replay import ReplayConfig
 from algorithms.training.scripted import ScriptedConfig, mixed_config, sampler_of
@@ -30,7 +31,11 @@ from redteam_env.utils.lists import listed
 from redteam_env.worlds import build_game, world_options
 
 FREE = (
-    *(x.name for kind in (EvaluationConfig, StoppingConfig) for x in dataclasses.fields(kind)),
+    *(
+        x.name
+        for kind in (EvaluationConfig, StoppingConfig, LoggingConfig)
+        for x in dataclasses.fields(kind)
+    ),
     *("steps", "max_tokens", "checkpoint_every", "preflight", "force", "config"),
     *("out", "resume", "json"),
     *("server_urls", "adapter_dir", "kv_cache_gb", "allow_other_base"),
@@ -135,6 +140,7 @@ class TrainConfig:
         replay: Which seeds are played again.
         evaluation: Suites while it trains, and the best checkpoint.
         stopping: When it ends early.
+        logging: Where it is logged.
         callbacks: The settings of the callbacks that ``run.callback`` names.
     """
 
@@ -147,6 +153,7 @@ class TrainConfig:
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     stopping: StoppingConfig = field(default_factory=StoppingConfig)
+    logging: LoggingConfig = field(default_factory=LoggingConfig)
     callbacks: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
@@ -344,6 +351,7 @@ def components(options: Mapping[str, Any]) -> dict[str, Any]:
         "replay": ReplayConfig,
         "evaluation": EvaluationConfig,
         "stopping": StoppingConfig,
+        "logging": LoggingConfig,
         **{f"callback_{k}": kind for k, kind in enumerate(filter(None, named))},
     }
     _check_apart(kinds)

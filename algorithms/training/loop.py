@@ -21,7 +21,7 @@ from algorithms.training.stopping import UnansweredError
 from redteam_env.border.algorithms import state_of
 from redteam_env.border.policies import tell
 from redteam_env.game import Episode, Game, RedteamError
-from redteam_env.protocols import Agent, Batch, Judge, Row, SeedSource
+from redteam_env.protocols import Agent, Batch, Judge, Logger, Row, SeedSource
 from redteam_env.runs import POLICY, Run
 
 
@@ -72,6 +72,7 @@ class Training:
         scripted: The groups of its games in which a scripted opponent plays, and the role that it plays.
         batches: What was learned from in this step, by role.
         row: What this step logs.
+        loggers: Where it is logged, by name; nothing in processes that do not lead.
         fixed: Who plays the roles that are not trained, where a run names somebody.
         interrupted: Whether Ctrl-C was pressed in any process.
         stopped: Why a callback stopped the run.
@@ -95,6 +96,7 @@ class Training:
     scripted: Mapping[int, str] = field(default_factory=dict)
     batches: Mapping[str, Batch] = field(default_factory=dict)
     row: Row = field(default_factory=dict)
+    loggers: Mapping[str, Logger] = field(default_factory=dict)
     fixed: Mapping[str, Agent] = field(default_factory=dict)
     interrupted: bool = False
     stopped: str | None = None

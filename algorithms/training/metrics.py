@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from redteam_env.border.records import metrics as read_metrics
 from redteam_env.evaluation import measure
 from redteam_env.game import Episode, RedteamError, role_of
-from redteam_env.protocols import Callback, Row, TrainingRun
+from redteam_env.protocols import Row
 from redteam_env.runs import Run
 
 SHARES = (
@@ -140,40 +139,3 @@ def _signal(rewards: Sequence[float]) -> float | None:
     """Return the share of rewards that are not the most common one."""
     counts = Counter(round(reward, 9) for reward in rewards)  # equal but for the order of a sum
     return 1 - max(counts.values()) / len(rewards) if rewards else None
-
-
-class MetricsLog(Callback):
-    """Writes the games of each step, and one row into ``metrics.jsonl`` and for TensorBoard.
-
-    Rows and games of steps that a resumed run takes again are dropped first.
-    """
-
-    def __init__(self) -> None:
-        self._board: Any = None
-
-    def on_start(self, run: TrainingRun) -> None:
-        """Open the files, if this process leads."""
-        self._run, self._files = run, Run(run.directory)
-        if not run.leads:
-            return
-        from torch.utils.tensorboard import SummaryWriter  # takes seconds to import
-
-        self._files.drop_episodes(run.step)
-        self._files.write_rows([row for row in self._files.rows() if row["step"] < run.step])
-        self._board = SummaryWriter(str(run.directory / "tensorboard"), purge_step=run.step)
-
-    def on_update(self, step: int, row: Row) -> None:
-        """Append a step."""
-        if self._board is None:
-            return
-        self._files.write_episodes(step, self._run.episodes)
-        whole = {"step": step, **read_metrics(row)}
-        self._files.add_row(whole)
-        for name, value in whole.items():
-            if value is not None:
-                self._board.add_scalar(name, value, step)
-
-    def on_end(self, outcome: Any) -> None:
-        """Flush everything."""
-        if self._board is not None:
-            self._board.close()

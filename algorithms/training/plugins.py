@@ -21,6 +21,7 @@ def plugins_of(config: TrainConfig) -> set[tuple[str, str]]:
     used |= {("judges", game.judge.partition(":")[0])}
     used |= {("worlds", name) for name in [game.world] if name is not None}
     used |= {("callbacks", name) for name in listed(run.callback)}
+    used |= {("loggers", name) for name, _ in config.logging.named}
     for source in listed(game.seeds):
         name = source.partition("?")[0].partition(":")[0]
         used.add(("seeds", name if name in registry.names("seeds") else "file"))

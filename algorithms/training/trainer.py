@@ -34,8 +34,9 @@ from algorithms.training.departures import departures
 from algorithms.training.evaluating import BestCheckpoint, Evaluation
 from algorithms.training.league import RunLeague, check_league, warm_start
 from algorithms.training.live import LabelWarning, LiveTable, SignalWarning
+from algorithms.training.log import RunLog, make_loggers
 from algorithms.training.loop import Outcome, Training, loop, over
-from algorithms.training.metrics import MetricsLog, episode_metrics, sampled_before
+from algorithms.training.metrics import episode_metrics, sampled_before
 from algorithms.training.plugins import plugins_of
 from algorithms.training.preflight import Preflight, preflight
 from algorithms.training.processes import (
@@ -150,9 +151,9 @@ def _train(
         game.start(seed, rewritten=True)
     check_ready(judge)
     scripted = _scripted_agents(config, game, judge)
-    evaluation = None
-    if config.evaluation.eval_every:
-        evaluation = Evaluation(config.evaluation, source, seed=config.run.seed)
+    loggers = make_loggers(config.logging) if ranks.leads else {}
+    every = config.evaluation.eval_every
+    evaluation = Evaluation(config.evaluation, source, seed=config.run.seed) if every else None
     if policy is None:
         policy = build("policies", config.run.policy, config=config.policy, seed=config.run.seed)
         # an engine would go on holding memory, a server adapters
@@ -178,6 +179,7 @@ def _train(
         resumed=found.path if found else None,
         step=done,
         tokens=sampled_before(files, done),
+        loggers=loggers,
     )
     run.fixed = _fixed_agents(config, policy, game, judge)
     run.callbacks = Callbacks(_callbacks(run, evaluation, scripted, callbacks))
@@ -305,7 +307,7 @@ def closing_callbacks(run: Training) -> list[Any]:
         found.append(LabelWarning(console))
     return [
         *found,
-        MetricsLog(),
+        RunLog(config.logging, run.loggers, console),
         LiveTable(config.run.steps, run.step, console=console, quiet=quiet),
         Checkpoints(),
     ]

@@ -21,6 +21,7 @@ from redteam_env.protocols.batch import Batch
 from redteam_env.protocols.callbacks import Callback, Row, TrainingRun
 from redteam_env.protocols.embedders import Embedder
 from redteam_env.protocols.judges import ContentMeasure, ExactJudge, Judge, SeedJudge
+from redteam_env.protocols.loggers import LoggedRun, Logger, LogTable
 from redteam_env.protocols.opponents import League, Match, OpponentSampler, Result
 from redteam_env.protocols.policies import (
     BASE,
@@ -55,6 +56,9 @@ __all__ = [
     "Judge",
     "League",
     "LeaguePolicy",
+    "LogTable",
+    "LoggedRun",
+    "Logger",
     "Match",
     "OpponentSampler",
     "Progress",

@@ -30,3 +30,27 @@ def named_in(argv: Sequence[str]) -> frozenset[str]:
     """Return the names of all settings that a command line gives."""
     options = (word.partition("=")[0] for word in argv if word.startswith("--"))
     return frozenset(option.removeprefix("--").replace("-", "_") for option in options)
+
+
+def joined(argv: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return a command line on which each of some settings is given once: several values with commas between.
+
+    Args:
+        argv: The words.
+        names: The settings that are lists.
+    """
+    found: dict[str, list[str]] = {}
+    rest: list[str] = []
+    words = iter(argv)
+    for word in words:
+        option, equals, value = word.partition("=")
+        name = option.removeprefix("--").replace("-", "_")
+        if not option.startswith("--") or name not in names:
+            rest.append(word)
+            continue
+        given = value if equals else next(words, None)
+        if given is None:  # the parser says what is missing
+            rest.append(word)
+        else:
+            found.setdefault(name, []).append(given)
+    return [*rest, *(f"{option_of(name)}={','.join(values)}" for name, values in found.items())]
