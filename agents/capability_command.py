@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich.table import Table
-from rich.text import Text
 
 from redteam_env.game import Count, RedteamError, check_fields
 from redteam_env.utils.console import make_console
 from redteam_env.utils.files import read_record, write_text
 from redteam_env.utils.lists import listed
+from redteam_env.utils.tables import Column, FittedTable
 from redteam_env.utils.text import safe_text
 
 SCHEMA = 1
@@ -165,17 +164,17 @@ def _print(options: CapabilityOptions, rows: Sequence[dict[str, Any]]) -> None:
     if options.json:
         console.print_json(json.dumps(rows))
         return
-    table = Table("task", "metric", "value [95 % interval]", "questions")
+    table = FittedTable(
+        "task",
+        Column(heading="metric", words=True),
+        "value [95 % interval]",
+        Column(heading="questions", drop=1),
+    )
     for row in rows:
         value = f"{row['value']:.3f}"
         if row["interval"]:
             low, high = row["interval"]
             value += f" [{low:.3f}, {high:.3f}]"
-        table.add_row(
-            safe_text(row["task"]),
-            safe_text(row["metric"]),
-            Text(value),
-            Text(str(row["questions"])),
-        )
+        table.row(row["task"], row["metric"], value, str(row["questions"]))
     console.print(safe_text(f"{options.agent} ({options.role})", "bold"))
     console.print(table)

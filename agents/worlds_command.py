@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich.table import Table
 
 from redteam_env.game import Count, check_fields, unknown_name
 from redteam_env.utils.console import make_console, progress_bar
-from redteam_env.utils.text import safe_text
+from redteam_env.utils.tables import Column, FittedTable
 from redteam_env.worlds.apothecary import TACTICS, Corpus, WorldConfig, make_world
 from redteam_env.worlds.apothecary.corpus import all_words
 from redteam_env.worlds.apothecary.levels import APOTHECARY, LEVELS, PRETRAINING
@@ -161,15 +160,22 @@ def _show(action: Show) -> int:
         _print_json({"words": len(all_words(world)), "counts": counts, "tactics": tactics})
         return 0
     console = make_console()
-    sizes = Table("split", "restricted", "ordinary", "combinations of tactics")
+    sizes = FittedTable("split", "restricted", "ordinary", "combinations of tactics")
     for split, row in counts.items():
-        sizes.add_row(split, *(str(x) for x in row.values()))
+        sizes.row(split, *(str(x) for x in row.values()))
     console.print(sizes)
-    table = Table("tactic", "kind", "demonstrated", "base refuses", "example")
+    console.print()
+    table = FittedTable(
+        "tactic",
+        Column(heading="kind", words=True, drop=2),
+        Column(heading="demonstrated", words=True, drop=1),
+        "base refuses",
+        Column(heading="example", words=True),
+    )
     for one in tactics:
         often = "rarely" if one["rare"] else "often"
         refusal = f"{one['base_refusal']:.2f}"
-        table.add_row(str(one["tactic"]), str(one["kind"]), often, refusal, str(one["example"]))
+        table.row(str(one["tactic"]), str(one["kind"]), often, refusal, str(one["example"]))
     console.print(table)
     console.print(f"{len(all_words(world))} words. Its base model: {PROG} pretrain {action.name}")
     return 0
@@ -213,16 +219,21 @@ def _check(action: Check) -> int:
 
 
 def _print_gates(rows: Sequence[Mapping[str, Any]]) -> None:
-    table = Table("gate", "wanted", "rate", "95 % interval", "n", "")
+    table = FittedTable(
+        "gate",
+        Column(heading="wanted", drop=2),
+        "rate",
+        Column(heading="95 % interval", drop=3),
+        Column(heading="n", drop=4),
+        Column(heading="", words=True),
+    )
     for row in rows:
         low, high = row["interval"]
         wanted = limits_text(**row["limits"])
         verdict = "reported" if wanted == "-" else "passed" if row["passed"] else "missed"
         value = "-" if row["rate"] is None else rate_text(row["rate"])
         interval = f"{rate_text(low)} to {rate_text(high)}"
-        table.add_row(
-            safe_text(row["name"]), wanted, value, interval, str(row["n"]), safe_text(verdict)
-        )
+        table.row(row["name"], wanted, value, interval, str(row["n"]), verdict)
     make_console().print(table)
 
 

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from agents.lora.config import PolicyConfig
@@ -13,6 +12,7 @@ from agents.plan.fit import GIB, USABLE, Suggestion, fits, fitting_gpus, smalles
 from agents.plan.memory import MIB, Batch, Device, Memory, Parameters
 from redteam_env.recipes import Recipe
 from redteam_env.utils.argv import option_of
+from redteam_env.utils.tables import FittedTable
 from redteam_env.utils.text import safe_text
 
 
@@ -89,17 +89,13 @@ def page(plan: Plan) -> RenderableType:
     return Group(title, sizes, _table(plan), *_verdict(plan), *_of_recipe(plan))
 
 
-def _table(plan: Plan) -> Table:
-    table = Table()
-    table.add_column("")
-    for column in plan.columns:
-        chosen = column.policy.arrangement == plan.policy.arrangement
-        table.add_column(
-            column.policy.arrangement, justify="right", style="bold" if chosen else None
-        )
+def _table(plan: Plan) -> FittedTable:
+    table = FittedTable("", *(column.policy.arrangement for column in plan.columns))
+    bold = [x.policy.arrangement == plan.policy.arrangement for x in plan.columns]
 
     def row(name: str, cell: Callable[[Column], str]) -> None:
-        table.add_row(name, *(cell(column) for column in plan.columns))
+        cells = zip(map(cell, plan.columns), bold, strict=True)
+        table.row(name, *(Text(x, "bold" if chosen else "") for x, chosen in cells))
 
     row("trained", lambda c: _trained(c.parameters))
     row("parameters each", lambda c: _millions(c.parameters.each))
@@ -107,17 +103,22 @@ def _table(plan: Plan) -> Table:
     row("parameters in all", lambda c: _millions(c.parameters.total))
     row("full / all", lambda c: _ratio(c.parameters.model, c.parameters.total))
     row("number format", lambda c: c.policy.dtype)
-    table.add_section()
+    table.section()
     for name, amount in _PURPOSES:
-        sizes = [amount(column.memory) for column in plan.columns]
-        if any(sizes):
-            table.add_row(name, *map(_size, sizes), end_section=name in _SECTIONS)
+        if any(amount(column.memory) for column in plan.columns):
+            row(name, _size_of(amount))
+        if name in _SECTIONS:
+            table.section()
     if plan.available is not None:
         available = plan.available
         row("fits", lambda c: "yes" if fits(c.memory, available) else "no")
     elif plan.device == "cuda":
         row("smallest GPU", lambda c: smallest_gpu(c.memory) or "none of them")
     return table
+
+
+def _size_of(amount: Callable[[Memory], int]) -> Callable[[Column], str]:
+    return lambda column: _size(amount(column.memory))
 
 
 def _verdict(plan: Plan) -> list[Text]:

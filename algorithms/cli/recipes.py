@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.table import Table
 
 from redteam_env.game import RedteamError
 from redteam_env.provenance import DIFFERS
@@ -15,6 +14,7 @@ from redteam_env.recipes import Recipe, find_recipe, recipe_faults, recipe_names
 from redteam_env.runs import Run
 from redteam_env.utils.argv import option_of
 from redteam_env.utils.console import make_console
+from redteam_env.utils.tables import Column, FittedTable
 from redteam_env.utils.text import safe_text
 
 
@@ -110,10 +110,9 @@ def _show_run(place: Path, *, as_json: bool) -> int:
         console.print(safe_text(f"{heading}: the run differs in nothing."))
         return 0
     console.print(safe_text(f"{heading}: the run differs from the recipe."))
-    table = Table("option", "recipe", "run")
+    table = FittedTable("option", *(Column(heading=x, words=True) for x in ("recipe", "run")))
     for option, row in rows.items():
-        values = (str(row.get(side)) for side in ("recipe", "run"))
-        table.add_row(safe_text(option_of(option)), *map(safe_text, values))
+        table.row(option_of(option), *(str(row.get(side)) for side in ("recipe", "run")))
     console.print(table)
     return 0
 
@@ -122,9 +121,9 @@ def _show(recipe: Recipe) -> None:
     console = make_console()
     console.print(safe_text(recipe.title, "bold"), soft_wrap=True)
     console.print(safe_text(recipe.paper), soft_wrap=True)
-    table = Table("option", "value", "source")
+    table = FittedTable("option", *(Column(heading=x, words=True) for x in ("value", "source")))
     for name, setting in recipe.settings.items():
-        table.add_row(option_of(name), safe_text(str(setting.value)), safe_text(setting.source))
+        table.row(option_of(name), str(setting.value), setting.source)
     console.print(table)
     for name, what in recipe.needs.items():
         console.print(safe_text(f"Needs {option_of(name)}: {what}"), soft_wrap=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.table import Table
 from rich.text import Text
 
 from redteam_env.cli.options import shown_as
@@ -22,6 +21,7 @@ from redteam_env.report import CORRECTED, judge_line
 from redteam_env.seeds.labelled import LabelledSet, resolve_labels
 from redteam_env.utils.console import make_console, progress_bar
 from redteam_env.utils.files import write_text
+from redteam_env.utils.tables import Column, FittedTable
 from redteam_env.utils.text import safe_text
 
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="JUDGE")]
@@ -115,10 +115,8 @@ def _print(judge: Judge, labelled: LabelledSet, found: Calibration, failed: Coun
     console.print(judge_line(judge.name, judge.smoke_only))
 
 
-def _table(field: FieldCalibration) -> Table:
-    table = Table("figure")
-    table.add_column("value [95 % interval]", justify="right")
-    table.add_column("answers", justify="right")
+def _table(field: FieldCalibration) -> FittedTable:
+    table = FittedTable("figure", "value [95 % interval]", Column(heading="answers", drop=1))
     shares = {
         "accuracy": field.accuracy,
         "precision": field.precision,
@@ -126,12 +124,11 @@ def _table(field: FieldCalibration) -> Table:
         "specificity": field.specificity,
     }
     for name, share in shares.items():
-        counts = f"{share.k}/{share.n}"
-        table.add_row(name, _cell(share.value, share.interval), Text(counts))
+        table.row(name, _cell(share.value, share.interval), f"{share.k}/{share.n}")
     scores = {"F1": field.f1, "AUC": field.auc, "calibration error (ECE)": field.ece}
     for name, score in scores.items():
         cell = Text("-") if score is None else _cell(score.value, score.interval)
-        table.add_row(name, cell, Text(""))
+        table.row(name, cell, "")
     return table
 
 
@@ -141,13 +138,12 @@ def _cell(value: float | None, interval: Interval) -> Text:
     return Text(f"{value:.3f} [{interval.low:.3f}, {interval.high:.3f}]")
 
 
-def _stands_for(field: FieldCalibration) -> Table:
+def _stands_for(field: FieldCalibration) -> FittedTable:
     """Return what raw rates of other games would stand for."""
-    table = Table(f"raw rate in {GAMES} games")
-    table.add_column(CORRECTED, justify="right")
+    table = FittedTable(f"raw rate in {GAMES} games", CORRECTED)
     for percent in (5, 20, 50, 80):
         k = GAMES * percent // 100
         found = rogan_gladen(Share(k, GAMES, GAMES), field.sensitivity, field.specificity)
         cell = Text(found.reason) if found.reason else _cell(found.value, found.interval)
-        table.add_row(f"{percent / 100:.2f}", cell)
+        table.row(f"{percent / 100:.2f}", cell)
     return table

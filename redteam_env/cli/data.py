@@ -8,8 +8,6 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import tyro
-from rich.table import Table
-from rich.text import Text
 
 from redteam_env import registry
 from redteam_env.cli.sft import SftOptions, make_examples
@@ -20,6 +18,7 @@ from redteam_env.seeds.builtin import builtin
 from redteam_env.seeds.source import every_seed
 from redteam_env.utils.console import make_console
 from redteam_env.utils.packages import cached_path
+from redteam_env.utils.tables import Column, FittedTable, facts_table
 from redteam_env.utils.text import safe_text
 
 Spec = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
@@ -59,9 +58,10 @@ def list_sources(*, as_json: Json = False) -> None:
     if as_json:
         _print_json(rows)
         return
-    table = Table("source", "harmful", "benign", "licence", "here", "from")
+    words = [Column(heading=x, words=True) for x in ("licence", "here", "from")]
+    table = FittedTable("source", "harmful", "benign", *words)
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
+        table.row(*(_cell(value) for value in row.values()))
     console = make_console()
     console.print(table)
     console.print(
@@ -88,14 +88,12 @@ def get_source(spec: Spec, /, *, as_json: Json = False) -> None:
         return
     console = make_console()
     for card in summary["cards"]:
-        table = Table(show_header=False, title=safe_text(card["name"]))
-        for key, value in card.items():
-            if value:
-                table.add_row(key, safe_text(value))
-        console.print(table)
-    counts = Table("split", "harmful", "benign")
+        console.print(safe_text(card["name"], "bold"))
+        console.print(facts_table(card))
+        console.print()
+    counts = FittedTable("split", "harmful", "benign")
     for split, labels in summary["counts"].items():
-        counts.add_row(split, str(labels["harmful"]), str(labels["benign"]))
+        counts.row(split, str(labels["harmful"]), str(labels["benign"]))
     console.print(counts)
     console.print(
         f"{len(summary['categories'])} categories; {summary['duplicates']} duplicates and "
@@ -126,12 +124,12 @@ def _row(plugin: registry.Plugin) -> dict[str, Any]:
     return row
 
 
-def _cell(value: str | int | bool | None) -> Text:
+def _cell(value: str | int | bool | None) -> str:
     if value is None:
-        return safe_text("-")
+        return "-"
     if isinstance(value, bool):
-        return safe_text("yes" if value else "not yet")
-    return safe_text(str(value))
+        return "yes" if value else "not yet"
+    return str(value)
 
 
 def _summary(source: SeedSource) -> dict[str, Any]:

@@ -17,8 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, RenderableType
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
 from redteam_env import registry
@@ -29,6 +28,7 @@ from redteam_env.game import RedteamError
 from redteam_env.utils.console import make_console
 from redteam_env.utils.owners import DISTRIBUTION, OURS, clash_of, sharing
 from redteam_env.utils.packages import cache_directory
+from redteam_env.utils.tables import Column, FittedTable, facts_table
 from redteam_env.utils.text import safe_text
 
 LEAST_PYTHON = (3, 11)
@@ -217,7 +217,7 @@ def _show(console: Console, found: dict[str, Any]) -> None:
         "pip": "available" if found["pip"] else "missing; python -m ensurepip",
         "cache": f"{cache['directory']} ({len(cache['entries'])} entries)",
     }
-    console.print(_table((), [(name, safe_text(str(value))) for name, value in facts.items()]))
+    console.print(facts_table(facts))
     for entry in cache["entries"]:
         console.print(safe_text(f"  {entry['bytes'] / 1e6:9.1f} MB  {entry['name']}"))
     console.print()
@@ -271,8 +271,8 @@ def _plugin_state(plugin: dict[str, Any]) -> str:
     return "broken" if plugin["problem"] else "ok"
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> RenderableType:
-    table = Table(*headings, box=None, show_header=bool(headings), pad_edge=False)
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> FittedTable:
+    table = FittedTable(*(Column(heading=x, words=True) for x in headings))
     for row in rows:
-        table.add_row(*(safe_text(cell) if isinstance(cell, str) else cell for cell in row))
+        table.row(*row)
     return table

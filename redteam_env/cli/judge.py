@@ -9,13 +9,13 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import tyro
-from rich.table import Table
 
 from redteam_env import registry
 from redteam_env.cli.calibrate import calibrate_judge
 from redteam_env.game import RedteamError
 from redteam_env.judges.card import ENDING, Card, card_names, read_card
 from redteam_env.utils.console import make_console
+from redteam_env.utils.tables import Column, FittedTable, facts_table
 from redteam_env.utils.text import safe_text
 
 Spec = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="JUDGE")]
@@ -70,9 +70,10 @@ def list_judges(*, as_json: Json = False) -> None:
     if as_json:
         _print_json(rows)
         return
-    table = Table("judge", "asked by", "licence", "what")
+    words = [Column(heading=x, words=True) for x in ("asked by", "licence", "what")]
+    table = FittedTable("judge", *words)
     for row in rows:
-        table.add_row(*(safe_text(row[name]) for name in ("name", "asked by", "licence", "what")))
+        table.row(*(row[name] for name in ("name", "asked by", "licence", "what")))
     console = make_console()
     console.print(table)
     console.print(
@@ -94,11 +95,8 @@ def show(card: Spec, /, *, as_json: Json = False) -> None:
         _print_json(asdict(found))
         return
     console = make_console()
-    table = Table(show_header=False, title=safe_text(found.name), title_justify="left")
-    for key, value in _told(found).items():
-        if value:
-            table.add_row(key, safe_text(value))
-    console.print(table)
+    console.print(safe_text(found.name, "bold"))
+    console.print(facts_table(_told(found)))
     console.print(safe_text(found.missing))
 
 

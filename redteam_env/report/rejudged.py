@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from redteam_env.evaluation.agreement import Agreement
 from redteam_env.evaluation.rejudge import Rejudged
+from redteam_env.evaluation.statistics import Rate
 from redteam_env.report.tables import (
     CORRECTED,
     TITLES,
@@ -16,13 +16,13 @@ from redteam_env.report.tables import (
     difference_cell,
     judge_line,
     lost_lines,
-    make_table,
     number_cell,
     rate_cell,
     share_cell,
     titled,
     void_line,
 )
+from redteam_env.utils.tables import Column, FittedTable
 from redteam_env.utils.text import safe_text
 
 HEADINGS = ("judged then", "judged now")
@@ -33,11 +33,13 @@ def rejudged_report(found: Rejudged) -> RenderableType:
     before, after = found.before, found.after
     known, corrected = after.calibration, after.corrected
     more = (CORRECTED,) if known else ()
-    table = make_table("rate", *HEADINGS, *more, "difference")
+    counts = [Column(heading=f"games {x}", drop=1) for x in HEADINGS]
+    table = FittedTable("rate", *HEADINGS, *more, "difference", *counts)
     for name, change in found.differences.items():
         own = (corrected_cell(corrected.get(name)),) if known else ()
-        cells = [rate_cell(getattr(x.rates, name), counts=True) for x in (before, after)]
-        table.add_row(Text(TITLES[name]), *cells, *own, difference_cell(change))
+        rates: list[Rate] = [getattr(x.rates, name) for x in (before, after)]
+        cells = [*map(rate_cell, rates), *own, difference_cell(change)]
+        table.row(TITLES[name], *cells, *(f"{x.k}/{x.n}" for x in rates))
     voids = [Text.assemble(safe_text(f"{x.judge}: "), void_line(x.rates)) for x in (before, after)]
     return Group(
         *lost_lines(after.rates),
@@ -50,12 +52,18 @@ def rejudged_report(found: Rejudged) -> RenderableType:
     )
 
 
-def agreement_table(found: Mapping[str, Agreement]) -> Table:
+def agreement_table(found: Mapping[str, Agreement]) -> FittedTable:
     """Return how far two judges agree on each question."""
-    table = make_table("question", "differ", "games", "Cohen's kappa", "answered by one judge only")
+    table = FittedTable(
+        "question",
+        "differ",
+        Column(heading="games", drop=1),
+        "Cohen's kappa",
+        Column(heading="answered by one judge only", drop=2),
+    )
     for name, own in found.items():
         kappa = Text("-") if own.kappa is None else number_cell(own.kappa.value, own.kappa.interval)
-        counts = Text(f"{own.differing.k}/{own.differing.n}")
-        alone = Text(f"{own.first_only} + {own.second_only}")
-        table.add_row(Text(name), share_cell(own.differing), counts, kappa, alone)
+        counts = f"{own.differing.k}/{own.differing.n}"
+        alone = f"{own.first_only} + {own.second_only}"
+        table.row(name, share_cell(own.differing), counts, kappa, alone)
     return table

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from redteam_env.evaluation.attempts import WithinAttempts
@@ -17,6 +16,7 @@ from redteam_env.report.tables import (
     corrected_cell,
     judge_line,
 )
+from redteam_env.utils.tables import FittedTable
 from redteam_env.utils.text import safe_text
 
 COLUMNS = {
@@ -47,18 +47,15 @@ def suites_report(
         attempts: How many each request had, at most.
         calibration: What is known of the judge's errors.
     """
-    table = Table()
-    table.add_column("suite")
-    headings = [*COLUMNS.values(), *([f"success within {attempts}"] if attempts > 1 else [])]
-    for heading in ("requests", *headings):
-        table.add_column(heading, justify="right")
+    within = [f"success within {attempts}"] if attempts > 1 else []
+    table = FittedTable("suite", "requests", *COLUMNS.values(), *within)
     notes: list[Text] = []
     for result in results:
         for row in result.rows:
             cells = [_cell(row, metric) for metric in COLUMNS]
             cells += [_within(row.within)] if attempts > 1 else []
             title = f"{result.suite.card.title} ({row.label})"
-            table.add_row(safe_text(title), Text(str(row.requests)), *cells)
+            table.row(title, str(row.requests), *cells)
             notes += _notes(title, row)
     meant = [
         safe_text(f"{x.suite.card.title} is meant to be read by the judge {x.suite.card.judge}.")
@@ -79,15 +76,12 @@ def suites_report(
 
 def _corrected(results: Sequence[SuiteResult]) -> Group:
     """Return the table of corrected figures."""
-    table = Table()
-    table.add_column("suite")
-    for metric in FIELD_OF:
-        table.add_column(COLUMNS[metric], justify="right")
+    table = FittedTable("suite", *(COLUMNS[metric] for metric in FIELD_OF))
     for result in results:
         for row in result.rows:
             found = [row.figures.get(metric) for metric in FIELD_OF]
             cells = (corrected_cell(x.corrected if x else None) for x in found)
-            table.add_row(safe_text(f"{result.suite.card.title} ({row.label})"), *cells)
+            table.row(f"{result.suite.card.title} ({row.label})", *cells)
     return Group(Text("Corrected for the judge's errors [95 % interval]", style="bold"), table)
 
 

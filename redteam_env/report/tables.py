@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from redteam_env.evaluation.calibration import Calibration
@@ -19,6 +18,7 @@ from redteam_env.evaluation.matchup import Matchup
 from redteam_env.evaluation.rates import OUTCOMES, Rates, measure
 from redteam_env.evaluation.rewrites import Variety
 from redteam_env.evaluation.statistics import Difference, Interval, Rate, Share
+from redteam_env.utils.tables import Column, FittedTable
 from redteam_env.utils.text import safe_text
 
 TITLES: Mapping[str, str] = {
@@ -49,11 +49,12 @@ def rates_report(matchup: Matchup) -> RenderableType:
     known = matchup.calibration
     corrected = matchup.corrected
     more = (CORRECTED,) if known else ()
-    table = make_table("rate", "value [95 % interval]", *more, "games")
+    games = Column(heading="games", drop=1)
+    table = FittedTable("rate", "value [95 % interval]", *more, games)
     for name in OUTCOMES:
         rate: Rate = getattr(matchup.rates, name)
         own = (corrected_cell(corrected.get(name)),) if known else ()
-        table.add_row(Text(TITLES[name]), rate_cell(rate), *own, Text(f"{rate.k}/{rate.n}"))
+        table.row(TITLES[name], rate_cell(rate), *own, f"{rate.k}/{rate.n}")
     return Group(
         *lost_lines(matchup.rates),
         titled(f"{matchup.attacker} against {matchup.defender}", table),
@@ -78,10 +79,10 @@ def variety_report(found: Variety) -> RenderableType:
         "embedding distance (high is varied)": found.embedding_distance,
         "similarity to the seed": found.seed_similarity,
     }
-    table = make_table("variety of rewrites", "value")
+    table = FittedTable("variety of rewrites", Column(heading="value", words=True))
     for name, value in values.items():
         cell = f"- ({missing[name]})" if value is None else f"{value:.3f}"
-        table.add_row(Text(name), Text(cell))
+        table.row(name, cell)
     by = f", embedder {found.embedder}" if found.embedder else ""
     return titled(f"{found.rewrites} rewrites{by}", table)
 
@@ -96,10 +97,12 @@ def comparison_report(
         headings: What to call the two columns.
     """
     before, after = comparison.before, comparison.after
-    table = make_table("rate", *headings, "difference")
+    counts = [Column(heading=f"games {x}", drop=1) for x in headings]
+    table = FittedTable("rate", *headings, "difference", *counts)
     for name, found in comparison.differences.items():
-        cells = [rate_cell(getattr(side.rates, name), counts=True) for side in (before, after)]
-        table.add_row(Text(TITLES[name]), *cells, difference_cell(found))
+        rates: list[Rate] = [getattr(side.rates, name) for side in (before, after)]
+        cells = [*map(rate_cell, rates), difference_cell(found)]
+        table.row(TITLES[name], *cells, *(f"{x.k}/{x.n}" for x in rates))
     voids = [
         Text.assemble(safe_text(f"{heading}: "), void_line(side.rates))
         for heading, side in zip(headings, (before, after), strict=True)
@@ -108,10 +111,10 @@ def comparison_report(
     lost = [line for side in (before, after) for line in lost_lines(side.rates)]
     tables = [titled(title, table)]
     if before.calibration is not None:
-        own = make_table("rate", *headings)
+        own = FittedTable("rate", *headings)
         for name in before.corrected:
             cells = [corrected_cell(side.corrected.get(name)) for side in (before, after)]
-            own.add_row(Text(TITLES[name]), *cells)
+            own.row(TITLES[name], *cells)
         tables.append(titled(f"Rates, {CORRECTED}", own))
     return Group(
         *lost,
@@ -159,10 +162,10 @@ def _corrected_matrix(title: str, result: CrossPlay, rate: str, *, raw: str) -> 
     table = _by_defender(result.defenders)
     for attacker in result.attackers:
         row = (result.cells[attacker, x].corrected.get(rate) for x in result.defenders)
-        table.add_row(safe_text(attacker), *map(corrected_cell, row))
+        table.row(attacker, *map(corrected_cell, row))
     direct = (result.cells[result.attackers[0], x].corrected.get(raw) for x in result.defenders)
-    table.add_section()
-    table.add_row(Text(RAW_ROW), *map(corrected_cell, direct))
+    table.section()
+    table.row(RAW_ROW, *map(corrected_cell, direct))
     return titled(f"{title}, {CORRECTED}", table)
 
 
@@ -170,10 +173,10 @@ def _matrix(title: str, result: CrossPlay, rate: str, *, raw: str) -> Group:
     table = _by_defender(result.defenders)
     for attacker in result.attackers:
         row = [result.cells[attacker, defender].rates for defender in result.defenders]
-        table.add_row(safe_text(attacker), *(rate_cell(getattr(x, rate)) for x in row))
+        table.row(attacker, *(rate_cell(getattr(x, rate)) for x in row))
     direct = [result.cells[result.attackers[0], defender].rates for defender in result.defenders]
-    table.add_section()
-    table.add_row(Text(RAW_ROW), *(rate_cell(getattr(x, raw)) for x in direct))
+    table.section()
+    table.row(RAW_ROW, *(rate_cell(getattr(x, raw)) for x in direct))
     return titled(f"{title} [95 % interval]", table)
 
 
@@ -183,7 +186,7 @@ def _against_first(title: str, result: CrossPlay, rate: str) -> Group:
     found = result.differences[rate]
     for attacker in result.attackers:
         row = (difference_cell(found[attacker, defender]) for defender in others)
-        table.add_row(safe_text(attacker), *row)
+        table.row(attacker, *row)
     return titled(f"{title}: difference to {result.defenders[0]} [95 % interval]", table)
 
 
@@ -191,39 +194,24 @@ def _void_matrix(result: CrossPlay) -> Group:
     table = _by_defender(result.defenders)
     for attacker in result.attackers:
         row = (result.cells[attacker, defender].rates for defender in result.defenders)
-        table.add_row(safe_text(attacker), *(Text(f"{x.void} of {x.games}") for x in row))
+        table.row(attacker, *(f"{x.void} of {x.games}" for x in row))
     return titled("Void games, raw ones included", table)
 
 
-def _by_defender(defenders: Sequence[str]) -> Table:
-    return make_table("attacker \\ defender", *defenders)
+def _by_defender(defenders: Sequence[str]) -> FittedTable:
+    return FittedTable("attacker \\ defender", *defenders)
 
 
-def titled(title: str, table: Table) -> Group:
-    """Put a title above a table; rich's own titles are wrapped at the table's width."""
+def titled(title: str, table: FittedTable) -> Group:
+    """Put a title above a table."""
     return Group(safe_text(title, "bold"), table)
 
 
-def make_table(first: str, *others: str) -> Table:
-    """Return a table with headings, whose columns but the first hold numbers."""
-    table = Table()
-    table.add_column(safe_text(first))
-    for heading in others:
-        table.add_column(safe_text(heading), justify="right")
-    return table
-
-
-def rate_cell(rate: Rate, *, counts: bool = False) -> Text:
-    """Return a rate with its interval, such as ``0.25 [0.07, 0.59]``; ``-`` for no games.
-
-    Args:
-        rate: The rate.
-        counts: Whether the numbers of games follow.
-    """
+def rate_cell(rate: Rate) -> Text:
+    """Return a rate with its interval, such as ``0.25 [0.07, 0.59]``; ``-`` for no games."""
     if rate.value is None:
         return Text("-")
-    text = f"{rate.value:.2f} {_interval(rate.interval)}"
-    return Text(f"{text} {rate.k}/{rate.n}" if counts else text)
+    return number_cell(rate.value, rate.interval)
 
 
 def corrected_cell(found: Corrected | None) -> Text:

@@ -218,7 +218,7 @@ def test_only_void_games_are_no_success(capsys):
 def test_crossplay_prints_the_matrix_of_all_agents(capsys):
     assert main(["crossplay", "echo", "harm", "no", *WORDS, "--games", "8"]) == 0
     out = capsys.readouterr().out
-    assert out.count("│ echo ") == 4
+    assert out.count("\necho ") == 4
     assert "1.00 [0.34, 1.00]" in out
     assert "difference to echo" in out
     assert "Void games (in no rate): 0 of 48" in out

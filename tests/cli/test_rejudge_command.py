@@ -57,8 +57,9 @@ def test_an_evaluation_under_another_judge(evaluated, contrary, capsys):
     assert rejudged(evaluated) == 0
     out = capsys.readouterr().out
     assert "echo against harm" in out
-    assert "1.00 [0.34, 1.00] 2/2" in out
-    assert "0.00 [0.00, 0.66] 0/2" in out
+    row = next(x for x in out.splitlines() if x.startswith("attack success (raw)"))
+    assert row.split()[3:9] == ["1.00", "[0.34,", "1.00]", "0.00", "[0.00,", "0.66]"]
+    assert row.split()[-2:] == ["2/2", "0/2"]
     assert "Cohen's kappa" in out
     assert "Judged then by: words" in out
     assert "Judge: contrary" in out

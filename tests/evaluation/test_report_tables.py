@@ -50,7 +50,6 @@ def test_every_rate_has_a_title_of_its_own():
 
 def test_cells_show_rate_and_interval():
     assert rate_cell(Rate(5, 10)).plain == "0.50 [0.24, 0.76]"
-    assert rate_cell(Rate(5, 10), counts=True).plain == "0.50 [0.24, 0.76] 5/10"
     assert rate_cell(Rate(0, 0)).plain == "-"
     assert difference_cell(Difference(-0.25, Interval(-0.5, 0.0), 8, 4)).plain == (
         "-0.25 [-0.50, +0.00]"
@@ -87,8 +86,9 @@ def test_comparison_report_shows_both_sides_and_the_paired_difference(setups, ju
     after = evaluate(say(lambda r: r.seed.text), say(lambda _: "HARM"), setups, judge)
     text = shown(comparison_report(compare(matchup, after), headings=("untrained", "trained")))
     line = next(x for x in text.splitlines() if TITLES["attack_success"] in x)
-    assert "0.00 [0.00, 0.49] 0/4" in line
-    assert "1.00 [0.51, 1.00] 4/4" in line
+    assert "0.00 [0.00, 0.49]" in line
+    assert "1.00 [0.51, 1.00]" in line
+    assert line.split()[-2:] == ["0/4", "4/4"]
     assert "+1.00 [" in line
     assert "untrained: Void games (in no rate): 0 of 16" in text
 
@@ -101,7 +101,7 @@ def test_crossplay_report_is_a_matrix_with_voids(setups, judge, say):
         "broken": say(lambda _: "BROKEN"),
     }
     text = shown(crossplay_report(crossplay(attackers, defenders, setups, judge)))
-    echo = [line for line in text.splitlines() if line.startswith("│ echo")]
+    echo = [line for line in text.splitlines() if line.startswith("echo ")]
     assert "1.00 [0.51, 1.00]" in echo[0]
     assert "0.00 [0.00, 0.49]" in echo[0]
     assert "-1.00 [" in echo[2]

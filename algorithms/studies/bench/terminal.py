@@ -1,11 +1,9 @@
-"""The leaderboard for a terminal of 80 columns: headline scores, what stands beside them, and verdicts."""
+"""The leaderboard for a terminal: headline scores, what stands beside them, and verdicts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from algorithms.studies.bench.leaderboard import COMPARED
@@ -28,7 +26,8 @@ from algorithms.studies.bench.scores import (
     TRAIN_DEFENCE,
 )
 from algorithms.studies.markdown import number
-from redteam_env.report.tables import judge_line
+from redteam_env.report.tables import judge_line, titled
+from redteam_env.utils.tables import Column, FittedTable
 from redteam_env.utils.text import safe_text
 
 Figures = Mapping[str, Any]
@@ -42,12 +41,14 @@ _HEADLINE = {
 }
 """Scores by their heading, and whether their intervals are shown."""
 _BESIDE = {
-    "over-\nrefusal": REFUSAL_REWRITTEN,
-    "capa-\nbility": CAPABILITY,
+    "over-refusal": REFUSAL_REWRITTEN,
+    "capability": CAPABILITY,
     "gap": GAP,
-    "diver-\nsity": DIVERSITY,
+    "diversity": DIVERSITY,
 }
 _COST = {"tokens": "tokens", "seconds": "seconds"}
+_LEAST = {"train": 1, "train ": 2, "seconds": 3, "tokens": 4}
+"""The columns that a narrow terminal leaves out, the highest first."""
 
 
 def terminal(figures: Figures) -> RenderableType:
@@ -69,15 +70,12 @@ def terminal(figures: Figures) -> RenderableType:
     )
 
 
-def _table(heading: str, columns: Mapping[str, Any], rows: Sequence[Sequence[str]]) -> Table:
-    """Return a table of numbers that are never cut; a name too long for its column is folded."""
-    made = Table(title=heading, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    made.add_column("cell", overflow="fold")
-    for column in columns:
-        made.add_column(column, no_wrap=True, justify="right")
-    for name, *values in rows:
-        made.add_row(safe_text(name), *values)
-    return made
+def _table(heading: str, columns: Mapping[str, Any], rows: Sequence[Sequence[str]]) -> Group:
+    least = [Column(heading=x.strip(), drop=_LEAST.get(x, 0)) for x in columns]
+    made = FittedTable("cell", *least)
+    for row in rows:
+        made.row(*row)
+    return titled(heading, made)
 
 
 def _headline(cell: Figures) -> list[str]:

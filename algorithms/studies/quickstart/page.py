@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group
-from rich.table import Table
 from rich.text import Text
 
 from algorithms.studies.quickstart.live import curves_text
@@ -22,6 +21,7 @@ from redteam_env.evaluation import Rate
 from redteam_env.protocols import BASE
 from redteam_env.report import curves_svg, rate_cell
 from redteam_env.utils.files import write_text
+from redteam_env.utils.tables import FittedTable
 from redteam_env.utils.text import safe_text
 from redteam_env.worlds.apothecary.rates import ATTACK_SUCCESS, FAITHFULNESS, OVER_REFUSAL
 
@@ -84,25 +84,26 @@ def _examples(name: str, shown: list[Mapping[str, Any]]) -> Group:
     return Group(*parts)
 
 
-def _abilities(result: Mapping[str, Any]) -> tuple[Text, Table]:
+def _abilities(result: Mapping[str, Any]) -> tuple[Text, FittedTable]:
     attackers, defenders = result["attackers"], result["defenders"]
     n = f"{attackers[BASE][FAITHFULNESS]['n']} and {defenders[BASE][QUIZ]['n']}"
-    table = Table("", "faithful (attacker)", "hides a name (attacker)", "quiz right (defender)")
+    table = FittedTable(
+        "", "faithful (attacker)", "hides a name (attacker)", "quiz right (defender)"
+    )
     for name in DEFENDERS:
         rates = (attackers[name][FAITHFULNESS], attackers[name][HIDDEN], defenders[name][QUIZ])
-        table.add_row(name, *map(_cell, rates))
+        table.row(name, *map(_cell, rates))
     return Text(f"\nWhat each can do (n = {n})", "bold"), table
 
 
 def _matrix(title: str, rate: str, cells: Mapping[tuple[str, str], Any]) -> Group:
     counts = sorted({cell[rate]["n"] for cell in cells.values()})
     n = " to ".join(dict.fromkeys(str(x) for x in (counts[0], counts[-1])))
-    table = Table("attacker")
-    for defender in DEFENDERS:
-        table.add_column(defender, justify="right")
+    table = FittedTable("attacker", *DEFENDERS)
     for attacker in (*DEFENDERS, *SCRIPTED):
-        row = (_cell(cells[attacker, defender][rate]) for defender in DEFENDERS)
-        table.add_row(attacker, *row, end_section=attacker == DEFENDERS[-1])
+        table.row(attacker, *(_cell(cells[attacker, x][rate]) for x in DEFENDERS))
+        if attacker == DEFENDERS[-1]:
+            table.section()
     return Group(Text(f"\n{title} (n = {n})", "bold"), table)
 
 
