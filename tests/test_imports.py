@@ -66,10 +66,12 @@ MAY_IMPORT = {
     "evaluation.calibration": "judges.identity seeds.labelled",  # what is kept of a judge
     "evaluation.rates": "judges.lexical",  # which answers count as refusals without a judge
     "report": "utils evaluation",
+    "page": "game utils randomness runs trust evaluation report",
+    "page.games": "worlds.apothecary",  # whose judge tells how a rewrite hides a name
     "distil": f"{BASE} border utils",
     "cli": (
         "game protocols border attacks utils registry trust embedders faithfulness rollout judges seeds worlds envs suites "
-        "evaluation report distil"
+        "evaluation report page distil"
     ),
     "cli.sft": "provenance",  # of the seeds that examples are made from
     # agents: they neither evaluate nor report

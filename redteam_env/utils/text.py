@@ -19,6 +19,8 @@ def escape_controls(text: str) -> str:
     Escape sequences, carriage returns, bidirectional overrides and zero-width characters become
     visible as ``\x1b``, ``\u202e`` and so on; newline and tab stay.
     """
+    if text.isprintable():  # then no character is of the categories below; it is much faster
+        return text
     return "".join(
         char
         if char in _KEEP or unicodedata.category(char) not in _UNSAFE

@@ -1,0 +1,304 @@
+"""What a report is made from: directories of any kind, read as anybody's files.
+
+A run may still be running, or be half-written: what cannot be read is left out and told of on the page.
+Only a directory that is none of ours, or of another schema, is refused.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from redteam_env.evaluation.stored import REPORT, read_games, stored_games
+from redteam_env.evaluation.stored import SCHEMA as REPORT_SCHEMA
+from redteam_env.game import Episode, RedteamError
+from redteam_env.runs import EPISODES, Run, read_league
+from redteam_env.trust import check_links
+from redteam_env.utils.files import read_json, read_record
+
+RESULT, LEADERBOARD, CLAIMS, PLAN = (
+    "result.json",
+    "leaderboard.json",
+    "claims.json",
+    "experiment.json",
+)
+FIGURES = "figures.json"
+WINDOW = 9
+"""Most steps whose games stand for a run's beginning, and for its end."""
+MOST_NOTES = 5
+_RESTORE = "Restore it, or name another directory."
+_WHAT = (
+    "name a run, what evaluate, crossplay, rejudge or quickstart wrote, or the results of a bench or an "
+    "experiment."
+)
+
+
+class Kind(StrEnum):
+    """What a directory holds."""
+
+    RUN = "run"
+    EVALUATION = "evaluation"
+    SUITES = "suites"
+    CROSSPLAY = "crossplay"
+    REJUDGED = "rejudged"
+    QUICKSTART = "quickstart"
+    BENCH = "bench"
+    EXPERIMENT = "experiment"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Games:
+    """Games that were played by the same two sides.
+
+    Attributes:
+        title: What they are called.
+        attacker: Who attacked.
+        defender: Who defended.
+        step: The training step that they are of, from 0; ``None`` outside of training.
+        episodes: The games.
+    """
+
+    title: str
+    attacker: str
+    defender: str
+    step: int | None
+    episodes: tuple[Episode, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One directory.
+
+    Attributes:
+        name: What the page calls it; no two have one name.
+        kind: What it holds.
+        record: Its main file: ``config.json``, ``report.json``, ``leaderboard.json`` and so on.
+        settings: The options behind it, flat.
+        rows: Of a run, its metrics, a row a step.
+        games: Its games, in order.
+        league: Of a run with a league, the league's newest state.
+        parts: Of an experiment, the figures of each part.
+        notes: What could not be read, or is missing.
+    """
+
+    name: str
+    kind: Kind
+    record: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    rows: Sequence[Mapping[str, Any]] = ()
+    games: tuple[Games, ...] = ()
+    league: Mapping[str, Any] | None = None
+    parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def episodes(self) -> list[Episode]:
+        """All games that were read."""
+        return [x for group in self.games for x in group.episodes]
+
+
+def read_sources(places: Sequence[Path], *, most: int) -> list[Source]:
+    """Read directories.
+
+    Args:
+        places: The directories. One that holds several runs, as a quickstart's does, gives several sources.
+        most: Most games that are read of a run: its first and last steps are, and others at even distances.
+
+    Returns:
+        What they hold, each with a name of its own.
+
+    Raises:
+        RedteamError: If one is missing, none of ours, damaged at its heart, or of another schema.
+    """
+    found: list[tuple[Path, Source]] = []
+    for place in places:
+        folder = place.expanduser()
+        if not folder.is_dir():
+            raise RedteamError(f"There is no directory {str(place)!r}; {_WHAT}")
+        check_links(folder)
+        found += _read(folder, most)
+    names = _names([folder for folder, _ in found])
+    return [replace(source, name=name) for (_, source), name in zip(found, names, strict=True)]
+
+
+def _read(folder: Path, most: int) -> list[tuple[Path, Source]]:
+    run = Run(folder)
+    if run.record() is not None:
+        return [(folder, _run(run, most))]
+    if (folder / REPORT).is_file():
+        return [(folder, _evaluation(folder))]
+    if (folder / LEADERBOARD).is_file():
+        return [(folder, _plain(folder, LEADERBOARD, Kind.BENCH))]
+    if (folder / PLAN).is_file() or (folder / CLAIMS).is_file():
+        return [(folder, _experiment(folder))]
+    inner = [x for x in sorted(folder.iterdir()) if x.is_dir() and Run(x).record() is not None]
+    runs = [(x, _run(Run(x), most // max(1, len(inner)))) for x in inner]
+    if (folder / RESULT).is_file():
+        return [(folder, _plain(folder, RESULT, Kind.QUICKSTART)), *runs]
+    if not runs:
+        empty = "is empty" if not any(folder.iterdir()) else "holds nothing to report on"
+        raise RedteamError(f"{str(folder)!r} {empty}; {_WHAT}")
+    return runs
+
+
+def _plain(folder: Path, file: str, kind: Kind) -> Source:
+    record = _object(folder / file)
+    settings = record.get("settings")
+    return Source(
+        name="", kind=kind, record=record, settings=settings if isinstance(settings, dict) else {}
+    )
+
+
+def _object(file: Path) -> dict[str, Any]:
+    record = read_json(file, remedy=_RESTORE)
+    if not isinstance(record, dict):
+        raise RedteamError(f"{str(file)!r} holds no JSON object. {_RESTORE}")
+    return record
+
+
+def _experiment(folder: Path) -> Source:
+    notes = (
+        [] if (folder / CLAIMS).is_file() else [f"There is no {CLAIMS} yet: it is not finished."]
+    )
+    claims = _object(folder / CLAIMS) if not notes else {}
+    figures = sorted(folder.glob(f"*/{FIGURES}"))
+    plan = _object(folder / PLAN) if (folder / PLAN).is_file() else {}
+    own = plan.get("experiment")
+    settings = own.get("training") if isinstance(own, dict) else None
+    return Source(
+        name="",
+        kind=Kind.EXPERIMENT,
+        record=claims,
+        settings=settings if isinstance(settings, dict) else {},
+        parts={file.parent.name: _object(file) for file in figures},
+        notes=tuple(notes),
+    )
+
+
+def _evaluation(folder: Path) -> Source:
+    report = read_record(folder / REPORT, remedy=_RESTORE, schema=REPORT_SCHEMA, needed=["result"])
+    notes: list[str] = []
+    games: tuple[Games, ...] = ()
+    try:
+        games = tuple(
+            Games(
+                title=x.name,
+                attacker=x.seats[0],
+                defender=x.seats[1],
+                step=None,
+                episodes=x.episodes,
+            )
+            for x in stored_games(folder)
+        )
+    except RedteamError as error:
+        notes = [str(error)]
+    settings = report.get("settings")
+    return Source(
+        name="",
+        kind=_kind(report),
+        record=report,
+        settings=settings if isinstance(settings, dict) else {},
+        games=games,
+        notes=tuple(notes),
+    )
+
+
+def _kind(report: Mapping[str, Any]) -> Kind:
+    if isinstance(report["result"], list):
+        return Kind.SUITES
+    command = report.get("command")
+    named = {"crossplay": Kind.CROSSPLAY, "rejudge": Kind.REJUDGED}
+    return named.get(str(command), Kind.EVALUATION)
+
+
+def _run(run: Run, most: int) -> Source:
+    record = run.record() or {}
+    notes: list[str] = []
+    rows: list[dict[str, Any]] = []
+    try:
+        rows = run.rows()
+    except RedteamError as error:
+        notes.append(f"No curves: {error}")
+    steps = run.episode_steps()
+    games = _games(run, _chosen(run, steps, most), notes)
+    if not games:
+        notes.append("It has no games yet." if not steps else "None of its games could be read.")
+    elif len(games) < len(steps):
+        notes.append(f"Games of {len(games)} of its {len(steps)} steps are in this report.")
+    return Source(
+        name="",
+        kind=Kind.RUN,
+        record=record,
+        settings=record["config"],
+        rows=rows,
+        games=tuple(games),
+        league=_league(run, notes),
+        notes=tuple(notes),
+    )
+
+
+def _games(run: Run, steps: Sequence[int], notes: list[str]) -> list[Games]:
+    games, damaged = [], []
+    for step in steps:
+        try:
+            episodes = read_games(_file(run, step))
+        except RedteamError as error:
+            damaged.append(str(error))
+            continue
+        if episodes:
+            games.append(
+                Games(
+                    title=f"step {step + 1}",
+                    attacker="attacker",
+                    defender="defender",
+                    step=step,
+                    episodes=tuple(episodes),
+                )
+            )
+    notes += [f"Left out: {x}" for x in damaged[:MOST_NOTES]]
+    if len(damaged) > MOST_NOTES:
+        notes.append(f"{len(damaged) - MOST_NOTES} more files of games were left out.")
+    return games
+
+
+def _chosen(run: Run, steps: Sequence[int], most: int) -> list[int]:
+    """Return the steps whose games are read: all, or the first, the last, and others at even distances."""
+    if not steps:
+        return []
+    with_lines = _file(run, steps[0])
+    a_step = max(1, with_lines.read_bytes().count(b"\n"))
+    room = max(2, most // a_step)
+    if room >= len(steps):
+        return list(steps)
+    edge = min(WINDOW, room // 3) or 1
+    edges = {*steps[:edge], *steps[-edge:]}
+    rest = [x for x in steps if x not in edges]
+    places = np.linspace(0, len(rest) - 1, max(0, room - len(edges))).round().astype(int)
+    return sorted(edges | {rest[k] for k in places})
+
+
+def _file(run: Run, step: int) -> Path:
+    return run.path / EPISODES / f"step-{step:06d}.jsonl"
+
+
+def _league(run: Run, notes: list[str]) -> dict[str, Any] | None:
+    try:
+        found = run.checkpoints()
+        league = read_league(found[-1].path) if found else None
+    except RedteamError as error:
+        notes.append(f"No league: {error}")
+        return None
+    return league
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """Return the shortest ends of the paths that tell them apart."""
+    parts = [x.resolve().parts for x in folders]
+    for length in range(1, max(map(len, parts), default=0) + 1):
+        names = ["/".join(x[-length:]) for x in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{x.name} ({k})" for k, x in enumerate(folders, 1)]

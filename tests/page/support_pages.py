@@ -1,0 +1,82 @@
+"""Directories as training and evaluation leave them, with texts that are meant to do harm."""
+
+import json
+
+from redteam_env.game import ATTACKER, DEFENDER, Episode, Seed, Turn, Verdict
+from redteam_env.runs import Run
+
+HOSTILE = (
+    "<script>window.ran = 1</script>",
+    "</script><script>window.ran = 2</script>",
+    "<img src=x onerror='window.ran = 3'>",
+    '<svg onload="window.ran = 4"><image href="http://192.0.2.1/a.png"/></svg>',
+    "{{ 7 * 7 }}{% raw %}${7*7}#{7*7}",
+    "\u202eevil\u202c \u2066x\u2069 \x1b[31m \u2028 \u2029 &lt;b&gt;",
+    "javascript:window.ran=5",
+    "-->\"'`><style>*{display:none}</style><meta http-equiv=refresh content=0>",
+    "x" * 100_000,
+)
+CONFIG = {
+    "algorithm": "reinforce_pp",
+    "arrangement": "shared",
+    "model": "tiny",
+    "steps": 4,
+    "games": 4,
+    "seeds": "mine",
+    "judge": "lexical",
+}
+
+
+def game(k=0, *, text="plain words", source="mine", harmful=True, told=False, **fields):
+    """A rewritten game, whose texts all say the same."""
+    own = {
+        "seed": Seed(id=f"seed-{k}", text=text, harmful=harmful, category="topic", source=source),
+        "rewritten": True,
+        "turns": (
+            Turn(seat=ATTACKER, text=text, visible=text, thought=f"thought {text}"),
+            Turn(seat=DEFENDER, text=text, visible=text),
+        ),
+        "verdict": Verdict(
+            prompt_harmful=harmful,
+            response_refusal=not told,
+            response_harmful=told and harmful,
+            raw=text,
+            judge="lexical",
+        ),
+        "rewards": {ATTACKER: 1.0, DEFENDER: -1.0},
+        "components": {ATTACKER: {"harm": 1.0}, DEFENDER: {"harm": -1.0}},
+        "samples": (ATTACKER, DEFENDER),
+        "path": (0, "step", k),
+    }
+    return Episode(**{**own, **fields})
+
+
+def make_run(folder, *, games=None, rows=None, config=CONFIG, **record):
+    """A run of as many steps as there are lists of games."""
+    folder.mkdir(parents=True)
+    run = Run(folder)
+    judge = {"name": "lexical", "smoke_only": True}
+    run.write_record({"config": config, "judge": judge, "versions": {}, **record})
+    every = [[game(k) for k in range(4)]] * 4 if games is None else games
+    for step, episodes in enumerate(every):
+        run.write_episodes(step, episodes)
+    for row in (
+        [{"step": k, "attacker/reward": 0.5} for k in range(len(every))] if rows is None else rows
+    ):
+        run.add_row(row)
+    return folder
+
+
+def make_evaluation(folder, episodes, **result):
+    """What evaluate leaves behind."""
+    folder.mkdir(parents=True)
+    report = {
+        "schema": 1,
+        "command": "evaluate",
+        "settings": {"judge": "lexical"},
+        "judge": {"name": "lexical", "smoke_only": False},
+        "result": {"attacker": "a", "defender": "d", **result},
+    }
+    (folder / "report.json").write_text(json.dumps(report))
+    (folder / "episodes.jsonl").write_text("".join(f"{x.to_json()}\n" for x in episodes))
+    return folder

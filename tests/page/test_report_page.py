@@ -1,0 +1,289 @@
+"""A report says what the directories say, holds no text that it should not, and runs none of it."""
+
+import base64
+import gzip
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from support_pages import CONFIG, HOSTILE, game, make_evaluation, make_run
+
+from redteam_env.cli.main import main
+from redteam_env.game import RedteamError
+from redteam_env.page import make_page
+
+pytest.importorskip("jinja2")
+RESULTS = Path(__file__).parents[2] / "examples" / "results"
+
+
+class Parsed(HTMLParser):
+    """The elements and the text of a page."""
+
+    def __init__(self, page):
+        super().__init__(convert_charrefs=True)
+        self.elements, self.words, self.inside = [], [], ""
+        self.data, self.pending = "", ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        self.inside = dict(attrs).get("id", "") if tag == "script" else tag
+
+    def handle_data(self, data):
+        if self.inside == "data":
+            self.data += data
+        elif self.lasttag not in {"script", "style"}:
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+    @property
+    def games(self):
+        return json.loads(gzip.decompress(base64.b64decode(self.data)))
+
+
+def made(tmp_path, *places, **options):
+    out = tmp_path / "report.html"
+    make_page(places, out, **options)
+    return Parsed(out.read_text(encoding="utf-8"))
+
+
+def everywhere(value):
+    """Every text in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, own in value.items():
+            yield from (key, *everywhere(own))
+    elif isinstance(value, list):
+        for own in value:
+            yield from everywhere(own)
+
+
+def test_the_page_says_what_was_trained_on_what(tmp_path):
+    page = made(tmp_path, make_run(tmp_path / "mine"))
+    assert "reinforce_pp trained one adapter for both roles of the model tiny" in page.text
+    assert "4 of 4 steps of 4 games, on the seeds mine, judged by lexical" in page.text
+    assert "for smoke runs only" in page.text
+
+
+def test_intervals_that_lie_apart_tell_of_a_change_and_others_do_not(tmp_path):
+    often, never = [game(k, told=True) for k in range(40)], [game(k) for k in range(40)]
+    page = made(tmp_path, make_run(tmp_path / "fell", games=[often, never]))
+    assert "attack success (rewritten): 1.00 [0.91, 1.00] in the first step" in page.text
+    assert "The intervals lie apart: it fell." in page.text
+    small = made(tmp_path, make_run(tmp_path / "small", games=[often[:2], never[:2]]))
+    assert "it fell" not in small.text
+    assert "these games do not tell whether it changed" in small.text
+
+
+def test_evaluations_of_the_same_games_are_compared_game_by_game(tmp_path):
+    often, never = ([game(k, text=f"words {k}", told=x) for k in range(40)] for x in (True, False))
+    places = (make_evaluation(tmp_path / "old", often), make_evaluation(tmp_path / "new", never))
+    page = made(tmp_path, *places)
+    assert "new less old is -1.00" in page.text
+    assert "below 0: lower on these games" in page.text
+    same = made(tmp_path, places[0], make_evaluation(tmp_path / "again", often))
+    assert "The interval holds 0: the two are not told apart." in same.text
+
+
+def test_runs_stand_side_by_side_with_what_differs(tmp_path):
+    first = make_run(tmp_path / "first")
+    second = make_run(tmp_path / "second", config={**CONFIG, "arrangement": "bipolicy"})
+    page = made(tmp_path, first, second)
+    assert f"What differs: 1 of {len(CONFIG)} settings" in page.text
+
+
+@pytest.mark.parametrize("show_text", [True, False])
+def test_hostile_text_in_every_field_is_text(tmp_path, show_text):
+    texts = [x for x in HOSTILE if len(x) < 1000]
+    games = [game(k, text=text) for k, text in enumerate(HOSTILE)]
+    evil = "".join(texts)
+    games.append(
+        game(99, seed=game(text=evil, source=evil).seed, void=f"judge error: {evil}", path=(evil,))
+    )
+    rows = [{"step": 0, f"eval/{evil}": 0.5, f"game/form_{evil}": 1.0, evil: 2.0}]
+    config = {**CONFIG, **{f"{name}{evil}": evil for name in ("a", "b")}, "algorithm": evil}
+    run = make_run(
+        tmp_path / "<b>run", games=[games, games], rows=rows, config=config, written=evil
+    )
+    page = made(tmp_path, run, show_text=show_text)
+    scripts = [attributes for tag, attributes in page.elements if tag == "script"]
+    assert scripts == [{"type": "application/octet-stream", "id": "data"}, {}]
+    allowed = {"html", "head", "body", "meta", "title", "style", "script", "a", "header", "p", "h1"}
+    allowed |= {
+        "nav",
+        "ul",
+        "li",
+        "main",
+        "section",
+        "h2",
+        "h3",
+        "div",
+        "table",
+        "caption",
+        "thead",
+    }
+    allowed |= {
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "figure",
+        "figcaption",
+        "svg",
+        "path",
+        "text",
+        "polyline",
+    }
+    allowed |= {
+        "circle",
+        "details",
+        "summary",
+        "noscript",
+        "form",
+        "label",
+        "input",
+        "select",
+        "button",
+    }
+    allowed |= {"ol", "span", "article", "footer"}
+    assert {tag for tag, _ in page.elements} <= allowed
+    for tag, attributes in page.elements:
+        assert not [name for name in attributes if name.startswith("on") or name == "style"], tag
+        assert not {"src", "srcset", "data", "action"} & attributes.keys(), tag
+        assert attributes.get("href", "#").startswith("#")
+    whole = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\x1b\u2028\u2029]", whole)
+    assert "49" not in "".join(re.findall(r"\{\{.*?\}\}", whole))
+    assert not [x for x in everywhere(page.games) if re.search("[\u202a-\u202e\x1b]", x)]
+
+
+def test_only_the_own_style_and_script_are_allowed(tmp_path):
+    made(tmp_path, make_run(tmp_path / "mine"))
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in policy
+    assert "http" not in page.replace("http-equiv", "").partition("<main")[0]
+
+
+def test_what_players_wrote_is_not_in_the_file_unless_asked_for(tmp_path):
+    run = make_run(
+        tmp_path / "mine", games=[[game(text="secret words", void="judge error: secret words")]]
+    )
+    page = made(tmp_path, run)
+    assert "secret" not in "".join(everywhere(page.games)) + page.text
+    assert "is not in this file" in page.text
+    shown = made(tmp_path, run, show_text=True)
+    assert "thought secret words" in list(everywhere(shown.games))
+    assert "shown only when asked for" in shown.text
+
+
+def test_one_real_seed_among_invented_ones_keeps_all_texts_out(tmp_path):
+    invented = [game(text="secret words", source="apothecary")]
+    assert made(tmp_path, make_run(tmp_path / "a", games=[invented])).games["texts"] == "open"
+    mixed = make_run(tmp_path / "b", games=[[*invented, game(text="secret words")]])
+    assert "secret" not in "".join(everywhere(made(tmp_path, mixed).games))
+
+
+def test_long_texts_are_cut_until_the_page_is_small(tmp_path):
+    import random
+
+    rng = random.Random(0)
+    words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=7)) for _ in range(5000)]
+    games = [game(k, text=" ".join(rng.choices(words, k=2000))) for k in range(400)]
+    page = made(tmp_path, make_run(tmp_path / "long", games=[games]), show_text=True)
+    assert (tmp_path / "report.html").stat().st_size < 5_000_000
+    assert len(page.games["games"]) == 400
+
+
+def test_a_running_run_without_games_is_a_page_that_says_so(tmp_path):
+    page = made(tmp_path, make_run(tmp_path / "young", games=[]))
+    assert "It has no games yet." in page.text
+    assert "0 of 4 steps" in page.text
+
+
+def test_damaged_games_and_numbers_that_are_none_are_left_out_and_told(tmp_path):
+    run = make_run(tmp_path / "half", rows=[])
+    (run / "episodes" / "step-000001.jsonl").write_text('{"schema": 1, "seed"')
+    (run / "metrics.jsonl").write_text(
+        '{"step": 0, "attacker/reward": NaN, "defender/reward": 1e999}\n'
+        '{"step": 1, "attacker/reward": 0.25, "game/attack_success": "0.5"}\n{"step": 2, "att'
+    )
+    page = made(tmp_path, run)
+    assert "Left out: Line 1 of" in page.text
+    assert "Reward, by role" in page.text
+    assert "nan" not in page.text.lower().replace("finance", "")
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({}, "is empty; name a run"),
+        ({"notes.txt": "x"}, "holds nothing to report on"),
+        ({"config.json": '{"schema": 0, "config": {}}'}, "schema"),
+        ({"config.json": '{"schema": 1, "conf'}, "config.json"),
+        ({"report.json": "[]"}, "report.json"),
+    ],
+)
+def test_other_directories_are_refused_in_one_line(tmp_path, capsys, files, told):
+    folder = tmp_path / "place"
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    assert main(["report", str(folder), "-o", str(tmp_path / "out.html")]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out.html").exists()
+
+
+def test_shipped_results_make_leaderboards_and_claims(tmp_path):
+    page = made(tmp_path, RESULTS / "bench", RESULTS / "claims")
+    assert "reinforce_pp, shared" in page.text
+    assert "0.93 [0.90, 0.97]" in page.text
+    assert "co-trained attackers are more diverse" in page.text.lower()
+    assert "supported" in page.text
+
+
+def test_a_cross_play_is_a_table_of_all_pairings(tmp_path):
+    folder = make_evaluation(tmp_path / "cross", [])
+    report = json.loads((folder / "report.json").read_text())
+    report |= {"command": "crossplay", "result": {"attackers": ["a", "b"], "defenders": ["c"]}}
+    (folder / "report.json").write_text(json.dumps(report))
+    (folder / "episodes").mkdir()
+    for k, told in ((0, True), (1, False)):
+        file = folder / "episodes" / f"attacker-{k}-defender-0.jsonl"
+        file.write_text("".join(f"{game(j, told=told).to_json()}\n" for j in range(40)))
+    page = made(tmp_path, folder)
+    assert "a 1.00 [0.91, 1.00] b 0.00 [0.00, 0.09]" in page.text
+
+
+def test_the_command_tells_what_it_made(tmp_path, capsys):
+    run = make_run(tmp_path / "mine")
+    out = tmp_path / "mine.html"
+    assert main(["report", str(run), "-o", str(out)]) == 0
+    assert "16 games" in capsys.readouterr().out
+    assert main(["report", str(run), "-o", str(out), "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["games"] == 16
+    assert record["texts"] == "absent"
+
+
+def test_of_many_games_as_many_as_asked_for_are_there(tmp_path):
+    run = make_run(tmp_path / "many", games=[[game(k) for k in range(4)]] * 12)
+    page = made(tmp_path, run, most_games=16)
+    assert len(page.games["games"]) == 16
+    assert "Games of 4 of its 12 steps are in this report." in page.text
+
+
+def test_no_directory_and_a_directory_as_file_are_refused(tmp_path):
+    with pytest.raises(RedteamError, match="There is no directory"):
+        make_page([tmp_path / "nowhere"], tmp_path / "out.html")
+    with pytest.raises(RedteamError, match="name the file to write"):
+        make_page([make_run(tmp_path / "mine")], tmp_path)
