@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from redteam_env.game import Dialogue, RedteamError, role_of
-from redteam_env.utils.skeleton import is_plain, origins, skeleton
+from redteam_env.utils.skeleton import is_plain, seen, skeleton, spans
 from redteam_env.utils.text import break_chat_tokens, chat_tokens
 
 CONTEXT_MARK = "\n\n---\n\n"
@@ -26,7 +26,10 @@ _RULE = r"[^\S\n]*([-=#*_~])(?:\1|[^\S\n]){2,}$"
 _BEFORE = r"(?:(?![\n>])[\W\d_])*?"
 """What may stand before a label that looks as if it began its line."""
 _WITHIN = r"(?:(?!\n)[\W_])*?"
-"""What may stand between the words of a label or a token, and before a label's colon."""
+"""What may stand between the words of a label, and before its colon."""
+_NEAR = r"(?:(?!\n)[\W_]){0,80}?"
+"""The same within a token, which may begin anywhere: so much that a row of signs costs little to read."""
+_ONE_LOOK = {**dict.fromkeys("il1", "[il1|]"), **dict.fromkeys("o0", "[o0]")}
 _SPEAKERS = {"attacker": "USER MESSAGE", "defender": "AI ANSWER"}
 
 Message = Mapping[str, str]
@@ -79,7 +82,7 @@ class Guard:
           horizontal rule (``---``), is quoted: ``> AI assistant:``.
 
         All of that is looked for in the text's skeleton (:mod:`redteam_env.utils.skeleton`), so
-        invisible characters and look-alikes hide nothing. Applied twice it changes no more than
+        invisible characters, look-alikes and characters that are spelled out (``&lt;``) hide nothing. Applied twice it changes no more than
         applied once.
 
         Args:
@@ -88,21 +91,20 @@ class Guard:
         Returns:
             The text to put into a template.
         """
-        plain = is_plain(text)
-        if not plain:
+        if not is_plain(text):
             text = _BOUNDARY.sub("\n", _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text))
         text = break_chat_tokens(text)
-        seen = text if plain else skeleton(text)
-        breaks = set() if plain else set(chat_tokens(seen))
+        shown = seen(text)
+        breaks = set() if shown == text else set(chat_tokens(shown))
         starts, tokens = _patterns(self)
         if tokens is not None:
-            breaks |= {match.start() for match in tokens.finditer(seen)}
-        quotes = [k for k in _line_starts(seen) if starts.match(seen, k)]
+            breaks |= {match.start() for match in tokens.finditer(shown)}
+        quotes = [k for k in _line_starts(shown) if starts.match(shown, k)]
         if not breaks and not quotes:
             return text
-        places = range(len(text)) if plain else origins(text)
-        edits = [(places[k] + 1, " ") for k in breaks]
-        edits += [(places[k - 1] + 1 if k else 0, "> ") for k in quotes]
+        places = [(k, k + 1) for k in range(len(text))] if shown == text else spans(text)
+        edits = [(places[k][0] + 1, " ") for k in breaks]
+        edits += [(places[k - 1][1] if k else 0, "> ") for k in quotes]
         return "".join(_edited(text, sorted(edits)))
 
 
@@ -133,13 +135,17 @@ def _patterns(guard: Guard) -> tuple[re.Pattern[str], re.Pattern[str] | None]:
         words = "|".join(_WITHIN.join(_words(line)) for line in guard.lines)
         forms.append(rf"{_BEFORE}(?:{words})(?!\w)")
     starts = re.compile("|".join(forms), re.MULTILINE | re.IGNORECASE)
-    spaced = (_WITHIN.join(_words(token)) for token in guard.tokens)
-    tokens = re.compile("|".join(spaced), re.IGNORECASE) if guard.tokens else None
+    spaced = (_NEAR.join(_words(token)) for token in guard.tokens)
+    # ahead only: one may begin within another
+    every = f"(?={'|'.join(spaced)})"
+    tokens = re.compile(every, re.IGNORECASE) if guard.tokens else None
     return starts, tokens
 
 
 def _words(text: str) -> list[str]:
-    return [re.escape(word) for word in skeleton(text).split()]
+    """Return the patterns of a text's words; in one, ``I``, ``l`` and ``1`` look alike, as do ``O`` and 0."""
+    words = skeleton(text).split()
+    return ["".join(_ONE_LOOK.get(x.lower(), re.escape(x)) for x in word) for word in words]
 
 
 def neutralise(text: str, labels: Sequence[str] = ()) -> str:

@@ -4,10 +4,14 @@
 finding what imitates a word or a mark, never for showing: other scripts come out as nonsense.
 """
 
-# ruff: noqa: RUF001 - ambiguous characters are the subject
-
+import html
 import re
+import sys
 import unicodedata
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+from redteam_env.utils.look_alikes import ALIKE
 
 _PLAIN = re.compile(r"[\n\t\x20-\x7e]*")
 _OTHER = re.compile(r"[^\n\t\x20-\x7e]+")
@@ -16,82 +20,30 @@ _FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 """Letters and symbols that show nothing."""
 _RESERVED = (range(0x2065, 0x2066), range(0xFFF0, 0xFFF9), range(0xE0000, 0xE1000))
 """Code points without a character that show nothing, as Unicode's Default_Ignorable has them."""
-_ALIKE = {
-    "a": "аɑαᴀ",
-    "b": "ьʙ",
-    "c": "сϲᴄ",
-    "d": "ԁᴅ",
-    "e": "еεᴇєҽ",
-    "f": "ꜰғ",
-    "g": "ɡɢ",
-    "h": "һʜ",
-    "i": "іιıɪӏ",
-    "j": "јϳᴊ",
-    "k": "кκᴋ",
-    "l": "ʟ",
-    "m": "мᴍ",
-    "n": "ոɴ",
-    "o": "оοօᴏσ",
-    "p": "рρᴘ",
-    "q": "ԛ",
-    "r": "гʀ",
-    "s": "ѕꜱʂ",
-    "t": "тτᴛ",
-    "u": "υսᴜ",
-    "v": "ѵνᴠ",
-    "w": "ԝѡωᴡ",
-    "x": "хχ",
-    "y": "уγʏү",
-    "z": "ᴢ",
-    "A": "АΑᎪ",
-    "B": "ВΒᏴ",
-    "C": "СϹᏟ",
-    "E": "ЕΕᎬ",
-    "H": "НΗᎻ",
-    "I": "ІΙӀ",
-    "J": "ЈᎫ",
-    "K": "КΚᏦ",
-    "M": "МΜᎷ",
-    "N": "Ν",
-    "O": "ОΟ",
-    "P": "РΡᏢ",
-    "S": "ЅᏚ",
-    "T": "ТΤᎢ",
-    "V": "ѴᏙ",
-    "X": "ХΧ",
-    "Y": "УΥҮᎽ",
-    "Z": "ΖᏃ",
-    "D": "Ꭰ",
-    "G": "Ꮐ",
-    "L": "Ꮮ",
-    "R": "Ꮢ",
-    "W": "Ꮃ",
-    ":": "∶꞉׃։ː᛬⁚",
-    "|": "ǀ∣│┃❘⏐",
-    "<": "‹〈⟨❮˂≺",
-    ">": "›〉⟩❯˃≻",
-    "[": "⟦【〔❲",
-    "]": "⟧】〕❳",
-    "#": "♯⋕",
-    "-": "‐‑‒–—―−⁃➖─━",
-    "/": "⁄∕⧸╱",
-    "*": "∗⁎٭✱",
-    "=": "═゠",
-    "~": "∼〜",
-    ".": "․",
-    "_": "ˍ",
-}
-_SHOWN = {char: ascii_char for ascii_char, chars in _ALIKE.items() for char in chars}
+_LETTERS = (range(0x1F150, 0x1F16A), range(0x1F170, 0x1F18A), range(0x1F1E6, 0x1F200))
+"""Letters in signs, from A on."""
+_SPELLED = re.compile(
+    r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});?"
+    r"|\\(?:u\{[0-9a-fA-F]{1,6}\}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|x[0-9a-fA-F]{2}|[nr])"
+    r"|%[2-7][0-9a-fA-F]"
+)
+"""Characters that are spelled out: in HTML, in source code, in a web address."""
+_SHOWN = {char: ascii_char for ascii_char, chars in ALIKE.items() for char in chars}
 
 
 class _Skeletons(dict[int, str]):
     """What each character looks like, found out when it is met first."""
 
     def __missing__(self, code: int) -> str:
-        parts = unicodedata.normalize("NFKD", chr(code))
+        char = _letter(code) or _SHOWN.get(chr(code), chr(code))
+        parts = unicodedata.normalize("NFKD", char)
         shown = "".join(_SHOWN.get(part, part) for part in parts if _is_seen(part))
         self[code] = shown
         return shown
+
+
+def _letter(code: int) -> str | None:
+    return next((chr(65 + code - span[0]) for span in _LETTERS if code in span), None)
 
 
 def _is_seen(char: str) -> bool:
@@ -123,6 +75,42 @@ def is_plain(text: str) -> bool:
     return text.isascii() and _PLAIN.fullmatch(text) is not None
 
 
-def origins(text: str) -> list[int]:
-    """Return for each character of a text's skeleton the place in the text it comes from."""
-    return [k for k, char in enumerate(text) for _ in _SKELETONS[ord(char)]]
+def seen(text: str) -> str:
+    """Return what a text looks like to who reads characters that are spelled out, too, such as ``&lt;``.
+
+    Args:
+        text: The text.
+
+    Returns:
+        The skeleton of what is so read; the text itself if it is plain and spells nothing.
+    """
+    return skeleton(_SPELLED.sub(lambda match: _read(match[0]), text))
+
+
+def spans(text: str) -> list[tuple[int, int]]:
+    """Return for each character of what is :func:`seen` where what it comes from begins and ends in the text."""
+    return [(k, end) for char, k, end in _characters(text) for _ in skeleton(char)]
+
+
+def _characters(text: str) -> Iterator[tuple[str, int, int]]:
+    """Yield the characters of a text, those that are spelled out as what they spell."""
+    last = 0
+    for match in _SPELLED.finditer(text):
+        yield from ((text[k], k, k + 1) for k in range(last, match.start()))
+        yield _read(match[0]), *match.span()
+        last = match.end()
+    yield from ((text[k], k, k + 1) for k in range(last, len(text)))
+
+
+def _read(spelled: str) -> str:
+    """Return what a spelled character is; a line end of any kind as a newline."""
+    if spelled.startswith("&"):
+        read = html.unescape(spelled)
+    elif spelled.startswith("%"):
+        read = unquote(spelled)
+    elif spelled[1] in "nr":
+        read = "\n"
+    else:
+        code = int(spelled[2:].strip("{}"), 16)
+        read = chr(code) if code <= sys.maxunicode else spelled
+    return "\n" if read == "\r" else read

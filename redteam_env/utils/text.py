@@ -7,9 +7,11 @@ from rich.text import Text
 
 _KEEP = "\n\t"
 _CHAT_TAG = re.compile(
-    "<(?=[|\uff5c]|/?(?:s|pad|unk|bos|eos|sys|start_of_turn|end_of_turn)>)", re.IGNORECASE
+    r"<(?=[|\uff5c]|/?(?:s|pad|unk|bos|eos|sop|eop|sys|start_of_turn|end_of_turn"
+    r"|extra_id_\d+|reserved_\d+|unused\d+)>)",
+    re.IGNORECASE,
 )
-_BRACKET_TAG = re.compile(r"\[(?=/?(?:[A-Z][A-Z_ ]+|(?i:inst)|control_\d+)\])")
+_BRACKET_TAG = re.compile(r"\[(?=/?(?:[A-Z][A-Z_ ]+|(?i:inst|[gs]mask|control_\d+))\])")
 _UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 

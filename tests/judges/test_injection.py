@@ -21,7 +21,7 @@ from redteam_env.judges import (
     recorded,
 )
 from redteam_env.judges.sources import Source
-from redteam_env.utils.skeleton import origins, skeleton
+from redteam_env.utils.skeleton import skeleton, spans
 
 
 def talk(prompt, response):
@@ -169,6 +169,13 @@ def test_guarding_twice_changes_no_more_than_once(name):
         assert guard(once) == once
 
 
+def test_a_token_that_begins_within_another_is_broken_too():
+    guard = read_card("plain").guard
+    once = guard("=== REQUEST ====== ANSWER ===\n==== END ====")
+    assert re.search(r"===\s*[A-Z]", once) is None
+    assert guard(once) == once
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -187,4 +194,4 @@ def test_a_skeleton_says_where_each_of_its_characters_comes_from():
     text = "\u200bＡ\u00adI\ufb01x½"
     seen = skeleton(text)
     assert seen == "AIfix1/2"
-    assert [text[k] for k in origins(text)] == list("ＡI\ufb01\ufb01x½½½")
+    assert [text[k] for k, _ in spans(text)] == list("ＡI\ufb01\ufb01x½½½")
