@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 from agents.lora.store import Store
@@ -25,6 +26,11 @@ PAPERS = (
 )
 GROUPS: Mapping[str, tuple[str, ...]] = {"papers": PAPERS}
 """Groups of tasks by name; groups of lm-eval, such as ``mmlu``, are names of theirs."""
+BINARY = (
+    *("acc", "acc_norm", "acc_mutual_info", "acc_bytes", "exact_match"),
+    *("prompt_level_strict_acc", "prompt_level_loose_acc"),
+)
+"""The metrics of lm-eval that are 1 or 0 for each question, of which the mean is a share."""
 _NEEDED = "Capability is measured by lm-eval: pip install 'redteam-env[capability]'."
 _BOOTSTRAPS = 1000
 _NEAR = 3
@@ -38,7 +44,8 @@ class Score:
         task: The task or group of tasks, as lm-eval calls it.
         metric: Such as ``acc``, with lm-eval's filter behind a comma where there is one.
         value: Its value.
-        interval: Of a share, Wilson's 95 % interval over its questions; else ``None``.
+        interval: 95 %: Wilson's for a share of right answers (:data:`BINARY`), for other metrics from
+            lm-eval's own standard error; ``None`` without one.
         questions: How many were asked.
     """
 
@@ -167,21 +174,42 @@ class Harness:
 def _scores(task: str, row: Mapping[str, Any]) -> list[Score]:
     """Return the metrics of a row of lm-eval's results, whose names are ``metric,filter``."""
     scores = []
-    counts = row.get("sample_count", {})
+    counts = row.get("sample_count", {})  # of a group; a task has sample_len
     for name, value in row.items():
         metric, comma, chosen = name.partition(",")
-        number = comma and isinstance(value, int | float) and math.isfinite(value)
-        if not number or metric.endswith("_stderr"):
+        if not comma or metric.endswith("_stderr") or not _is_finite(value):
             continue
         n = int(counts.get(name, row.get("sample_len", 0)))
-        share = 0 <= value <= 1 and n > 0
+        error = row.get(f"{metric}_stderr,{chosen}")
         scores.append(
             Score(
                 task=task,
                 metric=metric if chosen == "none" else f"{metric},{chosen}",
                 value=float(value),
-                interval=wilson(round(value * n), n) if share else None,
+                interval=_interval(metric, value, error, n, grouped=bool(counts)),
                 questions=n,
             )
         )
     return scores
+
+
+def _interval(metric: str, value: float, error: Any, n: int, *, grouped: bool) -> Interval | None:
+    """Return the 95 % interval of a metric; ``None`` if lm-eval gives no standard error of it.
+
+    Whether values are all 0 or 1 shows in their standard error: of all values from 0 to 1 with one mean they
+    have the largest. So ``acc`` of a task such as truthfulqa_mc2, a mean of probabilities, is told from a
+    share of right answers. A group's error is pooled from its tasks, and shows nothing of the kind.
+    """
+    known = _is_finite(error) and error >= 0
+    if metric in BINARY and n > 0 and 0 <= value <= 1:
+        largest = math.sqrt(value * (1 - value) / (n - 1)) if n > 1 else 0.0
+        if grouped or not known or math.isclose(error, largest, rel_tol=1e-6, abs_tol=1e-9):
+            return wilson(round(value * n), n)
+    if not known or not error:
+        return None
+    half = NormalDist().inv_cdf(0.975) * error
+    return Interval(value - half, value + half)
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

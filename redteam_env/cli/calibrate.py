@@ -10,14 +10,21 @@ import tyro
 from rich.text import Text
 
 from redteam_env.cli.options import shown_as
-from redteam_env.evaluation.calibration import Calibration, FieldCalibration, ask, calibrate, store
+from redteam_env.evaluation.calibration import (
+    Calibration,
+    FieldCalibration,
+    ask,
+    calibrate,
+    check_known,
+    store,
+)
 from redteam_env.evaluation.correction import rogan_gladen
 from redteam_env.evaluation.statistics import Interval, Share
 from redteam_env.game import RedteamError
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Judge
-from redteam_env.report import CORRECTED, judge_line
+from redteam_env.report import CORRECTED, judge_line, place_lines
 from redteam_env.seeds.labelled import LabelledSet, resolve_labels
 from redteam_env.utils.console import make_console, progress_bar
 from redteam_env.utils.files import write_text
@@ -46,7 +53,8 @@ def calibrate_judge(
     """Measure a judge on dialogues that people labelled, and keep what was found.
 
     From then on every table of this judge (of this revision and prompt) shows its sensitivity and
-    specificity, and each rate corrected for its errors beside the raw one.
+    specificity, and each rate corrected for its errors beside the raw one. A judge that does not say its
+    revision is known by its address and settings; the tables say so.
 
     Args:
         name: A judge, such as lexical, or vote:A+B+C.
@@ -61,6 +69,7 @@ def calibrate_judge(
     """
     _check_out(out)
     judge = resolve_judge(name, url=judge_url)
+    check_known(judge)
     labelled = resolve_labels(labels)
     check_ready(judge)
     with progress_bar() as progress:
@@ -113,6 +122,8 @@ def _print(judge: Judge, labelled: LabelledSet, found: Calibration, failed: Coun
             safe_text(f"Labels: {card.name}, {card.licence}; {card.origin}"), soft_wrap=True
         )
     console.print(judge_line(judge.name, judge.smoke_only))
+    for line in place_lines(found):
+        console.print(line, soft_wrap=True)
 
 
 def _table(field: FieldCalibration) -> FittedTable:

@@ -1,7 +1,9 @@
 """How far a judge agrees with people, measured once and kept.
 
 A calibration belongs to a judge of one name, revision and prompt (:mod:`redteam_env.judges.identity`). It is
-kept in the user's data directory, and from then on stands beside every rate of that judge.
+kept in the user's data directory, and from then on stands beside every rate of that judge. A judge that does not
+say its revision is known by where it is asked, which then stands beside the rates, too; of one that is not
+known at all nothing is kept.
 """
 
 import json
@@ -13,10 +15,15 @@ from typing import Any
 
 import numpy as np
 import platformdirs
-from numpy.typing import NDArray
 
 from redteam_env.border import judges
 from redteam_env.evaluation.detection import roc
+from redteam_env.evaluation.reliability import (
+    Scores,
+    Truths,
+    calibration_error,
+    calibration_error_interval,
+)
 from redteam_env.evaluation.statistics import Interval, Share, bootstrap_of, share_of, wilson
 from redteam_env.game import RedteamError, Verdict
 from redteam_env.game.values import Unfit
@@ -29,14 +36,9 @@ from redteam_env.utils.files import read_record, write_text
 FIELDS = ("prompt_harmful", "response_refusal", "response_harmful")
 DATA_VARIABLE = "REDTEAM_ENV_DATA"
 SCHEMA = 1
-BINS = 10
-"""Of the scores, by which the calibration error is measured."""
 _BATCH = 256
 """Dialogues that a judge is asked about at once."""
 _AGAIN = "Measure the judge again with redteam-env judge calibrate, or remove the file."
-
-Scores = NDArray[np.float64]
-Truths = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +70,7 @@ class FieldCalibration:
         precision: Of what it found true, the share that people do.
         overlap: True positives among all that either found true; F1 follows from it.
         auc: Area under the ROC curve of its scores, where it gives any.
-        ece: Expected calibration error of its scores, in :data:`BINS` bins of equal width (Guo et al.
-            2017, arXiv 1706.04599).
+        ece: Expected calibration error of its scores (:mod:`redteam_env.evaluation.reliability`).
     """
 
     field: str
@@ -233,7 +234,7 @@ def _scores(
     clusters = [cluster for _, _, cluster in rows]
     ece = Score(
         value=calibration_error(scores, truths),
-        interval=bootstrap_of(calibration_error, scores, truths, clusters, rng),
+        interval=calibration_error_interval(scores, truths, clusters, rng),
     )
     if truths.all() or not truths.any():
         return None, ece
@@ -244,19 +245,6 @@ def _scores(
         limits = wilson(round(value * few), few)
         interval = Interval(min(limits.low, value), max(limits.high, value))
     return Score(value=value, interval=interval), ece
-
-
-def calibration_error(scores: Scores, truths: Truths) -> float:
-    """Return the expected calibration error: how far scores are from the share that is true, on average.
-
-    Args:
-        scores: Probabilities in [0, 1], at least one.
-        truths: Whether each came true.
-    """
-    places = np.minimum((scores * BINS).astype(int), BINS - 1)
-    said = np.bincount(places, weights=scores, minlength=BINS)
-    true = np.bincount(places, weights=truths, minlength=BINS)
-    return float(np.abs(said - true).sum() / len(scores))
 
 
 def _auc(scores: Scores, truths: Truths) -> float:
@@ -273,6 +261,20 @@ def calibrations_folder() -> Path:
     """
     named = os.environ.get(DATA_VARIABLE)
     return Path(named or platformdirs.user_data_dir("redteam_env")) / "calibrations"
+
+
+def check_known(judge: Judge) -> None:
+    """Refuse a judge of which nothing can be kept, before it is measured.
+
+    Raises:
+        RedteamError: If it tells neither its revision nor where it is asked.
+    """
+    if not identity_of(judge).known:
+        raise RedteamError(
+            f"The judge {judge.name!r} does not say its revision, so tables of another version would be "
+            "corrected by the errors of this one; give it an attribute revision (a text that changes whenever "
+            "its verdicts may)."
+        )
 
 
 def store(calibration: Calibration) -> Path:
@@ -299,7 +301,8 @@ def calibration_of(judge: Judge) -> Calibration | None:
     Raises:
         RedteamError: If its file is damaged.
     """
-    return _read(identity_of(judge))
+    identity = identity_of(judge)
+    return _read(identity) if identity.known else None
 
 
 def _file(judge: Identity) -> Path:

@@ -254,7 +254,7 @@ def clustered_bootstrap(
             out of range.
     """
     sums, counts = _by_cluster(values, clusters)
-    tail = _expanded_tail(confidence, len(sums))
+    tail = expanded_tail(confidence, len(sums))
     if resamples < 1:
         raise RedteamError(f"resamples is {resamples}; draw at least 1.")
     means = np.empty(resamples)
@@ -301,13 +301,20 @@ def bootstrap_of(  # noqa: PLR0917 - a figure, what it is of, and how it is draw
     kept = found[np.isfinite(found)]
     if not len(kept):
         return Interval(-math.inf, math.inf)
-    tail = _expanded_tail(0.95, len(members))
+    tail = expanded_tail(0.95, len(members))
     low, high = np.quantile(kept, (tail, 1 - tail))
     return Interval(float(low), float(high))
 
 
-def _expanded_tail(confidence: float, clusters: int) -> float:
-    """Return the share to cut off on either side, so that few clusters do not give too much away."""
+def expanded_tail(confidence: float, clusters: int) -> float:
+    """Return the share to cut off on either side of a bootstrap, less for few clusters.
+
+    Plain percentiles of few clusters are too narrow (:func:`clustered_bootstrap`).
+
+    Args:
+        confidence: Coverage of the interval, in (0, 1).
+        clusters: How many are drawn.
+    """
     tail = (1 - _checked(confidence)) / 2
     if clusters < 2:  # all resamples are the same
         return tail

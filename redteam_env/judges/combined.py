@@ -15,7 +15,7 @@ from typing import Any, Literal
 from redteam_env.border import judges
 from redteam_env.border.judges import notice
 from redteam_env.game import Dialogue, RedteamError, Verdict, unknown_name
-from redteam_env.judges.identity import identity_of, revision_of
+from redteam_env.judges.identity import identity_of, place_of, revision_of
 from redteam_env.judges.judge import RAW_LIMIT, check_ready
 from redteam_env.judges.recorded import dialogue_key
 from redteam_env.judges.resolve import resolve_parts
@@ -80,6 +80,11 @@ class Combined(ABC):
         """What users of the parts should know."""
         found = [x for part in self.parts if (x := notice(part)) is not None]
         return " ".join(dict.fromkeys(found)) or None
+
+    @property
+    def place(self) -> str:
+        """Where its parts are asked that do not say their revision; empty if one of them is not known."""
+        return place_of(self.parts)
 
     def ready(self) -> None:
         """Ask every part whether it works.
@@ -222,6 +227,11 @@ class DisagreementJudge(Combined):
     def content(self) -> ContentMeasure | None:
         """How the first judge compares rewrites with their seeds, if it can."""
         return getattr(self.parts[0], "content", None)
+
+    @property
+    def place(self) -> str:
+        """The same."""
+        return identity_of(self.parts[0]).place
 
     def combine(self, dialogue: Dialogue, said: Sequence[Verdict]) -> Verdict:
         """Return the first judge's verdict, and count where the second one differs."""

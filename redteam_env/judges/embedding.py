@@ -21,7 +21,7 @@ from scipy.special import expit
 from redteam_env.border.seeds import all_seeds
 from redteam_env.embedders import embed_checked, embedder_name, resolve_embedder
 from redteam_env.game import Dialogue, Verdict, role_of
-from redteam_env.judges.lexical import is_refusal, says_something
+from redteam_env.judges.lexical import is_refusal, lists_revision, says_something
 from redteam_env.protocols import Embedder, Judge
 from redteam_env.seeds.builtin import builtin
 
@@ -49,8 +49,9 @@ class EmbeddingJudge:
 
     @property
     def revision(self) -> str:
-        """The SHA-256 of the weights."""
-        return hashlib.sha256(repr(self.weights).encode()).hexdigest()
+        """The SHA-256 of the weights, and the revision of the word lists by which it knows refusals."""
+        weights = hashlib.sha256(repr(self.weights).encode()).hexdigest()
+        return f"{weights} {lists_revision()}"
 
     def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
         """Return one verdict for each dialogue, in order; texts are embedded once each."""

@@ -1,7 +1,9 @@
 """Which judge it was: what must be the same for its verdicts to be the same.
 
 What is stored about a judge (its verdicts, its calibration) holds for that judge only: for its name, its
-revision, and the prompt by which its model is asked.
+revision, and the prompt by which its model is asked. A judge that does not say its revision, such as a server
+that tells nothing of its model, is known by its address and its settings at most. What is measured of
+it is kept for these, and whoever reads it is told that the model behind them may be another one by now.
 """
 
 import hashlib
@@ -21,11 +23,19 @@ class Identity:
         name: What reports call it.
         revision: Changes whenever its verdicts may, such as with its model; empty if it does not say.
         template: SHA-256 of the prompt by which its model is asked; empty for judges without one.
+        place: Of a judge that does not say its revision, where it is asked, and its settings; empty if that
+            is not known either.
     """
 
     name: str
     revision: str = ""
     template: str = ""
+    place: str = ""
+
+    @property
+    def known(self) -> bool:
+        """Whether what is measured of it can be found again for it: it has a revision or a place."""
+        return bool(self.revision or self.place)
 
     @property
     def key(self) -> str:
@@ -45,22 +55,33 @@ def digest(value: Any) -> str:
 def identity_of(judge: Judge) -> Identity:
     """Return which judge it is.
 
-    A judge says so by its attributes ``revision`` and ``template_sha256``; for one without a revision its
-    backend's model counts.
+    A judge says so by its attributes ``revision`` and ``template_sha256``, and without a revision by its
+    attribute ``place``.
 
     Args:
         judge: The judge.
     """
-    revision = _text(judge, "revision") or _text(getattr(judge, "backend", None), "model")
-    return Identity(name=judge.name, revision=revision, template=_text(judge, "template_sha256"))
+    revision = _text(judge, "revision")
+    return Identity(
+        name=judge.name,
+        revision=revision,
+        template=_text(judge, "template_sha256"),
+        place="" if revision else _text(judge, "place"),
+    )
 
 
 def revision_of(parts: Sequence[Judge]) -> str:
     """Return the revision of a judge that is made of others; empty if one of them does not say its own."""
     found = [identity_of(part) for part in parts]
-    if not all(x.revision or x.template for x in found):
+    return digest([x.to_json() for x in found]) if all(x.revision for x in found) else ""
+
+
+def place_of(parts: Sequence[Judge]) -> str:
+    """Return the place of a judge that is made of others; empty if one of them is not known at all."""
+    found = [identity_of(part) for part in parts]
+    if not all(x.known for x in found):
         return ""
-    return digest([x.to_json() for x in found])
+    return f"{', '.join(x.place for x in found if x.place)}, {digest([x.to_json() for x in found])[:16]}"
 
 
 def _text(thing: Any, name: str) -> str:

@@ -245,6 +245,7 @@ class TemplateJudge(Generic[Query]):
         smoke_only: Whether its verdicts are good for tests but not for reported numbers.
         canary: The fields in which a working judge must agree with :data:`EXPECTED`.
         revision: Changes whenever its verdicts may; empty if that is not known.
+        place: Where it is asked, and its settings: all that is known of a judge without a revision.
         content: Compares rewrites with their seeds, if it can.
         contextual: What is asked instead about requests with a context
             (:mod:`redteam_env.judges.contextual`), as many questions; empty for the same.
@@ -257,6 +258,7 @@ class TemplateJudge(Generic[Query]):
     smoke_only: bool = False
     canary: tuple[str, ...] = ()
     revision: str = ""
+    place: str = ""
     content: "Comparison[Any] | None" = None
     contextual: tuple[Question[Query], ...] = ()
 

@@ -154,7 +154,7 @@ class LexicalJudge:
     @property
     def revision(self) -> str:
         """The SHA-256 of the word lists, and the version of the rules by which they are read."""
-        return f"{_lists_sha256()} {RULES}"
+        return lists_revision()
 
     def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
         """Return one verdict for each dialogue, in order; it never fails."""
@@ -189,6 +189,11 @@ class SeedLabelsJudge:
         "rewrite is still harmful is not read. Name another one with --judge."
     )
 
+    @property
+    def revision(self) -> str:
+        """That of the word lists, by which it knows refusals."""
+        return lists_revision()
+
     def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
         """Return what can be told without a seed: whether the answer is a refusal."""
         return [self._verdict(dialogue, None) for dialogue in dialogues]
@@ -222,6 +227,11 @@ def lexical() -> LexicalJudge:
 def seed_labels() -> SeedLabelsJudge:
     """The label of each game's seed, and refusals by word lists, for tests and smoke runs."""
     return SeedLabelsJudge()
+
+
+def lists_revision() -> str:
+    """Return the SHA-256 of the word lists, and the version of the rules by which they are read."""
+    return f"{_lists_sha256()} {RULES}"
 
 
 def says_something(said: Iterable[str], response: str) -> bool:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +27,11 @@ from redteam_env.registry import build
 
 TOP = {"completions": 5, "chat": 20}
 """Alternatives to each token that are asked for; what servers grant without being set up for more."""
+RULES = 1
+"""Raised whenever the library asks otherwise about the same dialogue, or makes something else of the same
+answer: with another guard (:mod:`redteam_env.judges.template`), another parser, another way to merge answers.
+What was measured and stored of a judge holds for one number; ``tests/judges/test_rules.py`` tells when."""
+_SAMPLE, _SAMPLES = 1 << 16, 64
 _PATHS = {"completions": "/completions", "chat": "/chat/completions", "classify": "/classify"}
 _SECTIONS = ("Human user", "AI assistant", "Answers")
 """The labels of WildGuard's prompt, which a /classify server fills in itself."""
@@ -126,12 +132,18 @@ def card_judge(
         smoke_only=own.smoke,
         canary=own.canary if canary else (),
         revision=_revision(own, told, agent, spoken),
+        place="" if address is None else f"{_shown(address)} {_settings(own, told)}",
     )
     if not own.contextual or spoken == "classify" or template_file is not None:
         return judge
     asked = read_card(own.contextual)
     about = tuple(x for one in asked.questions for x in _questions(asked, one, told))
     return dataclasses.replace(judge, contextual=about)
+
+
+def _shown(address: str) -> str:
+    """Return an address without what may be secret in it."""
+    return re.sub(r"//[^/]*@", "//", address.partition("?")[0])
 
 
 def _comparison(card: Card, told: _Told, backend: Backend[Any]) -> Comparison[Any] | None:
@@ -145,13 +157,33 @@ def _comparison(card: Card, told: _Told, backend: Backend[Any]) -> Comparison[An
     return Comparison(question=question, backend=backend)
 
 
+def _settings(card: Card, told: _Told) -> str:
+    """Return what changes with what the library makes of a dialogue and of the model's answers."""
+    made = (RULES, told.soft, told.max_tokens, card)
+    return hashlib.sha256(repr(made).encode("utf-8", "replace")).hexdigest()[:16]
+
+
 def _revision(card: Card, told: _Told, agent: Agent | None, spoken: str) -> str:
-    """Return what changes with the model, or with what the card makes of its answers."""
+    """Return what changes with the model, or with the settings; empty if the model is not known."""
     if spoken == "classify" or agent is not None:  # neither tells what it is
         return ""
-    made = f"{card!r} soft" if told.soft else repr(card)
-    digest = hashlib.sha256(made.encode("utf-8", "replace")).hexdigest()
-    return f"{told.model or card.hub} {digest[:16]}"
+    model = told.model or card.hub
+    if spoken == "transformers" and (folder := Path(model).expanduser()).is_dir():
+        model = f"{model} {_sampled(folder)}"
+    return f"{model} {_settings(card, told)}"
+
+
+def _sampled(folder: Path) -> str:
+    """Return a SHA-256 of a folder's files, of large ones of samples: other weights have another one."""
+    found = hashlib.sha256()
+    for file in sorted(x for x in folder.iterdir() if x.is_file()):
+        size = file.stat().st_size
+        found.update(f"{file.name} {size}\n".encode())
+        with file.open("rb") as opened:
+            for start in range(0, size, max(_SAMPLE, size // _SAMPLES)):
+                opened.seek(start)
+                found.update(opened.read(_SAMPLE))
+    return found.hexdigest()[:16]
 
 
 def _asked_how(

@@ -56,3 +56,8 @@ class WrappedJudge:
     def template_sha256(self) -> str:
         """The other judge's."""
         return identity_of(self.inner).template
+
+    @property
+    def place(self) -> str:
+        """The other judge's."""
+        return identity_of(self.inner).place

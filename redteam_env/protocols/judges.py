@@ -17,7 +17,8 @@ class Judge(Protocol):
     logs its attribute ``usage`` (:class:`Usage`), if it has one. Its attributes ``revision`` (a text that
     changes whenever its verdicts may, such as with its model) and ``template_sha256`` (of the prompt by
     which its model is asked), if it has them, tell what is stored about it from what is stored about
-    others of its name. A judge that can tell whether a rewrite still asks for what its seed asks for may
+    others of its name; one that cannot tell its revision may have an attribute ``place`` (where it is
+    asked, and its settings), which is then said beside what was measured of it. A judge that can tell whether a rewrite still asks for what its seed asks for may
     have an attribute ``content``, a :class:`ContentMeasure`; one whose users should know something, an
     attribute ``notice``, a line that commands say at their start.
     """

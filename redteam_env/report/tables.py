@@ -235,7 +235,19 @@ def calibration_lines(known: Calibration | None) -> list[Text]:
     if not known.fields.keys() >= set(FIELD_OF.values()):
         missing = ", ".join(sorted(set(FIELD_OF.values()) - known.fields.keys()))
         lines.append(Text(f"Not calibrated, so not corrected: {missing}"))
-    return lines
+    return [*lines, *place_lines(known)]
+
+
+def place_lines(known: Calibration) -> list[Text]:
+    """Return a warning for a judge that does not say its revision, else nothing."""
+    place = known.judge.place
+    if not place:
+        return []
+    told = (
+        f"The judge does not say its revision: its errors were measured at {place}, and hold as long as the "
+        "same model answers there."
+    )
+    return [safe_text(told, "yellow")]
 
 
 def share_cell(share: Share) -> Text:

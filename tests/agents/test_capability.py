@@ -9,6 +9,7 @@ import datasets
 
 from agents.capability import PAPERS, Harness, task_names
 from redteam_env.cli.main import main
+from redteam_env.evaluation.statistics import wilson
 from redteam_env.game import RedteamError
 
 CHOICE = """
@@ -26,8 +27,13 @@ metric_list:
   - metric: acc
     aggregation: mean
     higher_is_better: true
-metadata:
+{more}metadata:
   version: 1.0
+"""
+MORE = """  - metric: brier_score
+    higher_is_better: false
+  - metric: mcc
+    higher_is_better: true
 """
 GROUP = """
 group: both
@@ -52,9 +58,11 @@ def include(tmp_path, monkeypatch):
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     for name in ("letters", "numbers"):
-        (folder / f"{name}.yaml").write_text(CHOICE.format(name=name, rows=rows))
+        (folder / f"{name}.yaml").write_text(CHOICE.format(name=name, rows=rows, more=""))
+    graded = CHOICE.format(name="graded", rows=rows, more=MORE)
+    (folder / "graded.yaml").write_text(graded)
     (folder / "both.yaml").write_text(GROUP)
-    absent = CHOICE.format(name="absent", rows=tmp_path / "absent.jsonl")
+    absent = CHOICE.format(name="absent", rows=tmp_path / "absent.jsonl", more="")
     (folder / "absent.yaml").write_text(absent)
     return folder
 
@@ -97,6 +105,36 @@ def test_a_task_is_answered_by_the_adapter_that_is_named(make_policy, harness):
     assert own.interval.low <= own.value <= own.interval.high
     after = policy.store.base.model.state_dict()
     assert all(torch.equal(before[x], after[x]) for x in before)
+
+
+def test_only_shares_of_right_answers_have_wilsons_interval(make_policy, harness):
+    policy = make_policy()
+    scores = harness.measure(policy.store, policy.weights_of("defender"), "graded")
+    found = {score.metric: score for score in scores}
+    share = found["acc"]
+    assert share.interval == wilson(round(12 * share.value), 12)
+    assert found["brier_score"].interval is None  # between 0 and 1, too; lm-eval gives it no error
+    correlation = found["mcc"]
+    assert correlation.interval.low < correlation.value < correlation.interval.high
+    assert correlation.interval != wilson(round(12 * abs(correlation.value)), 12)
+
+
+def test_the_accuracy_of_probabilities_is_no_share(monkeypatch, make_policy, harness):
+    import lm_eval
+
+    def answer(row):
+        results = {"results": {"letters": {"sample_len": 12, **row}}}
+        monkeypatch.setattr(lm_eval, "simple_evaluate", lambda *_, **__: results)
+        (score,) = harness.measure(policy.store, policy.weights_of("defender"), "letters")
+        return score.interval
+
+    policy = make_policy()
+    half = (0.25 / 11) ** 0.5  # the error of six zeros and six ones
+    assert answer({"acc,none": 0.5, "acc_stderr,none": half}) == wilson(6, 12)
+    spread = answer({"acc,none": 0.5, "acc_stderr,none": 0.02})
+    assert (spread.low, spread.high) == pytest.approx((0.4608, 0.5392), abs=1e-4)
+    assert answer({"f1,none": 0.5, "f1_stderr,none": "N/A"}) is None
+    assert answer({"word_perplexity,none": 20.0, "word_perplexity_stderr,none": 2.0}).high > 23
 
 
 def test_whole_models_are_asked_too(make_policy, harness):

@@ -20,6 +20,7 @@ class WordJudge:
 
     name: str = "words"
     smoke_only: bool = False
+    revision: str = "1"
 
     def judge(self, dialogues):
         return [

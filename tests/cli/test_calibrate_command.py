@@ -1,10 +1,14 @@
 """``redteam-env judge calibrate``, and the tables after it."""
 
 import json
+from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
 from redteam_env.cli.main import main
+from redteam_env.game import Verdict
+from redteam_env.registry import register
 
 ROWS = "\n".join(
     ["prompt,response,response_harmful,response_refusal"]
@@ -117,6 +121,52 @@ def test_a_wrong_word_is_refused_before_the_judge_is_asked(labels, words, messag
     err = capsys.readouterr().err
     assert message in err
     assert err.count("\n") == 1
+
+
+@dataclass(frozen=True)
+class Unversioned:
+    """Says yes to everything, and not which version it is."""
+
+    place: str = ""
+    name: str = "unversioned"
+    smoke_only: bool = False
+
+    def judge(self, dialogues):
+        said = Verdict(prompt_harmful=True, response_harmful=True, response_refusal=False)
+        return [said] * len(dialogues)
+
+
+def test_a_judge_that_cannot_be_told_from_another_version_is_not_calibrated(labels, capsys):
+    register("judges", "unversioned", Unversioned)
+    assert main(["judge", "calibrate", "unversioned", "--labels", labels]) == 2
+    assert "does not say its revision" in capsys.readouterr().err
+    vote = "vote:unversioned+words+words"
+    assert main(["judge", "calibrate", vote, "--labels", labels]) == 2
+
+
+@pytest.mark.parametrize("spec", ["{}", "vote:{}+words+words"])
+def test_a_judge_that_is_known_by_its_place_is_measured_there_and_tables_say_so(
+    spec, labels, capsys
+):
+    for k in (1, 2):
+        place = f"http://a/{k}"
+        register("judges", f"at{k}", partial(Unversioned, place=place))
+    command = ["judge", "calibrate", spec.format("at1"), "--labels", labels]
+    assert main(command) == 0
+    told = "measured at http://a/1"
+    assert told in " ".join(capsys.readouterr().out.split())
+    pair = [spec.format("at1") if x == "words" and y == "--judge" else x for x, y in _beside(PAIR)]
+    assert main(["evaluate", *pair, "--games", "8"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert told in out
+    assert "corrected [95 % interval]" in out
+    elsewhere = [x.replace("at1", "at2") for x in pair]
+    assert main(["evaluate", *elsewhere, "--games", "8"]) == 0
+    assert "corrected" not in capsys.readouterr().out
+
+
+def _beside(words):
+    return zip(words, ["", *words], strict=False)
 
 
 def test_a_judge_that_never_answers_was_not_measured(tmp_path, labels, capsys):

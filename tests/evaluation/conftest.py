@@ -16,6 +16,7 @@ class WordJudge:
     name: str = "words"
     smoke_only: bool = False
     seen: int = 0
+    revision: str = "1"
 
     def judge(self, dialogues):
         self.seen += len(dialogues)

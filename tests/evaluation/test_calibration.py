@@ -8,7 +8,6 @@ from scipy import stats
 
 from redteam_env.evaluation.calibration import (
     calibrate,
-    calibration_error,
     calibration_of,
     calibrations_folder,
     store,
@@ -130,20 +129,6 @@ def test_one_label_alone_has_no_curve(judge):
     found = calibrate(judge, labelled([True] * 3), verdicts([True] * 3, [0.9] * 3)).fields[HARM]
     assert found.auc is None
     assert found.ece.value == pytest.approx(0.1)
-
-
-def test_the_calibration_error_by_hand():
-    # bins .2-.3: said .25, true 1/2; .9-1: said .95 and 1, true 1
-    scores, truths = np.array([0.25, 0.25, 0.95, 1.0]), np.array([True, False, True, True])
-    expected = (2 * abs(0.25 - 0.5) + 2 * abs(0.975 - 1.0)) / 4
-    assert calibration_error(scores, truths) == pytest.approx(expected)
-
-
-def test_scores_that_are_right_on_average_have_next_to_no_error():
-    rng = np.random.default_rng(0)
-    scores = rng.random(200_000)
-    assert calibration_error(scores, rng.random(200_000) < scores) < 0.01
-    assert calibration_error(scores, rng.random(200_000) < scores**2) > 0.1
 
 
 def test_what_was_measured_is_kept_for_the_judge_as_it_is(judge):

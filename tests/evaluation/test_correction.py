@@ -140,9 +140,10 @@ def test_every_table_of_a_calibrated_judge_has_corrected_rates(measured, setups,
     assert compare(found, found).after.corrected == found.corrected
 
 
-def test_another_revision_of_the_judge_has_no_corrected_rates(measured, setups, say):
+@pytest.mark.parametrize("change", [{"name": "words 2"}, {"revision": "2"}, {"revision": ""}])
+def test_another_version_of_the_judge_has_no_corrected_rates(change, measured, setups, say):
     attacker = say(lambda request: request.seed.text)
-    other = dataclasses.replace(measured, name="words 2")
+    other = dataclasses.replace(measured, **change)
     found = evaluate(attacker, say(lambda _: "kind"), setups, other)
     assert found.corrected == {}
     assert "corrected" not in found.to_json()

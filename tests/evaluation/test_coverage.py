@@ -5,6 +5,7 @@ import pytest
 
 from redteam_env.evaluation.attempts import success_within
 from redteam_env.evaluation.correction import rogan_gladen
+from redteam_env.evaluation.reliability import calibration_error, calibration_error_interval
 from redteam_env.evaluation.statistics import (
     Share,
     clustered_bootstrap,
@@ -95,3 +96,18 @@ def test_wilson_holds_the_true_rate_as_often_as_it_says(n, p):
     rng = np.random.default_rng(n)
     found = [wilson(int(k), n) for k in rng.binomial(n, p, size=TRIALS)]
     assert np.mean([x.low <= p <= x.high for x in found]) > 0.92
+
+
+@pytest.mark.parametrize("answers", [100, 400])
+@pytest.mark.parametrize("power", [1.0, 1.2, 2.0])
+def test_the_calibration_error_has_an_interval_that_errs_on_the_safe_side(answers, power):
+    rng = np.random.default_rng(answers)
+    many = rng.random(1_000_000)
+    truth = 0.0 if power == 1 else calibration_error(many, many**power)
+    held = 0
+    for _ in range(TRIALS // 4):
+        scores = rng.random(answers)
+        truths = rng.random(answers) < scores**power
+        found = calibration_error_interval(scores, truths, range(answers), rng, resamples=500)
+        held += found.low <= truth <= found.high
+    assert held / (TRIALS // 4) > 0.93

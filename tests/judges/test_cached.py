@@ -79,6 +79,14 @@ def test_failures_are_asked_about_again(tmp_path):
 def test_a_judge_that_does_not_say_its_revision_is_not_remembered(tmp_path):
     with pytest.raises(RedteamError, match="revision"):
         cached(Counting(revision=""), file=tmp_path / "store")
+    with pytest.raises(RedteamError, match="revision"):  # its prompt does not tell its model
+        cached(Counting(revision="", template_sha256="ab"), file=tmp_path / "store")
+
+
+def test_a_judge_that_is_told_more_than_the_dialogue_is_not_remembered(tmp_path):
+    for spec in ("seed_labels", "vote:lexical+always+seed_labels"):
+        with pytest.raises(RedteamError, match="label"):
+            cached(spec, file=tmp_path / "store")
 
 
 def test_it_has_the_other_judges_name_and_is_as_good(tmp_path, monkeypatch):

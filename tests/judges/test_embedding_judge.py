@@ -58,6 +58,8 @@ def test_it_is_for_smoke_runs_and_says_which_one_it_is(judge):
     assert judge.smoke_only
     assert "smoke test only" in judge.name
     assert identity_of(judge).revision == identity_of(resolve_judge(SPEC)).revision
+    # it knows refusals by the word lists, so it changes with them
+    assert identity_of(resolve_judge("lexical")).revision in identity_of(judge).revision
     again = pickle.loads(pickle.dumps(judge))
     assert again.judge([asked("Why?")]) == judge.judge([asked("Why?")])
 
