@@ -159,7 +159,8 @@ def _comparison(card: Card, told: _Told, backend: Backend[Any]) -> Comparison[An
 
 def _settings(card: Card, told: _Told) -> str:
     """Return what changes with what the library makes of a dialogue and of the model's answers."""
-    made = (RULES, told.soft, told.max_tokens, card)
+    contextual = read_card(card.contextual) if card.contextual else None
+    made = (RULES, told.soft, told.max_tokens, card, contextual)
     return hashlib.sha256(repr(made).encode("utf-8", "replace")).hexdigest()[:16]
 
 
