@@ -228,11 +228,15 @@ def _before_and_after(sources: Sequence[Source], ends: Mapping[str, Ends]) -> Se
 def _rates(name: str, found: Mapping[str, Rates]) -> Table:
     shown_rates = [x for x in OUTCOMES if any(getattr(rates, x).n for rates in found.values())]
     rows = [
-        [TITLES[x], *(rate_cell(getattr(rates, x), counts=True).plain for rates in found.values())]
-        for x in shown_rates
+        [TITLES[x], *(_counted(getattr(rates, x)) for rates in found.values())] for x in shown_rates
     ]
     rows.append(["void games", *(f"{rates.void}/{rates.games}" for rates in found.values())])
     return Table(title=f"{name} [95 % interval], games", headings=["rate", *found], rows=rows)
+
+
+def _counted(rate: Rate) -> str:
+    cell = rate_cell(rate).plain
+    return f"{cell} {rate.k}/{rate.n}" if rate.n else cell
 
 
 def _compared(sources: Sequence[Source]) -> Section | None:
