@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import tyro
 
 from redteam_env.game import Count, RedteamError, check_fields
+from redteam_env.usage import read
 from redteam_env.utils.console import make_console
 from redteam_env.utils.files import read_record, write_text
 from redteam_env.utils.lists import listed
@@ -71,9 +72,9 @@ def capability(argv: Sequence[str]) -> int:
     Raises:
         RedteamError: If an option is wrong, lm-eval is missing, or a task cannot be asked.
     """
-    options = tyro.cli(
+    options = read(
         CapabilityOptions,
-        args=list(argv),
+        argv,
         prog="redteam-env capability",
         description="Measure what a model can do, on tasks of lm-eval (the extra 'capability').",
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),

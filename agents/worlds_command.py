@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import tyro
 
 from redteam_env.game import Count, check_fields, unknown_name
+from redteam_env.usage import read
 from redteam_env.utils.console import make_console, progress_bar
 from redteam_env.utils.tables import Column, FittedTable
 from redteam_env.worlds.apothecary import TACTICS, Corpus, WorldConfig, make_world
@@ -123,6 +124,17 @@ def _parsed(argv: Sequence[str], level: str) -> Any:
         Annotated[type(x), tyro.conf.subcommand(label, default=x)] for label, x in defaults.items()
     ]
     actions: Any = functools.reduce(operator.or_, choices)
+    if argv and argv[0] == "pretrain":  # it has many options
+        about = "Make a world's base model and tokenizer, and check its gates."
+        often = ("name", "out", "json")
+        return read(
+            Pretrain,
+            argv[1:],
+            prog=f"{PROG} pretrain",
+            description=about,
+            often=often,
+            default=defaults["pretrain"],
+        )
     return tyro.cli(
         actions,
         args=list(argv),

@@ -1,47 +1,56 @@
 """Self-play red teaming of language models as a game.
 
 An attacker rewrites a seed request, a defender answers, a judge reads the public dialogue.
+
+Importing it registers the environments with Gymnasium and PettingZoo; every name is imported when it is
+first asked for.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from redteam_env import redteam_v0, rollout
-from redteam_env.envs import (
-    EnvConfig,
-    GameStep,
-    SeatConfig,
-    UnicodeText,
-    VectorGame,
-    register_gymnasium,
-    register_pettingzoo,
-    single_seat,
-)
-from redteam_env.game import (
-    ATTACKER,
-    DEFENDER,
-    JUDGE,
-    PRESETS,
-    Dialogue,
-    Episode,
-    Exchange,
-    Game,
-    GameConfig,
-    Generation,
-    Line,
-    RedteamError,
-    RewardTable,
-    Seed,
-    Thinking,
-    Turn,
-    Verdict,
-)
-from redteam_env.protocols import Agent, Algorithm, DataCard, Judge, Reply, SeedSource, TurnRequest
-from redteam_env.redteam_v0 import env, parallel_env, raw_env
-from redteam_env.registry import register
+from redteam_env.registration import register_gymnasium, register_pettingzoo
 
 if TYPE_CHECKING:
-    from redteam_env import numeric_v0, testing, wrappers
+    from redteam_env import numeric_v0, redteam_v0, rollout, testing, wrappers
+    from redteam_env.envs import (
+        EnvConfig,
+        GameStep,
+        SeatConfig,
+        UnicodeText,
+        VectorGame,
+    )
+    from redteam_env.envs.single_seat import single_seat
+    from redteam_env.game import (
+        ATTACKER,
+        DEFENDER,
+        JUDGE,
+        PRESETS,
+        Dialogue,
+        Episode,
+        Exchange,
+        Game,
+        GameConfig,
+        Generation,
+        Line,
+        RedteamError,
+        RewardTable,
+        Seed,
+        Thinking,
+        Turn,
+        Verdict,
+    )
+    from redteam_env.protocols import (
+        Agent,
+        Algorithm,
+        DataCard,
+        Judge,
+        Reply,
+        SeedSource,
+        TurnRequest,
+    )
+    from redteam_env.redteam_v0 import env, parallel_env, raw_env
+    from redteam_env.registry import register
 
     __version__: str
 
@@ -92,11 +101,29 @@ register_pettingzoo()
 register_gymnasium()
 
 if not TYPE_CHECKING:  # a type checker should see exactly the names above
+    _MODULES = ("numeric_v0", "redteam_v0", "rollout", "testing", "wrappers")
+    _HOMES = {
+        "envs": "EnvConfig GameStep SeatConfig UnicodeText VectorGame",
+        "envs.single_seat": "single_seat",
+        "game": "ATTACKER DEFENDER JUDGE PRESETS Dialogue Episode Exchange Game GameConfig Generation Line RedteamError RewardTable Seed Thinking Turn Verdict",
+        "protocols": "Agent Algorithm DataCard Judge Reply SeedSource TurnRequest",
+        "redteam_v0": "env parallel_env raw_env",
+        "registry": "register",
+    }
+    _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
     def __getattr__(name: str) -> Any:
-        """Import what is seldom needed when it is first asked for."""
-        if name in {"numeric_v0", "testing", "wrappers"}:
+        """Import a public name."""
+        if name in _MODULES:
             return import_module(f"redteam_env.{name}")
+        if name in _HOME:
+            found = getattr(import_module(f"redteam_env.{_HOME[name]}"), name)
+            globals()[name] = found
+            return found
         if name == "__version__":
             return import_module("importlib.metadata").version("redteam-env")
         raise AttributeError(f"module 'redteam_env' has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        """List the public names, too, so that they can be completed."""
+        return sorted({*globals(), *__all__})

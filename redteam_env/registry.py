@@ -154,6 +154,17 @@ def names(kind: str) -> tuple[str, ...]:
     return tuple(sorted(local | set(_entries(kind))))
 
 
+def target(kind: str, name: str) -> Any:
+    """Return where a plug-in is, ``module:attribute``, without importing it; one of this process itself.
+
+    Raises:
+        RedteamError: If the kind is unknown.
+    """
+    _check_kind(kind)
+    entry = _entries(kind).get(name)
+    return _local.get((kind, name), "" if entry is None else entry.value)
+
+
 def found() -> list[Plugin]:
     """Return every plug-in with where it comes from, without importing any."""
     plugins = [Plugin(k, name, "registered in process", "-") for k, name in sorted(_local)]

@@ -26,12 +26,14 @@ MAY_IMPORT = {
     # redteam_env, without its own name
     "game": "",
     "randomness": "",
+    "registration": "game",
     "equilibria": "game.errors",  # tables of numbers in, mixtures out
     "utils": "game.errors",
     "utils.http": "game.checks randomness",  # checks its settings, draws its waits
     "protocols": "game randomness",
     "border": f"{BASE} utils",  # where plug-ins are called and what they return is checked
     "registry": "game protocols border utils",
+    "usage": "registry utils",  # how commands read their words
     "recipes": "game registry utils",
     "runs": "game utils",
     "seeds": "game protocols border utils",
@@ -70,7 +72,7 @@ MAY_IMPORT = {
     "page.games": "worlds.apothecary",  # whose judge tells how a rewrite hides a name
     "distil": f"{BASE} border utils",
     "cli": (
-        "game protocols border attacks utils registry trust embedders faithfulness rollout judges seeds worlds envs suites "
+        "game protocols border attacks utils registry usage trust embedders faithfulness rollout judges seeds worlds envs suites "
         "evaluation report page distil"
     ),
     "cli.sft": "provenance",  # of the seeds that examples are made from
@@ -88,14 +90,14 @@ MAY_IMPORT = {
     "agents.rendering": "",
     "agents.lora": f"{BASE} utils runs trust agents.models agents.rendering",
     "agents.capability": "game evaluation.statistics agents.lora",
-    "agents.capability_command": "game utils evaluation.agents agents.capability agents.lora",
+    "agents.capability_command": "game usage utils evaluation.agents agents.capability agents.lora",
     "agents.models_command": "utils agents.models agents.lora",
-    "agents.plan": "game protocols utils recipes worlds.embedded agents.lora.config",
+    "agents.plan": "game protocols usage utils recipes worlds.embedded agents.lora.config",
     "agents.teaching": "protocols worlds",
     "agents.bounds": "protocols randomness worlds evaluation.detection agents.models agents.teaching",
     # it measures the model that it made
     "agents.pretrain": f"{BASE} utils worlds evaluation.agents evaluation.statistics agents.bounds agents.rendering agents.teaching",
-    "agents.worlds_command": "game utils worlds agents.pretrain",
+    "agents.worlds_command": "game usage utils worlds agents.pretrain",
     # algorithms: one that learns can be copied out with its core
     "algorithms.core": f"{BASE} border",
     "algorithms.core.supervised": "utils.reading",  # a user's file of examples
@@ -125,6 +127,7 @@ MAY_IMPORT = {
     ),
     # a study plans, trains, measures and reports; of an algorithm it knows only the advantages, but that
     # the benchmark's ladder is a public algorithm with something broken
+    "algorithms.studies.quickstart.command": "usage",
     "algorithms.studies": (
         f"{PLAYED} border randomness trust provenance utils seeds.source evaluation report algorithms.core.advantages "
         "algorithms.training algorithms.reinforce_pp"
@@ -135,7 +138,7 @@ MAY_IMPORT = {
         "algorithms.training algorithms.grpo algorithms.reinforce_pp"
     ),
     "algorithms.cli": (
-        "game protocols utils runs trust report recipes provenance algorithms.core.ranks algorithms.training "
+        "game protocols usage utils runs trust report recipes provenance algorithms.core.ranks algorithms.training "
         "algorithms.studies algorithms.speed"
     ),
 }

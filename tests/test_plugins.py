@@ -82,7 +82,7 @@ def test_a_policy_and_a_callback_are_chosen_by_name(redteam, tmp_path):
     assert (run / "checkpoints/step-000003/policy/word.txt").read_text() == "BREAD"
     one_seat = redteam("train", *options, "--opponent", "refuse", "--out", "other", code=2)
     assert "this policy trains attacker and defender" in " ".join(one_seat.stderr.split())
-    assert "--dummy-word" in redteam("train", "--policy", "dummy_policy", "--help").stdout
+    assert "--dummy-word" in redteam("train", "--policy", "dummy_policy", "--help-all").stdout
 
 
 def test_an_agent_and_a_judge_evaluate_by_name(redteam):

@@ -14,6 +14,7 @@ from agents.plan.memory import Batch, Device, count, predict, resolved
 from agents.plan.page import Column, Plan, as_json, page
 from redteam_env.game import Count, RedteamError, check_fields
 from redteam_env.recipes import find_recipe
+from redteam_env.usage import read
 from redteam_env.utils.argv import value_of
 from redteam_env.utils.console import make_console
 
@@ -82,9 +83,9 @@ def plan(argv: Sequence[str]) -> int:
     Raises:
         RedteamError: If the model is unknown, its configuration broken, or an option out of range.
     """
-    options = tyro.cli(
+    options = read(
         PlanOptions,
-        args=list(argv),
+        argv,
         default=_defaults(value_of(argv, "recipe")),
         prog="redteam-env plan",
         description="Compute trainable parameters and memory from a model's shape; no weights, no GPU.",

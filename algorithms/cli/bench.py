@@ -21,6 +21,7 @@ from algorithms.studies.manifest import open_directory
 from algorithms.studies.plans import read_plan
 from algorithms.studies.study import INTERRUPTED, Where, run_study
 from redteam_env.game import RedteamError
+from redteam_env.usage import read
 from redteam_env.utils.console import make_console
 from redteam_env.utils.lists import listed
 from redteam_env.utils.locks import held
@@ -54,6 +55,18 @@ LADDER: Mapping[str, Any] = MappingProxyType(
 """Defaults of ``ladder``."""
 WRONG_ORDER = 3
 """The exit code for a ladder whose rungs are not in their order."""
+OFTEN = (
+    "algorithms",
+    "arrangements",
+    "seeds",
+    "budget",
+    "model",
+    "world",
+    "workers",
+    "out",
+    "json",
+)
+"""Options that ``--help`` shows."""
 _NEEDED = {"pyarrow": "eval", "openskill": "eval", "matplotlib": "report", "torch": "train"}
 
 
@@ -110,11 +123,13 @@ def bench(argv: Sequence[str]) -> int:
         f"MODULE:NAME), {PROG} ladder with them (an algorithm and five broken versions, to see what is told apart), "
         f"{PROG} verify FILE."
     )
-    config = tyro.cli(
+    config = read(
         BenchConfig,
+        options,
         prog=PROG,
         description=about,
-        args=options,
+        often=OFTEN,
+        choices={"algorithms": "algorithms"},
         default=default,
         config=flags,
     )

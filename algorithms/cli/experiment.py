@@ -14,6 +14,7 @@ from algorithms.studies.executors import ExecutorName
 from algorithms.studies.manifest import check_manifest, open_directory
 from algorithms.studies.study import INTERRUPTED, Where, run_study
 from redteam_env.game import Count, RedteamError, check_fields
+from redteam_env.usage import read
 from redteam_env.utils.console import make_console
 from redteam_env.utils.locks import held
 
@@ -104,7 +105,7 @@ def experiment(argv: Sequence[str]) -> int:
     if verb == "verify":
         return _verify(tyro.cli(Verify, prog=f"{PROG} verify", args=rest, config=config))
     about = f"{ABOUT} Further: {PROG} report, {PROG} verify DIRECTORY."
-    return _run(tyro.cli(Run, prog=PROG, description=about, args=rest, config=config))
+    return _run(read(Run, rest, prog=PROG, description=about))
 
 
 def _run(action: Run) -> int:

@@ -17,6 +17,7 @@ from rich.table import Table
 from algorithms.speed.rows import Measured, SpeedConfig
 from redteam_env.game import RedteamError
 from redteam_env.protocols import Progress
+from redteam_env.usage import read
 from redteam_env.utils.console import make_console, progress_bar
 
 SCHEMA = 2
@@ -38,9 +39,9 @@ def speed(argv: Sequence[str]) -> int:
     Returns:
         0, whatever was measured.
     """
-    options = tyro.cli(
+    options = read(
         SpeedConfig,
-        args=list(argv),
+        argv,
         prog="redteam-env speed",
         description=DESCRIPTION,
         config=(tyro.conf.FlagCreatePairsOff,),

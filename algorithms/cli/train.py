@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import tyro
@@ -19,6 +20,7 @@ from redteam_env.game import RedteamError
 from redteam_env.report import usage_lines
 from redteam_env.runs import Run
 from redteam_env.trust import allow, check_links, options_of, with_roots
+from redteam_env.usage import read
 from redteam_env.utils.argv import joined, named_in, value_of
 from redteam_env.utils.console import make_console
 from redteam_env.utils.text import safe_text
@@ -32,6 +34,24 @@ CHOOSING = (
 """Options that decide which other options there are, or what a recipe or a world brings for them."""
 LISTS = ("callback", "logger")
 """Lists with commas that may be given one member an option, too."""
+
+OFTEN = (
+    *("recipe", "world", "model", "seeds", "judge", "arrangement", "algorithm", "opponents"),
+    *("steps", "games", "thinking", "backend", "device", "out", "resume"),
+)
+"""Options that ``--help`` shows."""
+FURTHER: Mapping[str, str] = MappingProxyType(
+    {
+        "world": "worlds",
+        "seeds": "seeds",
+        "judge": "judges",
+        "opponent": "agents",
+        "scripted_attackers": "attacks",
+        "callback": "callbacks",
+        "policy": "policies",
+    }
+)
+"""Options whose choices ``--help-all`` lists, too."""
 
 
 def train(argv: Sequence[str]) -> int:
@@ -182,11 +202,14 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
         frozen=True,
         namespace={"__doc__": "Train an attacker and a defender against each other."},
     )
-    parsed: Any = tyro.cli(
+    parsed: Any = read(
         options,
-        args=list(argv),
+        argv,
         prog="redteam-env train",
         description="Train an attacker and a defender against each other.",
+        often=OFTEN,
+        choices={"algorithm": "algorithms", "opponents": "opponents"},
+        further=FURTHER,
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
     settings = {name: getattr(parsed, name) for name in parts}

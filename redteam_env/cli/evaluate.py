@@ -15,6 +15,7 @@ from rich.console import Group, RenderableType
 
 from redteam_env.cli.main import version
 from redteam_env.cli.options import (
+    OFTEN,
     GameOptions,
     Table,
     judge_record,
@@ -194,7 +195,9 @@ def evaluate(argv: Sequence[str]) -> int:
         RedteamError: If an argument is wrong.
     """
     text = "Measure one attacker against one defender on held-out games, or a defender on suites."
-    options = parse(EvaluateOptions, argv, "evaluate", text)
+    often = ("agent", "attacker", "defender", "attack", "suite", "attempts", *OFTEN, "games", "out")
+    choices = {"attacker": "agents", "attack": "attacks"}
+    options = parse(EvaluateOptions, argv, "evaluate", text, often=often, choices=choices)
     if options.suite is not None:
         from redteam_env.cli.suites import evaluate_suites
 
@@ -269,7 +272,9 @@ def crossplay(argv: Sequence[str]) -> int:
         RedteamError: If an argument is wrong.
     """
     text = "Measure every attacker against every defender on the same held-out games."
-    options = parse(CrossplayOptions, argv, "crossplay", text)
+    often = ("agents", "attackers", "defenders", *OFTEN, "games", "out")
+    choices = {"attackers": "agents"}
+    options = parse(CrossplayOptions, argv, "crossplay", text, often=often, choices=choices)
     attackers, defenders = options.sides()
     reserve(options.out)
     every = list(dict.fromkeys((*options.agents, *attackers, *defenders)))

@@ -22,7 +22,9 @@ from rich.text import Text
 
 from redteam_env import registry
 from redteam_env.game import RedteamError, unknown_name
+from redteam_env.utils.argv import help_of
 from redteam_env.utils.console import make_console, tolerate_any_text
+from redteam_env.utils.docs import static_summary
 from redteam_env.utils.machine import refusal
 from redteam_env.utils.text import escape_controls, safe_text
 
@@ -157,7 +159,8 @@ def _run(arguments: list[str]) -> int:
     if name not in registry.names(KIND):
         hint = "redteam-env --help describes them."
         raise unknown_name("command", name, registry.names(KIND), hint=hint)
-    code = registry.load(KIND, name)(rest)
+    with help_of(rest) as words:
+        code = registry.load(KIND, name)(words)
     if not isinstance(code, int):
         raise RedteamError(f"The command {name!r} returned {code!r}; a command returns an int.")
     return code
@@ -180,17 +183,22 @@ def _list_commands() -> None:
     console.print("Self-play red teaming of language models as a game.\n")
     for name in names:
         console.print(safe_text(name.ljust(width + 2), "bold").append_text(_summary(name)))
-    console.print("\nredteam-env COMMAND --help explains one; --version tells the version.")
+    console.print(
+        "\nredteam-env COMMAND --help explains one, --help-all all of its options; --version tells"
+    )
+    console.print("the version.")
     console.print("With --debug, any command shows the traceback of an error.")
 
 
 def _summary(name: str) -> Text:
+    text = static_summary(registry.target(KIND, name))
+    if text is not None:
+        return safe_text(text)
     try:
-        command = registry.load(KIND, name)
+        registry.load(KIND, name)  # which says why its file cannot be read
     except RedteamError as error:
         return safe_text(f"cannot be loaded: {' '.join(str(error).split())}", "yellow")
-    lines = (command.__doc__ or "").strip().splitlines()
-    return safe_text(lines[0] if lines else "")
+    return safe_text("")
 
 
 if __name__ == "__main__":

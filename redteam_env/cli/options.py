@@ -1,8 +1,9 @@
 """The options that ``play``, ``evaluate`` and ``crossplay`` share, and what they resolve to."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, make_dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
@@ -20,6 +21,7 @@ from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Judge, SeedSource
 from redteam_env.seeds import resolve_seeds
 from redteam_env.trust import allow, is_own, options_of
+from redteam_env.usage import read
 from redteam_env.utils.consent import confirm
 from redteam_env.utils.console import make_console
 from redteam_env.utils.docs import attribute_docs
@@ -40,6 +42,12 @@ _DEFAULTS = {
     "faithfulness_gate": "none",
 }
 """What is shown for a default of nothing."""
+
+OFTEN = ("world", "seeds", "judge", "model", "json")
+"""The options here that ``--help`` shows."""
+_PLUGINS: Mapping[str, str] = MappingProxyType(
+    {"world": "worlds", "seeds": "seeds", "judge": "judges"}
+)
 
 T = TypeVar("T")
 
@@ -167,7 +175,15 @@ def confirm_judge(url: str, source: str) -> None:
     confirm(what, source=source, named_by=f"--judge-url {url}")
 
 
-def parse(options: type[T], argv: Sequence[str], prog: str, description: str) -> T:
+def parse(
+    options: type[T],
+    argv: Sequence[str],
+    prog: str,
+    description: str,
+    *,
+    often: Sequence[str] = (),
+    choices: Mapping[str, str] | None = None,
+) -> T:
     """Read a command's arguments into its options.
 
     Args:
@@ -175,6 +191,8 @@ def parse(options: type[T], argv: Sequence[str], prog: str, description: str) ->
         argv: The arguments.
         prog: The command, for usage lines.
         description: What ``--help`` starts with.
+        often: The options that ``--help`` shows; by default all.
+        choices: Options that name plug-ins, with the kind of these, whose lines stand in the help.
 
     Returns:
         The options.
@@ -182,11 +200,14 @@ def parse(options: type[T], argv: Sequence[str], prog: str, description: str) ->
     Raises:
         SystemExit: After ``--help`` (0) or a wrong argument (2), with a text on what is allowed.
     """
-    return tyro.cli(
+    return read(
         options,
-        args=list(argv),
+        argv,
         prog=f"redteam-env {prog}",
         description=description,
+        often=often,
+        choices=choices,
+        further=_PLUGINS if often else None,
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
     )
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from rich.console import Console
 
-from redteam_env.cli.options import GameOptions, of_game, parse, set_table, shown_as
+from redteam_env.cli.options import OFTEN, GameOptions, of_game, parse, set_table, shown_as
 from redteam_env.envs.render import story
 from redteam_env.game import (
     ATTACKER,
@@ -69,7 +69,15 @@ def play(argv: Sequence[str]) -> int:
     Raises:
         RedteamError: If an argument is wrong.
     """
-    options = parse(PlayOptions, argv, "play", "Watch games between agents, or take a seat.")
+    often = ("attacker", "defender", "games", *OFTEN, "exchanges", "max_new_tokens")
+    options = parse(
+        PlayOptions,
+        argv,
+        "play",
+        "Watch games between agents, or take a seat.",
+        often=often,
+        choices={"attacker": "agents"},
+    )
     specs = {ATTACKER: options.attacker, DEFENDER: options.defender}
     if options.judge_player is not None:
         specs[JUDGE] = options.judge_player

@@ -3,7 +3,6 @@
 from redteam_env.envs.aec import RedTeamAEC
 from redteam_env.envs.config import EnvConfig, SeatConfig
 from redteam_env.envs.parallel import RedTeamParallel
-from redteam_env.envs.registration import register_gymnasium, register_pettingzoo
 from redteam_env.envs.session import Session
 from redteam_env.envs.single_seat import SingleSeat, single_seat
 from redteam_env.envs.spaces import UnicodeText
@@ -19,7 +18,5 @@ __all__ = [
     "SingleSeat",
     "UnicodeText",
     "VectorGame",
-    "register_gymnasium",
-    "register_pettingzoo",
     "single_seat",
 ]

@@ -1,6 +1,12 @@
 """What a command line says, before its options are parsed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+HELP_ALL = "--help-all"
+"""Asks for the help with all options."""
+_everything = ContextVar("_everything", default=False)
 
 
 def option_of(name: str) -> str:
@@ -54,3 +60,28 @@ def joined(argv: Sequence[str], names: Sequence[str]) -> list[str]:
         else:
             found.setdefault(name, []).append(given)
     return [*rest, *(f"{option_of(name)}={','.join(values)}" for name, values in found.items())]
+
+
+@contextmanager
+def help_of(arguments: Sequence[str]) -> Iterator[list[str]]:
+    """Take ``--help-all`` for ``--help``, and have all options shown inside the block.
+
+    Args:
+        arguments: What stands behind a command's name.
+
+    Yields:
+        The same for the command, which knows ``--help`` only.
+    """
+    end = list(arguments).index("--") if "--" in arguments else len(arguments)
+    asked = HELP_ALL in arguments[:end]
+    given = ["--help" if x == HELP_ALL else x for x in arguments[:end]]
+    token = _everything.set(asked)
+    try:
+        yield [*given, *arguments[end:]]
+    finally:
+        _everything.reset(token)
+
+
+def all_asked() -> bool:
+    """Whether help is to show all options."""
+    return _everything.get()

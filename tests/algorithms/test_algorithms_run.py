@@ -194,7 +194,7 @@ def test_settings_that_online_dpo_does_not_have_are_refused(given, named):
 @pytest.mark.parametrize("algorithm", BUILT_IN)
 def test_the_help_explains_every_option_with_its_default(algorithm, capsys):
     with pytest.raises(SystemExit):
-        main(["train", "--algorithm", algorithm, "--help"])
+        main(["train", "--algorithm", algorithm, "--help-all"])
     shown = " ".join(capsys.readouterr().out.translate({ord(c): " " for c in "│╭╮╰╯─"}).split())
     for field in dataclasses.fields(load("algorithms", algorithm).Config):
         option = f"--{field.name.replace('_', '-')} "

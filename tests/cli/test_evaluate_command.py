@@ -284,7 +284,7 @@ def test_a_wrong_value_is_one_line(arguments, message, capsys):
 @pytest.mark.parametrize("command", ["evaluate", "crossplay"])
 def test_help_explains_every_option(command, capsys):
     with pytest.raises(SystemExit) as stop:
-        main([command, "--help"])
+        main([command, "--help-all"])
     assert stop.value.code == 0
     out = capsys.readouterr().out
     fixed = ("seeds", "judge", "judge-url", "model", "rewards", "games", "max-new-tokens", "seed")

@@ -1,4 +1,4 @@
-"""Every command's options with their values and defaults, as ``--help`` shows them and as committed."""
+"""Every command's options with their values and defaults, as ``--help-all`` shows them and as committed."""
 
 import io
 import re
@@ -37,7 +37,7 @@ def help_of(monkeypatch):
     def read(*command):
         out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")  # so that tyro draws its boxes
         with redirect_stdout(out), pytest.raises(SystemExit) as ended:
-            main([*command, "--help"])
+            main([*command, "--help-all"])
         assert ended.value.code == 0
         out.seek(0)
         return out.read()

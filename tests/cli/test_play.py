@@ -100,7 +100,7 @@ def test_a_wrong_value_is_one_line_that_names_it(arguments, message, capsys):
 
 def test_help_explains_every_option(capsys):
     with pytest.raises(SystemExit) as stop:
-        main(["play", "--help"])
+        main(["play", "--help-all"])
     assert stop.value.code == 0
     out = " ".join(capsys.readouterr().out.split())
     for option in ("--attacker", "--defender", "--games", "--seeds", "--judge-url", "--json"):

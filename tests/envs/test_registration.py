@@ -6,7 +6,7 @@ import pettingzoo
 import pytest
 
 import redteam_env
-from redteam_env.envs import register_gymnasium, register_pettingzoo
+from redteam_env.registration import register_gymnasium, register_pettingzoo
 
 
 def test_pettingzoo_makes_both_faces(tiny):

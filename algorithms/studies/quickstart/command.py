@@ -29,6 +29,7 @@ from algorithms.training.config import TrainConfig
 from algorithms.training.rundir import open_run
 from redteam_env.game import Count, RedteamError, at_least, check_fields
 from redteam_env.runs import Run
+from redteam_env.usage import read
 from redteam_env.utils.console import make_console, progress_bar
 from redteam_env.utils.files import write_text
 from redteam_env.utils.locks import held
@@ -144,9 +145,9 @@ def parse_quickstart(argv: Sequence[str]) -> QuickstartConfig:
 
 
 def _parse(argv: Sequence[str], default: QuickstartConfig) -> QuickstartConfig:
-    return tyro.cli(
+    return read(
         QuickstartConfig,
-        args=list(argv),
+        argv,
         default=default,
         prog="redteam-env quickstart",
         description="Train two arrangements of LoRA weights side by side in the controlled world "

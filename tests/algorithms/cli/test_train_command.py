@@ -213,7 +213,7 @@ def test_the_fixed_names_are_options():
 
 
 def test_help_explains_every_option_with_its_default(capsys):
-    assert run_main(["train", "--help"]) == 0
+    assert run_main(["train", "--help-all"]) == 0
     shown = plain(capsys.readouterr().out)
     config = parse_train([])
     for name, value in config.flat().items():
@@ -258,7 +258,7 @@ def test_a_plug_ins_settings_are_options_are_explained_and_reach_it(
     arguments, doubles, tmp_path, capsys
 ):
     doubles("algorithms", "sparkling", PluginAlgorithm)
-    assert run_main(["train", "--algorithm", "sparkling", "--help"]) == 0
+    assert run_main(["train", "--algorithm", "sparkling", "--help-all"]) == 0
     shown = plain(capsys.readouterr().out)
     assert "--sparkle FLOAT How much it sparkles. (default: 1.25)" in shown
     words = arguments("--algorithm=sparkling", "--sparkle", "2.5", steps=1)

@@ -216,7 +216,7 @@ def test_a_samplers_settings_are_options_of_train(capsys):
     assert config.flat()["round_steps"] == 7
     assert config.replay.seed_replay == "ucb"
     with pytest.raises(SystemExit):
-        parse_train(["--opponents=population", "--help"])
+        main(["train", "--opponents=population", "--help-all"])
     shown = capsys.readouterr().out
     assert "--members" in shown
     assert "--round-steps" not in shown

@@ -1,0 +1,163 @@
+"""How a command's words become its options, and what its ``--help`` shows.
+
+A command with few options shows all of them. One with many shows those that are used often, and what may be
+chosen of them with a line for each choice; with ``--help-all`` it shows all. What plug-ins say of themselves
+is read out of their files: no ``--help`` imports them.
+"""
+
+import dataclasses
+import re
+import shutil
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import tyro
+
+from redteam_env import registry
+from redteam_env.utils.argv import HELP_ALL, all_asked, option_of
+from redteam_env.utils.docs import attribute_docs, static_summary
+from redteam_env.utils.text import escape_controls
+
+_HELP = frozenset({"-h", "--help"})
+_MOST_COLUMNS = 80
+_LONGEST = 90
+"""Characters of what short help says of an option."""
+
+T = TypeVar("T")
+
+
+def read(
+    options: type[T],
+    argv: Sequence[str],
+    *,
+    prog: str,
+    description: str,
+    often: Sequence[str] = (),
+    choices: Mapping[str, str] | None = None,
+    further: Mapping[str, str] | None = None,
+    default: T | None = None,
+    config: Sequence[Any] = (tyro.conf.FlagCreatePairsOff,),
+) -> T:
+    """Read a command's words into its options.
+
+    Args:
+        options: A dataclass; its docstring explains each option.
+        argv: The words.
+        prog: The command, for usage lines.
+        description: What ``--help`` starts with.
+        often: The fields that ``--help`` shows; by default all.
+        choices: Options that name plug-ins, with the kind of these, whose lines stand under ``--help``.
+        further: The same for ``--help-all`` alone.
+        default: Values in the place of the fields' own defaults.
+        config: Tyro's markers.
+
+    Returns:
+        The options.
+
+    Raises:
+        SystemExit: After help (0) or a wrong argument (2), with a text on what is allowed.
+    """
+    asked = not _HELP.isdisjoint(argv)
+    short = asked and bool(often) and not all_asked()
+    given: dict[str, Any] = {} if default is None or short else {"default": default}
+    kind: Any = _short(options, default, often) if short else options
+    try:
+        found: T = tyro.cli(
+            kind,
+            args=["--help"] if short else list(argv),
+            prog=prog,
+            # tyro joins lines, but for those that begin with a space
+            description=textwrap.fill(description, _columns(), subsequent_indent=" "),
+            config=tuple(config),
+            **given,
+        )
+    except SystemExit as ended:
+        if asked and not ended.code:
+            listed = {**(choices or {}), **({} if short else further or {})}
+            for option, plugins in listed.items():
+                print(_listed(option, plugins))  # noqa: T201 - goes on with what tyro printed
+            if short:
+                print(f"All options: {prog} {HELP_ALL}")  # noqa: T201
+        raise
+    return found
+
+
+def _short(kind: Any, default: Any, often: Sequence[str]) -> Any:
+    """Return a dataclass of a few fields of a command's options, which says less of each."""
+    found = dict(_fields(kind, default, often))
+    fields = [(name, *found[name]) for name in often if name in found]
+    return dataclasses.make_dataclass("Options", fields, kw_only=True)
+
+
+def _fields(kind: Any, default: Any, often: Sequence[str]) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    hints, docs = get_type_hints(kind, include_extras=True), attribute_docs(kind)
+    for field in dataclasses.fields(kind):
+        value = _value(field) if default is None else getattr(default, field.name)
+        if field.name in often:
+            hint = hints[field.name]
+            text = next((x for x in map(_said, getattr(hint, "__metadata__", ())) if x), None)
+            about = tyro.conf.arg(help=_brief(text or docs.get(field.name, "")))
+            given = (
+                {}
+                if any(value is x for x in (dataclasses.MISSING, tyro.MISSING))
+                else {"default": value}
+            )
+            yield field.name, (Annotated[hint, about], dataclasses.field(**given))
+        elif dataclasses.is_dataclass(value):
+            yield from _fields(type(value), value, often)
+
+
+def _value(field: "dataclasses.Field[Any]") -> Any:
+    made = field.default_factory
+    return field.default if made is dataclasses.MISSING else made()
+
+
+def _said(metadata: Any) -> str | None:
+    """Return the help in one of tyro's annotations of an option."""
+    text = getattr(metadata, "help", None)
+    return text if isinstance(text, str) else None
+
+
+def _brief(text: str) -> str:
+    """Return the beginning of a text that can stand by itself."""
+    text = re.sub(r"\s*\([^()]*\)", "", text).partition(". ")[0]
+    for end in ("; ", ": "):
+        if len(text) > _LONGEST:
+            text = text.partition(end)[0]
+    return textwrap.shorten(text, _LONGEST, placeholder=" ...").removesuffix(".") + "."
+
+
+def _listed(option: str, kind: str) -> str:
+    """Return the plug-ins of a kind, a line each, no wider than the terminal."""
+    columns = _columns()
+    names = registry.names(kind)
+    width = min(max(map(len, names), default=0), 24)
+    rows = [f"{option_of(option)}: one of these, or an installed one"]
+    for name in names:
+        text = f"  {escape_controls(name).ljust(width)}  {summary(kind, name)}"
+        rows.append(_fitted(text, columns))
+    return "\n".join(rows)
+
+
+def _columns() -> int:
+    return min(shutil.get_terminal_size().columns, _MOST_COLUMNS)
+
+
+def _fitted(text: str, columns: int) -> str:
+    """Return a line that ends with a whole word where it would be too long."""
+    if len(text) <= columns:
+        return text
+    return f"{text[: columns - 3].rpartition(' ')[0]} ..."
+
+
+def summary(kind: str, name: str) -> str:
+    """Return what a plug-in says of itself in the first line of its docstring, without importing it.
+
+    Args:
+        kind: Such as ``algorithms``.
+        name: Its name.
+    """
+    text = static_summary(registry.target(kind, name)) or ""
+    plain = re.sub(r":\w+:`[^`]*?(\w+)`", r"\1", text).replace("`", "").removeprefix("Return ")
+    return escape_controls(plain[:1].upper() + plain[1:])

@@ -1,0 +1,78 @@
+"""What ``--help`` and ``--help-all`` show."""
+
+import sys
+
+import pytest
+
+from redteam_env import registry
+from redteam_env.cli.main import main
+
+MOST_LINES = 59
+
+
+@pytest.fixture
+def shown(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def show(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        assert ended.value.code == 0
+        return capsys.readouterr().out
+
+    return show
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["bench"], ["capability"], ["crossplay"], ["evaluate"], ["experiment"], ["plan"]),
+        *(["play"], ["quickstart"], ["rejudge"], ["speed"]),
+        *(["train"], ["train", "--algorithm", "grpo"], ["worlds", "pretrain"]),
+    ],
+    ids=" ".join,
+)
+def test_help_is_short_and_no_wider_than_the_terminal(shown, command):
+    lines = shown(*command, "--help").splitlines()
+    assert len(lines) <= MOST_LINES
+    usage = [line for line in lines if line.startswith("usage: ")]
+    assert [line for line in lines if len(line) > 80 and line not in usage] == []
+
+
+def test_all_options_stand_in_the_long_help_and_the_short_one_says_so(shown):
+    short = shown("train", "--help")
+    assert short.splitlines()[-1] == "All options: redteam-env train --help-all"
+    assert "--steps" in short
+    assert "--void-steps" not in short
+    assert "--void-steps" in shown("train", "--help-all")
+
+
+def test_what_may_be_chosen_comes_from_the_registry_with_a_line_each(shown, plugins):
+    class Mine:
+        """Learns from what a test wants.
+
+        More.
+        """
+
+    plugins("algorithms", "mine", Mine)
+    lines = shown("train", "--help").splitlines()
+    choices = lines[lines.index("--algorithm: one of these, or an installed one") :]
+    listed = [line.split()[0] for line in choices if line.startswith("  ")]
+    assert set(registry.names("algorithms")) | set(registry.names("opponents")) == set(listed)
+    assert any(line.split(None, 1) == ["mine", "Learns from what a test wants."] for line in lines)
+
+
+def test_no_help_imports_the_choices_that_it_lists(shown, monkeypatch):
+    for name in ("algorithms.rloo", "algorithms.sb3.learners"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    assert "REINFORCE against the other games of the group." in shown("train", "--help")
+    assert "algorithms.rloo" not in sys.modules
+    assert "algorithms.sb3.learners" not in sys.modules
+
+
+def test_a_command_of_somebody_else_may_be_asked_for_all_too(plugins, capsys):
+    seen = []
+    plugins("commands", "probe", lambda argv: seen.append(list(argv)) or 0)
+    assert main(["probe", "--help-all"]) == 0
+    assert main(["probe", "--", "--help-all"]) == 0
+    assert seen == [["--help"], ["--", "--help-all"]]
