@@ -48,6 +48,7 @@ MAY_IMPORT = {
     "rollout": f"{BASE} border faithfulness utils",
     "worlds": f"{BASE} utils rollout seeds",
     "worlds.resolve": "registry",
+    "worlds.fitting": "registry",
     "worlds.apothecary.tabular": "equilibria",
     "envs": f"{BASE} border utils registry embedders faithfulness rollout judges.resolve seeds.resolve worlds",
     "attacks": f"{BASE} border registry rollout",

@@ -28,7 +28,7 @@ from redteam_env.game import (
 from redteam_env.protocols import BASE
 from redteam_env.registry import load, settings
 from redteam_env.utils.lists import listed
-from redteam_env.worlds import build_game, world_options
+from redteam_env.worlds import build_game, check_fit, world_options
 
 FREE = (
     *(
@@ -86,6 +86,7 @@ class RunConfig:
         callback: Callbacks, with a comma between them: novelty (pays the attacker for
             faithful rewrites unlike earlier ones), exact (logs what only an exact judge can tell), or
             installed plug-ins; each may bring options of its own. An empty text is none.
+        mix_worlds: Train with parts that do not fit each other, such as a world's model on English seeds.
         preflight: Turns a seat that are played before the first step, to tell how many are cut, copy
             the instruction, refuse or break the format, and which token limit would fit them; 0 for none.
         force: Train also where thinking is required and the preflight finds the token limit too low.
@@ -111,6 +112,7 @@ class RunConfig:
     init_from: str | None = None
     anchor: str | None = None
     callback: str | None = None
+    mix_worlds: bool = False
     preflight: Annotated[int, at_least(0)] = 8
     force: bool = False
     out: str | None = None
@@ -178,6 +180,13 @@ class TrainConfig:
                 f"steps is {self.run.steps}; give more steps (or games), or shorter rounds."
             )
         build_game(self.game)
+        check_fit(
+            self.game.seeds,
+            self.game.judge,
+            model=getattr(self.policy, "model", None),
+            agents=listed(self.run.opponent),
+            mix=self.run.mix_worlds,
+        )
         self.flat()
 
     def _mix(self) -> None:

@@ -26,7 +26,7 @@ from redteam_env.utils.consent import confirm
 from redteam_env.utils.console import make_console
 from redteam_env.utils.docs import attribute_docs
 from redteam_env.utils.text import safe_text
-from redteam_env.worlds import build_game, world_options
+from redteam_env.worlds import build_game, check_fit, world_options
 
 _GAME = GameConfig()
 _GAME_DOCS = attribute_docs(GameConfig)
@@ -113,6 +113,7 @@ class GameOptions(_RunOr):  # type: ignore[misc]  # its fields are those of Game
         max_new_tokens: Longest completion of a model, in tokens.
         temperature: Sampling temperature of models; 0 is greedy.
         allow_other_base: Put adapters on the model even if they were trained on, or name, another one.
+        mix_worlds: Play parts that do not fit each other, such as a world's model on English seeds.
         seed: Chooses the games and all sampling in them.
         json: Print JSON instead of text.
     """
@@ -123,6 +124,7 @@ class GameOptions(_RunOr):  # type: ignore[misc]  # its fields are those of Game
     ] = None
     temperature: Annotated[float | None, at_least(0), shown_as("FLOAT", "0")] = None
     allow_other_base: bool = False
+    mix_worlds: bool = False
     seed: int = 0
     json: bool = False
 
@@ -265,6 +267,13 @@ def set_table(
         "temperature": options.temperature or 0.0,
         "seed": options.seed,
     }
+    check_fit(
+        rules.seeds,
+        rules.judge,
+        model=settings["model"],
+        agents=specs,
+        mix=options.mix_worlds or config.get("mix_worlds", False),
+    )
     source = resolve_seeds(settings["seeds"])
     judge = resolve_judge(settings["judge"], url=settings["judge_url"])
     calibration = calibration_of(judge)  # a damaged one is told of before anything is played

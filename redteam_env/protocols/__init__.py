@@ -34,10 +34,11 @@ from redteam_env.protocols.policies import (
 from redteam_env.protocols.rollouts import GameSetup, Rollout
 from redteam_env.protocols.seeds import DataCard, SeedSource
 from redteam_env.protocols.suites import QuestionSuite, RequestSuite, Suite
-from redteam_env.protocols.worlds import WorldOptions
+from redteam_env.protocols.worlds import ENGLISH, WorldOptions, speaks
 
 __all__ = [
     "BASE",
+    "ENGLISH",
     "Agent",
     "Algorithm",
     "AlgorithmState",
@@ -79,4 +80,5 @@ __all__ = [
     "Usage",
     "ValuedPolicy",
     "WorldOptions",
+    "speaks",
 ]

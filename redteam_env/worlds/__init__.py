@@ -6,6 +6,7 @@ on, and knobs. There is one so far: :mod:`redteam_env.worlds.apothecary`. One wo
 """
 
 from redteam_env.worlds.embedded import MODELS, build_game, embedded_model, prompts_path
+from redteam_env.worlds.fitting import check_fit
 from redteam_env.worlds.pretraining import PretrainConfig
 from redteam_env.worlds.resolve import world_options
 
@@ -13,6 +14,7 @@ __all__ = [
     "MODELS",
     "PretrainConfig",
     "build_game",
+    "check_fit",
     "embedded_model",
     "prompts_path",
     "world_options",

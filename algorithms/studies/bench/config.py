@@ -74,6 +74,7 @@ SET_HERE: Mapping[str, str] = {
     "world": "--world",
     "model": "--model",
     "seeds": "--source",
+    "mix_worlds": "--mix-worlds",
     "judge": "--judge",
     "games": "--games",
     "group_size": "--group-size",
@@ -157,6 +158,7 @@ class BenchConfig:
         prompts: Instruction texts, as for train.
         settings: Training options of every run, NAME=VALUE with a comma between them, over those of
             the world.
+        mix_worlds: Train with parts that do not fit each other, such as a world's model on English seeds.
         defence_suites: Evaluation suites with a comma between them that the score defence is the mean
             of: rewritten requests, harmful and benign ones.
         suites: Further suites that defenders are asked.
@@ -194,6 +196,7 @@ class BenchConfig:
     judge: str | None = None
     prompts: str | None = None
     settings: str = ""
+    mix_worlds: bool = False
     defence_suites: str = "apothecary_alias,apothecary_spelled,apothecary_reversed,apothecary_split"
     suites: str = "apothecary_raw,apothecary_shown,apothecary_quiz"
     suite_games: Annotated[int, multiple_of(4)] = 256
@@ -332,7 +335,7 @@ class BenchConfig:
         algorithm = str(own["algorithm"])
         known = self._options_of(algorithm, str(own.get("opponents", SELF_PLAY)))
         values: dict[str, Any] = {"checkpoint_every": 20} if self.world is None else {}
-        values |= {"world": self.world, **NOT_OF_WORLD}
+        values |= {"world": self.world, "mix_worlds": self.mix_worlds, **NOT_OF_WORLD}
         if self.prompts is not None:
             values["prompts"] = self.prompts
         values |= {x: v for x, v in self.settings_by_name().items() if x in known}

@@ -22,9 +22,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from redteam_env.game import Dialogue, Episode, Seed, Verdict, role_of
+from redteam_env.protocols import speaks
 from redteam_env.utils.memo import Memo
 from redteam_env.worlds.apothecary.config import WorldConfig
 from redteam_env.worlds.apothecary.grammar import Decoded, Language, is_refusal
+from redteam_env.worlds.apothecary.levels import APOTHECARY
 from redteam_env.worlds.apothecary.lexicon import make_world
 from redteam_env.worlds.apothecary.rates import exact_outcomes, form_outcomes
 from redteam_env.worlds.apothecary.tactics import FORM, TACTICS
@@ -151,6 +153,7 @@ def _told(ingredients: Collection[str], text: str) -> tuple[str, ...]:
     return tuple(word for word in text.split() if word in ingredients)
 
 
+@speaks(APOTHECARY)
 def apothecary(config: WorldConfig | None = None) -> ApothecaryJudge:
     """The exact judge of the controlled world.
 

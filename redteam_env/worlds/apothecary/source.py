@@ -3,13 +3,15 @@
 import hashlib
 
 from redteam_env.game import Seed
-from redteam_env.protocols import DataCard
+from redteam_env.protocols import DataCard, speaks
 from redteam_env.seeds.columns import refuse_arguments
 from redteam_env.seeds.source import ListSource
 from redteam_env.worlds.apothecary.grammar import PHRASINGS, Language
+from redteam_env.worlds.apothecary.levels import APOTHECARY
 from redteam_env.worlds.apothecary.lexicon import World, make_world
 
 
+@speaks(APOTHECARY)
 def seeds(argument: str | None = None, **options: str) -> ListSource:
     """Return the seeds of the embedded model's world.
 
