@@ -11,8 +11,18 @@ EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 TRAINING = ("train_bipolicy", "train_shared", "custom_algorithm")
 LONG = ("benchmark_my_algorithm",)
 SHORT = {"league_psro": ("run", 1), "sb3_tactics": (2,), "train_from_scratch": (2,)}
+NEEDS = {
+    "bridge_inspect": ["inspect_ai"],
+    "bridge_openenv": ["openenv.core"],
+    "bridge_trl": ["trl"],
+    "bridge_verifiers": ["verifiers.v1"],
+}
 OUTPUT = {
     "aec_loop": "verdict:",
+    "bridge_inspect": "response_refusal: 1.00",
+    "bridge_openenv": ": +2",
+    "bridge_trl": "mean reward: ",
+    "bridge_verifiers": ": +2",
     "benchmark_my_algorithm": "best_only, bipolicy",
     "cross_play": "Attack success rate",
     "custom_agent": "polite against comply",
@@ -57,9 +67,13 @@ def test_every_example_is_known_here_and_at_most_60_lines():
     "example", [x for x in EXAMPLES if x.stem not in LONG], ids=lambda path: path.stem
 )
 def test_example_runs(example, tmp_path, tiny):
+    for library in NEEDS.get(example.stem, ()):
+        pytest.importorskip(library)
     arguments = (
         (tiny, tmp_path / "run") if example.stem in TRAINING else SHORT.get(example.stem, ())
     )
+    if example.stem == "bridge_trl":
+        arguments = (tiny, 1)
     run(example, *arguments, cwd=tmp_path)
 
 

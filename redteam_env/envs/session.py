@@ -208,10 +208,10 @@ class Session:
 
 
 def act_together(sessions: Sequence[Session], actions: Sequence[str | Reply]) -> None:
-    """Let the seat to move act in each of several games; the judge is asked once about all that end.
+    """Let the seat to move act in each of several games; a judge is asked once about all that end.
 
     Args:
-        sessions: Games with one set of rules and one judge, such as those of :meth:`Session.another`.
+        sessions: Games; those of :meth:`Session.another` have one judge.
         actions: As in :meth:`Session.act`, one for each.
 
     Raises:
@@ -221,14 +221,16 @@ def act_together(sessions: Sequence[Session], actions: Sequence[str | Reply]) ->
         apply_reply(x.game, x.running, _reply(action))
         for x, action in zip(sessions, actions, strict=True)
     ]
-    ended = [k for k, state in enumerate(states) if state.to_move is None]
+    ended: dict[tuple[int, int], list[int]] = {}
+    for k, (session, state) in enumerate(zip(sessions, states, strict=True)):
+        if state.to_move is None:
+            ended.setdefault((id(session.judge), id(session.game)), []).append(k)
     episodes: dict[int, Episode] = {}
-    if ended:
-        rules = sessions[0].game
-        readings = judge_all(sessions[0].judge, rules, [states[k] for k in ended])
-        episodes = {
-            k: finish(rules, states[k], reading) for k, reading in zip(ended, readings, strict=True)
-        }
+    for group in ended.values():
+        judge, rules = sessions[group[0]].judge, sessions[group[0]].game
+        readings = judge_all(judge, rules, [states[k] for k in group])
+        for k, reading in zip(group, readings, strict=True):
+            episodes[k] = finish(rules, states[k], reading)
     for k, (session, state) in enumerate(zip(sessions, states, strict=True)):
         session.state, session.episode = state, episodes.get(k)
 

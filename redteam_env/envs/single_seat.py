@@ -1,5 +1,6 @@
 """The single-seat face: one seat as a Gymnasium environment, the other played by an agent."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,8 +8,8 @@ import gymnasium
 
 from redteam_env.envs.config import RENDER_MODES, SeatConfig, takes
 from redteam_env.envs.render import render
-from redteam_env.envs.session import Info, Observation, Session, whole_seed
-from redteam_env.game import JUDGE, Episode, RedteamError, role_of
+from redteam_env.envs.session import Info, Observation, Session, act_together, whole_seed
+from redteam_env.game import JUDGE, Episode, GameState, RedteamError, role_of
 from redteam_env.protocols import Agent, Reply, TurnRequest
 from redteam_env.randomness import Address
 from redteam_env.registry import resolve_agent
@@ -118,6 +119,22 @@ class SingleSeat(gymnasium.Env[Observation, str]):
         """Return the game so far (``ansi``) or print what is new of it (``human``)."""
         return render(self.session, self.render_mode)
 
+    def another(self) -> "SingleSeat":
+        """Return the same seat against the same opponents in a game of its own, which is not started."""
+        env = copy.copy(self)
+        env.session = self.session.another()
+        return env
+
+    def resume(self, state: GameState, path: Address) -> None:
+        """Go on with a game that was played so far elsewhere.
+
+        Args:
+            state: The game; the seat is to move in it.
+            path: Where its randomness comes from.
+        """
+        self.session.state, self.session.episode = state, None
+        self._path = path
+
     def draw(self, options: dict[str, Any]) -> None:
         """Draw a game and start it; nobody has moved in it."""
         self.session.start(self.np_random, options)
@@ -222,8 +239,7 @@ def step_together(seats: Sequence[SingleSeat], actions: Sequence[str | Reply]) -
     Raises:
         RedteamError: If no game runs somewhere, or an action is no text.
     """
-    for env, action in zip(seats, actions, strict=True):
-        env.session.act(action)
+    act_together([x.session for x in seats], actions)
     _answer(seats)
     return [x.outcome() for x in seats]
 
@@ -237,8 +253,7 @@ def _answer(seats: Sequence[SingleSeat]) -> None:
             x for x in due if x.session.running.to_move == mover and x.opponents[mover] is agent
         ]
         replies = ask(agent, [x.turn() for x in group])
-        for env, reply in zip(group, replies, strict=True):
-            env.session.act(reply)
+        act_together([x.session for x in group], replies)
 
 
 @takes(SeatConfig)
