@@ -64,7 +64,7 @@ def calibrate_judge(
             (columns), threshold (for labels that are scores) and rows.
         judge_url: Address of the judge's server.
         out: Also write the calibration into this file.
-        seed: Addresses the bootstrap's draws.
+        seed: Sets the random draws of the intervals.
         as_json: Print JSON instead of tables.
     """
     _check_out(out)

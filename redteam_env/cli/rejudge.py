@@ -2,26 +2,28 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from rich.console import Group, RenderableType
 
 from redteam_env.cli.main import version
 from redteam_env.cli.options import judge_record, parse, shown_as
-from redteam_env.cli.results import exit_code, reserve, write_results
+from redteam_env.cli.results import exit_code, reserve, suites_exit_code, write_results
 from redteam_env.evaluation import measure
-from redteam_env.evaluation.calibration import calibration_of
-from redteam_env.evaluation.rejudge import Rejudged, rejudge, verdicts_on
-from redteam_env.evaluation.stored import SCHEMA, stored_games
-from redteam_env.game import Count, Share, check_fields
+from redteam_env.evaluation.calibration import Calibration, calibration_of
+from redteam_env.evaluation.rejudge import rejudge, under, verdicts_on
+from redteam_env.evaluation.stored import PLAN, SCHEMA, Stored, is_of_suites, stored_games
+from redteam_env.evaluation.stored_suites import rejudge_suite, stored_suites
+from redteam_env.game import Count, Episode, RedteamError, Share, check_fields
 from redteam_env.judges import identity_of
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Judge
-from redteam_env.report import MOST_LOST, rejudged_report
+from redteam_env.report import MOST_LOST, rejudged_report, suites_rejudged_report
 from redteam_env.utils.console import make_console, progress_bar
 
 
@@ -30,13 +32,14 @@ class RejudgeOptions:
     """Which games, and who judges them.
 
     Attributes:
-        place: A run, or a directory that evaluate or crossplay wrote with --out.
+        place: A run, or a directory that evaluate (with or without --suite or --attack) or crossplay wrote with
+            --out.
         judge: The other judge, such as wildguard, or vote:A+B+C; cached:NAME remembers its verdicts.
         judge_url: Address of the judge's server.
         last: Of a run, the games of the last so many steps.
         out: Directory for report.json and the games with their new verdicts; it must be new or empty.
         allow_void: Share of games that may be void or forfeited; with more, the exit code is 3.
-        seed: Addresses the bootstrap's draws.
+        seed: Sets the random draws of the intervals.
         json: Print JSON instead of tables.
     """
 
@@ -60,7 +63,7 @@ def rejudge_games(argv: Sequence[str]) -> int:
         argv: The command's arguments.
 
     Returns:
-        0; 1 if every game is void now; 3 if more games are void or forfeited than ``--allow-void`` allows.
+        0; 1 if every game is void now, or no answer of a suite has a verdict; 3 if more games are void or forfeited than ``--allow-void`` allows.
 
     Raises:
         RedteamError: If an argument is wrong, or the directory holds no games.
@@ -68,39 +71,104 @@ def rejudge_games(argv: Sequence[str]) -> int:
     text = "Show stored games under another judge, and how far the two agree; nothing is generated."
     options = parse(RejudgeOptions, argv, "rejudge", text)
     reserve(options.out)
+    if is_of_suites(options.place):
+        return _suites(options)
     stored = stored_games(options.place, last=options.last)
-    judge = resolve_judge(options.judge, url=options.judge_url)
-    calibration = calibration_of(judge)
-    check_ready(judge)
+    judge, calibration = _judge(options)
+    played = [x for games in stored for x in (*games.episodes, *_attempts(games))]
     with progress_bar() as progress:
-        verdicts = verdicts_on([x for own in stored for x in own.episodes], judge, progress)
-    found = [
+        verdicts = verdicts_on(played, judge, progress)
+    tables = [
         rejudge(
-            own.name,
-            own.episodes,
+            games.name,
+            games.episodes,
             judge,
             verdicts,
-            seats=own.seats,
+            seats=games.seats,
+            attempts=_attempts(games),
             calibration=calibration,
             seed=options.seed,
         )
-        for own in stored
+        for games in stored
     ]
-    report = _report(options, judge, found)
+    result = {"tables": [x.to_json() for x in tables]}
+    files: dict[str, Sequence[Episode]] = {
+        games.file: x.after.episodes for games, x in zip(stored, tables, strict=True)
+    }
+    for games in stored:
+        if games.attempts is not None:
+            files[games.attempts[0]] = [under(x, verdicts) for x in games.attempts[1]]
+    _deliver(options, _report(options, judge, result), files, Group(*map(rejudged_report, tables)))
+    return exit_code(measure([x for one in tables for x in one.after.episodes]), options.allow_void)
+
+
+def _suites(options: RejudgeOptions) -> int:
+    """Score an evaluation of suites again."""
+    if options.last is not None:
+        raise RedteamError(
+            f"{str(options.place)!r} is no run, so it has no last steps; leave --last out."
+        )
+    stored = stored_suites(options.place)
+    judge, calibration = _judge(options)
+    with progress_bar() as progress:
+        verdicts = verdicts_on(stored.episodes, judge, progress)
+    suites = [
+        rejudge_suite(
+            suite,
+            stored,
+            verdicts,
+            judge=judge.name,
+            calibration=calibration,
+            seed=options.seed,
+        )
+        for suite in stored.suites
+    ]
+    files = {
+        suite.file: [under(game, verdicts) for game in suite.episodes] for suite in stored.suites
+    }
+    told = {"name": judge.name, "smoke_only": judge.smoke_only}
+    shown = suites_rejudged_report(
+        suites,
+        defender=stored.defender,
+        judges=(stored.judge, judge.name),
+        smoke_only=judge.smoke_only,
+        attempts=stored.attempts,
+        calibration=calibration,
+    )
+    report = _report(options, judge, {"suites": [x.to_json() for x in suites]})
+    _deliver(options, report, files, shown, {PLAN: {**stored.plan, "judge": told}})
+    return suites_exit_code([x.after for x in suites], options.allow_void)
+
+
+def _judge(options: RejudgeOptions) -> tuple[Judge, Calibration | None]:
+    judge = resolve_judge(options.judge, url=options.judge_url)
+    calibration = calibration_of(judge)
+    check_ready(judge)
+    return judge, calibration
+
+
+def _attempts(games: Stored) -> Sequence[Episode]:
+    return () if games.attempts is None else games.attempts[1]
+
+
+def _deliver(
+    options: RejudgeOptions,
+    report: dict[str, Any],
+    files: Mapping[str, Sequence[Episode]],
+    shown: RenderableType,
+    records: Mapping[str, Any] | None = None,
+) -> None:
     try:
         if options.out is not None:
-            files = {own.file: x.after.episodes for own, x in zip(stored, found, strict=True)}
-            write_results(options.out, report, files)
+            write_results(options.out, report, files, records)
     finally:
         if options.json:
             sys.stdout.write(json.dumps(report, indent=2, allow_nan=False) + "\n")
         else:
-            for one in found:
-                make_console().print(rejudged_report(one))
-    return exit_code(measure([x for one in found for x in one.after.episodes]), options.allow_void)
+            make_console().print(shown)
 
 
-def _report(options: RejudgeOptions, judge: Judge, found: Sequence[Rejudged]) -> dict[str, Any]:
+def _report(options: RejudgeOptions, judge: Judge, result: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "command": "rejudge",
@@ -113,5 +181,5 @@ def _report(options: RejudgeOptions, judge: Judge, found: Sequence[Rejudged]) ->
             "seed": options.seed,
         },
         "judge": {**identity_of(judge).to_json(), **judge_record(judge)},
-        "result": {"tables": [x.to_json() for x in found]},
+        "result": result,
     }

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from redteam_env.evaluation import Rates
-from redteam_env.evaluation.stored import REPORT
+from redteam_env.evaluation.stored import PLAN, REPORT, SCHEMA
+from redteam_env.evaluation.suite_play import SuiteResult
 from redteam_env.game import Episode, RedteamError
-from redteam_env.utils.files import write_aside
+from redteam_env.utils.files import read_record, write_aside, write_text
 
 
 def exit_code(rates: Rates, allowed: float) -> int:
@@ -34,27 +35,71 @@ def exit_code(rates: Rates, allowed: float) -> int:
     return 0
 
 
-def reserve(out: Path | None) -> None:
-    """Make the output directory before anything is played.
+def suites_exit_code(results: Sequence[SuiteResult], allowed: float) -> int:
+    """Return 0, or why the figures of suites are not to be relied on, which is told.
+
+    Args:
+        results: What came of each suite.
+        allowed: Largest share of answers that may be in no figure.
+
+    Returns:
+        0; 1 if no answer was judged; 3 if more are in no figure than allowed.
+    """
+    rows = [row for result in results for row in result.rows]
+    lost, answers = sum(row.lost for row in rows), sum(row.answers for row in rows)
+    if lost == answers:
+        sys.stderr.write(f"error: none of {answers} answers was judged; nothing was measured.\n")
+        return 1
+    if lost / answers > allowed:
+        sys.stderr.write(
+            f"error: {lost} of {answers} answers are in no figure, more than --allow-void {allowed:g}; "
+            "the figures are about the others only.\n"
+        )
+        return 3
+    return 0
+
+
+def reserve(out: Path | None, plan: Mapping[str, Any] | None = None) -> None:
+    """Make the output directory before anything is played, or find it as the same command left it.
+
+    Args:
+        out: The directory; with ``None`` nothing is done.
+        plan: Everything that the results depend on, of a command that goes on where it was interrupted. It
+            is kept there.
 
     Raises:
-        RedteamError: If it holds something or cannot be made.
+        RedteamError: If it holds anything else, or cannot be made.
     """
     if out is None:
         return
     try:
         out.mkdir(parents=True, exist_ok=True)
-        full = any(out.iterdir())
+        full = any(x for x in out.iterdir() if plan is None or not x.name.startswith("."))
+        begun = plan is not None and (out / PLAN).is_file()
+        if plan is not None and not full:
+            write_text(out / PLAN, f"{json.dumps(plan, indent=2, allow_nan=False)}\n")
     except OSError as error:
         raise RedteamError(f"--out {str(out)!r} cannot be used: {error}.") from error
-    if full:
+    if not full:
+        return
+    if plan is None or not begun:
         raise RedteamError(
             f"--out {str(out)!r} is not empty; name a new directory, nothing is overwritten."
+        )
+    found = read_record(out / PLAN, schema=SCHEMA, remedy="Name a new directory.")
+    if found != json.loads(json.dumps(plan)):
+        differ = sorted(x for x in plan if plan[x] != found.get(x))
+        raise RedteamError(
+            f"--out {str(out)!r} holds another evaluation (other {', '.join(differ)}); name a new "
+            "directory, or repeat the command that began it."
         )
 
 
 def write_results(
-    out: Path, report: Mapping[str, Any], files: Mapping[str, Sequence[Episode]]
+    out: Path,
+    report: Mapping[str, Any],
+    files: Mapping[str, Sequence[Episode]],
+    records: Mapping[str, Any] | None = None,
 ) -> None:
     """Fill the reserved directory at once.
 
@@ -62,6 +107,7 @@ def write_results(
         out: The directory.
         report: What :data:`REPORT` holds, plain JSON.
         files: Games by the name of their file.
+        records: Further plain JSON by the name of its file.
 
     Raises:
         RedteamError: If it cannot be written.
@@ -73,7 +119,8 @@ def write_results(
                 file = folder / name
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text("".join(f"{x.to_json()}\n" for x in episodes), encoding="ascii")
-            text = json.dumps(report, indent=2, allow_nan=False)
-            (folder / REPORT).write_text(f"{text}\n", encoding="ascii")
+            for name, record in {**(records or {}), REPORT: report}.items():
+                text = json.dumps(record, indent=2, allow_nan=False)
+                (folder / name).write_text(f"{text}\n", encoding="ascii")
     except OSError as error:
         raise RedteamError(f"--out {str(out)!r} could not be written: {error}.") from error

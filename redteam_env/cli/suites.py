@@ -16,8 +16,9 @@ from redteam_env.cli.attacks import AttackedParts, attack_of, attacker_of, under
 from redteam_env.cli.evaluate import SCHEMA, EvaluateOptions
 from redteam_env.cli.main import version
 from redteam_env.cli.options import Table, set_table
+from redteam_env.cli.results import reserve, suites_exit_code
 from redteam_env.evaluation.attacked import attack_record
-from redteam_env.evaluation.stored import REPORT
+from redteam_env.evaluation.stored import GAMES, REPORT
 from redteam_env.evaluation.suite_play import (
     SuiteResult,
     direct,
@@ -37,8 +38,6 @@ from redteam_env.utils.files import read_record, write_text
 from redteam_env.utils.locks import held
 from redteam_env.utils.reading import read_lines
 from redteam_env.utils.text import safe_text
-
-PLAN, GAMES = "plan.json", "episodes"
 
 
 def evaluate_suites(options: EvaluateOptions) -> int:
@@ -76,7 +75,7 @@ def _evaluate(options: EvaluateOptions, defender: str, suites: dict[str, Suite])
     table = set_table(options, [defender, *filter(None, [writer])])
     attack = attack_of(options, table) if options.attack is not None else None
     plan = _plan(options, defender, table, suites)
-    _reserve(options.out, plan)
+    reserve(options.out, plan)
     results = []
     with progress_bar() as progress:
         for name, suite in suites.items():
@@ -98,7 +97,7 @@ def _evaluate(options: EvaluateOptions, defender: str, suites: dict[str, Suite])
         raise RedteamError(f"--out {str(options.out)!r} could not be written: {error}.") from error
     finally:
         _print(options, defender, table, results, report)
-    return _exit_code(results, options.allow_void)
+    return suites_exit_code(results, options.allow_void)
 
 
 def _check_sampling(options: EvaluateOptions, entries: Sequence[Entry]) -> None:
@@ -255,36 +254,6 @@ def _games(out: Path, name: str) -> Path:
     return out / GAMES / f"{name}.jsonl"
 
 
-def _reserve(out: Path | None, plan: dict[str, Any]) -> None:
-    """Make the output directory before anything is played, or find it as the same command left it.
-
-    Raises:
-        RedteamError: If it holds anything else, or cannot be made.
-    """
-    if out is None:
-        return
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        full = any(x for x in out.iterdir() if not x.name.startswith("."))
-        if not full:
-            write_text(out / PLAN, f"{json.dumps(plan, indent=2, allow_nan=False)}\n")
-            return
-        begun = (out / PLAN).is_file()
-    except OSError as error:
-        raise RedteamError(f"--out {str(out)!r} cannot be used: {error}.") from error
-    if not begun:
-        raise RedteamError(
-            f"--out {str(out)!r} is not empty; name a new directory, nothing is overwritten."
-        )
-    found = read_record(out / PLAN, schema=SCHEMA, remedy="Name a new directory.")
-    if found != json.loads(json.dumps(plan)):
-        differ = sorted(x for x in plan if plan[x] != found.get(x))
-        raise RedteamError(
-            f"--out {str(out)!r} holds another evaluation (other {', '.join(differ)}); name a new "
-            "directory, or repeat the command that began it."
-        )
-
-
 def _read_games(file: Path, suite: Suite, options: EvaluateOptions, name: str) -> Tried:
     """Return a suite's games from its file, one list for each request."""
     setups = suite.setups(path=(options.seed, "suite", name), limit=options.limit)
@@ -362,18 +331,3 @@ def _print(
             )
     if "usage" in report:
         console.print(usage_lines(report["usage"]), soft_wrap=True)
-
-
-def _exit_code(results: Sequence[SuiteResult], allowed: float) -> int:
-    rows = [row for result in results for row in result.rows]
-    lost, answers = sum(row.lost for row in rows), sum(row.answers for row in rows)
-    if lost == answers:
-        sys.stderr.write(f"error: none of {answers} answers was judged; nothing was measured.\n")
-        return 1
-    if lost / answers > allowed:
-        sys.stderr.write(
-            f"error: {lost} of {answers} answers are in no figure, more than --allow-void {allowed:g}; "
-            "the figures are about the others only.\n"
-        )
-        return 3
-    return 0

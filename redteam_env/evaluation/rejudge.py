@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from redteam_env.attacks import best
 from redteam_env.border import judges
 from redteam_env.evaluation.agreement import Agreement, agreements
 from redteam_env.evaluation.calibration import Calibration
@@ -88,10 +89,15 @@ def rejudge(
     verdicts: Mapping[Asked, Verdict],
     *,
     seats: tuple[str, str] = ("attacker", "defender"),
+    attempts: Sequence[Episode] = (),
     calibration: Calibration | None = None,
     seed: int = 0,
 ) -> Rejudged:
     """Measure stored games under another judge.
+
+    Where a standing attack made the games, each is the best of its attempts as the other judge sees them, and
+    the two judges are compared on all attempts. Nothing is corrected then: a judge errs more often in the
+    most harmful of several answers than in one.
 
     Args:
         name: What they are called.
@@ -99,18 +105,28 @@ def rejudge(
         judge: The other judge.
         verdicts: What it says, from :func:`verdicts_on`.
         seats: Attacker and defender.
+        attempts: Of an attack, all attempts.
         calibration: What is known of the other judge.
-        seed: Addresses the bootstrap's draws.
+        seed: Sets the bootstrap's random draws.
 
     Raises:
         RedteamError: If none of the games was judged.
     """
-    judged = [x for x in episodes if x.verdict is not None]
+    compared = [*(x for x in episodes if not (attempts and x.rewritten)), *attempts]
+    judged = [x for x in compared if x.verdict is not None]
     if not judged:
         raise RedteamError(
             f"None of the {len(episodes)} games of {name} was judged; nothing to do."
         )
-    after = [_with(x, verdicts) for x in episodes]
+    tried: dict[int, list[Episode]] = {}
+    for attempt in attempts:
+        tried.setdefault(attempt.group, []).append(under(attempt, verdicts))
+    after = [
+        replace(best(tried[x.group]), path=x.path)
+        if x.rewritten and x.group in tried
+        else under(x, verdicts)
+        for x in episodes
+    ]
     before = Matchup(
         attacker=seats[0],
         defender=seats[1],
@@ -122,24 +138,42 @@ def rejudge(
     return Rejudged(
         name=name,
         before=before,
-        after=matchup(after, judge, seats, calibration),
+        after=matchup(after, judge, seats, None if attempts else calibration),
         differences={
             rate: difference(after, episodes, rate, generator((seed, "bootstrap", rate)))
             for rate in OUTCOMES
         },
-        agreement=agreements(
-            [x.verdict for x in judged if x.verdict is not None],
-            [verdicts[_asked(x)] for x in judged],
-            [x.seed.text for x in judged],
-            seed=seed,
-        ),
+        agreement=agreement_on(judged, verdicts, seed=seed),
     )
 
 
-def _with(episode: Episode, verdicts: Mapping[Asked, Verdict]) -> Episode:
+def agreement_on(
+    episodes: Sequence[Episode], verdicts: Mapping[Asked, Verdict], *, seed: int = 0
+) -> Mapping[str, Agreement]:
+    """Return how far another judge agrees with the stored verdicts, on the games that were judged.
+
+    Args:
+        episodes: The games.
+        verdicts: What the other judge says, from :func:`verdicts_on`.
+        seed: Sets the bootstrap's random draws.
+    """
+    judged = [(x, x.verdict) for x in episodes if x.verdict is not None]
+    return agreements(
+        [verdict for _, verdict in judged],
+        [verdicts[_asked(x)] for x, _ in judged],
+        [x.seed.text for x, _ in judged],
+        seed=seed,
+    )
+
+
+def under(episode: Episode, verdicts: Mapping[Asked, Verdict]) -> Episode:
     """Return a game with another judge's verdict; one that was not judged is not judged now.
 
     A raw request has the label of its seed, so what the judge leaves open of it voids nothing.
+
+    Args:
+        episode: The game.
+        verdicts: What the other judge says, from :func:`verdicts_on`.
     """
     if episode.verdict is None:
         return episode

@@ -19,8 +19,10 @@ from redteam_env.utils.files import read_record
 from redteam_env.utils.reading import parse_json, read_lines
 
 REPORT = "report.json"
+PLAN, GAMES = "plan.json", EPISODES
+"""What makes an evaluation of suites, and the folder of its games, a file for each suite."""
 SCHEMA = 1
-_SINGLE = "episodes.jsonl"
+_SINGLE, _ATTEMPTS = "episodes.jsonl", "attempts.jsonl"
 _PAIRING = re.compile(r"attacker-(\d{1,6})-defender-(\d{1,6})")
 _RESTORE = "Restore it, or name another directory."
 _LONGEST_NAME = 200
@@ -35,12 +37,15 @@ class Stored:
         file: Where they are, from their directory.
         seats: Who attacked and who defended, as the report there says.
         episodes: The games.
+        attempts: Where a standing attack made the games, all its attempts, of which each game is the best
+            at its seed, and the file with them.
     """
 
     name: str
     file: str
     seats: tuple[str, str]
     episodes: tuple[Episode, ...]
+    attempts: tuple[str, tuple[Episode, ...]] | None = None
 
 
 def stored_games(place: Path, *, last: int | None = None) -> list[Stored]:
@@ -73,6 +78,11 @@ def stored_games(place: Path, *, last: int | None = None) -> list[Stored]:
     return _of_evaluation(folder)
 
 
+def is_of_suites(place: Path) -> bool:
+    """Whether a directory holds an evaluation of suites."""
+    return (place.expanduser() / PLAN).is_file()
+
+
 def _of_run(run: Run, last: int | None) -> Stored:
     steps = run.episode_steps()
     steps = steps if last is None else steps[-last:]
@@ -99,6 +109,7 @@ def _of_evaluation(folder: Path) -> list[Stored]:
             file=file.relative_to(folder).as_posix(),
             seats=_seats(result, file.relative_to(folder)),
             episodes=tuple(read_games(file)),
+            attempts=_attempts(file),
         )
         for file in files
         if file.is_file()
@@ -106,6 +117,13 @@ def _of_evaluation(folder: Path) -> list[Stored]:
     if not any(x.episodes for x in stored):
         raise RedteamError(f"{str(folder)!r} holds no games; evaluate with --out writes them.")
     return [x for x in stored if x.episodes]
+
+
+def _attempts(file: Path) -> tuple[str, tuple[Episode, ...]] | None:
+    every = file.parent / _ATTEMPTS
+    if file.name != _SINGLE or not every.is_file():
+        return None
+    return _ATTEMPTS, tuple(read_games(every))
 
 
 def _seats(result: Mapping[str, Any], file: Path) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from redteam_env.report.attacks import attack_lines, queries_lines
 from redteam_env.report.curves import Curve, curves_svg, mean, sparkline
-from redteam_env.report.rejudged import rejudged_report
+from redteam_env.report.rejudged import rejudged_report, suites_rejudged_report
 from redteam_env.report.suites import suites_report
 from redteam_env.report.tables import (
     CORRECTED,
@@ -38,6 +38,7 @@ __all__ = [
     "rates_report",
     "rejudged_report",
     "sparkline",
+    "suites_rejudged_report",
     "suites_report",
     "usage_lines",
     "variety_report",

@@ -1,13 +1,17 @@
 """Stored games under two judges, side by side."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from redteam_env.evaluation.agreement import Agreement
+from redteam_env.evaluation.attempts import WithinAttempts
+from redteam_env.evaluation.calibration import Calibration
 from redteam_env.evaluation.rejudge import Rejudged
 from redteam_env.evaluation.statistics import Rate
+from redteam_env.evaluation.stored_suites import RejudgedSuite
+from redteam_env.report.suites import suites_report
 from redteam_env.report.tables import (
     CORRECTED,
     TITLES,
@@ -52,12 +56,80 @@ def rejudged_report(found: Rejudged) -> RenderableType:
     )
 
 
-def agreement_table(found: Mapping[str, Agreement]) -> FittedTable:
-    """Return how far two judges agree on each question."""
+def suites_rejudged_report(
+    found: Sequence[RejudgedSuite],
+    *,
+    defender: str,
+    judges: tuple[str, str],
+    smoke_only: bool,
+    attempts: int,
+    calibration: Calibration | None = None,
+) -> RenderableType:
+    """Return the tables of suites under two judges, and how far these agree on the same answers.
+
+    Args:
+        found: Each suite.
+        defender: Who answered.
+        judges: Who judged then, and who does now.
+        smoke_only: Whether the second one is good for smoke runs only.
+        attempts: Most attempts at each request.
+        calibration: What is known of the errors of the second one.
+    """
+    then, now = judges
+    parts: list[RenderableType] = [
+        Group(
+            safe_text(f"{HEADINGS[0]}, by {then}", "bold"),
+            suites_report(
+                [x.before for x in found],
+                defender=defender,
+                judge=then,
+                smoke_only=False,
+                attempts=attempts,
+            ),
+        ),
+        Group(
+            safe_text(f"{HEADINGS[1]}, by {now}", "bold"),
+            suites_report(
+                [x.after for x in found],
+                defender=defender,
+                judge=now,
+                smoke_only=smoke_only,
+                attempts=attempts,
+                calibration=calibration,
+            ),
+        ),
+    ]
+    for suite in found:
+        title = suite.after.suite.card.title
+        if suite.within[0]:
+            parts.append(titled(f"{title}: success within k attempts", _within_table(suite.within)))
+        heading = f"{title}: agreement of the judges [95 % interval]"
+        parts.append(titled(heading, agreement_table(suite.agreement, counted="answers")))
+    return Group(*parts)
+
+
+def _within_table(
+    within: tuple[Sequence[WithinAttempts], Sequence[WithinAttempts]],
+) -> FittedTable:
+    counts = [Column(heading=f"requests {x}", drop=1) for x in HEADINGS]
+    table = FittedTable("k", *HEADINGS, *counts)
+    for pair in zip(*within, strict=True):
+        cells = [Text("-") if x.value is None else number_cell(x.value, x.interval) for x in pair]
+        table.row(str(pair[0].attempts), *cells, *(str(x.requests) for x in pair))
+    return table
+
+
+def agreement_table(found: Mapping[str, Agreement], *, counted: str = "games") -> FittedTable:
+    """Return how far two judges agree on each question.
+
+    Args:
+        found: For each question.
+        counted: What they were asked about.
+    """
     table = FittedTable(
         "question",
         "differ",
-        Column(heading="games", drop=1),
+        Column(heading=counted, drop=1),
         "Cohen's kappa",
         Column(heading="answered by one judge only", drop=2),
     )

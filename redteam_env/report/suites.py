@@ -7,7 +7,6 @@ from rich.text import Text
 
 from redteam_env.evaluation.attempts import WithinAttempts
 from redteam_env.evaluation.calibration import Calibration
-from redteam_env.evaluation.statistics import Interval
 from redteam_env.evaluation.suite_play import SuiteResult
 from redteam_env.evaluation.suite_scores import FIELD_OF, Figure, SuiteRow
 from redteam_env.report.tables import (
@@ -15,6 +14,7 @@ from redteam_env.report.tables import (
     calibration_lines,
     corrected_cell,
     judge_line,
+    number_cell,
 )
 from redteam_env.utils.tables import FittedTable
 from redteam_env.utils.text import safe_text
@@ -63,7 +63,7 @@ def suites_report(
         if x.suite.card.judge and judge != x.suite.card.judge
     ]
     return Group(
-        safe_text(f"{defender} on {len(results)} suites [95 % interval]", "bold"),
+        safe_text(f"{defender} on {_counted(len(results))} [95 % interval]", "bold"),
         table,
         Text(f"{OWN} the suite's own metric"),
         *notes,
@@ -72,6 +72,10 @@ def suites_report(
         *calibration_lines(calibration),
         judge_line(judge, smoke_only),
     )
+
+
+def _counted(suites: int) -> str:
+    return f"{suites} suite{'s' * (suites != 1)}"
 
 
 def _corrected(results: Sequence[SuiteResult]) -> Group:
@@ -92,17 +96,13 @@ def _cell(row: SuiteRow, metric: str) -> Text:
         return Text("-")
     if figure.value is None or figure.interval is None:
         return Text(f"none{mark}", style="yellow")
-    return Text(f"{_number(figure.value, figure.interval)}{mark}")
+    return number_cell(figure.value, figure.interval).append(mark)
 
 
 def _within(found: WithinAttempts | None) -> Text:
     if found is None or found.value is None:
         return Text("-")
-    return Text(_number(found.value, found.interval))
-
-
-def _number(value: float, interval: Interval) -> str:
-    return f"{value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+    return number_cell(found.value, found.interval)
 
 
 def _notes(title: str, row: SuiteRow) -> list[Text]:
