@@ -124,12 +124,12 @@ class Evaluation(Callback):
     def _games(self, suite: Any) -> Row:
         run = self._run
         agents = {DEFENDER: agent_of(run.policy, "defender")}
-        if suite.rewritten:
+        rewritten = any(x.rewritten for x in suite.setups)
+        if rewritten:
             agents[ATTACKER] = suite.attacker()
         judge = for_contexts(run.judge) if getattr(suite, "contexts", False) else run.judge
         episodes = play_shared(run, suite.setups, agents, judge)
         rates = measure(episodes)
-        rewritten = suite.rewritten
         success = "faithful_attack_success" if rewritten else "raw_attack_success"
         refusal = "over_refusal_rewritten" if rewritten else "over_refusal_raw"
         attacks, refusals = getattr(rates, success).value, getattr(rates, refusal).value

@@ -85,10 +85,11 @@ class EvaluateOptions(MeasureOptions):
         attack: A standing attack on the defender: best_of_n, crescendo, goat, pair, pyrit, run, tap,
             template, or an installed one; METHOD:AGENT names who writes for it, METHOD?key=value sets its options. The
             figures are those of the best attempt.
-        suite: Ask the requests of suites instead of playing games: names of cards or groups, or paths
-            of your own cards (.toml), with a comma between them; NAME=FILE reads a suite's requests
-            from a local file of the same shape.
-        limit: Most requests of each suite, drawn at random.
+        suite: Ask the requests of suites instead of playing games: names of cards, groups or registered
+            suites, or paths of your own cards (.toml), with a comma between them; NAME=FILE reads a card's
+            requests from a local file of the same shape.
+        limit: Most requests of each suite, drawn at random; of a registered one, so many are made, by
+            default --games.
         attempts: How often each request is asked, which without --attack needs a temperature above 0 for
             more than once; with --attack the most attempts at each, which end with a success.
         embedder: What measures how far rewrites are from each other and from their seeds: minilm,

@@ -7,7 +7,7 @@ directory goes on with the suites that are missing.
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from redteam_env.evaluation.suite_play import (
     suite_result,
 )
 from redteam_env.evaluation.suite_scores import Tried
+from redteam_env.evaluation.suites import RegisteredSuite, registered_suite
 from redteam_env.game import Episode, RedteamError
 from redteam_env.judges import for_contexts
 from redteam_env.protocols import Attack, Progress
@@ -65,14 +66,20 @@ def evaluate_suites(options: EvaluateOptions) -> int:
     _check_sampling(options, entries)
     suites = _loaded(entries)
     if options.out is None:
-        return _evaluate(options, defender, suites)
+        return _evaluate(options, defender, entries, suites)
     with held(options.out):
-        return _evaluate(options, defender, suites)
+        return _evaluate(options, defender, entries, suites)
 
 
-def _evaluate(options: EvaluateOptions, defender: str, suites: dict[str, Suite]) -> int:
+def _evaluate(
+    options: EvaluateOptions,
+    defender: str,
+    entries: Sequence[Entry],
+    loaded: Mapping[str, Suite],
+) -> int:
     writer = attacker_of(options) if options.attack is not None else None
     table = set_table(options, [defender, *filter(None, [writer])])
+    suites = {x.name: loaded.get(x.name) or _registered(x.name, options, table) for x in entries}
     attack = attack_of(options, table) if options.attack is not None else None
     plan = _plan(options, defender, table, suites)
     reserve(options.out, plan)
@@ -100,11 +107,34 @@ def _evaluate(options: EvaluateOptions, defender: str, suites: dict[str, Suite])
     return suites_exit_code(results, options.allow_void)
 
 
+def _registered(name: str, options: EvaluateOptions, table: Table) -> Suite:
+    """Return a registered suite.
+
+    Raises:
+        RedteamError: If it cannot be made, or has an attacker of its own beside what only others can do.
+    """
+    suite = registered_suite(
+        name,
+        source=table.source,
+        games=options.limit or options.games,
+        seed=options.seed,
+        max_tokens=table.settings["max_new_tokens"],
+    )
+    if any(x.rewritten for x in suite.made.setups) and (
+        options.attack is not None or options.tries > 1
+    ):
+        raise RedteamError(
+            f"The suite {name!r} has an attacker of its own, which plays each game once; leave --attack "
+            "and --attempts out."
+        )
+    return suite
+
+
 def _check_sampling(options: EvaluateOptions, entries: Sequence[Entry]) -> None:
     if options.tries == 1 or options.attack is not None:
         return
     for entry in entries:
-        if not _temperature(options, entry.card.temperature):
+        if not _temperature(options, 0.0 if entry.card is None else entry.card.temperature):
             raise RedteamError(
                 f"--attempts {options.tries} of the suite {entry.name!r} would all be the same, at "
                 "temperature 0; give --temperature above 0, such as 1."
@@ -116,16 +146,17 @@ def _temperature(options: EvaluateOptions, own: float) -> float:
 
 
 def _loaded(entries: Sequence[Entry]) -> dict[str, Suite]:
-    """Return the suites with their requests.
+    """Return the suites of cards with their requests.
 
     Raises:
         RedteamError: If data are missing: what is certain without asking the hub is told of all suites at
             once, before any is fetched; after a set that cannot be had, the others of the hub are named.
     """
     missing = []
-    for entry in entries:
+    cards = [(entry, entry.card) for entry in entries if entry.card is not None]
+    for entry, card in cards:
         try:
-            check_data(entry.card, entry.files)
+            check_data(card, entry.files)
         except RedteamError as error:
             missing.append(error)
     if len(missing) > 1:
@@ -133,12 +164,12 @@ def _loaded(entries: Sequence[Entry]) -> dict[str, Suite]:
     if missing:
         raise missing[0]
     suites: dict[str, Suite] = {}
-    for k, entry in enumerate(entries):
+    for k, (entry, card) in enumerate(cards):
         try:
-            suites[entry.name] = load_suite(entry.card, entry.files)
+            suites[entry.name] = load_suite(card, entry.files)
         except RedteamError as error:
-            later = [x for x in entries[k + 1 :] if not x.files]
-            sets = {part.hub: None for x in later for part in x.card.data if part.hub}
+            later = [y for x, y in cards[k + 1 :] if not x.files]
+            sets = {part.hub: None for y in later for part in y.data if part.hub}
             if not sets or entry.files:
                 raise
             more = f" Not tried yet, of the hub, too: {', '.join(map(str, sets))}."
@@ -190,6 +221,7 @@ def _played(  # noqa: PLR0917 - what it takes to play one suite
         for_contexts(table.judge) if suite.card.form == "context" else table.judge,
         game=table.game,
         attempts=options.tries,
+        attacker=suite.attacker() if isinstance(suite, RegisteredSuite) else None,
         batch_size=options.batch_size,
         progress=titled,
     )

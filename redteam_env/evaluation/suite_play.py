@@ -8,7 +8,7 @@ from redteam_env.attacks import best
 from redteam_env.border.judges import check_judge
 from redteam_env.evaluation.calibration import Calibration
 from redteam_env.evaluation.suite_scores import SuiteRow, Tried, score_suite
-from redteam_env.game import DEFENDER, Episode, Game
+from redteam_env.game import ATTACKER, DEFENDER, Episode, Game
 from redteam_env.protocols import Agent, GameSetup, Judge, Progress
 from redteam_env.rollout import play
 from redteam_env.suites import Suite
@@ -62,30 +62,33 @@ def direct(
     *,
     game: Game,
     attempts: int = 1,
+    attacker: Agent | None = None,
     batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> Attempting:
-    """Return what asks each request as it stands, some times over.
+    """Return what asks each request as it stands, or as the suite dresses it, some times over.
 
     Args:
         defender: Who answers; each attempt has random draws of its own.
         judge: Reads the answers.
         game: The rules; longer requests than it takes are taken, too.
-        attempts: How often each request is asked.
+        attempts: How often each request is asked; once where it is dressed.
+        attacker: Who dresses the requests of a suite that has them rewritten.
         batch_size: Most requests handed to the defender in one call; by default all.
         progress: Called as ``progress(phase, done, total)``.
     """
     check_judge(judge)
 
     def make(setups: Sequence[GameSetup]) -> Tried:
+        # who dresses requests knows the games by their addresses
         several = [
-            replace(setup, path=(*setup.path, "attempt", k))
+            replace(setup, path=(*setup.path, "attempt", k)) if attacker is None else setup
             for setup in setups
             for k in range(attempts)
         ]
         episodes = play(
             several,
-            {DEFENDER: defender},
+            {DEFENDER: defender, **({} if attacker is None else {ATTACKER: attacker})},
             judge,
             game=long_enough(game, setups),
             batch_size=batch_size,

@@ -9,17 +9,19 @@ The built-in ``raw`` asks held-out seeds as they stand, of any source. The reque
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from redteam_env.border.records import demand
 from redteam_env.border.seeds import all_seeds, card_of
-from redteam_env.border.suites import check_suite
+from redteam_env.border.suites import CheckedRequests, check_suite
 from redteam_env.game import RedteamError
 from redteam_env.game.values import whole
 from redteam_env.protocols import Agent, GameSetup, SeedSource, Suite
+from redteam_env.randomness import Address
 from redteam_env.registry import build, names
 from redteam_env.rollout import schedule
-from redteam_env.suites import load_suite, read_card
+from redteam_env.suites import DataPart, SuiteCard, load_suite, read_card
+from redteam_env.suites import Suite as Requests
 from redteam_env.suites.card import ENDING, card_names
 
 HELDOUT = "heldout"
@@ -69,6 +71,61 @@ def raw(*, source: SeedSource, games: int, seed: int) -> SeedSuite:
         source, games, path=(seed, "suite", "raw"), rewrite_fraction=0.0, split=HELDOUT
     )
     return SeedSuite(setups=found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredSuite(Requests):
+    """A registered suite whose requests are measured as those of a card are.
+
+    Attributes:
+        made: What the suite's plug-in made.
+    """
+
+    made: CheckedRequests
+
+    def setups(self, *, path: Address, limit: int | None = None) -> list[GameSetup]:  # noqa: ARG002 - they are made already
+        """Return the suite's games; as many as there are, at addresses of their own."""
+        return [replace(setup, group=k) for k, setup in enumerate(self.made.setups)]
+
+    def attacker(self) -> Agent | None:
+        """Return who says the requests; ``None`` if nobody attacks."""
+        return self.made.attacker() if any(x.rewritten for x in self.made.setups) else None
+
+
+def registered_suite(
+    name: str, *, source: SeedSource, games: int, seed: int, max_tokens: int
+) -> RegisteredSuite:
+    """Return a registered suite to be measured: harmful requests by success, benign ones by refusals.
+
+    Args:
+        name: Its name.
+        source: Where seeds come from.
+        games: Requests.
+        seed: Addresses every draw.
+        max_tokens: The defender's longest answer.
+
+    Raises:
+        RedteamError: As :func:`resolve_suite`, or if it asks questions instead of playing games.
+    """
+    made = resolve_suite(name, source=source, games=games, seed=seed)
+    if not isinstance(made, CheckedRequests):
+        raise RedteamError(
+            f"The suite {name!r} asks questions with known answers and plays no games; name it for "
+            "train by --eval-suites, or leave it out."
+        )
+    seeds = [setup.seed for setup in made.setups]
+    own = {"harmful": "success", "benign": "refusal"}
+    labels = {"harmful" if x.harmful else "benign" for x in seeds}
+    card = SuiteCard(
+        name=name,
+        title=name,
+        source="a registered suite",
+        licence="that of its package",
+        data=(DataPart(),),
+        metric={label: metric for label, metric in own.items() if label in labels},
+        max_tokens=max_tokens,
+    )
+    return RegisteredSuite(card=card, seeds=seeds, sources=[card_of(source)], made=made)
 
 
 def resolve_suite(name: str, *, source: SeedSource, games: int, seed: int) -> Suite:

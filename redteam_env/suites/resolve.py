@@ -1,7 +1,7 @@
 """From what a user names behind ``--suite`` to suites.
 
 Names stand between commas. A name is that of a card, of a group (each paper's set with that paper's
-metric), or the path of a user's own card or group (``.toml``). ``NAME=FILE`` reads a suite's requests
+metric), of a registered suite (the entry-point group ``redteam_env.suites``), or the path of a user's own card or group (``.toml``). ``NAME=FILE`` reads a suite's requests
 from a file or folder of the same shape as its data set; of several parts, ``NAME=FILE1+FILE2``.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
+from redteam_env import registry
 from redteam_env.game import RedteamError, at_least, check_fields, unknown_name
 from redteam_env.suites.card import (
     ENDING,
@@ -58,12 +59,12 @@ class Entry:
 
     Attributes:
         name: What it is called in results; unique among those that are played together.
-        card: The suite.
+        card: The suite; ``None`` for a registered one, which is made once the seeds are known.
         files: A file or folder for each part of its data, in place of the card's.
     """
 
     name: str
-    card: SuiteCard
+    card: SuiteCard | None
     files: tuple[str, ...] = ()
 
 
@@ -89,12 +90,17 @@ def resolve_entries(spec: str) -> list[Entry]:
                 raise RedteamError(f"--suite has {part!r}; write NAME=FILE once for each suite.")
             files[name] = tuple(value.split("+"))
         found += [] if equals else _named(name)
-    played = {entry.card.name for entry in found}
+    played = {entry.card.name for entry in found if entry.card is not None}
     for name in files:
+        if name in registry.names("suites"):
+            raise RedteamError(
+                f"--suite has a file for {name!r}, a registered suite, which has requests of its own; leave "
+                "the file out."
+            )
         if name not in played:
             found += _named(name)
     given = {key.removesuffix(ENDING).rpartition("/")[2]: own for key, own in files.items()}
-    found = [replace(x, files=given.get(x.card.name, ())) for x in found]
+    found = [x if x.card is None else replace(x, files=given.get(x.card.name, ())) for x in found]
     names = [entry.name for entry in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -103,6 +109,9 @@ def resolve_entries(spec: str) -> list[Entry]:
 
 
 def _named(name: str) -> list[Entry]:
+    registered = registry.names("suites")
+    if name in registered:
+        return [Entry(name=name, card=None)]
     if name.endswith(ENDING):
         table, _ = read_table("cards", name)
         if "suite" in table:
@@ -113,7 +122,7 @@ def _named(name: str) -> list[Entry]:
         raise unknown_name(
             "suite",
             name,
-            (*card_names(), *group_names()),
+            (*card_names(), *group_names(), *registered),
             hint=f"A card of your own is named by its path (NAME{ENDING}).",
         )
     card = read_card(name)

@@ -4,9 +4,9 @@ import pytest
 from support_servers import RecordedJudgeServer
 
 from redteam_env.cli.main import main
-from redteam_env.game import Episode, RedteamError
+from redteam_env.game import Episode, RedteamError, Seed
 from redteam_env.judges.sources import Source
-from redteam_env.protocols import Reply
+from redteam_env.protocols import GameSetup, Reply
 
 CARD = """
 title = "Small"
@@ -326,3 +326,68 @@ def test_figures_are_corrected_for_a_calibrated_judge(suite, tmp_path, capsys, m
     assert 0 <= refusal["rate"] <= 1
     assert harmful["figures"]["success"]["corrected"]["field"] == "response_harmful"
     assert "corrected" not in harmful["figures"]["graded"]
+
+
+class TestRegisteredSuites:
+    """Suites of the group ``redteam_env.suites``: of third parties, or of a world."""
+
+    def test_the_worlds_own_attacks_are_a_suite_like_any(self, capsys):
+        words = ["evaluate", "--world", "apothecary", "--defender", "no", "--limit", "8"]
+        words += ["--suite", "apothecary_k1,apothecary_raw", "--max-new-tokens", "20"]
+        report = report_of(capsys, *words)
+        assert [x["name"] for x in report["result"]] == ["apothecary_k1", "apothecary_raw"]
+        for result in report["result"]:
+            harmful, benign = result["rows"]
+            assert (harmful["requests"], benign["requests"]) == (4, 4)
+            assert (harmful["own_metric"], benign["own_metric"]) == ("success", "refusal")
+            assert harmful["lost"] == benign["lost"] == 0
+        assert report["suites"]["apothecary_k1"]["max_new_tokens"] == 20
+
+    def test_its_games_are_written_and_found_again(self, tmp_path, capsys):
+        words = ["evaluate", "--world", "apothecary", "--defender", "no", "--limit", "8"]
+        words += ["--suite", "apothecary_k1", "--out", str(tmp_path / "out")]
+        first = report_of(capsys, *words)
+        assert report_of(capsys, *words) == first
+        lines = (tmp_path / "out" / "episodes" / "apothecary_k1.jsonl").read_text().splitlines()
+        episodes = [Episode.from_json(x) for x in lines]
+        assert all(x.rewritten and len(x.turns) == 2 for x in episodes)
+
+    def test_a_strangers_suite_stands_beside_cards(self, suite, capsys, plugins):
+        setups = [
+            GameSetup(
+                seed=Seed(id="a", text="HARM mine", harmful=True),
+                rewritten=False,
+                path=("a",),
+                group=0,
+            )
+        ]
+
+        class Mine:
+            rewritten = False
+
+            def __init__(self, source, games, seed):
+                self.setups = setups
+
+            def attacker(self):
+                raise AssertionError("nobody attacks")
+
+        plugins("suites", "mine", Mine)
+        report = report_of(capsys, *command(f"mine,{suite()}"))
+        assert [x["name"] for x in report["result"]] == ["mine", "small"]
+        (row,) = report["result"][0]["rows"]
+        assert (row["label"], row["answers"], figures(row)["success"]) == ("harmful", 1, 1.0)
+
+    @pytest.mark.parametrize(
+        ("more", "message"),
+        [
+            (["--suite", "apothecary_quiz"], "asks questions with known answers"),
+            (["--suite", "apothecary_k1", "--attack", "template"], "an attacker of its own"),
+            (["--suite", "apothecary_k1", "--attempts", "2", "--temperature", "1"], "of its own"),
+            (["--suite", "apothecary_k1=mine.csv"], "has requests of its own"),
+            (["--suite", "apothecary_k11"], "Did you mean 'apothecary_k1'"),
+        ],
+    )
+    def test_what_such_a_suite_cannot_do_is_refused_in_words(self, more, message, capsys):
+        words = ["evaluate", "--world", "apothecary", "--defender", "no", "--limit", "8"]
+        assert main([*words, *more]) == 2
+        assert message in capsys.readouterr().err

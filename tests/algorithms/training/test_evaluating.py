@@ -7,7 +7,8 @@ from training_fakes import metrics
 
 from algorithms import train
 from redteam_env.cli.main import main
-from redteam_env.game import RedteamError, Verdict
+from redteam_env.game import RedteamError, Seed, Verdict
+from redteam_env.protocols import GameSetup, Reply
 from redteam_env.runs import Run
 
 
@@ -66,6 +67,34 @@ def test_a_card_is_a_suite_of_a_run(run, tmp_path):
     (tmp_path / "asks.csv").write_text(f"text,harmful\nbad {'x' * 1500},yes\ngood one,no\n")
     with pytest.raises(RedteamError, match="requests of up to 1504 characters; max_seed_chars"):
         run(eval_suites=str(card), out="long")
+
+
+def test_a_suite_whose_attacker_says_the_seeds_as_they_stand_is_played_with_it(run, doubles):
+    class Said:
+        rewritten = False
+
+        def __init__(self, source, games, seed):
+            self.setups = [
+                GameSetup(
+                    seed=Seed(id=word, text=f"{word} one", harmful=word == "bad"),
+                    rewritten=True,
+                    path=("said", word),
+                    group=0,
+                )
+                for word in ("bad", "good")
+            ]
+
+        def attacker(self):
+            return Saying()
+
+    class Saying:
+        def act(self, requests):
+            return [Reply(text=f"{x.game[-1]} one") for x in requests]
+
+    doubles("suites", "said", Said)
+    last = metrics(run(eval_suites="said").directory)[-1]
+    assert last["eval/said/void"] == 0
+    assert last["eval/said/defence"] == last["eval/score"] is not None
 
 
 def test_evaluating_changes_nothing_of_the_training(run):
