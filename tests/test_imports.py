@@ -74,7 +74,7 @@ MAY_IMPORT = {
     "page.games": "worlds.apothecary",  # whose judge tells how a rewrite hides a name
     "distil": f"{BASE} border utils",
     "cli": (
-        "game protocols border attacks utils registry usage trust embedders faithfulness rollout judges seeds worlds envs suites "
+        "game protocols border attacks utils registry usage runs trust embedders faithfulness rollout judges seeds worlds envs suites "
         "evaluation report page distil"
     ),
     "cli.sft": "provenance",  # of the seeds that examples are made from

@@ -1,9 +1,12 @@
 """Where reports are printed: consoles that never cut a table, and a progress bar on stderr."""
 
 import io
+import json
+import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -39,6 +42,22 @@ def make_console(*, stderr: bool = False) -> Console:
     if not console.is_terminal:
         console.width = WIDE
     return console
+
+
+def print_json(value: Any) -> None:
+    """Print strict JSON to stdout: what is no finite number becomes null."""
+    sys.stdout.write(json.dumps(strict(value), indent=2, allow_nan=False) + "\n")
+
+
+def strict(value: Any) -> Any:
+    """Return plain JSON with null in the place of what is no finite number."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {name: strict(x) for name, x in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(x) for x in value]
+    return value
 
 
 def tolerate_any_text() -> None:

@@ -96,6 +96,29 @@ def _ourselves() -> dict[str, str | int]:
     return {"pid": os.getpid(), "host": socket.gethostname(), "since": started}
 
 
+def holder_of(folder: Path) -> str | None:
+    """Return who holds a directory, such as ``by process 12 on 'host' since '...'``; nothing is locked.
+
+    Args:
+        folder: The directory.
+
+    Returns:
+        The words; ``None`` if it has no lock, or that of a process of this machine that has ended.
+    """
+    file = folder / LOCK
+    if not file.is_file():
+        return None
+    try:
+        found = parse_json(read_bytes(file, most=_MOST_BYTES), place=str(file))
+        if found["host"] == socket.gethostname():
+            os.kill(int(found["pid"]), 0)
+    except ProcessLookupError:
+        return None
+    except (RedteamError, OSError, ValueError, KeyError, TypeError, OverflowError):
+        pass  # half-written, or a process of somebody else: it may well run
+    return _holder(file).strip()
+
+
 def _holder(file: Path) -> str:
     """Return who holds a directory, as far as its file says so."""
     try:

@@ -1,0 +1,417 @@
+"""``redteam-env runs``: which runs there are, what one is, how two differ, and what of one can go."""
+
+import math
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+from rich.text import Text
+
+from redteam_env.evaluation.rates import OUTCOMES, difference, measure
+from redteam_env.evaluation.statistics import Rate
+from redteam_env.game import Episode, RedteamError
+from redteam_env.report import difference_cell, rate_cell
+from redteam_env.report.tables import TITLES
+from redteam_env.runs import BEST, CHECKPOINTS, CONFIG, Checkpoint, Run
+from redteam_env.trust import check_links
+from redteam_env.utils.consent import has_person
+from redteam_env.utils.console import make_console, print_json
+from redteam_env.utils.locks import held, holder_of
+from redteam_env.utils.places import links_out
+from redteam_env.utils.tables import Column, FittedTable
+from redteam_env.utils.text import safe_text
+
+PLACES = Path("runs")
+LAST = 5
+"""Steps at the end of a run whose games its rates are of."""
+_DEEPEST = 3
+_SHOWN = (
+    "recipe",
+    "world",
+    "model",
+    "arrangement",
+    "algorithm",
+    "opponents",
+    "seeds",
+    "judge",
+    "seed",
+)
+_SAME = ("out", "resume", "json")
+"""Settings in which two runs always differ, or that say nothing of them."""
+
+Json = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
+Place = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """What is known of a run.
+
+    Attributes:
+        run: Its directory.
+        state: ``running``, ``done``, ``stopped``, or what is wrong with it.
+        readable: Whether its settings could be read.
+        record: Its ``config.json``.
+        steps: Steps that it has done, and that it is to do.
+        games: Its last games.
+    """
+
+    run: Run
+    state: str
+    readable: bool
+    record: Mapping[str, Any] = field(default_factory=dict)
+    steps: tuple[int, int | None] = (0, None)
+    games: Sequence[Episode] = ()
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Its settings."""
+        return self.record.get("config") or {}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON."""
+        return {
+            "run": str(self.run.path),
+            "what": {name: self.config.get(name) for name in _SHOWN},
+            "written": self.record.get("written"),
+            "step": self.steps[0],
+            "steps": self.steps[1],
+            "state": self.state,
+            "attack_success": measure(self.games).attack_success.to_json() if self.games else None,
+        }
+
+
+def runs(argv: Sequence[str]) -> int:
+    """List runs, show one, tell how two differ, or remove checkpoints that nothing needs.
+
+    Args:
+        argv: The words behind ``redteam-env runs``.
+
+    Returns:
+        0.
+
+    Raises:
+        RedteamError: If a directory is no run, or cannot be read.
+    """
+    tyro.extras.subcommand_cli_from_dict(
+        {"list": list_runs, "show": show, "diff": diff, "clean": clean},
+        prog="redteam-env runs",
+        description="List runs, show one, tell how two differ, or remove checkpoints.",
+        args=list(argv),
+    )
+    return 0
+
+
+def list_runs(
+    place: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")] = PLACES,
+    /,
+    *,
+    as_json: Json = False,
+) -> None:
+    """List the runs in a directory: what, when, how far, and the attack success at the end.
+
+    Args:
+        place: The directory; links are not followed.
+        as_json: Print JSON instead of a table.
+    """
+    if not place.is_dir():
+        raise RedteamError(f"There is no directory {str(place)!r}; name one with runs in it.")
+    found = [_overview(run) for run in _runs_in(place, _DEEPEST)]
+    if as_json:
+        print_json([x.to_json() for x in found])
+        return
+    console = make_console()
+    table = FittedTable(
+        "run",
+        Column(heading="what", words=True, drop=1),
+        Column(heading="when", words=True, drop=2),
+        "step",
+        "attack success",
+        Column(heading="state", words=True),
+    )
+    for one in found:
+        if one.readable:
+            table.row(*_row(one, place))
+    if any(x.readable for x in found):
+        console.print(table)
+        console.print(
+            f"Attack success: of the games of the last {LAST} steps [95 % interval]. "
+            "More: redteam-env runs show RUN."
+        )
+    for one in found:
+        if not one.readable:
+            console.print(safe_text(f"{one.run.path}: {one.state}", "yellow"), soft_wrap=True)
+    if not found:
+        console.print(safe_text(f"No runs in {str(place)!r}."))
+
+
+def show(run: Place, /, *, as_json: Json = False) -> None:
+    """Show a run: its settings, its checkpoints, and the rates of its last games.
+
+    Args:
+        run: The run directory.
+        as_json: Print JSON instead of tables.
+    """
+    found = _read(run)
+    kept = [(x.step, _size(x.path)) for x in found.run.checkpoints()]
+    rates = measure(found.games)
+    if as_json:
+        checkpoints = [{"step": step, "bytes": size} for step, size in kept]
+        rows = found.run.rows()
+        print_json(
+            {
+                **found.to_json(),
+                "record": dict(found.record),
+                "checkpoints": checkpoints,
+                "rates": rates.to_json() if found.games else None,
+                "last": rows[-1] if rows else None,
+            }
+        )
+        return
+    console = make_console()
+    console.print(safe_text(f"{found.run.path}: {found.state}, {_step(found)}", "bold"))
+    facts = FittedTable(
+        Column(heading="", words=True), Column(heading="", words=True), headings=False
+    )
+    for name, value in found.config.items():
+        facts.row(name, _value(value))
+    for name in ("written", "git", "processes"):
+        facts.row(name, _value(found.record.get(name)))
+    console.print(facts)
+    if kept:
+        told = ", ".join(f"{step} ({size / 1e6:.1f} MB)" for step, size in kept)
+        console.print(safe_text(f"Checkpoints after step {told}"), soft_wrap=True)
+    if found.games:
+        table = FittedTable("rate", "value [95 % interval]", "games")
+        for name in OUTCOMES:
+            rate: Rate = getattr(rates, name)
+            table.row(TITLES[name], rate_cell(rate), f"{rate.k}/{rate.n}")
+        console.print(f"The games of the last {LAST} steps:")
+        console.print(table)
+
+
+def diff(run: Place, other: Place, /, *, as_json: Json = False) -> None:
+    """Tell in which settings and results two runs differ.
+
+    Args:
+        run: A run directory.
+        other: Another one.
+        as_json: Print JSON instead of tables.
+    """
+    sides = _read(run), _read(other)
+    one, two = sides
+    settings = _differing(one.config, two.config, leave=_SAME)
+    versions = _differing(one.record.get("versions") or {}, two.record.get("versions") or {})
+    rates = [measure(x.games) for x in sides]
+    paired = _paired(one.games, two.games)
+    if as_json:
+        results = {
+            name: {
+                "runs": [getattr(x, name).to_json() for x in rates],
+                "difference": found.to_json() if (found := paired.get(name)) else None,
+            }
+            for name in OUTCOMES
+        }
+        print_json(
+            {
+                "runs": [x.to_json() for x in sides],
+                "settings": settings,
+                "versions": versions,
+                "results": results,
+            }
+        )
+        return
+    console = make_console()
+    headings = [str(x.run.path) for x in sides]
+    for title, found in (("setting", settings), ("version of", versions)):
+        if not found:
+            console.print(f"No {title.partition(' ')[0]} differs.")
+            continue
+        table = FittedTable(title, *(Column(heading=x, words=True) for x in headings))
+        for name, values in found.items():
+            table.row(name, *map(_value, values))
+        console.print(table)
+    more = ("difference",) if paired else ()
+    table = FittedTable("rate", *headings, *more)
+    for name in OUTCOMES:
+        cells = [rate_cell(getattr(x, name)) for x in rates]
+        table.row(TITLES[name], *cells, *(difference_cell(paired[name]) for _ in more))
+    console.print(table)
+    console.print(
+        f"Of the games of the last {LAST} steps [95 % interval]"
+        + ("; the difference is that of the second to the first." if paired else ".")
+    )
+
+
+def clean(run: Place, /, *, yes: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False) -> None:
+    """Remove the checkpoints of a run that resuming does not need: all but the newest and the best.
+
+    Links are neither followed nor removed.
+
+    Args:
+        run: The run directory.
+        yes: Do not ask.
+    """
+    console = make_console()
+    if run.is_symlink() or (run / CHECKPOINTS).is_symlink():
+        raise RedteamError(
+            f"{str(run)!r} is or holds a link in the place of its checkpoints; name the run itself."
+        )
+    found = Run(run)
+    if found.record() is None:
+        raise RedteamError(f"{str(run)!r} holds no run; name a run directory.")
+    with held(run):
+        newest = found.latest()  # a damaged one is no reason to remove those before it
+        old = [x for x in found.checkpoints() if newest is not None and x.step < newest.step]
+        linked = [x for x in old if x.path.is_symlink()]
+        going = [x for x in old if x not in linked]
+        for checkpoint in linked:
+            console.print(safe_text(f"{checkpoint.path} is a link; it is left alone."))
+        if newest is None or not going:
+            console.print("Nothing to remove.")
+            return
+        sizes = sum(_size(x.path) for x in going)
+        listed = ", ".join(str(x.step) for x in going)
+        what = (
+            f"{len(going)} checkpoints ({sizes / 1e6:.1f} MB): after step {listed}. Kept: {newest.step}"
+            f"{' and ' + BEST if found.checkpoint_path(BEST).is_dir() else ''}"
+        )
+        if not yes:
+            _ask(what)
+        _remove(going)
+        console.print(safe_text(f"Removed {what}."), soft_wrap=True)
+
+
+def _ask(what: str) -> None:
+    """Ask whether checkpoints are to be removed.
+
+    Raises:
+        RedteamError: If the answer is no, or nobody can be asked.
+    """
+    if not has_person():
+        raise RedteamError(f"Nothing was removed, nobody can be asked; --yes removes {what}.")
+    sys.stderr.write(f"Remove {what}. They cannot be brought back. Go on? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise RedteamError("Nothing was removed.")
+
+
+def _remove(checkpoints: Sequence[Checkpoint]) -> None:
+    for checkpoint in checkpoints:
+        shutil.rmtree(checkpoint.path)  # removes links inside, not what they lead to
+
+
+def _runs_in(place: Path, deepest: int) -> Iterator[Run]:
+    """Yield the runs in a directory and those below it, in order; a run holds no further one."""
+    if (place / CONFIG).is_file():
+        yield Run(place)
+        return
+    if not deepest:
+        return
+    try:
+        entries = sorted(os.scandir(place), key=lambda x: x.name)
+    except OSError:
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+            yield from _runs_in(Path(entry.path), deepest - 1)
+
+
+def _overview(run: Run) -> Overview:
+    """Return what is known of a run; what is wrong with it is its state, in a line."""
+    holder = holder_of(run.path)
+    state = "" if holder is None else f"running ({holder})"
+    try:
+        if next(links_out(run.path), None) is not None:
+            return Overview(
+                run=run, state="has links that lead out of it: runs show", readable=False
+            )
+        return _of(run, running=bool(state))
+    except (RedteamError, OSError, TypeError, ValueError) as error:
+        told = " ".join(str(error).split())
+        return Overview(run=run, state=f"{state}: {told}" if state else told, readable=False)
+
+
+def _of(run: Run, *, running: bool) -> Overview:
+    record = run.record()
+    if record is None:
+        raise RedteamError(f"{str(run.path)!r} holds no run; name a run directory.")
+    rows = run.rows()
+    done = int(rows[-1]["step"]) + 1 if rows else 0
+    steps = record["config"].get("steps")
+    total = steps if isinstance(steps, int) else None
+    state = "running" if running else "done" if total is not None and done >= total else "stopped"
+    games = [x for step in run.episode_steps()[-LAST:] for x in run.read_episodes(step)]
+    return Overview(
+        run=run, state=state, readable=True, record=record, steps=(done, total), games=games
+    )
+
+
+def _read(place: Path) -> Overview:
+    """Return what is known of a run that a user names.
+
+    Raises:
+        RedteamError: If it is no run, or cannot be read.
+    """
+    if not place.is_dir():
+        raise RedteamError(f"There is no directory {str(place)!r}; name a run directory.")
+    check_links(place)
+    return _of(Run(place), running=holder_of(place) is not None)
+
+
+def _row(one: Overview, place: Path) -> tuple[str | Text, ...]:
+    config = one.config
+    who = [str(config[x]) for x in ("recipe", "arrangement", "algorithm") if config.get(x)]
+    where = config.get("world") or config.get("model")
+    path = one.run.path
+    name = str(path.relative_to(place)) if path != place else str(path)
+    when = str(one.record.get("written") or "-")[:16].replace("T", " ")
+    success = rate_cell(measure(one.games).attack_success) if one.games else Text("-")
+    return (
+        name,
+        ", ".join([*who, *([str(where)] if where else [])]),
+        when,
+        _step(one),
+        success,
+        one.state,
+    )
+
+
+def _step(one: Overview) -> str:
+    done, total = one.steps
+    return f"{done}/{'?' if total is None else total}"
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:g}" if math.isfinite(value) else "-"
+    return str(value)
+
+
+def _differing(
+    a: Mapping[str, Any], b: Mapping[str, Any], leave: Sequence[str] = ()
+) -> dict[str, tuple[Any, Any]]:
+    names = [x for x in dict.fromkeys([*a, *b]) if x not in leave]
+    return {x: (a.get(x), b.get(x)) for x in names if a.get(x) != b.get(x)}
+
+
+def _paired(a: Sequence[Episode], b: Sequence[Episode]) -> dict[str, Any]:
+    """Return the differences of the second to the first, if both played the same games."""
+    if not a:
+        return {}
+    try:
+        return {x: difference(b, a, x, np.random.default_rng(0)) for x in OUTCOMES}
+    except RedteamError:  # other games
+        return {}
+
+
+def _size(place: Path) -> int:
+    return sum(x.lstat().st_size for x in place.rglob("*") if not x.is_dir())
