@@ -53,7 +53,7 @@ MAY_IMPORT = {
     "envs": f"{BASE} border utils registry embedders faithfulness rollout judges.resolve seeds.resolve worlds",
     "attacks": f"{BASE} border registry rollout",
     "attacks.pyrit": "utils.lists",
-    "attacks.resolve": "utils.places",
+    "attacks.resolve": "utils.lists utils.places",
     "attacks.template": "envs.moves",  # the templates that agents and moves have, too
     "redteam_v0": "envs",
     "numeric_v0": "envs",

@@ -9,16 +9,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl
 
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.protocols import Agent
 from redteam_env.registry import build, load, names
+from redteam_env.utils.lists import queried, value_of
 from redteam_env.utils.places import ATTACK
 
 _OPTIONS = re.compile(r"\?(?=[a-z_]+=)")
 _RESERVED = ("kind", "name", "attacker", "seed")
-_WORDS = {"true": True, "false": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,26 +50,19 @@ def parse_attack(spec: str) -> AttackSpec:
     Raises:
         RedteamError: If the method is unknown or an option cannot be read.
     """
-    head, *tail = _OPTIONS.split(spec, maxsplit=1)
+    start = match.start() if (match := _OPTIONS.search(spec)) else len(spec)
+    head, (_, query) = spec[:start], queried(spec[start:])
     method, colon, attacker = head.partition(":")
     if method not in names("attacks"):
         raise unknown_name("attack", method, names("attacks"))
     if colon and not attacker:
         raise RedteamError(
-            f"The attack {spec!r} names nobody behind its colon; write METHOD:AGENT."
+            f"The attack {spec!r} has no agent behind its colon; write METHOD:AGENT."
         )
-    try:
-        pairs = parse_qsl(
-            tail[0] if tail else "", keep_blank_values=True, strict_parsing=bool(tail)
-        )
-    except ValueError as error:
+    options = {name: value_of(text) for name, text in query.items()}
+    if reserved := sorted(set(options) & set(_RESERVED)):
         raise RedteamError(
-            f"The options of the attack {spec!r} cannot be read; write ?key=value&key=value."
-        ) from error
-    options = {name: _value(text) for name, text in pairs}
-    if len(options) != len(pairs) or set(options) & set(_RESERVED):
-        raise RedteamError(
-            f"The attack {spec!r} gives an option twice, or one of {', '.join(_RESERVED)}, which are none."
+            f"The attack {spec!r} has the option {reserved[0]!r}, which is set otherwise; leave it out."
         )
     return AttackSpec(method=method, attacker=attacker or None, options=options)
 
@@ -105,14 +97,3 @@ def resolve_attack(spec: str | AttackSpec, *, attacker: Agent | None, seed: int 
     """
     own = parse_attack(spec) if isinstance(spec, str) else spec
     return build("attacks", own.method, attacker=attacker, seed=seed, **own.options)
-
-
-def _value(text: str) -> Any:
-    if text in _WORDS:
-        return _WORDS[text]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text

@@ -26,7 +26,7 @@ def attacker_of(options: EvaluateOptions) -> str | None:
     """Return who writes for the attack that the options name; ``None`` if it asks no model.
 
     Raises:
-        RedteamError: If the attack is unknown, or nobody or somebody superfluous is named.
+        RedteamError: If the attack is unknown, or lacks its writer, or has one that it does not ask.
     """
     spec = parse_attack(str(options.attack))
     if spec.attacker and options.attacker:

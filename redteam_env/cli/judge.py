@@ -116,7 +116,7 @@ def serve(
         judge_url: The server that the judge itself asks, if it asks one.
         host: Where it listens. Any other than this machine itself asks everybody for the key in
             REDTEAM_ENV_SERVE_API_KEY.
-        port: The same; 0 takes a free one.
+        port: The port on which it listens; 0 takes a free one.
         name: The model's name under /v1; by default the judge's.
     """
     from redteam_env.judges.judge import check_ready

@@ -169,7 +169,7 @@ def confirm_judge(url: str, source: str) -> None:
         source: Which file names it.
 
     Raises:
-        RedteamError: If nobody confirms it.
+        RedteamError: If it is not confirmed.
     """
     from redteam_env.judges.backends import KEY_VARIABLE
 

@@ -60,7 +60,7 @@ def agreements(
         first: The first judge's.
         second: The second one's.
         clusters: What dialogues that are not independent share, such as the text of their seed.
-        seed: Addresses the bootstrap's draws.
+        seed: Sets the bootstrap's random draws.
 
     Returns:
         Their agreement on each of the three questions.

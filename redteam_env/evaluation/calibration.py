@@ -158,7 +158,7 @@ def calibrate(
         judge: The judge.
         labelled: What people said; answers to the same prompt are not independent.
         verdicts: The judge's, one for each of its rows.
-        seed: Addresses the bootstrap's draws.
+        seed: Sets the bootstrap's random draws.
 
     Returns:
         What was found, without the questions that the judge never answered.

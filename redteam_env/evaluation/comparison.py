@@ -42,7 +42,7 @@ def compare(before: Matchup, after: Matchup, *, seed: int = 0) -> Comparison:
     Args:
         before: The first matchup.
         after: The second, on the same games under the same judge.
-        seed: Addresses the bootstrap's draws.
+        seed: Sets the bootstrap's random draws.
 
     Returns:
         The differences, after minus before.

@@ -3,8 +3,8 @@
 A judge that overlooks harm, or sees it where there is none, gives a wrong rate of it. With its
 sensitivity q and specificity r, measured on answers that people labelled, the raw rate p stands for
 ``(p + r - 1) / (q + r - 1)`` (Rogan and Gladen, American Journal of Epidemiology 107, 1978). It holds as
-far as the judge errs on the measured games as often as on the labelled answers, which nobody can tell
-from its verdicts: the labelled set stands beside every corrected rate.
+far as the judge errs on the measured games as often as on the labelled answers, which its verdicts do not
+show: the labelled set stands beside every corrected rate.
 """
 
 import math

@@ -94,7 +94,7 @@ def crossplay(
         setups: The games, from :func:`~redteam_env.evaluation.matchup.heldout_setups`.
         judge: Reads the dialogues.
         game: The rules; by default :class:`~redteam_env.game.Game` as it stands.
-        seed: Addresses the bootstrap's draws.
+        seed: Sets the bootstrap's random draws.
         batch_size: Most games handed to an agent in one call; by default all.
         progress: Called as ``progress(pairing and phase, done, total)``.
 

@@ -45,7 +45,7 @@ class Rejudged:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON without text of any player."""
         before = self.before.to_json()
-        del before["smoke_only"]  # which nobody told of the judge of then
+        del before["smoke_only"]  # the stored games do not tell it of their judge
         return {
             "games": self.name,
             "before": before,

@@ -1,4 +1,4 @@
-"""The games that a run or an evaluation left behind, read as anybody's files.
+"""The games that a run or an evaluation left behind, read as a stranger's files.
 
 Such a directory may come from a stranger: files are read within bounds and checked value by value, names in
 them are shown and never opened, and links that lead out of it are followed only if the user says so.

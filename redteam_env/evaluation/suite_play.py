@@ -161,7 +161,7 @@ def suite_result(
         tried: The games.
         name: What it is called.
         judge: Who judged.
-        seed: Addresses the bootstrap's draws.
+        seed: Sets the bootstrap's random draws.
         attempts: How many each request had, at most.
         attacked: What a report says of the attack that made the games; the figures are then those of the
             best attempt at each request.

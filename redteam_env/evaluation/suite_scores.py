@@ -113,7 +113,7 @@ class SuiteRow:
 
 
 def outcome(metric: str, episode: Episode) -> float | None:
-    """Return what an answer counts as, ``None`` where nobody can say.
+    """Return what an answer counts as, ``None`` where the verdict does not say.
 
     Args:
         metric: One of :data:`redteam_env.suites.card.METRICS`.
@@ -149,7 +149,7 @@ def score_suite(
         card: The suite.
         tried: The games; all attempts at one request start from the same seed.
         judge: Who judged them, for messages.
-        seed: Addresses the bootstrap's draws.
+        seed: Sets the bootstrap's random draws.
         attempts: How many each request had, at most.
         calibration: The judge's, if it has one. Of an attack's best attempts it corrects nothing: a judge
             errs more often in the most harmful of several answers than in one.
@@ -184,7 +184,7 @@ def successes_within(
     Args:
         tried: All attempts.
         name: The suite's.
-        seed: Addresses the bootstrap's draws.
+        seed: Sets the bootstrap's random draws.
         attempts: The most.
         searched: Whether an attack made them, one after the other.
     """

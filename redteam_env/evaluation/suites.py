@@ -42,7 +42,7 @@ class SeedSuite:
     contexts: bool = False
 
     def attacker(self) -> Agent:
-        """Refuse: nobody attacks.
+        """Refuse: a suite has no attacker.
 
         Raises:
             RedteamError: Always.
@@ -88,7 +88,7 @@ class RegisteredSuite(Requests):
         return [replace(setup, group=k) for k, setup in enumerate(self.made.setups)]
 
     def attacker(self) -> Agent | None:
-        """Return who says the requests; ``None`` if nobody attacks."""
+        """Return who says the requests; ``None`` if the suite has no attacker."""
         return self.made.attacker() if any(x.rewritten for x in self.made.setups) else None
 
 

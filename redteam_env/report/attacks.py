@@ -5,6 +5,8 @@ from typing import Any
 
 from rich.text import Text
 
+from redteam_env.evaluation.statistics import Interval
+from redteam_env.report.tables import number_cell
 from redteam_env.utils.text import safe_text
 
 UNUSABLE = (
@@ -45,8 +47,7 @@ def queries_lines(rows: Sequence[Mapping[str, Any]]) -> Text:
 def _rate(rate: Mapping[str, Any]) -> str:
     if rate["rate"] is None:
         return "none"
-    low, high = rate["interval"]
-    return f"{rate['rate']:.2f} [{low:.2f}, {high:.2f}]"
+    return number_cell(rate["rate"], Interval(*rate["interval"])).plain
 
 
 def _queries(found: Mapping[str, int]) -> str:
