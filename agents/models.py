@@ -10,6 +10,7 @@ import hashlib
 import io
 import logging
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ KNOWN = {
     TINY: "random Qwen2 of 40,000 parameters that knows bytes only, to try a run out",
     **MODELS,
 }
+HUB_CACHE = re.compile(r"models--([^/\\]+)--([^/\\]+)[/\\]snapshots[/\\]")
+"""Where the hub's library keeps the models that it fetched."""
 _SAMPLED_VALUES = 1024
 
 
@@ -157,6 +160,19 @@ def canonical(spec: str) -> str:
     return str(path.resolve()) if spec not in KNOWN and path.is_dir() else spec
 
 
+def hub_id(spec: str) -> str | None:
+    """Return the hub's id of a model; ``None`` for one that is known by a name or a directory only.
+
+    Args:
+        spec: A hub id, or a directory, which may be one in which the hub's library keeps what it fetched.
+    """
+    if cached := HUB_CACHE.search(spec):
+        return f"{cached[1]}/{cached[2]}"
+    parts = spec.split("/")
+    is_id = spec not in KNOWN and len(parts) == 2 and all(parts) and not spec.startswith((".", "~"))
+    return spec if is_id and not Path(spec).is_dir() else None
+
+
 def choose_device(device: str) -> torch.device:
     """Return the device a user means; ``auto`` takes a GPU where there is one.
 
@@ -253,6 +269,33 @@ def load_base(
         fingerprint=fingerprint(model),
         stop_ids=_stop_ids(spec, model.generation_config),
     )
+
+
+def load_tokenizer(spec: str, *, revision: str | None = None) -> Any:
+    """Load the tokenizer of a model alone.
+
+    Raises:
+        RedteamError: If there is no such model, or its tokenizer cannot be read.
+    """
+    alone = spec not in KNOWN and Path(spec).is_dir()  # a tokenizer may lie without a model
+    where = spec if alone else locate(spec)
+    try:
+        with quiet():
+            return AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=False)
+    except Exception as error:  # tokenizers fail with classes of their own on what their files say
+        raise RedteamError(
+            f"The tokenizer of {spec!r} cannot be loaded: {first_line(error)}"
+        ) from error
+
+
+def stored_dtype(spec: str, *, revision: str | None = None) -> torch.dtype:
+    """Return the number format that a model's configuration says it is stored in; float32 if it says none."""
+    with quiet():
+        config = AutoConfig.from_pretrained(
+            locate(spec), revision=revision, trust_remote_code=False
+        )
+    found = getattr(config, "dtype", None)
+    return found if isinstance(found, torch.dtype) else torch.float32
 
 
 def first_line(error: Exception) -> str:

@@ -163,6 +163,7 @@ def write_config(
     if departures is not None:
         rows = {x: {"recipe": there, "run": here} for x, (there, here) in departures.items()}
         record |= {DIFFERS: rows}
+    run.write_prompts(game.prompts)
     run.write_record(sealed(record))
 
 

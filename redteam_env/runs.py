@@ -2,6 +2,7 @@
 
 =====================================  ===========================================================
 ``config.json``                        what is needed to repeat the run
+``prompts/``                           the instruction texts of the seats, one a file
 ``preflight.json``                     what some turns before the first step were like
 ``metrics.jsonl``                      one row a step
 ``tensorboard/``                       the same rows, unless other loggers were named
@@ -30,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from redteam_env.game import Episode, RedteamError
+from redteam_env.game import Episode, Prompts, RedteamError, load_prompts
 from redteam_env.utils.files import (
     MANIFEST,
     append_line,
@@ -49,6 +50,7 @@ from redteam_env.utils.reading import parse_json, read_bytes, read_lines
 CONFIG = "config.json"
 PREFLIGHT = "preflight.json"
 LOGGERS = "loggers.json"
+PROMPTS = "prompts"
 METRICS = "metrics.jsonl"
 EPISODES = "episodes"
 CHECKPOINTS = "checkpoints"
@@ -143,6 +145,21 @@ class Run:
         if not file.exists():
             return None
         return read_record(file, remedy=_DAMAGED, schema=SCHEMA, needed=["seats"])
+
+    def write_prompts(self, prompts: Prompts) -> None:
+        """Write the instruction texts, as ``--prompts`` reads them, unless they are there."""
+        for name, text in prompts.texts.items():
+            if not (file := self.path / PROMPTS / f"{name}.txt").exists():
+                write_text(file, f"{text}\n")
+
+    def prompts(self) -> Prompts | None:
+        """Return the instruction texts; ``None`` for a run that kept none.
+
+        Raises:
+            RedteamError: If a file is missing or damaged.
+        """
+        folder = self.path / PROMPTS
+        return load_prompts(str(folder.resolve())) if folder.is_dir() else None
 
     def write_logger_states(self, states: Mapping[str, Mapping[str, Any]]) -> None:
         """Write ``loggers.json``."""

@@ -35,7 +35,7 @@ from agents.lora.adapter_config import (
     read_config,
 )
 from agents.lora.cards import WEIGHTS_FILE, check_base, read_card
-from agents.models import LoadedModel, canonical, fingerprint
+from agents.models import HUB_CACHE, LoadedModel, canonical, fingerprint
 from redteam_env.game import RedteamError
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -43,8 +43,6 @@ _MOST_HEADER_BYTES = 2**24
 _FACTOR = re.compile(
     r"base_model\.model\.(?P<layer>.+)\.(lora_(?P<linear>[AB])\.weight|lora_embedding_(?P<words>[AB]))"
 )
-_HUB_CACHE = re.compile(r"models--([^/\\]+)--([^/\\]+)[/\\]snapshots[/\\]")
-"""Where the hub's library keeps the models that it fetched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +223,7 @@ def _sizes(module: Any) -> tuple[int, int] | None:
 def _identity(name: str) -> str:
     """Return a model's name in a form in which two names of the same model are equal."""
     text = canonical(name)
-    if cached := _HUB_CACHE.search(text):
+    if cached := HUB_CACHE.search(text):
         text = f"{cached[1]}/{cached[2]}"
     return text if Path(text).is_dir() else text.casefold()
 
