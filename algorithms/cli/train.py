@@ -48,6 +48,7 @@ FURTHER: Mapping[str, str] = MappingProxyType(
         "opponent": "agents",
         "scripted_attackers": "attacks",
         "callback": "callbacks",
+        "logger": "loggers",
         "policy": "policies",
     }
 )
