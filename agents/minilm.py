@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from transformers import AutoModel, AutoTokenizer
 
+from agents.models import quiet
 from redteam_env.embedders import MINILM_PACKAGE
 from redteam_env.game import RedteamError
 
@@ -28,12 +29,13 @@ class MiniLM:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._tokenizer = AutoTokenizer.from_pretrained(  # nosec B615 # a directory on this machine
-            str(directory), trust_remote_code=False
-        )
-        self._model = AutoModel.from_pretrained(  # nosec B615 # the same
-            str(directory), trust_remote_code=False, use_safetensors=True
-        ).eval()
+        with quiet():
+            self._tokenizer = AutoTokenizer.from_pretrained(  # nosec B615 # a directory on this machine
+                str(directory), trust_remote_code=False
+            )
+            self._model = AutoModel.from_pretrained(  # nosec B615 # the same
+                str(directory), trust_remote_code=False, use_safetensors=True
+            ).eval()
 
     @torch.no_grad()
     def embed(self, texts: Sequence[str]) -> np.ndarray[Any, Any]:

@@ -87,7 +87,7 @@ MAY_IMPORT = {
     "agents.moves": "protocols randomness worlds envs.moves",
     "agents.tiny": "game utils",
     "agents.models": "game utils worlds.embedded agents.tiny",
-    "agents.minilm": "game embedders",  # it is an embedder
+    "agents.minilm": "game embedders agents.models",  # it is an embedder
     "agents.sb3": f"{BASE} runs embedders envs.features envs.moves",  # sees what was trained
     "agents.rendering": "",
     "agents.lora": f"{BASE} utils runs trust agents.models agents.rendering",
@@ -122,6 +122,7 @@ MAY_IMPORT = {
     "algorithms.training.scripted": "attacks.resolve",
     "algorithms.training.evaluating": "evaluation.rates evaluation.suites judges.contextual",
     "algorithms.training.league": "evaluation.dispatch",
+    "algorithms.training.live": "report.curves",  # draws them
     "algorithms.training.metrics": "evaluation.rates",
     "algorithms.training.preflight": "judges.lexical",  # which turns refuse
     "algorithms.training.trainer": "evaluation.agents",

@@ -64,7 +64,7 @@ class LoraPolicy(SavedWeights):
         if config.gradient_checkpointing:
             for name in self.names:
                 with self.store.using(name) as model:
-                    model.gradient_checkpointing_enable({"use_reentrant": False})
+                    _recompute_activations(model)
                     model.enable_input_require_grads()
         self.backend = make_backend(config, self.store, self.codec)
         self._publish_all()
@@ -228,6 +228,12 @@ class LoraPolicy(SavedWeights):
         for name in self.names:
             self.backend.publish(name)
 
+    @property
+    def placement(self) -> str:
+        """Where the weights are, and in what format, in words."""
+        model = self.store.base.model
+        return f"{model.device}, {str(model.dtype).removeprefix('torch.')}"
+
     def describe(self) -> dict[str, Any]:
         """Return what identifies the base, and how many parameters are trained."""
         trainable = {
@@ -360,3 +366,10 @@ def lora(config: PolicyConfig, *, seed: int) -> LoraPolicy:
     dtype = "float32" if config.full and config.dtype == "auto" else config.dtype
     base = load_base(config.model, revision=config.revision, device=config.device, dtype=dtype)
     return LoraPolicy(config, base, seed=seed)
+
+
+def _recompute_activations(model: Any) -> None:
+    """Let a model compute activations again on its way back instead of keeping them."""
+    newer = getattr(model, "activation_checkpointing_enable", None)  # not in transformers 5.17
+    enable = newer or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})

@@ -170,6 +170,11 @@ class SeveralBases:
         for part in self.parts.values():
             part.close()
 
+    @property
+    def placement(self) -> str:
+        """Where the weights are, and in what format, in words."""
+        return "; ".join(dict.fromkeys(part.placement for part in self.parts.values()))
+
     def describe(self) -> dict[str, Any]:
         """Return what identifies the bases, and how many parameters are trained."""
         own = {name: part.describe() for name, part in self.parts.items()}

@@ -253,5 +253,5 @@ def _as_begun(parts: Mapping[str, Any], run: Run) -> dict[str, Any]:
 
 
 def _default(kind: Any, defaults: Mapping[str, Any]) -> Any:
-    names = {f.name for f in dataclasses.fields(kind)} - {"out", "resume", "json"}
+    names = {f.name for f in dataclasses.fields(kind)} - {"out", "resume", "json", "quiet"}
     return kind(**{name: value for name, value in defaults.items() if name in names})

@@ -19,6 +19,7 @@ from algorithms.sb3.vec_env import SeatGames
 from algorithms.training import checkpoint
 from algorithms.training.callbacks import Callbacks, UsageMeter
 from algorithms.training.config import TrainConfig
+from algorithms.training.live import run_heartbeat
 from algorithms.training.log import make_loggers
 from algorithms.training.loop import Outcome, Training, loop, over
 from algorithms.training.metrics import episode_metrics, sampled_before
@@ -40,6 +41,7 @@ from redteam_env.provenance import origins, write_config
 from redteam_env.randomness import integer_seed
 from redteam_env.runs import Run, write_card
 from redteam_env.seeds.resolve import resolve_seeds
+from redteam_env.utils.heartbeat import Heartbeat
 
 AGENT = "sb3"
 _OURS = {field.name for field in dataclasses.fields(SB3Config)} - {"learning_rate", "gamma"}
@@ -60,11 +62,11 @@ def run_seat(config: TrainConfig, kind: str, seat: str) -> Outcome:
         RedteamError: If anything is wrong with the game, the opponent or the run directory, before
             anything is overwritten; or if training diverges.
     """
-    with held_run(config) as files:
-        return _train(files, config, kind, seat)
+    with held_run(config) as files, run_heartbeat(config, leads=True) as heartbeat:
+        return _train(files, config, kind, seat, heartbeat)
 
 
-def _train(files: Run, config: TrainConfig, kind: str, seat: str) -> Outcome:
+def _train(files: Run, config: TrainConfig, kind: str, seat: str, heartbeat: Heartbeat) -> Outcome:
     found = files.latest()
     done = found.step if found else 0
     if over(config, files, done):
@@ -89,6 +91,7 @@ def _train(files: Run, config: TrainConfig, kind: str, seat: str) -> Outcome:
         resumed=found.path if found else None,
         step=done,
         tokens=sampled_before(files, done),
+        heartbeat=heartbeat,
         loggers=loggers,
     )
     named = config.run.opponent or BASE

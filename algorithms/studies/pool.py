@@ -108,7 +108,7 @@ class _Pool:
                 return
             if self._pressed and not told:
                 self._executor.stop()
-                self._say("stopping after the current steps", self._left)
+                self._say("Ctrl-C: finishing the current steps; again to stop now", self._left)
                 told = True
             ended = [task for task, job in self._running.items() if job.done()]
             for task in ended:

@@ -37,7 +37,7 @@ FREE = (
         for x in dataclasses.fields(kind)
     ),
     *("steps", "max_tokens", "checkpoint_every", "preflight", "force", "config"),
-    *("out", "resume", "json"),
+    *("out", "resume", "json", "quiet"),
     *("server_urls", "adapter_dir", "kv_cache_gb", "allow_other_base"),
 )
 """Options that a resumed run may change."""
@@ -93,6 +93,7 @@ class RunConfig:
         out: The run directory; by default runs/ARRANGEMENT-SEED.
         resume: Go on from the newest checkpoint in the run directory.
         json: Print a summary as JSON instead of text.
+        quiet: Show no progress, only warnings and the summary.
     """
 
     recipe: str | None = None
@@ -118,6 +119,7 @@ class RunConfig:
     out: str | None = None
     resume: bool = False
     json: bool = False
+    quiet: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self)

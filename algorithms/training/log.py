@@ -152,11 +152,11 @@ class RunLog(Callback):
         config, played = self._run.config, self._run.episodes
         draws = generator((config.run.seed, "log", step))
         chosen = sorted(draws.permutation(len(played))[:SAMPLED].tolist())
-        shown = self._config.log_texts or _invented(config.game)
+        shown = self._config.log_texts or invented(config.game)
         return LogTable(columns=_COLUMNS, rows=[_row(played[k], k, shown=shown) for k in chosen])
 
 
-def _invented(game: Any) -> bool:
+def invented(game: Any) -> bool:
     """Whether a run plays a world's own seeds, in which everything is invented."""
     return game.world is not None and game.seeds == world_options(game.world).get("seeds")
 

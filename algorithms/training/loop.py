@@ -23,6 +23,7 @@ from redteam_env.border.policies import tell
 from redteam_env.game import Episode, Game, RedteamError
 from redteam_env.protocols import Agent, Batch, Judge, Logger, Row, SeedSource
 from redteam_env.runs import POLICY, Run
+from redteam_env.utils.heartbeat import Heartbeat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,7 @@ class Training:
         stopped: Why a callback stopped the run.
         failed: Whether it stopped because the run could not do its work.
         void: Void games in this call.
+        heartbeat: Tells of its phases, and answers Ctrl-C.
     """
 
     config: TrainConfig
@@ -102,6 +104,7 @@ class Training:
     stopped: str | None = None
     failed: bool = False
     void: int = 0
+    heartbeat: Heartbeat = field(default_factory=lambda: Heartbeat(lambda _: None))
     _wanted: list[str | None] | None = None
 
     @property
@@ -225,7 +228,7 @@ def loop(run: Training, take_step: Callable[[Training], None]) -> Outcome:
     before = run.step
     with ExitStack() as stack:
         stack.callback(lambda: run.callbacks.on_end(outcome))
-        pressed = stack.enter_context(_interrupts())
+        pressed = stack.enter_context(_interrupts(run.heartbeat))
         run.callbacks.on_start(run)
         run.agree(bool(pressed))
         while run.stopped is None and not run.interrupted and run.step < run.config.run.steps:
@@ -266,12 +269,13 @@ def loop(run: Training, take_step: Callable[[Training], None]) -> Outcome:
 
 
 @contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """Turn the first Ctrl-C into a note in the list; the second one raises as usual."""
+def _interrupts(heartbeat: Heartbeat) -> Iterator[list[int]]:
+    """Turn the first Ctrl-C into a note in the list, and say so; the second one raises as usual."""
     noted: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:
         noted.append(number)
+        heartbeat.at_once("Ctrl-C: finishing this step; again to stop now.")
         # a shell's background jobs start with the signal ignored; a second one must stop them, too
         signal.signal(signal.SIGINT, before if callable(before) else signal.default_int_handler)
 

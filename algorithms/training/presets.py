@@ -17,7 +17,7 @@ from redteam_env.trust import allow, check_links, confirm_named, options_of, wit
 from redteam_env.utils.argv import option_of
 from redteam_env.utils.reading import read_toml
 
-OF_THE_COMMAND = ("config", "out", "resume", "json")
+OF_THE_COMMAND = ("config", "out", "resume", "json", "quiet")
 """Options that say where a run goes and how it is started, and so stand in no file."""
 Scale = Literal["full", "tiny"]
 TINY: Scale = "tiny"

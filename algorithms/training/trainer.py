@@ -15,8 +15,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from algorithms.core.ranks import Ranks, join
 from algorithms.training import checkpoint
 from algorithms.training.attacking import AttackMeter
@@ -33,7 +31,7 @@ from algorithms.training.demands import check_credit, check_group
 from algorithms.training.departures import departures
 from algorithms.training.evaluating import BestCheckpoint, Evaluation
 from algorithms.training.league import RunLeague, check_league, warm_start
-from algorithms.training.live import LabelWarning, LiveTable, SignalWarning
+from algorithms.training.live import LiveTable, model_line, run_heartbeat
 from algorithms.training.log import RunLog, make_loggers
 from algorithms.training.loop import Outcome, Training, loop, over
 from algorithms.training.metrics import episode_metrics, sampled_before
@@ -54,6 +52,7 @@ from algorithms.training.stopping import (
     UnansweredError,
     mostly_void,
 )
+from algorithms.training.warning import HealthWarning, LabelWarning, SignalWarning
 from redteam_env.border.algorithms import load_state, update
 from redteam_env.border.policies import agent_of, check_policy, describe, encode_example, tell
 from redteam_env.border.seeds import all_seeds
@@ -74,8 +73,12 @@ from redteam_env.protocols import (
 from redteam_env.provenance import origins, write_config
 from redteam_env.registry import build, load, make, require
 from redteam_env.rollout import play, role_batches, schedule
+from redteam_env.runs import Checkpoint
 from redteam_env.seeds.resolve import resolve_seeds
+from redteam_env.utils.console import make_console
+from redteam_env.utils.heartbeat import Heartbeat
 from redteam_env.utils.lists import listed
+from redteam_env.utils.text import safe_text
 from redteam_env.worlds import build_game
 
 
@@ -154,10 +157,9 @@ def _train(
     loggers = make_loggers(config.logging) if ranks.leads else {}
     every = config.evaluation.eval_every
     evaluation = Evaluation(config.evaluation, source, seed=config.run.seed) if every else None
+    heartbeat = stack.enter_context(run_heartbeat(config, leads=ranks.leads))
     if policy is None:
-        policy = build("policies", config.run.policy, config=config.policy, seed=config.run.seed)
-        # an engine would go on holding memory, a server adapters
-        stack.callback(getattr(policy, "close", lambda: None))
+        policy = _make_policy(config, stack, heartbeat)
     check_policy(policy)
     _check_prompts(game, policy, [setup.seed for setup in setups])
     _check_roles(config, policy)
@@ -180,16 +182,16 @@ def _train(
         step=done,
         tokens=sampled_before(files, done),
         loggers=loggers,
+        heartbeat=heartbeat,
     )
     run.fixed = _fixed_agents(config, policy, game, judge)
     run.callbacks = Callbacks(_callbacks(run, evaluation, scripted, callbacks))
     if found:
-        tell(policy, "restore", found.policy)
-        state, states = checkpoint.read_state(found)
-        load_state(algorithm, config.run.algorithm, state)
-        run.callbacks.load_state(states, found.path)
+        _restore(run, found)
     if ranks.world > 1:  # from here on process 0 alone reads and writes the run directory
         ranks.same("weights", checksums(policy))
+    if heartbeat.beats:
+        heartbeat.say(model_line(config, policy))
     checked = _preflight(run) if ranks.leads and files.record() is None else None
     if ranks.leads:
         write_config(
@@ -208,6 +210,23 @@ def _train(
     return loop(run, _take_step)
 
 
+def _make_policy(config: TrainConfig, stack: ExitStack, heartbeat: Heartbeat) -> Any:
+    """Return what the run trains; it is closed when the run ends."""
+    heartbeat.doing("loading the model")
+    policy = build("policies", config.run.policy, config=config.policy, seed=config.run.seed)
+    # an engine would go on holding memory, a server adapters
+    stack.callback(getattr(policy, "close", lambda: None))
+    return policy
+
+
+def _restore(run: Training, found: Checkpoint) -> None:
+    """Go on from a checkpoint."""
+    tell(run.policy, "restore", found.policy)
+    state, states = checkpoint.read_state(found)
+    load_state(run.algorithm, run.config.run.algorithm, state)
+    run.callbacks.load_state(states, found.path)
+
+
 def _preflight(run: Training) -> Preflight | None:
     """Play the turns that a new run is to play first; say what they are like.
 
@@ -220,8 +239,10 @@ def _preflight(run: Training) -> Preflight | None:
         roles -= {"attacker"}
     if not config.run.preflight or not roles:
         return None
-    console = Console(stderr=True, quiet=config.run.json)
-    console.print(f"Preflight: {config.run.preflight} turns a seat before the first step.")
+    console = make_console(stderr=True)
+    run.heartbeat.doing("preflight")
+    if run.heartbeat.beats:
+        run.heartbeat.say(f"Preflight: {config.run.preflight} turns a seat before the first step.")
     found = preflight(
         run.policy,
         run.game,
@@ -232,8 +253,9 @@ def _preflight(run: Training) -> Preflight | None:
         benign_fraction=config.game.benign_fraction,
         roles=roles,
     )
-    for line in found.lines():
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    for line in () if config.run.json else found.lines():
+        if run.heartbeat.beats or line.startswith("Warning"):
+            console.print(safe_text(line), soft_wrap=True)
     if not config.run.force:
         found.check()
     return found
@@ -301,14 +323,21 @@ def closing_callbacks(run: Training) -> list[Any]:
         found.append(StopOnMetric(config.stopping))
     if config.stopping.void_steps:
         found.append(StopOnVoid(config.stopping.void_steps))
-    quiet, console = config.run.json or not run.leads, Console(stderr=True)
-    if not quiet:
+    silent, console = config.run.json or not run.leads, make_console(stderr=True)
+    if not silent:
         found.append(SignalWarning(run.policy.trainable_roles, console))
+        found.append(HealthWarning([role_of(seat) for seat in run.game.seats], console))
         found.append(LabelWarning(console))
     return [
         *found,
         RunLog(config.logging, run.loggers, console),
-        LiveTable(config.run.steps, run.step, console=console, quiet=quiet),
+        LiveTable(
+            config.run.steps,
+            run.step,
+            console=console,
+            quiet=silent or config.run.quiet,
+            heartbeat=run.heartbeat,
+        ),
         Checkpoints(),
     ]
 

@@ -18,9 +18,12 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from redteam_env.utils.text import escape_controls
+from redteam_env.utils.heartbeat import Heartbeat
+from redteam_env.utils.text import escape_controls, safe_text
 
 WIDE = 1000
+_COUNTS = 30
+"""Cells of a progress bar that its numbers take."""
 
 
 class _Console(Console):
@@ -69,7 +72,7 @@ def tolerate_any_text() -> None:
 
 @contextmanager
 def progress_bar(*, visible: bool = True) -> Iterator[Callable[[str, int, int], None]]:
-    """Show one bar on stderr while something long runs; nothing where stderr is no terminal.
+    """Show one bar on stderr while something long runs; where that is no terminal, a line now and then.
 
     Args:
         visible: Whether to show it at all.
@@ -78,10 +81,15 @@ def progress_bar(*, visible: bool = True) -> Iterator[Callable[[str, int, int], 
         A function to be called as ``report(phase, done, total)``.
     """
     console = make_console(stderr=True)
+    if visible and not console.is_terminal:
+        with Heartbeat(lambda line: console.print(safe_text(line), soft_wrap=True)) as heartbeat:
+            yield heartbeat.doing
+        return
+    room = console.width - _COUNTS
     bar = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        BarColumn(bar_width=min(40, room // 3)),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         console=console,
@@ -92,6 +100,9 @@ def progress_bar(*, visible: bool = True) -> Iterator[Callable[[str, int, int], 
         task = bar.add_task("starting", total=None)
 
         def report(phase: str, done: int, total: int) -> None:
-            bar.update(task, description=escape_controls(phase), completed=done, total=total)
+            title = escape_controls(phase)
+            if len(title) > 2 * room // 3:
+                title = f"{title[: 2 * room // 3 - 4]} ..."
+            bar.update(task, description=title, completed=done, total=total)
 
         yield report

@@ -116,7 +116,7 @@ def test_ctrl_c_ends_the_work_unfinished_and_it_goes_on_from_there(run, tmp_path
     press("waiting")
     said = []
     assert run(1, [A, waits], lambda title, *_: said.append(title)) is False
-    assert said == ["starting", A.title, "stopping after the current steps"]
+    assert said == ["starting", A.title, "Ctrl-C: finishing the current steps; again to stop now"]
     assert not (tmp_path / waits.output).exists()
     assert run(1, [A, task("b", A)])
 
@@ -226,7 +226,7 @@ def test_jobs_that_ctrl_c_cancels_are_not_said_to_have_died(on_submitit, press):
     press("waiting")
     said = []
     assert on_submitit([task("a", kind=WAIT)], lambda title, *_: said.append(title)) is False
-    assert said == ["starting", "stopping after the current steps"]
+    assert said == ["starting", "Ctrl-C: finishing the current steps; again to stop now"]
 
 
 def test_processes_on_this_machine_take_no_options(tmp_path):

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from algorithms.training.live import LabelWarning
 from algorithms.training.metrics import DISAGREES, disagreements, episode_metrics
+from algorithms.training.warning import LabelWarning
 from redteam_env.game import ATTACKER, DEFENDER, Game, Seed, Verdict
 from redteam_env.judges import lexical, seed_labels
 
