@@ -128,7 +128,7 @@ MAY_IMPORT = {
     "algorithms.training.trainer": "evaluation.agents",
     "algorithms.sb3": (
         f"{BASE} border runs provenance embedders judges seeds.resolve envs evaluation.agents evaluation.diversity "
-        "algorithms.core.ranks algorithms.training"
+        "utils.heartbeat algorithms.core.ranks algorithms.training"
     ),
     # a study plans, trains, measures and reports; of an algorithm it knows only the advantages, but that
     # the benchmark's ladder is a public algorithm with something broken

@@ -135,8 +135,11 @@ def test_a_run_prints_where_it_is_and_how_to_go_on(arguments, tmp_path, capsys):
     captured = capsys.readouterr()
     assert "1 of 1 steps done, 0 void games" in captured.out
     assert f"crossplay {tmp_path / 'run'} base" in captured.out.replace("\n", "")
-    (line,) = captured.err.splitlines()
-    assert line.startswith("step 1 · att. reward")
+    model, begun, step = captured.err.splitlines()
+    assert model.startswith("Model: ")
+    assert "cpu, float32, backend hf. Trained: attacker, defender." in model
+    assert begun.startswith("Training: steps 1 to 1")
+    assert step.startswith("step 1/1 · attack success ")
 
 
 def test_json_is_one_object_on_stdout_and_nothing_else(arguments, tmp_path, capsys):
