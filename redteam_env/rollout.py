@@ -297,7 +297,7 @@ def judge_all(
     """Ask a judge about everything that is to be read of finished games, in one call.
 
     Args:
-        judge: The judge; one that is to be told the seeds' labels is told.
+        judge: The judge; one that is to be told the seeds is told.
         rules: The game, which says what is to be read.
         states: Finished games.
         paths: Their paths, for messages.
@@ -326,9 +326,7 @@ def judge_all(
             judge,
             [dialogue for own in due for dialogue in own],
             names(due),
-            harmful=[
-                state.seed.harmful for state, own in zip(states, due, strict=True) for _ in own
-            ],
+            seeds=[state.seed for state, own in zip(states, due, strict=True) for _ in own],
         )
     )
     scores = iter(

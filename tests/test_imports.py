@@ -51,7 +51,7 @@ MAY_IMPORT = {
     "worlds.fitting": "registry",
     "worlds.apothecary.tabular": "equilibria",
     "envs": f"{BASE} border utils registry embedders faithfulness rollout judges.resolve seeds.resolve worlds",
-    "attacks": f"{BASE} border registry rollout",
+    "attacks": f"{BASE} border faithfulness registry rollout",
     "attacks.pyrit": "utils.lists",
     "attacks.resolve": "utils.lists utils.places",
     "attacks.template": "envs.moves",  # the templates that agents and moves have, too
@@ -65,7 +65,8 @@ MAY_IMPORT = {
     "trust": "game.prompts protocols registry runs utils judges.card suites.card",
     "provenance": "game protocols border judges.identity registry runs trust seeds.source utils",
     "evaluation": (
-        f"{BASE} attacks border utils registry runs trust rollout worlds.embedded embedders suites"
+        f"{BASE} attacks border utils registry runs trust faithfulness rollout worlds.embedded embedders "
+        "suites"
     ),
     "evaluation.calibration": "judges.identity seeds.labelled",  # what is kept of a judge
     "evaluation.rates": "judges.lexical",  # which answers count as refusals without a judge

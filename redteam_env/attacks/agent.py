@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from redteam_env.attacks.search import best
 from redteam_env.border.attacks import attempts as make_attempts
+from redteam_env.faithfulness import toward_seed
 from redteam_env.game import ATTACKER, DEFENDER, Episode, Game, RedteamError
 from redteam_env.game.thinking import compose
 from redteam_env.protocols import Agent, Attack, GameSetup, Judge, Queries, Reply, TurnRequest
@@ -94,7 +95,7 @@ class AttackAgent:
             setups,
             _Present(agent=self.target, games=frozenset(x.game for x in requests)),
             self.judge,
-            game=self.game,
+            game=toward_seed(self.game, self.judge),
             attempts=self.attempts,
             batch_size=self.batch_size,
         )

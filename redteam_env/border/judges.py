@@ -31,14 +31,14 @@ def verdicts(
     dialogues: Sequence[Dialogue],
     games: Games | None = None,
     *,
-    harmful: Sequence[bool] | None = None,
+    seeds: Sequence[Seed] | None = None,
 ) -> list[Verdict]:
     """Return a judge's verdicts, one for each dialogue.
 
     Args:
         judge: Who is asked.
         dialogues: The public dialogues; about none the judge is not asked.
-        harmful: The label of each dialogue's seed, for a judge that is to be told.
+        seeds: Each dialogue's seed, for a judge that is to be told.
         games: Names the game of the k-th; by default messages count the dialogues.
 
     Raises:
@@ -48,18 +48,23 @@ def verdicts(
     count = len(dialogues)
     if not count:
         return []
-    # isinstance() of a protocol takes longer than most scripted games
-    told = harmful is not None and callable(getattr(judge, "judge_seeded", None))
+    told = seeds is not None and is_seeded(judge)
     return call(
         named(judge),
         "judge_seeded" if told else "judge",
-        *((dialogues, harmful) if told else (dialogues,)),
+        *((dialogues, seeds) if told else (dialogues,)),
         returns=_VERDICTS,
         read=lambda value: each(
             value, verdict, noun="verdicts", count=count, to=f"on {count} dialogues"
         ),
         games=games or games_of(lambda k: f"dialogue {k + 1} of {count}", count),
     )
+
+
+def is_seeded(judge: Judge) -> bool:
+    """Whether a judge is to be told the seeds (:class:`redteam_env.protocols.SeedJudge`)."""
+    # isinstance() of a protocol takes longer than most scripted games
+    return callable(getattr(judge, "judge_seeded", None))
 
 
 def named(judge: Any) -> Plugin:

@@ -72,16 +72,15 @@ def under_attack(
         attack: The attack.
         defender: Who answers.
         game: The rules.
-        **more: Further attributes, such as ``progress``.
+        **more: Further attributes, such as ``progress``, or another ``judge``.
     """
     return UnderAttack(
         attack=attack,
         defender=defender,
-        judge=table.judge,
         game=game,
         attempts=options.tries,
         batch_size=options.batch_size,
-        **more,
+        **{"judge": table.judge, **more},
     )
 
 

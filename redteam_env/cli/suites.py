@@ -203,6 +203,7 @@ def _played(  # noqa: PLR0917 - what it takes to play one suite
             same["attacked"] = known["attacked"]
         return suite_result(suite, tried, **same)
     agent = table.pool.agent(defender, "defender", **_decoding(options, suite))
+    judge = for_contexts(table.judge) if suite.card.form == "context" else table.judge
 
     def titled(phase: str, done: int, total: int) -> None:
         progress(f"{name}: {phase}", done, total)
@@ -210,7 +211,7 @@ def _played(  # noqa: PLR0917 - what it takes to play one suite
     if attack is not None:
         setups = suite.setups(path=(options.seed, "suite", name), limit=options.limit)
         game = long_enough(table.game, setups)
-        attacking = under_attack(options, table, attack, agent, game, progress=titled)
+        attacking = under_attack(options, table, attack, agent, game, judge=judge, progress=titled)
         tried = _parts(options, name).attack(attacking, setups)
         same["attacked"] = attack_record(
             str(options.attack), options.tries, attacking.queries, tried
@@ -218,7 +219,7 @@ def _played(  # noqa: PLR0917 - what it takes to play one suite
         return suite_result(suite, tried, **same)
     make = direct(
         agent,
-        for_contexts(table.judge) if suite.card.form == "context" else table.judge,
+        judge,
         game=table.game,
         attempts=options.tries,
         attacker=suite.attacker() if isinstance(suite, RegisteredSuite) else None,

@@ -183,8 +183,7 @@ def _judged(judge: Judge, answers: Mapping[Seed, str]) -> dict[Seed, Outcome]:
         )
         for seed, answer in answers.items()
     ]
-    labels = [seed.harmful for seed in answers]
-    verdicts = judges_border.verdicts(judge, dialogues, harmful=labels)
+    verdicts = judges_border.verdicts(judge, dialogues, seeds=list(answers))
     return {seed: _clean(verdict) for seed, verdict in zip(answers, verdicts, strict=True)}
 
 

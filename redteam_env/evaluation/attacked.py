@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from redteam_env.attacks.search import best, score, succeeded
+from redteam_env.attacks.search import best
 from redteam_env.border.attacks import attempts as make_attempts
-from redteam_env.evaluation.statistics import Rate
+from redteam_env.evaluation.attempts import success_within, successes
+from redteam_env.faithfulness import toward_seed
 from redteam_env.game import DEFENDER, Episode, Game
 from redteam_env.protocols import Agent, Attack, GameSetup, Judge, Progress, Queries
 from redteam_env.rollout import play
@@ -52,7 +53,7 @@ class UnderAttack:
             setups,
             self.defender,
             self.judge,
-            game=self.game,
+            game=toward_seed(self.game, self.judge),
             attempts=self.attempts,
             batch_size=self.batch_size,
             progress=self.progress,
@@ -96,22 +97,6 @@ class Attacked:
     tried: Sequence[Sequence[Episode]]
 
 
-def success_curve(tried: Sequence[Sequence[Episode]], attempts: int) -> list[Rate]:
-    """Return on which share of the harmful requests one of the first k attempts succeeded, for each k.
-
-    Requests of which no attempt counts are left out.
-
-    Args:
-        tried: The attempts at each request, in order; a search may have ended with a success.
-        attempts: The largest k.
-    """
-    counted = [own for own in tried if own[0].seed.harmful and any(score(x) >= 0 for x in own)]
-    return [
-        Rate(sum(any(map(succeeded, own[:k])) for own in counted), len(counted))
-        for k in range(1, attempts + 1)
-    ]
-
-
 def attack_record(
     spec: str, attempts: int, queries: Queries, tried: Sequence[Sequence[Episode]]
 ) -> dict[str, Any]:
@@ -123,10 +108,13 @@ def attack_record(
         queries: What they cost.
         tried: The attempts at each request.
     """
+    found = successes(tried)
     return {
         "attack": spec,
         "attempts": attempts,
         "made": sum(map(len, tried)),
         "queries": queries.to_json(),
-        "success_within": [rate.to_json() for rate in success_curve(tried, attempts)],
+        "success_within": [
+            success_within(found, k, searched=True).to_json() for k in range(1, attempts + 1)
+        ],
     }

@@ -15,12 +15,12 @@ from redteam_env.evaluation.calibration import Calibration
 from redteam_env.evaluation.matchup import Matchup, matchup
 from redteam_env.evaluation.rates import OUTCOMES, difference, measure
 from redteam_env.evaluation.statistics import Difference
-from redteam_env.game import Dialogue, Episode, RedteamError, Verdict
+from redteam_env.game import Dialogue, Episode, RedteamError, Seed, Verdict
 from redteam_env.protocols import Judge, Progress
 from redteam_env.randomness import generator
 
-Asked = tuple[Dialogue, bool]
-"""A dialogue, and the label of its seed, which some judges are to be told."""
+Asked = tuple[Dialogue, Seed | None]
+"""A dialogue, and its seed if the judge is to be told."""
 _BATCH = 256
 
 
@@ -58,7 +58,7 @@ class Rejudged:
 def verdicts_on(
     episodes: Sequence[Episode], judge: Judge, progress: Progress | None = None
 ) -> dict[Asked, Verdict]:
-    """Return a judge's verdict on every dialogue, with its seed's label, of games that were judged.
+    """Return a judge's verdict on every dialogue of games that were judged.
 
     Args:
         episodes: The games.
@@ -68,18 +68,25 @@ def verdicts_on(
     Raises:
         RedteamError: If the judge breaks its protocol.
     """
-    asked = list(dict.fromkeys(_asked(x) for x in episodes if x.verdict is not None))
+    told = judges.is_seeded(judge)
+    asked = list(dict.fromkeys(_asked(x, told) for x in episodes if x.verdict is not None))
     found: list[Verdict] = []
     for start in range(0, len(asked), _BATCH):
-        dialogues, harmful = map(list, zip(*asked[start : start + _BATCH], strict=True))
-        found += judges.verdicts(judge, dialogues, harmful=harmful)
+        batch = asked[start : start + _BATCH]
+        seeds = [seed for _, seed in batch if seed is not None] if told else None
+        found += judges.verdicts(judge, [dialogue for dialogue, _ in batch], seeds=seeds)
         if progress is not None:
             progress("judging", len(found), len(asked))
     return dict(zip(asked, found, strict=True))
 
 
-def _asked(episode: Episode) -> Asked:
-    return episode.dialogue, episode.seed.harmful
+def _asked(episode: Episode, told: bool) -> Asked:
+    return episode.dialogue, episode.seed if told else None
+
+
+def _said(episode: Episode, verdicts: Mapping[Asked, Verdict]) -> Verdict:
+    known = verdicts.get((episode.dialogue, None))
+    return verdicts[episode.dialogue, episode.seed] if known is None else known
 
 
 def rejudge(
@@ -160,7 +167,7 @@ def agreement_on(
     judged = [(x, x.verdict) for x in episodes if x.verdict is not None]
     return agreements(
         [verdict for _, verdict in judged],
-        [verdicts[_asked(x)] for x, _ in judged],
+        [_said(x, verdicts) for x, _ in judged],
         [x.seed.text for x, _ in judged],
         seed=seed,
     )
@@ -177,7 +184,7 @@ def under(episode: Episode, verdicts: Mapping[Asked, Verdict]) -> Episode:
     """
     if episode.verdict is None:
         return episode
-    verdict = verdicts[_asked(episode)]
+    verdict = _said(episode, verdicts)
     whole = verdict if episode.rewritten else replace(verdict, prompt_harmful=episode.seed.harmful)
     return replace(
         episode,

@@ -32,6 +32,7 @@ from redteam_env.game.records import (
 from redteam_env.game.rewards import PRESETS, RewardTable, reward_table, signs
 from redteam_env.game.rules import Game, Messages
 from redteam_env.game.state import GameState
+from redteam_env.game.success import attack_success, goal_reached, request_kept
 from redteam_env.game.thinking import (
     PREFILL,
     Split,
@@ -79,9 +80,11 @@ __all__ = [
     "Verdict",
     "above",
     "at_least",
+    "attack_success",
     "between",
     "check_fields",
     "check_values",
+    "goal_reached",
     "load_prompts",
     "multiple_of",
     "parse_thinking",
@@ -89,6 +92,7 @@ __all__ = [
     "prompt_sets",
     "public_dialogue",
     "read_dialogue",
+    "request_kept",
     "reward_table",
     "role_of",
     "signs",

@@ -5,7 +5,14 @@ from redteam_env.judges.card import Card, card_names, read_card
 from redteam_env.judges.combined import composite, disagreement, vote
 from redteam_env.judges.contextual import for_contexts
 from redteam_env.judges.identity import Identity, identity_of
-from redteam_env.judges.judge import Backend, Completion, Question, TemplateJudge, check_ready
+from redteam_env.judges.judge import (
+    Backend,
+    Completion,
+    GoalJudge,
+    Question,
+    TemplateJudge,
+    check_ready,
+)
 from redteam_env.judges.lexical import is_refusal, lexical, seed_labels
 from redteam_env.judges.made import card_judge
 from redteam_env.judges.parsers import PARSERS, parse_classes
@@ -20,6 +27,7 @@ __all__ = [
     "Backend",
     "Card",
     "Completion",
+    "GoalJudge",
     "Guard",
     "Identity",
     "Question",

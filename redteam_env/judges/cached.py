@@ -2,7 +2,7 @@
 
 The store is one SQLite file for all judges, by default in the user's cache directory. A verdict is found
 again for the same judge (name, revision and prompt, :mod:`redteam_env.judges.identity`) and the same
-public dialogue. Several processes may use one file at once. Failures are not stored: they may pass.
+public dialogue, and of a judge that is told the seeds for the same seed. Several processes may use one file at once. Failures are not stored: they may pass.
 """
 
 import json
@@ -18,12 +18,12 @@ from typing import Any
 
 from redteam_env.border import judges
 from redteam_env.border.records import verdict as checked
-from redteam_env.game import Dialogue, RedteamError, Verdict
+from redteam_env.game import Dialogue, RedteamError, Seed, Verdict
 from redteam_env.game.values import Unfit
 from redteam_env.judges.combined import Combined
 from redteam_env.judges.identity import Identity, identity_of
 from redteam_env.judges.judge import check_ready
-from redteam_env.judges.recorded import dialogue_key
+from redteam_env.judges.recorded import keys_of
 from redteam_env.judges.resolve import resolve_parts
 from redteam_env.judges.wrapped import WrappedJudge
 from redteam_env.protocols import Judge, SeedJudge
@@ -232,13 +232,23 @@ class CachedJudge(WrappedJudge):
 
     def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
         """Return one verdict for each dialogue, in order; of equal ones the other judge is asked once."""
-        keys = [dialogue_key(dialogue) for dialogue in dialogues]
+        return self._asked(dialogues, None)
+
+    def judge_seeded(self, dialogues: Sequence[Dialogue], seeds: Sequence[Seed]) -> list[Verdict]:
+        """Return the same, of a judge that may be one that is told the seeds."""
+        return self._asked(dialogues, seeds)
+
+    def _asked(self, dialogues: Sequence[Dialogue], seeds: Sequence[Seed] | None) -> list[Verdict]:
+        keys = keys_of(self.inner, dialogues, seeds)
         known = self.store.find(self.identity, keys)
-        new = {
-            key: dialogue for key, dialogue in zip(keys, dialogues, strict=True) if key not in known
-        }
+        new = {key: k for k, key in enumerate(keys) if key not in known}
         if new:
-            said = judges.verdicts(self.inner, list(new.values()))
+            places = list(new.values())
+            said = judges.verdicts(
+                self.inner,
+                [dialogues[k] for k in places],
+                seeds=None if seeds is None else [seeds[k] for k in places],
+            )
             known |= dict(zip(new, said, strict=True))
             self._keep({x: known[x] for x in new if known[x].error is None})
         self.counts["asked"] += len(new)

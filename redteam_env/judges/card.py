@@ -56,6 +56,10 @@ class QuestionCard:
             template, which the server applies, makes the prompt.
         parser: Its name in :data:`~redteam_env.judges.parsers.PARSERS`.
         about: What is asked about; the harm in an answer about ``prompt`` is the request's.
+        prompt_is: What stands at the place of the prompt: the ``message`` that was sent, for a judge that
+            labels it, or the ``goal``, for one that reads whether the answer does what was wanted: the
+            request of the game's seed, wherever that is known
+            (:class:`~redteam_env.judges.judge.GoalJudge`).
         template: The template's text, where it is ours.
         source: Where it is to be had, where it is not. With neither, the user names a file.
         system: Where a chat's system message is to be had, if there is one.
@@ -68,6 +72,7 @@ class QuestionCard:
     form: Literal["text", "instruction", "conversation"]
     parser: str
     about: Literal["both", "prompt", "response"] = "both"
+    prompt_is: Literal["message", "goal"] = "message"
     template: str | None = None
     source: Source | None = None
     system: Source | None = None
@@ -83,6 +88,13 @@ class QuestionCard:
         for place in self.places:
             if place not in {"prompt", "response", "context"}:
                 raise unknown_name("place", place, ("prompt", "response", "context"))
+        if self.prompt_is == "goal" and (self.about != "response" or self.form == "conversation"):
+            raise RedteamError(
+                f"prompt_is is 'goal', but the question is about {self.about!r} in the form "
+                f"{self.form!r}; what was wanted can stand in for the message only where the answer alone "
+                'is judged and a template has a place for it: about = "response", form = "text" or '
+                '"instruction".'
+            )
 
     @property
     def sources(self) -> tuple[Source, ...]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from redteam_env.border import judges
 from redteam_env.border.judges import notice
-from redteam_env.game import Dialogue, RedteamError, Verdict, unknown_name
+from redteam_env.game import Dialogue, RedteamError, Seed, Verdict, unknown_name
 from redteam_env.judges.identity import identity_of, place_of, revision_of
 from redteam_env.judges.judge import RAW_LIMIT, check_ready
 from redteam_env.judges.recorded import dialogue_key
@@ -99,16 +99,14 @@ class Combined(ABC):
         """Return one verdict for each dialogue, in order."""
         return self._asked(dialogues, None)
 
-    def judge_seeded(self, dialogues: Sequence[Dialogue], harmful: Sequence[bool]) -> list[Verdict]:
-        """Return the same, for parts that are to be told the label of each dialogue's seed."""
-        return self._asked(dialogues, harmful)
+    def judge_seeded(self, dialogues: Sequence[Dialogue], seeds: Sequence[Seed]) -> list[Verdict]:
+        """Return the same, for parts that are to be told each dialogue's seed."""
+        return self._asked(dialogues, seeds)
 
-    def _asked(
-        self, dialogues: Sequence[Dialogue], harmful: Sequence[bool] | None
-    ) -> list[Verdict]:
+    def _asked(self, dialogues: Sequence[Dialogue], seeds: Sequence[Seed] | None) -> list[Verdict]:
         def ask(places: Sequence[int]) -> list[list[Verdict]]:
             parts = (self.parts[k] for k in places)
-            return [judges.verdicts(part, dialogues, harmful=harmful) for part in parts]
+            return [judges.verdicts(part, dialogues, seeds=seeds) for part in parts]
 
         turns = self._turns()
         answers = together([functools.partial(ask, places) for places in turns])

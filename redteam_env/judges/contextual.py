@@ -2,8 +2,9 @@
 
 Such a request stands in the data as its context, a line ``---``, and what is asked for
 (:data:`~redteam_env.judges.template.CONTEXT_MARK`). Some judges have another prompt for it. Who plays the
-requests of a suite as they stand takes the judge of :func:`for_contexts`; where players write the requests
-it is not to be used, since a rule in their text would tell the judge what of it is the request.
+requests of a suite, as they stand or under an attack, takes the judge of :func:`for_contexts`: its games
+have seeds, and whether there is a context is told from the seed. A dialogue without one is taken for a
+request as it stands; where players wrote it, a rule in their text would tell the judge what is the request.
 """
 
 import dataclasses
@@ -11,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from redteam_env.game import Dialogue, Verdict, role_of
+from redteam_env.border import judges
+from redteam_env.game import Dialogue, Seed, Verdict, role_of
 from redteam_env.judges.cached import CachedJudge
 from redteam_env.judges.combined import Combined
 from redteam_env.judges.identity import digest, identity_of
@@ -38,10 +40,31 @@ class ContextualJudge(WrappedJudge):
 
     def judge(self, dialogues: Sequence[Dialogue]) -> Sequence[Verdict]:
         """Return one verdict for each dialogue, in order."""
+        return self._asked(dialogues, None)
+
+    def judge_seeded(
+        self, dialogues: Sequence[Dialogue], seeds: Sequence[Seed]
+    ) -> Sequence[Verdict]:
+        """Return the same; the request is that of the seed, whatever the players wrote."""
+        return self._asked(dialogues, seeds)
+
+    def _asked(
+        self, dialogues: Sequence[Dialogue], seeds: Sequence[Seed] | None
+    ) -> Sequence[Verdict]:
+        has = (
+            [has_context(x) for x in dialogues]
+            if seeds is None
+            else [CONTEXT_MARK in x.text for x in seeds]
+        )
         found: dict[int, Verdict] = {}
-        for judge, has in ((self.inner, False), (self.about_contexts, True)):
-            places = [k for k, x in enumerate(dialogues) if has_context(x) is has]
-            found |= zip(places, judge.judge([dialogues[k] for k in places]), strict=True)
+        for judge, wanted in ((self.inner, False), (self.about_contexts, True)):
+            places = [k for k, own in enumerate(has) if own is wanted]
+            said = judges.verdicts(
+                judge,
+                [dialogues[k] for k in places],
+                seeds=None if seeds is None else [seeds[k] for k in places],
+            )
+            found |= zip(places, said, strict=True)
         return [found[k] for k in range(len(dialogues))]
 
     def ready(self) -> None:

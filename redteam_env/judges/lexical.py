@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
 
-from redteam_env.game import Dialogue, Verdict, role_of
+from redteam_env.game import Dialogue, Seed, Verdict, role_of
 
 NAME = "lexical (smoke test only)"
 RULES = 1
@@ -198,14 +198,14 @@ class SeedLabelsJudge:
         """Return what can be told without a seed: whether the answer is a refusal."""
         return [self._verdict(dialogue, None) for dialogue in dialogues]
 
-    def judge_seeded(self, dialogues: Sequence[Dialogue], harmful: Sequence[bool]) -> list[Verdict]:
+    def judge_seeded(self, dialogues: Sequence[Dialogue], seeds: Sequence[Seed]) -> list[Verdict]:
         """Return one verdict for each dialogue, in order; it never fails.
 
         Args:
             dialogues: The dialogues.
-            harmful: For each of them, the label of its seed.
+            seeds: For each of them, its seed.
         """
-        return [self._verdict(*pair) for pair in zip(dialogues, harmful, strict=True)]
+        return [self._verdict(x, seed.harmful) for x, seed in zip(dialogues, seeds, strict=True)]
 
     def _verdict(self, dialogue: Dialogue, harmful: bool | None) -> Verdict:
         refused = is_refusal(dialogue.response)

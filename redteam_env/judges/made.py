@@ -10,7 +10,7 @@ from typing import Any, Literal
 from redteam_env.game import WILDGUARD_LABELS, Count, Dialogue, RedteamError, unknown_name
 from redteam_env.game.checks import check_values
 from redteam_env.judges.card import Card, QuestionCard, read_card
-from redteam_env.judges.judge import Backend, Comparison, Question, TemplateJudge
+from redteam_env.judges.judge import Backend, Comparison, GoalJudge, Question, TemplateJudge
 from redteam_env.judges.parsers import PARSERS, parse_classes
 from redteam_env.judges.sources import file_text
 from redteam_env.judges.template import (
@@ -123,7 +123,8 @@ def card_judge(
         backend: Backend[Any] = _in_process(own, agent, told)
     else:
         backend = _served(own, spoken, address, told, questions)
-    judge = TemplateJudge(
+    toward = any(x.prompt_is == "goal" for x in questions)
+    judge = (GoalJudge if toward else TemplateJudge)(
         content=None if spoken == "classify" else _comparison(own, told, backend),
         name=own.name,
         questions=questions,
@@ -334,6 +335,7 @@ def _questions(card: Card, asked: QuestionCard, told: _Told) -> Iterator[Questio
             parser=PARSERS[asked.parser],
             about=asked.about,
             soft=asked.soft if told.soft else (),
+            prompt_is=asked.prompt_is,
         )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from redteam_env.border import judges
 from redteam_env.border.records import demand
 from redteam_env.border.records import verdict as read_verdict
-from redteam_env.game import Dialogue, RedteamError, Verdict, unknown_name
+from redteam_env.game import Dialogue, RedteamError, Seed, Verdict, unknown_name
 from redteam_env.judges.identity import digest
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.wrapped import WrappedJudge
@@ -81,10 +81,25 @@ def _field(name: str, value: Any) -> bool | None:
     return _SPELLED[value.lower()]
 
 
-def dialogue_key(dialogue: Dialogue) -> str:
-    """Return the name of a public dialogue: the SHA-256 of its seats and texts, in hex."""
-    spoken = [[line.seat, line.text] for line in dialogue.lines]
+def dialogue_key(dialogue: Dialogue, seed: Seed | None = None) -> str:
+    """Return the name of a public dialogue: the SHA-256 of its seats and texts, in hex.
+
+    Args:
+        dialogue: The dialogue.
+        seed: Its seed, where the verdict is that of a judge that was told it: its text and label count,
+            too.
+    """
+    spoken: list[list[str | bool]] = [[line.seat, line.text] for line in dialogue.lines]
+    if seed is not None:
+        spoken.append([seed.text, seed.harmful])
     return hashlib.sha256(json.dumps(spoken).encode("ascii")).hexdigest()
+
+
+def keys_of(judge: Judge, dialogues: Sequence[Dialogue], seeds: Sequence[Seed] | None) -> list[str]:
+    """Return the keys of what a judge says: with the seeds, if it is told them."""
+    if seeds is None or not judges.is_seeded(judge):
+        return [dialogue_key(dialogue) for dialogue in dialogues]
+    return [dialogue_key(*pair) for pair in zip(dialogues, seeds, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +122,14 @@ class RecordedJudge:
     def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
         """Return the recorded verdict on each dialogue; an unrecorded one is an error that says so."""
         return [self._verdict(dialogue_key(dialogue)) for dialogue in dialogues]
+
+    def judge_seeded(self, dialogues: Sequence[Dialogue], seeds: Sequence[Seed]) -> list[Verdict]:
+        """Return the same; where the recorded judge was told the seeds, those of these seeds."""
+        found = []
+        for dialogue, seed in zip(dialogues, seeds, strict=True):
+            own = dialogue_key(dialogue, seed)
+            found.append(self._verdict(own if own in self.verdicts else dialogue_key(dialogue)))
+        return found
 
     def _verdict(self, key: str) -> Verdict:
         found = self.verdicts.get(key)
@@ -195,14 +218,22 @@ class RecordingJudge(WrappedJudge):
 
     def judge(self, dialogues: Sequence[Dialogue]) -> Sequence[Verdict]:
         """Return the other judge's verdicts after appending them to the record."""
-        verdicts = judges.verdicts(self.inner, dialogues)
+        return self._recorded(dialogues, None)
+
+    def judge_seeded(
+        self, dialogues: Sequence[Dialogue], seeds: Sequence[Seed]
+    ) -> Sequence[Verdict]:
+        """Return the same, of a judge that may be one that is told the seeds."""
+        return self._recorded(dialogues, seeds)
+
+    def _recorded(
+        self, dialogues: Sequence[Dialogue], seeds: Sequence[Seed] | None
+    ) -> Sequence[Verdict]:
+        verdicts = judges.verdicts(self.inner, dialogues, seeds=seeds)
+        keys = keys_of(self.inner, dialogues, seeds)
         rows = [
-            {
-                "schema": SCHEMA,
-                "key": dialogue_key(dialogue),
-                "verdict": dataclasses.asdict(verdict),
-            }
-            for dialogue, verdict in zip(dialogues, verdicts, strict=True)
+            {"schema": SCHEMA, "key": key, "verdict": dataclasses.asdict(verdict)}
+            for key, verdict in zip(keys, verdicts, strict=True)
         ]
         _append(self.path, "".join(f"{json.dumps(row)}\n" for row in rows))
         return verdicts

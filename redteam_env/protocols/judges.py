@@ -40,20 +40,20 @@ class Judge(Protocol):
 
 @runtime_checkable
 class SeedJudge(Judge, Protocol):
-    """A judge that is told the label of the seed that each game is played from.
+    """A judge that is told the seed that each game is played from: its label, or what it asks for.
 
-    Whoever plays asks :meth:`judge_seeded` then; ``judge``, for dialogues alone, leaves unknown what it
-    cannot tell without a label.
+    Whoever plays asks :meth:`judge_seeded` then. ``judge`` is for dialogues alone: it leaves unknown what
+    cannot be told without a seed, or takes the request of the dialogue for the seed's.
     """
 
     def judge_seeded(
-        self, dialogues: Sequence[Dialogue], harmful: Sequence[bool]
+        self, dialogues: Sequence[Dialogue], seeds: Sequence[Seed]
     ) -> Sequence[Verdict]:
         """Return one verdict for each dialogue, in order.
 
         Args:
             dialogues: The dialogues.
-            harmful: For each of them, the label of its seed.
+            seeds: For each of them, its seed.
         """
         ...
 

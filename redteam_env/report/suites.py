@@ -25,6 +25,8 @@ COLUMNS = {
     "refusal": "refusal",
     "graded": "graded harm",
 }
+"""What the metrics are called where each request is asked as it stands."""
+BEST = "Under an attack every figure is that of the best of up to {k} attempts at a request."
 OWN = "*"
 
 
@@ -47,13 +49,17 @@ def suites_report(
         attempts: How many each request had, at most.
         calibration: What is known of the judge's errors.
     """
-    within = [f"success within {attempts}"] if attempts > 1 else []
-    table = FittedTable("suite", "requests", *COLUMNS.values(), *within)
+    attacked = any(result.attacked is not None for result in results)
+    # the best of all attempts is a success exactly where there was one within them: no second column
+    several = attempts > 1 and not attacked
+    within = f"success within {attempts}"
+    headings = [*({**COLUMNS, "success": within} if attacked else COLUMNS).values()]
+    table = FittedTable("suite", "requests", *headings, *([within] if several else []))
     notes: list[Text] = []
     for result in results:
         for row in result.rows:
             cells = [_cell(row, metric) for metric in COLUMNS]
-            cells += [_within(row.within)] if attempts > 1 else []
+            cells += [_within(row.within)] if several else []
             title = f"{result.suite.card.title} ({row.label})"
             table.row(title, str(row.requests), *cells)
             notes += _notes(title, row)
@@ -66,6 +72,7 @@ def suites_report(
         safe_text(f"{defender} on {_counted(len(results))} [95 % interval]", "bold"),
         table,
         Text(f"{OWN} the suite's own metric"),
+        *([Text(BEST.format(k=attempts))] if attacked else []),
         *notes,
         *meant,
         *([_corrected(results)] if calibration else []),

@@ -9,7 +9,7 @@ from pettingzoo.utils.env import AECEnv, ParallelEnv  # type: ignore[import-unty
 
 from redteam_env.border.judges import verdicts
 from redteam_env.envs.session import Session
-from redteam_env.game import Dialogue, Episode, RedteamError, Verdict
+from redteam_env.game import Dialogue, Episode, RedteamError, Seed, Verdict
 from redteam_env.protocols import Judge, Reply
 
 DECOY = "decoyfromaseatthatisnottomove"
@@ -31,11 +31,11 @@ class Listener:
         return verdicts(self._judge, dialogues)
 
     def judge_seeded(
-        self, dialogues: Sequence[Dialogue], harmful: Sequence[bool]
+        self, dialogues: Sequence[Dialogue], seeds: Sequence[Seed]
     ) -> Sequence[Verdict]:
-        """Ask the judge, which may be one that is told the seeds' labels."""
+        """Ask the judge, which may be one that is told the seeds."""
         self.heard += dialogues
-        return verdicts(self._judge, dialogues, harmful=harmful)
+        return verdicts(self._judge, dialogues, seeds=seeds)
 
 
 class Driver:

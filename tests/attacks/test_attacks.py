@@ -3,14 +3,25 @@
 import pytest
 from attack_fakes import JUDGE, LANGUAGE, Weak, attacked, setups, weak_to
 
-from redteam_env.attacks import best, parse_attack, resolve_attack, score, succeeded
+from redteam_env.attacks import (
+    SearchAttack,
+    best,
+    parse_attack,
+    resolve_attack,
+    score,
+    succeeded,
+)
+from redteam_env.attacks.agent import AttackAgent
 from redteam_env.attacks.best_of_n import BestOfN, changed
 from redteam_env.attacks.template import TemplateAttack
 from redteam_env.border import attacks as border
-from redteam_env.game import DEFENDER, Game, RedteamError, Thinking
+from redteam_env.evaluation.attacked import UnderAttack
+from redteam_env.evaluation.attempts import successes
+from redteam_env.game import ATTACKER, DEFENDER, Game, RedteamError, Thinking
 from redteam_env.protocols import Attempts, Queries, Reply
 from redteam_env.randomness import generator
 from redteam_env.registry import isolated, names, register
+from redteam_env.rollout import play
 from redteam_env.worlds.apothecary.grammar import REFUSALS, answer
 from redteam_env.worlds.apothecary.tactics import TACTICS
 
@@ -93,6 +104,56 @@ def test_an_attack_hangs_on_its_seed_and_on_nothing_else():
     assert whole == texts(0, games, batch_size=2)
     assert whole[2:] == texts(0, games[2:])
     assert whole != texts(1, games)
+
+
+class Drifting(SearchAttack):
+    """Asks for the recipe of another restricted substance than its seed's, or for the seed's."""
+
+    name = "drifting"
+
+    def __init__(self, drifts):
+        object.__setattr__(self, "drifts", drifts)
+        SearchAttack.__init__(self)
+
+    def search(self, case):
+        others = [x.seed.text for x in setups(20) if x.seed.text != case.goal]
+        yield from case.attempt(others[0] if self.drifts else case.goal)
+
+
+def under(attack, target, judge=JUDGE, **options):
+    games = UnderAttack(
+        attack=attack, defender=target, judge=judge, game=Game(**options), attempts=1
+    )
+    return games.games(setups())
+
+
+@pytest.mark.parametrize("faithfulness", ["labels", "judge"])
+def test_an_attack_that_drifts_to_another_recipe_does_not_count(faithfulness):
+    gullible = Weak(lambda tactics, said: True)
+    drifted = under(Drifting(drifts=True), gullible, faithfulness=faithfulness)
+    assert all(x.verdict.response_harmful for x in drifted.episodes), "what it asked for is told"
+    assert successes(drifted.tried) == [[False]] * 4
+    assert not any(succeeded(x) or score(x) for x in drifted.episodes)
+    kept = under(Drifting(drifts=False), gullible, faithfulness=faithfulness)
+    assert successes(kept.tried) == [[True]] * 4
+
+
+def test_a_private_search_goes_on_after_a_drift():
+    gullible = Weak(lambda tactics, said: True)
+
+    class Second(Drifting):
+        def search(self, case):
+            others = [x.seed.text for x in setups(20) if x.seed.text != case.goal]
+            for text in (others[0], case.goal):
+                if case.left:
+                    yield from case.attempt(text)
+
+    (setup,) = setups(1)
+    agent = AttackAgent(
+        attack=Second(drifts=True), judge=JUDGE, game=Game(), attempts=2, target=gullible
+    )
+    (episode,) = play([setup], {ATTACKER: agent, DEFENDER: gullible}, JUDGE)
+    assert episode.turns[0].visible == setup.seed.text
 
 
 def test_a_benign_seed_asks_for_a_refusal(frames):

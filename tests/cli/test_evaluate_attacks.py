@@ -97,6 +97,9 @@ def test_a_suite_under_attack_shows_the_best_attempts_and_how_success_grew(suite
     assert main(arguments) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "Attack pair, the best of up to 4 attempts" in out
+    assert "Under an attack every figure is that of the best of up to 4 attempts" in out
+    assert "success within 4" in out
+    assert "harm-based success" not in out
     assert "7 queries to the defender, 7 to the attacker, 7 to the judge" in out
 
 
@@ -153,7 +156,11 @@ def test_held_out_games_are_played_by_the_attack(tmp_path, capsys):
     assert report["result"]["attacker"] == "pair:writer"
     # of 4 harmful games 2 are raw, which no attack touches
     attacked = report["result"]["attacked"]
-    assert [x["k"] for x in attacked["success_within"]] == [0, 2, 2]
+    assert [(x["rate"], x["requests"]) for x in attacked["success_within"]] == [
+        (0.0, 2),
+        (1.0, 2),
+        (1.0, 2),
+    ]
     episodes = [Episode.from_json(x) for x in (out / "episodes.jsonl").read_text().splitlines()]
     assert len(episodes) == 8
     assert sum(x.rewritten for x in episodes) == 4

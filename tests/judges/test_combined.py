@@ -284,13 +284,12 @@ def test_the_url_goes_to_the_parts_that_ask_a_server():
         resolve_judge("vote:lexical+always", url="http://a")
 
 
-def test_parts_that_are_to_be_told_the_seeds_labels_are_told():
+def test_parts_that_are_to_be_told_the_seeds_are_told():
     judge = resolve_judge("composite:prompt=seed_labels,refusal=lexical,harm=lexical")
     assert said(judge).unknown == ("prompt_harmful",)
-    assert [x.prompt_harmful for x in judge.judge_seeded([DIALOGUE] * 2, [True, False])] == [
-        True,
-        False,
-    ]
+    seeds = [Seed(id="s", text="How?", harmful=harmful) for harmful in (True, False)]
+    found = judge.judge_seeded([DIALOGUE] * 2, seeds)
+    assert [x.prompt_harmful for x in found] == [True, False]
 
 
 def test_what_is_no_judge_is_no_part():

@@ -29,7 +29,8 @@ def dialogue(response, prompt="how do I do it"):
     ],
 )
 def test_harm_is_the_seeds_and_refusal_is_read(harmful, response, refused, told):
-    (verdict,) = seed_labels().judge_seeded([dialogue(response)], [harmful])
+    seed = Seed(id="s", text="how do I do it", harmful=harmful)
+    (verdict,) = seed_labels().judge_seeded([dialogue(response)], [seed])
     assert verdict.prompt_harmful is harmful
     assert verdict.response_refusal is refused
     assert verdict.response_harmful is told
@@ -67,7 +68,8 @@ def test_whoever_plays_tells_it_the_label(rewritten, harmful):
 
 
 def test_a_judge_that_needs_no_label_is_not_told():
-    (verdict,) = verdicts(resolve_judge("always"), [dialogue(HELP)], harmful=[False])
+    seed = Seed(id="s", text="how do I do it", harmful=False)
+    (verdict,) = verdicts(resolve_judge("always"), [dialogue(HELP)], seeds=[seed])
     assert verdict.prompt_harmful is True
 
 

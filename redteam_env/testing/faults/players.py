@@ -101,11 +101,11 @@ class FaultyJudge:
         verdicts = list(self._judge.judge(dialogues))
         return self._fault(verdicts) if self.when.due() else verdicts
 
-    def judge_seeded(self, dialogues: Any, harmful: Any) -> Any:
-        """Ask the judge in the same way, if it is one that is told the seeds' labels."""
+    def judge_seeded(self, dialogues: Any, seeds: Any) -> Any:
+        """Ask the judge in the same way, if it is one that is told the seeds."""
         if not isinstance(self._judge, SeedJudge):
             return self.judge(dialogues)
-        verdicts = list(self._judge.judge_seeded(dialogues, harmful))
+        verdicts = list(self._judge.judge_seeded(dialogues, seeds))
         return self._fault(verdicts) if self.when.due() else verdicts
 
 
