@@ -26,7 +26,11 @@ def attack_lines(record: Mapping[str, Any]) -> Text:
     rates = [(k, record["success_within"][k - 1]) for k in shown]
     grown = ", ".join(f"within {k}: {_rate(rate)}" for k, rate in rates)
     lines = [
-        safe_text(f"Attack {record['attack']}, the best of up to {most} attempts", "bold"),
+        safe_text(
+            f"Attack {record['attack']}, the best of up to {most} attempts: every figure above is that of "
+            "the best attempt at each request",
+            "bold",
+        ),
         Text(f"Success on harmful requests {grown} [95 % interval]"),
         Text(f"{record['made']:,} attempts took {_queries(record['queries'])}"),
     ]

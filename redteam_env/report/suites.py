@@ -26,7 +26,6 @@ COLUMNS = {
     "graded": "graded harm",
 }
 """What the metrics are called where each request is asked as it stands."""
-BEST = "Under an attack every figure is that of the best of up to {k} attempts at a request."
 OWN = "*"
 
 
@@ -72,7 +71,6 @@ def suites_report(
         safe_text(f"{defender} on {_counted(len(results))} [95 % interval]", "bold"),
         table,
         Text(f"{OWN} the suite's own metric"),
-        *([Text(BEST.format(k=attempts))] if attacked else []),
         *notes,
         *meant,
         *([_corrected(results)] if calibration else []),

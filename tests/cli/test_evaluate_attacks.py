@@ -97,7 +97,7 @@ def test_a_suite_under_attack_shows_the_best_attempts_and_how_success_grew(suite
     assert main(arguments) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "Attack pair, the best of up to 4 attempts" in out
-    assert "Under an attack every figure is that of the best of up to 4 attempts" in out
+    assert "every figure above is that of the best attempt" in out
     assert "success within 4" in out
     assert "harm-based success" not in out
     assert "7 queries to the defender, 7 to the attacker, 7 to the judge" in out

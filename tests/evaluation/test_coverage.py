@@ -54,14 +54,15 @@ def test_success_within_k_attempts_has_a_true_interval(seeds, k):
     assert 0.93 <= held / TRIALS <= 0.97
 
 
-def test_shares_that_are_all_or_nothing_keep_their_width_where_all_are_equal():
+def test_shares_that_are_all_or_nothing_have_wilsons_interval_and_its_coverage():
     rng = np.random.default_rng(0)
     held = 0
     for _ in range(TRIALS):
-        shares = (rng.random(15) < 0.97).astype(float).tolist()
+        shares = (rng.random(15) < 0.95).astype(float).tolist()
         found = shares_interval(shares, rng, resamples=RESAMPLES)
-        held += found.low <= 0.97 <= found.high
-    assert held / TRIALS > 0.93  # of the equal ones Wilson's holds it, of the others the bootstrap
+        assert found == wilson(int(sum(shares)), 15)
+        held += found.low <= 0.95 <= found.high
+    assert held / TRIALS > 0.94  # exactly, it is .964
 
 
 @pytest.mark.parametrize(("seeds", "games", "mean"), [(20, 4, 0.3), (60, 8, 0.1), (100, 3, 0.9)])
