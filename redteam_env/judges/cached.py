@@ -20,13 +20,12 @@ from redteam_env.border import judges
 from redteam_env.border.records import verdict as checked
 from redteam_env.game import Dialogue, RedteamError, Seed, Verdict
 from redteam_env.game.values import Unfit
-from redteam_env.judges.combined import Combined
 from redteam_env.judges.identity import Identity, identity_of
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.recorded import keys_of
 from redteam_env.judges.resolve import resolve_parts
 from redteam_env.judges.wrapped import WrappedJudge
-from redteam_env.protocols import Judge, SeedJudge
+from redteam_env.protocols import Judge
 from redteam_env.utils.files import make_folder
 from redteam_env.utils.packages import cache_directory
 from redteam_env.utils.reading import parse_json
@@ -286,15 +285,10 @@ def cached(
         The judge; it has the other one's name.
 
     Raises:
-        RedteamError: If the other judge cannot be made, is told more than the dialogue, or does not say
-            its revision, so that its verdicts could not be told from those of an earlier version.
+        RedteamError: If the other judge cannot be made, or does not say its revision, so that its
+            verdicts could not be told from those of an earlier version.
     """
     (inner,) = resolve_parts([parts], url=url)
-    if _takes_labels(inner):
-        raise RedteamError(
-            f"The judge {inner.name!r} is told the label of each game's seed, which a store of dialogues does "
-            "not hold; leave 'cached:' out."
-        )
     identity = identity_of(inner)
     if not identity.revision:
         raise RedteamError(
@@ -304,9 +298,3 @@ def cached(
         )
     path = cache_directory() / FILE if file is None else Path(file).expanduser()
     return CachedJudge(inner=inner, store=VerdictStore(path), identity=identity)
-
-
-def _takes_labels(judge: Judge) -> bool:
-    """Whether a judge, or one that it is made of, is told the labels of seeds."""
-    parts = judge.parts if isinstance(judge, Combined) else ()
-    return any(map(_takes_labels, parts)) if parts else isinstance(judge, SeedJudge)

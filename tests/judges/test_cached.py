@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line, RedteamError, Verdict
+from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line, RedteamError, Seed, Verdict
 from redteam_env.judges import cached, resolve_judge
 
 
@@ -83,10 +83,15 @@ def test_a_judge_that_does_not_say_its_revision_is_not_remembered(tmp_path):
         cached(Counting(revision="", template_sha256="ab"), file=tmp_path / "store")
 
 
-def test_a_judge_that_is_told_more_than_the_dialogue_is_not_remembered(tmp_path):
-    for spec in ("seed_labels", "vote:lexical+always+seed_labels"):
-        with pytest.raises(RedteamError, match="label"):
-            cached(spec, file=tmp_path / "store")
+@pytest.mark.parametrize("spec", ["seed_labels", "vote:lexical+always+seed_labels"])
+def test_a_judge_that_is_told_the_seeds_is_remembered_by_dialogue_and_seed(tmp_path, spec):
+    seeds = [Seed(id=str(k), text="hello", harmful=k == 0) for k in range(2)]
+    told = dialogues(1) * 2
+    first = cached(spec, file=tmp_path / "store")
+    again = cached(spec, file=tmp_path / "store")
+    said = first.judge_seeded(told, seeds)
+    assert said == first.inner.judge_seeded(told, seeds) == again.judge_seeded(told, seeds)
+    assert (first.counts["asked"], again.counts["asked"]) == (2, 0)
 
 
 def test_it_has_the_other_judges_name_and_is_as_good(tmp_path, monkeypatch):
