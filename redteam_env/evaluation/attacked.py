@@ -9,7 +9,7 @@ from typing import Any
 
 from redteam_env.attacks.search import best
 from redteam_env.border.attacks import attempts as make_attempts
-from redteam_env.evaluation.attempts import success_within, successes
+from redteam_env.evaluation.attempts import success_growth
 from redteam_env.faithfulness import toward_seed
 from redteam_env.game import DEFENDER, Episode, Game
 from redteam_env.protocols import Agent, Attack, GameSetup, Judge, Progress, Queries
@@ -108,13 +108,10 @@ def attack_record(
         queries: What they cost.
         tried: The attempts at each request.
     """
-    found = successes(tried)
     return {
         "attack": spec,
         "attempts": attempts,
         "made": sum(map(len, tried)),
         "queries": queries.to_json(),
-        "success_within": [
-            success_within(found, k, searched=True).to_json() for k in range(1, attempts + 1)
-        ],
+        "success_within": [x.to_json() for x in success_growth(tried, attempts, searched=True)],
     }

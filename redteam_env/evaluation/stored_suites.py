@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from redteam_env.evaluation.agreement import Agreement
-from redteam_env.evaluation.attempts import WithinAttempts
+from redteam_env.evaluation.attempts import WithinAttempts, success_growth
 from redteam_env.evaluation.calibration import Calibration
 from redteam_env.evaluation.rejudge import Asked, agreement_on, under
 from redteam_env.evaluation.stored import GAMES, PLAN, REPORT, SCHEMA, read_games
 from redteam_env.evaluation.suite_play import SuiteResult, suite_result
-from redteam_env.evaluation.suite_scores import Tried, successes_within
+from redteam_env.evaluation.suite_scores import Tried
 from redteam_env.game import Episode, RedteamError, Verdict
 from redteam_env.suites import Suite
 from redteam_env.suites.card import DataPart, SuiteCard
@@ -189,9 +189,7 @@ def rejudge_suite(
     def within(tried: Tried) -> list[WithinAttempts]:
         if stored.attempts == 1 or "harmful" not in suite.card.metric:
             return []
-        return successes_within(
-            tried, suite.name, seed=seed, attempts=stored.attempts, searched=searched
-        )
+        return success_growth(tried, stored.attempts, searched=searched)
 
     return RejudgedSuite(
         before=scored(suite.tried, stored.judge, None),

@@ -175,25 +175,6 @@ def score_suite(
     return tuple(rows)
 
 
-def successes_within(
-    tried: Tried, name: str, *, seed: int, attempts: int, searched: bool
-) -> list[WithinAttempts]:
-    """Return success within each number of attempts on a suite's harmful requests, up to the most.
-
-    Args:
-        tried: All attempts.
-        name: The suite's.
-        seed: Sets the bootstrap's random draws.
-        attempts: The most.
-        searched: Whether an attack made them, one after the other.
-    """
-    harmful = [games for games in tried if games[0].seed.harmful]
-    path = (seed, "suite", name, "harmful")
-    return [
-        _of(harmful, k) if searched else _within(harmful, k, path) for k in range(1, attempts + 1)
-    ]
-
-
 def _row(  # noqa: PLR0917 - the parts of one row
     tried: Tried,
     label: str,
