@@ -20,7 +20,6 @@ if TYPE_CHECKING:
         UnicodeText,
         VectorGame,
     )
-    from redteam_env.envs.single_seat import single_seat
     from redteam_env.game import (
         ATTACKER,
         DEFENDER,
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
         Turn,
         Verdict,
     )
+    from redteam_env.playing import crossplay, evaluate, single_seat
     from redteam_env.protocols import (
         Agent,
         Algorithm,
@@ -85,7 +85,9 @@ __all__ = [
     "VectorGame",
     "Verdict",
     "__version__",
+    "crossplay",
     "env",
+    "evaluate",
     "numeric_v0",
     "parallel_env",
     "raw_env",
@@ -104,8 +106,8 @@ if not TYPE_CHECKING:  # a type checker should see exactly the names above
     _MODULES = ("numeric_v0", "redteam_v0", "rollout", "testing", "wrappers")
     _HOMES = {
         "envs": "EnvConfig GameStep SeatConfig UnicodeText VectorGame",
-        "envs.single_seat": "single_seat",
         "game": "ATTACKER DEFENDER JUDGE PRESETS Dialogue Episode Exchange Game GameConfig Generation Line RedteamError RewardTable Seed Thinking Turn Verdict",
+        "playing": "crossplay evaluate single_seat",
         "protocols": "Agent Algorithm DataCard Judge Reply SeedSource TurnRequest",
         "redteam_v0": "env parallel_env raw_env",
         "registry": "register",

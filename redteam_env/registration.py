@@ -24,7 +24,7 @@ def register_gymnasium() -> None:
         if name not in gymnasium.registry:
             gymnasium.register(
                 name,
-                entry_point="redteam_env.envs.single_seat:single_seat",
+                entry_point="redteam_env.playing:single_seat",
                 kwargs={"seat": seat},
             )
 

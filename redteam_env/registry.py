@@ -22,6 +22,7 @@ from typing import Any
 
 from redteam_env.border import calls
 from redteam_env.border.agents import check_agent
+from redteam_env.border.functions import Answer, as_agent
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.game.values import told
 from redteam_env.protocols import Agent
@@ -434,12 +435,12 @@ def make(kind: str, name: str, factory: Any, /, *arguments: Any, **options: Any)
         raise RedteamError(f"The {what} cannot be made: {told(error)}. {cure}") from error
 
 
-def resolve_agent(agent: str | Agent, role: str, **sampling: Any) -> Agent:
+def resolve_agent(agent: str | Agent | Answer, role: str, **sampling: Any) -> Agent:
     """Return an agent for a role.
 
     Args:
         agent: The name of a registered agent, such as ``refuse``; a name with an argument, such as
-            ``endpoint:MODEL@URL``; or an agent.
+            ``endpoint:MODEL@URL``; or an agent; or a function from the chat messages of a turn to a text.
         role: The role it is to play.
         **sampling: How its model is to be asked (``max_new_tokens``, ``temperature``), for a name
             with an argument; what its factory does not take is left out.
@@ -459,7 +460,7 @@ def resolve_agent(agent: str | Agent, role: str, **sampling: Any) -> Agent:
             else _with_argument(name, argument, role, sampling)
         )
     else:
-        found = agent
+        found = as_agent(agent)
     return check_agent(found, f"agent {agent!r}")
 
 

@@ -11,22 +11,21 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from redteam_env.border.judges import notice
 from redteam_env.evaluation import AgentPool, check_spec
-from redteam_env.evaluation.agents import first_run, policy_defaults
+from redteam_env.evaluation.agents import policy_defaults
 from redteam_env.evaluation.calibration import Calibration, calibration_of
+from redteam_env.evaluation.inherited import settings_for
 from redteam_env.faithfulness import measure_of
-from redteam_env.game import JUDGE, Count, Game, GameConfig, at_least, check_fields
+from redteam_env.game import Count, Game, GameConfig, at_least, check_fields
 from redteam_env.judges.combined import DisagreementJudge
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Judge, SeedSource
 from redteam_env.seeds import resolve_seeds
-from redteam_env.trust import allow, is_own, options_of
 from redteam_env.usage import read
-from redteam_env.utils.consent import confirm
 from redteam_env.utils.console import make_console
 from redteam_env.utils.docs import attribute_docs
 from redteam_env.utils.text import safe_text
-from redteam_env.worlds import build_game, check_fit, world_options
+from redteam_env.worlds import build_game, check_fit
 
 _GAME = GameConfig()
 _GAME_DOCS = attribute_docs(GameConfig)
@@ -161,22 +160,6 @@ def judge_record(judge: Judge) -> dict[str, Any]:
     return record
 
 
-def confirm_judge(url: str, source: str) -> None:
-    """Have the user confirm the address of a judge's server that a file names.
-
-    Args:
-        url: The address.
-        source: Which file names it.
-
-    Raises:
-        RedteamError: If it is not confirmed.
-    """
-    from redteam_env.judges.backends import KEY_VARIABLE
-
-    what = f"the judge's server {url!r}, to be asked with the key in {KEY_VARIABLE}"
-    confirm(what, source=source, named_by=f"--judge-url {url}")
-
-
 def parse(
     options: type[T],
     argv: Sequence[str],
@@ -237,33 +220,16 @@ def set_table(
     """
     for spec in specs:
         check_spec(spec)
-    run = first_run(specs)
-    config = stored = {} if run is None else options_of(run) or {}
-    if options.world is not None:
-        config = config | {"judge_url": None, **world_options(options.world)}
-
-    def chosen(name: str, default: Any = None) -> Any:
-        given = getattr(options, name)
-        return config.get(name, default) if given is None else given
-
-    of_run = {x: chosen(x) for x in _OF_GAME}
-    if options.judge is not None:
-        of_run["judge_url"] = options.judge_url
-    if options.thinking is None and not judge_seat:
-        of_run["thinking"] = _without_judge(config.get("thinking"))
-    rules = GameConfig.from_flat({**of_run, "judge_seat": judge_seat})
-    if run is not None:
-        named = {**of_run, "model": chosen("model")}
-        unnamed = {x: y for x, y in named.items() if getattr(options, x) is None}
-        if rules.judge_url is not None and "judge_url" in unnamed and not is_own(run):
-            confirm_judge(rules.judge_url, f"The config.json of {str(run.path)!r}")
-        allow(run, {x: y for x, y in unnamed.items() if x != "judge_url" and y == stored.get(x)})
+    names = (*_OF_GAME, "model", "max_new_tokens", "mix_worlds")
+    given = {name: getattr(options, name) for name in names} | {"mix_worlds": None}
+    found = settings_for(specs, given, names, judge_seat=judge_seat)
+    rules = GameConfig.from_flat({**found, "judge_seat": judge_seat})
     # an adapter directory names its own base, so only agents without any files need a default
     files = any(Path(spec).expanduser().exists() for spec in specs)
     settings = {
         **{name: getattr(rules, name) for name in _OF_GAME},
-        "model": chosen("model", None if files else policy_defaults().model),
-        "max_new_tokens": chosen("max_new_tokens", policy_defaults().max_new_tokens),
+        "model": found["model"] or (None if files else policy_defaults().model),
+        "max_new_tokens": found["max_new_tokens"] or policy_defaults().max_new_tokens,
         "temperature": options.temperature or 0.0,
         "seed": options.seed,
     }
@@ -272,7 +238,7 @@ def set_table(
         rules.judge,
         model=settings["model"],
         agents=specs,
-        mix=options.mix_worlds or config.get("mix_worlds", False),
+        mix=options.mix_worlds or bool(found["mix_worlds"]),
     )
     source = resolve_seeds(settings["seeds"])
     judge = resolve_judge(settings["judge"], url=settings["judge_url"])
@@ -299,9 +265,3 @@ def set_table(
         settings=settings,
         calibration=calibration,
     )
-
-
-def _without_judge(thinking: str | None) -> str | None:
-    """Return a run's thinking rules without that of a judge's seat."""
-    parts = [x for x in (thinking or "").split(",") if x.partition("=")[0].strip() != JUDGE]
-    return ",".join(parts) or None

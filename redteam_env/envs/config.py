@@ -3,12 +3,13 @@
 import functools
 import inspect
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, get_args
 
-from redteam_env.game import GameConfig, RewardTable, at_least, unknown_name
+from redteam_env.border.functions import Answer, Reading
+from redteam_env.game import GameConfig, RewardTable, Seed, at_least, unknown_name
 from redteam_env.game.rewards import RewardFunction
 from redteam_env.protocols import Agent, Judge, SeedSource
 from redteam_env.utils.docs import attribute_docs
@@ -30,9 +31,12 @@ class EnvConfig(GameConfig):
 
     Attributes:
         seeds: Where the requests come from: the name of a seed source, such as ``builtin``,
-            ``strongreject`` or ``advbench``, or a :class:`~redteam_env.protocols.SeedSource`.
+            ``strongreject`` or ``advbench``; or a :class:`~redteam_env.protocols.SeedSource`; or a list
+            of :class:`~redteam_env.game.Seed`; or texts by label, as in
+            ``{"harmful": [...], "benign": [...]}``.
         judge: Who reads the dialogues: the name of a judge, such as ``seed_labels`` or ``lexical``
-            (smoke tests only) or ``wildguard``, or a :class:`~redteam_env.protocols.Judge`.
+            (smoke tests only) or ``wildguard``; or a :class:`~redteam_env.protocols.Judge`; or a
+            function from a :class:`~redteam_env.game.Dialogue` to a :class:`~redteam_env.game.Verdict`.
         rewards: ``self_redteam``, ``self_redteam_all_one``, ``zero_sum``, ``safety_only``,
             ``magic``, a :class:`~redteam_env.game.RewardTable`, or a callable from the signed
             components of all roles to the reward of each role.
@@ -52,8 +56,8 @@ class EnvConfig(GameConfig):
     """
 
     # wider types than a run's, whose settings are text on the command line and on disk
-    seeds: str | SeedSource = _GAME.seeds  # type: ignore[assignment]
-    judge: str | Judge = _GAME.judge  # type: ignore[assignment]
+    seeds: str | SeedSource | Sequence[Seed] | Mapping[str, Sequence[str]] = _GAME.seeds  # type: ignore[assignment]
+    judge: str | Judge | Reading = _GAME.judge  # type: ignore[assignment]
     rewards: str | RewardTable | RewardFunction = _GAME.rewards  # type: ignore[assignment]
     drop_unfaithful: bool | None = None  # type: ignore[assignment]
     benign_refusal_weight: Annotated[float | None, at_least(0)] = None  # type: ignore[assignment]
@@ -69,14 +73,18 @@ class SeatConfig(EnvConfig):
 
     Attributes:
         seat: The seat to play, such as ``attacker_0``.
-        opponent: Who plays the other seat: the name of an agent or an
-            :class:`~redteam_env.protocols.Agent`. By default, with seeds and judge of the
+        opponent: Who plays the other seat: what ``redteam-env play --attacker`` takes (the name of an
+            agent, ``base``, a run, adapter or model directory), or an
+            :class:`~redteam_env.protocols.Agent`, or a function from the chat messages of a turn to a
+            text. By default, with seeds and judge of the
             controlled world, what its base model was shown in that role; else ``template`` attacks and ``comply``
             defends. A judge's seat is played by the judge.
+        model: The model that an opponent ``base`` means; by default the world's, else ``smollm2``.
     """
 
     seat: str
-    opponent: str | Agent | None = None
+    opponent: str | Agent | Answer | None = None
+    model: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -56,7 +56,7 @@ class Session:
     def __init__(self, config: EnvConfig) -> None:
         self.config = config
         self.game = build_game(config)
-        self.seeds = resolve_seeds(config.seeds)
+        self.seeds = resolve_seeds(config.seeds, split=config.split)
         self.judge = resolve_judge(config.judge, url=config.judge_url)
         measure_of(self.game, self.judge)
         self.state: GameState | None = None

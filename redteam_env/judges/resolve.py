@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from redteam_env import registry
+from redteam_env.border.functions import Reading, as_judge
 from redteam_env.border.judges import check_judge
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.judges.card import ENDING, card_names
@@ -25,11 +26,12 @@ PARTS = "parts"
 """What the factory of a judge that is made of others calls what stands behind the colon."""
 
 
-def resolve_judge(judge: str | Judge, *, url: str | None = None, **options: Any) -> Judge:
+def resolve_judge(judge: str | Judge | Reading, *, url: str | None = None, **options: Any) -> Judge:
     """Return a judge.
 
     Args:
-        judge: A specification as this module describes it, such as ``lexical``, or a judge.
+        judge: A specification as this module describes it, such as ``lexical``; or a judge; or a function
+            from a :class:`~redteam_env.game.Dialogue` to a :class:`~redteam_env.game.Verdict`.
         url: The server, for judges that ask one.
         **options: Further keyword arguments of the named judge's factory.
 
@@ -55,7 +57,8 @@ def resolve_judge(judge: str | Judge, *, url: str | None = None, **options: Any)
             f"{', '.join(sorted(given))} would be ignored: the judge is an object "
             f"({type(judge).__name__}) that is made already. Give them when you make it."
         )
-    return check_judge(judge, f"judge {type(judge).__name__}")
+    made = as_judge(judge)
+    return check_judge(made, f"judge {type(made).__name__}")
 
 
 def resolve_parts(parts: Sequence[str | Judge], *, url: str | None = None) -> tuple[Judge, ...]:

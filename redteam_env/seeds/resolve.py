@@ -7,6 +7,7 @@ Examples: ``builtin``, ``strongreject,builtin?only=benign``, ``prompts.csv?text=
 inside options, ``%2C`` is a comma.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from redteam_env import registry
@@ -15,6 +16,7 @@ from redteam_env.game import RedteamError, unknown_name
 from redteam_env.protocols import SeedSource
 from redteam_env.registry import build
 from redteam_env.seeds.files import FILE_ENDINGS
+from redteam_env.seeds.plain import PlainSeeds, plain_source
 from redteam_env.seeds.source import combine, only_label
 from redteam_env.utils.lists import queried
 
@@ -22,11 +24,13 @@ ONLY = {"harmful": True, "benign": False}
 _RESERVED = ("kind", "name", "argument")
 
 
-def resolve_seeds(spec: str | SeedSource) -> SeedSource:
+def resolve_seeds(spec: str | SeedSource | PlainSeeds, *, split: str = "train") -> SeedSource:
     """Return a seed source.
 
     Args:
-        spec: A specification as this module describes it, or a source.
+        spec: A specification as this module describes it; or a source; or a list of seeds; or texts by
+            label, as in ``{"harmful": [...], "benign": [...]}``.
+        split: The split of texts.
 
     Returns:
         The source; of several parts, their union.
@@ -35,6 +39,8 @@ def resolve_seeds(spec: str | SeedSource) -> SeedSource:
         RedteamError: If a name is unknown, an option is wrong, the object is no seed source, or
             a source's own data are faulty.
     """
+    if isinstance(spec, Mapping | list | tuple):
+        return plain_source(spec, split=split)
     if not isinstance(spec, str):
         return check_source(spec, f"seed source {spec!r}")
     parts = [part.strip() for part in spec.split(",")]
