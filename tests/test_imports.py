@@ -71,7 +71,7 @@ MAY_IMPORT = {
     "evaluation.calibration": "judges.identity seeds.labelled",  # what is kept of a judge
     "evaluation.inherited": "judges.backends worlds.resolve",  # what a run names is confirmed
     "evaluation.rates": "judges.lexical",  # which answers count as refusals without a judge
-    "playing": f"{BASE} attacks border registry faithfulness judges seeds worlds envs evaluation",
+    "playing": "game protocols attacks border registry faithfulness judges seeds worlds envs evaluation",
     "report": "utils evaluation",
     "page": "game utils randomness runs trust evaluation report",
     "page.games": "worlds.apothecary",  # whose judge tells how a rewrite hides a name

@@ -107,5 +107,5 @@ def test_signature_and_docstring_list_every_argument(face):
 
 def test_the_single_seat_lists_its_own_arguments_too():
     names = list(inspect.signature(redteam_env.single_seat).parameters)
-    assert names == ["seat", "opponent", *inspect.signature(EnvConfig).parameters]
+    assert names == ["seat", "opponent", "model", *inspect.signature(EnvConfig).parameters]
     assert "    opponent: " in redteam_env.single_seat.__doc__
