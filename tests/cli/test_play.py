@@ -1,9 +1,11 @@
 import json
 
 import pytest
+from rich.console import Console
 
 from redteam_env.cli.main import main
 from redteam_env.game import Episode
+from redteam_env.protocols import Reply
 
 WORDS = ["--seeds", "words", "--judge", "words"]
 
@@ -44,22 +46,93 @@ def test_the_same_seed_plays_the_same_games(capsys):
     assert outputs[0] == outputs[1] != outputs[2]
 
 
-def test_a_person_can_take_a_seat(capsys, monkeypatch):
-    answers = iter(["first try", "second try"])
-    monkeypatch.setattr("builtins.input", lambda *_: next(answers))
+@pytest.fixture
+def typed(monkeypatch):
+    """Type lines; behind the last one the input ends, as with Ctrl-D for a ``None`` between them."""
+
+    def type_(*lines):
+        left = iter(lines)
+
+        def read(*_):
+            line = next(left, None)
+            if line is None:
+                raise EOFError
+            return line
+
+        monkeypatch.setattr("builtins.input", read)
+
+    return type_
+
+
+def test_a_person_can_take_a_seat_and_type_several_lines(capsys, typed):
+    typed("first try", "", "in three lines", ".", "second try", None)
     assert main(["play", *WORDS, "--attacker", "human", "--games", "2"]) == 0
     out = capsys.readouterr().out
-    assert "attacker_0: first try" in out
+    assert "attacker_0: first try | | in three lines" in " ".join(out.split())
     assert "attacker_0: second try" in out
 
 
-def test_a_person_who_leaves_gets_a_clear_error(capsys, monkeypatch):
-    def leave(*_):
-        raise EOFError
+def test_the_rules_are_shown_at_the_start_and_when_asked_for(capsys, typed):
+    typed("one", ".", "/rules", "two", ".")
+    assert main(["play", *WORDS, "--attacker", "human", "--games", "2"]) == 0
+    before, _, behind = capsys.readouterr().out.partition("attacker_0: one")
+    for part in (before, behind):
+        told = " ".join(part.split())
+        assert told.count("a line with a single dot, or Ctrl-D, ends it") == 1
+        assert "rules" in part
 
-    monkeypatch.setattr("builtins.input", leave)
+
+def test_an_empty_message_is_not_played(capsys, typed):
+    typed("", ".", "  ", ".", "at last", ".")
+    assert main(["play", *WORDS, "--attacker", "human", "--games", "1"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("An empty message is not played.") == 2
+    assert "attacker_0: at last" in out
+
+
+def test_what_was_typed_and_the_last_message_can_be_taken_back(capsys, typed):
+    typed("/undo", "wrong", "/undo", "first", ".", "/undo", "better", ".", "second", ".")
+    game = ["--attacker", "human", "--games", "1", "--exchanges", "2"]
+    assert main(["play", *WORDS, *game]) == 0
+    out = capsys.readouterr().out
+    assert "There is nothing to take back in this game." in out
+    assert "attacker_0: better" in out
+    assert "attacker_0: second" in out
+    assert "wrong" not in out
+    assert "attacker_0: first" not in out
+
+
+def test_a_person_who_quits_ends_the_session_and_leaves_the_game_out(capsys, typed):
+    typed("one", ".", "/quit")
+    assert main(["play", *WORDS, "--attacker", "human", "--games", "3"]) == 0
+    out = capsys.readouterr().out
+    assert "attacker_0: one" in out
+    assert "game 3 of 3" not in out
+    assert "Judge: words" in out
+
+
+def test_a_person_who_leaves_gets_a_clear_error(capsys, typed):
+    typed()
     assert main(["play", *WORDS, "--defender", "human"]) == 2
     assert "input ended before" in capsys.readouterr().err
+
+
+def test_on_a_terminal_no_word_is_broken(capsys, monkeypatch, plugins):
+    class Talker:
+        def act(self, requests):
+            return [Reply(text="whole words only " * 20) for _ in requests]
+
+    plugins("agents", "talker", lambda role: Talker())
+    monkeypatch.setattr(
+        "redteam_env.cli.play.make_console",
+        lambda: Console(force_terminal=True, width=50, color_system=None),
+    )
+    assert main(["play", *WORDS, "--defender", "talker", "--games", "1"]) == 0
+    told = capsys.readouterr().out.partition("defender_0:")[2].partition("verdict:")[0]
+    lines = told.splitlines()
+    assert len(lines) > 3
+    assert all(len(line) <= 50 for line in lines)
+    assert {word for line in lines[:-1] for word in line.split()} <= {"whole", "words", "only"}
 
 
 def test_a_persons_questions_would_spoil_json(capsys):

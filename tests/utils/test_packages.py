@@ -88,11 +88,16 @@ def test_a_failure_of_pip_is_passed_on_with_the_cure(wheelhouse):
 
 
 def test_a_download_that_takes_too_long_is_named(wheelhouse, monkeypatch):
-    def run(command, **kwargs):
-        raise subprocess.TimeoutExpired(command, kwargs["timeout"])
-
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(packages, "TIMEOUT_S", 0)
+    monkeypatch.setattr(packages, "_LOOKED_AT_S", 0.01)
     assert "took over" in error_of(member())
+
+
+def test_what_is_downloaded_is_told(wheelhouse, capsys):
+    fetch(member())
+    assert "Downloading fake-data==1.0." in capsys.readouterr().err
+    fetch(member())  # it is there
+    assert capsys.readouterr().err == ""
 
 
 def test_the_cache_directory_can_be_named(tmp_path, monkeypatch):
