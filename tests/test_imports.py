@@ -137,7 +137,7 @@ MAY_IMPORT = {
     # the benchmark's ladder is a public algorithm with something broken
     "algorithms.studies.quickstart.command": "usage",
     "algorithms.studies": (
-        f"{PLAYED} border randomness trust provenance utils seeds.source evaluation report algorithms.core.advantages "
+        f"{PLAYED} border randomness trust provenance utils seeds.source evaluation report page algorithms.core.advantages "
         "algorithms.training algorithms.reinforce_pp"
     ),
     # it times whatever there is

@@ -1,22 +1,24 @@
 """``redteam-env report``: what runs and measurements came to, as a page or as logs of inspect_ai."""
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from redteam_env.cli.options import parse, shown_as
 from redteam_env.game import Count, RedteamError, check_fields
-from redteam_env.page import MOST_GAMES, Made, make_page
+from redteam_env.page import MOST_GAMES, Made, make_page, write_logs
 from redteam_env.utils.console import make_console
 from redteam_env.utils.text import safe_text
 
-PAGE = Path("report.html")
+PAGE, LOGS = Path("report.html"), Path("report-logs")
+Format = Literal["html", "eval"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,8 @@ class ReportOptions:
     Attributes:
         places: Runs, directories that evaluate, crossplay, rejudge or quickstart wrote, and results of
             bench and experiment; several stand side by side.
-        out: The file to write; one that is there is replaced.
+        out: The file to write, with --format eval the directory of logs; files that are there are replaced.
+        format: A page (html), or logs that inspect_ai's viewer opens (eval).
         show_text: Put what players wrote into the file, too; without it only games of an invented world
             have texts.
         games: Most games that can be looked at, and that are read of a run.
@@ -34,7 +37,15 @@ class ReportOptions:
     """
 
     places: Annotated[tuple[Path, ...], tyro.conf.Positional, shown_as("DIR ...")]
-    out: Annotated[Path, tyro.conf.arg(aliases=("-o",), metavar="FILE")] = PAGE
+    out: Annotated[
+        Path | None,
+        tyro.conf.arg(
+            aliases=("-o",),
+            metavar="PATH",
+            help_behavior_hint=f"(default: {PAGE}; with --format eval, {LOGS})",
+        ),
+    ] = None
+    format: Format = "html"
     show_text: bool = False
     games: Count = MOST_GAMES
     json: bool = False
@@ -59,15 +70,28 @@ def report(argv: Sequence[str]) -> int:
     """
     text = "Make a page of runs and measurements: tables, curves, and every game to look at."
     options = parse(ReportOptions, argv, "report", text)
+    if options.format == "eval":
+        return _logs(options)
     start = time.perf_counter()
     made = make_page(
-        options.places, options.out, show_text=options.show_text, most_games=options.games
+        options.places, options.out or PAGE, show_text=options.show_text, most_games=options.games
     )
     seconds = time.perf_counter() - start
     if options.json:
         sys.stdout.write(json.dumps(_record(made, seconds)) + "\n")
     else:
         make_console().print(safe_text(_line(made, seconds)), soft_wrap=True)
+    return 0
+
+
+def _logs(options: ReportOptions) -> int:
+    out = options.out or LOGS
+    files = write_logs(options.places, out, show_text=options.show_text, most_games=options.games)
+    if options.json:
+        sys.stdout.write(json.dumps({"files": list(map(str, files))}) + "\n")
+    else:
+        told = f"{len(files)} logs in {out}; inspect view --log-dir {shlex.quote(str(out))} opens them."
+        make_console().print(safe_text(told), soft_wrap=True)
     return 0
 
 

@@ -5,7 +5,17 @@ read in :mod:`redteam_env.page.sources`, put into sections in :mod:`redteam_env.
 data in :mod:`redteam_env.page.games`; the template, the style and the script lie in ``assets/``.
 """
 
+from redteam_env.page.inspect_log import write_logs
 from redteam_env.page.make import MOST_GAMES, Made, make_page
 from redteam_env.page.sources import Games, Kind, Source, read_sources
 
-__all__ = ["MOST_GAMES", "Games", "Kind", "Made", "Source", "make_page", "read_sources"]
+__all__ = [
+    "MOST_GAMES",
+    "Games",
+    "Kind",
+    "Made",
+    "Source",
+    "make_page",
+    "read_sources",
+    "write_logs",
+]

@@ -73,8 +73,7 @@ def pack(sources: Sequence[Source], *, show_text: bool, most: int) -> Packed:
         for episode in group.episodes
     ]
     chosen = _spread(games, most)
-    invented = bool(chosen) and all(x.seed.source in INVENTED for _, _, x in chosen)
-    texts = Texts.OPEN if invented else Texts.FOLDED if show_text else Texts.ABSENT
+    texts = texts_of([x for _, _, x in chosen], show_text=show_text)
     tactics = _tactics([x for _, _, x in chosen])
     for length in LENGTHS:
         table = _Table([source.name for source in sources], texts, length)
@@ -90,6 +89,18 @@ def pack(sources: Sequence[Source], *, show_text: bool, most: int) -> Packed:
         games=len(chosen),
         left_out=len(games) - len(chosen),
     )
+
+
+def texts_of(episodes: Sequence[Episode], *, show_text: bool) -> Texts:
+    """Return what is done with the texts of games: they are open only where every seed is invented.
+
+    Args:
+        episodes: The games.
+        show_text: Whether the user asked for the texts of others.
+    """
+    if episodes and all(x.seed.source in INVENTED for x in episodes):
+        return Texts.OPEN
+    return Texts.FOLDED if show_text else Texts.ABSENT
 
 
 def outcome(episode: Episode) -> str:

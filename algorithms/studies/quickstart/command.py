@@ -28,6 +28,7 @@ from algorithms.studies.tasks import DONE, INTERRUPTED, RECORDS, TRAIN, Task
 from algorithms.training.config import TrainConfig
 from algorithms.training.rundir import open_run
 from redteam_env.game import Count, RedteamError, at_least, check_fields
+from redteam_env.page import make_page
 from redteam_env.runs import Run
 from redteam_env.usage import read
 from redteam_env.utils.console import make_console, progress_bar
@@ -45,6 +46,7 @@ TRAINING = ("steps", "games", "seed")
 OUT = "runs/quickstart"
 RESULT = "result.json"
 CURVES = "curves.svg"
+PAGE = "report.html"
 SCHEMA = 2
 _WORLD = world_options(WORLD)
 
@@ -59,7 +61,7 @@ class QuickstartConfig:
         evaluation_games: Held-out games of each pairing, half from harmful seeds; and half as many
             quiz questions.
         seed: Seed of everything random; in both runs of the shipped one a race is seen.
-        out: Directory of the two runs, result.json and curves.svg; by default the first of
+        out: Directory of the two runs, result.json, curves.svg and report.html; by default the first of
             runs/quickstart, runs/quickstart-2 and so on that is free. A quickstart that was interrupted
             there goes on.
         json: Print the result as JSON instead of curves and tables.
@@ -111,6 +113,7 @@ def _quickstart(options: QuickstartConfig, out: Path, configs: Mapping[str, Trai
         return ENDED_BY_CTRL_C
     write_text(out / RESULT, json.dumps(result, indent=1, allow_nan=False) + "\n")
     write_curves(result, out / CURVES)
+    make_page([out], out / PAGE)
     if options.json:
         print(json.dumps(result, allow_nan=False))  # noqa: T201 - the command's output
     else:
@@ -198,7 +201,7 @@ def _open(out: Path, configs: Mapping[str, TrainConfig]) -> None:
     """
     try:
         there = {x.name for x in out.iterdir()} if out.exists() else set()
-        known = {*configs, RECORDS, RESULT, CURVES}
+        known = {*configs, RECORDS, RESULT, CURVES, PAGE}
         if strange := sorted(x for x in there - known if not x.startswith(".")):
             raise RedteamError(
                 f"{str(out)!r} holds {strange[0]!r}, which is no part of a quickstart; give another "
@@ -245,6 +248,7 @@ def _work(
         "runs": {name: str(out / name) for name in configs},
         "result": str(out / RESULT),
         "svg": str(out / CURVES),
+        "report": str(out / PAGE),
         "judge": ApothecaryJudge.name,
         "seeds": asdict(seeds().card),
         "rates": dict(RATES),

@@ -110,6 +110,7 @@ def _matrix(title: str, rate: str, cells: Mapping[tuple[str, str], Any]) -> Grou
 def _next(result: Mapping[str, Any]) -> Text:
     runs = [result["runs"][name] for name in ARRANGEMENTS]
     lines = [
+        f"To look at in a browser, with every game: {result['report']}",
         f"Runs: {', '.join(runs)}. Everything printed: {result['result']}. Curves: {result['svg']}",
         "What to type next:",
         f"  redteam-env play --attacker {runs[0]} --defender {runs[0]}",

@@ -30,13 +30,14 @@ from redteam_env.worlds.apothecary.rates import ATTACK_SUCCESS, FAITHFULNESS, OV
 
 TINY = ["--steps", "2", "--games", "8", "--evaluation-games", "8"]
 # a process that touches the network ends with 97; the host's own name is all that TensorBoard asks for,
-# and processes of one machine may talk to each other
+# processes of one machine may talk to each other, and urllib3, where something imports it, binds a socket of
+# its own to see whether there is IPv6
 WATCHED = """
 import os, socket, sys
 def watch(event, args):
-    if not event.startswith("socket.") or event == "socket.gethostname":
+    if not event.startswith("socket.") or event in {"socket.gethostname", "socket.__new__", "socket.bind"}:
         return
-    family = args[1] if event == "socket.__new__" else getattr(args[0], "family", None)
+    family = getattr(args[0], "family", None)
     if family != socket.AF_UNIX:
         os.write(2, f"network: {event}".encode())
         os._exit(97)
@@ -104,7 +105,7 @@ def test_it_opens_no_socket_and_with_json_says_nothing_else(finished):
 
 
 def test_the_watch_on_sockets_sees_them(tmp_path, offline):
-    process = offline("import socket; socket.socket()", place=tmp_path)
+    process = offline("import socket; socket.create_connection(('192.0.2.1', 9))", place=tmp_path)
     process.communicate()
     assert process.returncode == 97
 
@@ -119,6 +120,8 @@ def test_it_writes_one_run_for_each_arrangement_and_the_curves(finished, result)
         assert (place / name / "checkpoints/step-000002/manifest.json").is_file()
         assert len(list((place / name / "episodes").glob("*.jsonl"))) == 2
     assert (place / "curves.svg").read_text().count("<polyline") == 2 * 7
+    assert "exact_attack_success" in (place / "report.html").read_text(encoding="utf-8")
+    assert result["report"] == "runs/quickstart/report.html"
 
 
 def test_every_cell_is_there_with_its_interval(result):
