@@ -7,18 +7,19 @@ or busier machine is no fault. Each part has a module of its own, which only tha
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 
 import tyro
-from rich.table import Table
+from rich.text import Text
 
 from algorithms.speed.rows import Measured, SpeedConfig
 from redteam_env.game import RedteamError
 from redteam_env.protocols import Progress
 from redteam_env.usage import read
 from redteam_env.utils.console import make_console, progress_bar
+from redteam_env.utils.tables import broken
 
 SCHEMA = 2
 _NEEDED = {"trl": "trl", "game": "pygame"}
@@ -52,11 +53,14 @@ def speed(argv: Sequence[str]) -> int:
     rows: list[Measured] = []
     console = make_console()
     for part in options.parts:
-        with progress_bar(visible=not options.json) as progress:
-            own = _measure(part, options, progress)
-        rows += own
         if not options.json:
-            console.print(table(own, options.threads, part))
+            threads = f"{options.threads} thread{'s' * (options.threads > 1)}"
+            console.print(f"{part}: measured with {threads}", style="bold")
+        for row in _measured(part, options):
+            rows.append(row)
+            if not options.json:
+                console.print(broken(row_text(row), console.width))
+        if not options.json:
             console.print(_notes(part, options))
     cores = _busy(before, os.times()) / (time.perf_counter() - started)
     if options.json:
@@ -90,7 +94,24 @@ def check_installed(parts: Sequence[str]) -> None:
             )
 
 
-def _measure(part: str, options: SpeedConfig, progress: Progress) -> list[Measured]:
+def _measured(part: str, options: SpeedConfig) -> Iterator[Measured]:
+    """Yield each row of a part as soon as it is measured, with the progress bar gone."""
+    shown: list[Progress] = []
+
+    def report(phase: str, done: int, total: int) -> None:
+        shown[-1](phase, done, total)
+
+    rows = iter(_measure(part, options, report))
+    while True:
+        with progress_bar(visible=not options.json) as progress:
+            shown.append(progress)
+            row = next(rows, None)
+        if row is None:
+            return
+        yield row
+
+
+def _measure(part: str, options: SpeedConfig, progress: Progress) -> Iterable[Measured]:
     # the modules import torch; listing the commands must not
     if part == "world":
         from algorithms.speed.measures import measure
@@ -108,7 +129,7 @@ def _measure(part: str, options: SpeedConfig, progress: Progress) -> list[Measur
         from algorithms.speed.comparison import beside_trl as measure
     else:
         from algorithms.speed.comparison import arrangements as measure
-    return measure(options, progress)
+    yield from measure(options, progress)
 
 
 def _busy(before: os.times_result, after: os.times_result) -> float:
@@ -145,18 +166,13 @@ def _notes(part: str, options: SpeedConfig) -> str:
     }[part]
 
 
-def table(rows: Sequence[Measured], threads: int, part: str = "world") -> Table:
-    """Return the rows of a part as a table for a terminal."""
-    title = f"{part}: measured with {threads} thread{'s' * (threads > 1)}"
-    made = Table(title=title, title_justify="left")
-    made.add_column("what")
-    for heading in ("measured", "budget"):
-        made.add_column(heading, justify="right")
-    for row in rows:
-        bound = "≥" if row.more else "≤"
-        budget = "" if row.budget is None else f"{bound} {_number(row.budget)} {row.unit}"
-        made.add_row(row.what, f"{_number(row.value)} {row.unit}".strip(), budget)
-    return made
+def row_text(row: Measured) -> Text:
+    """Return a row as a line: what was measured, and in brackets its budget."""
+    line = Text(f"{row.what}: ").append(f"{_number(row.value)} {row.unit}".strip(), style="bold")
+    if row.budget is not None:
+        bound = "at least" if row.more else "at most"
+        line.append(f" ({bound} {f'{_number(row.budget)} {row.unit}'.strip()})")
+    return line
 
 
 def _number(value: float) -> str:

@@ -1,7 +1,7 @@
 """A training step beside TRL's, and arrangements beside each other: parts ``trl`` and ``arrangements``."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
 from typing import Any
@@ -40,7 +40,7 @@ def ratio(what: str, ours: float, other: float, budget: float | None, part: str)
     return Measured(what=what, value=ours / other, budget=budget, part=part)
 
 
-def beside_trl(options: SpeedConfig, progress: Progress) -> list[Measured]:
+def beside_trl(options: SpeedConfig, progress: Progress) -> Iterable[Measured]:
     """Measure a training step of ours and of TRL's, with a short and a long shared instruction.
 
     TRL runs as its defaults are, but in float32, with all samples in one pass, and without
@@ -58,12 +58,10 @@ def beside_trl(options: SpeedConfig, progress: Progress) -> list[Measured]:
             "TRL is not installed, so there is nothing to compare with; pip install "
             "'redteam-env[speed]'."
         )
-    rows: list[Measured] = []
     for number, (name, lead) in enumerate((("short", 0), ("long", options.lead))):
         done = number * (options.repeats + 1)
         found = _trl_laps(options, lead, progress, done)
-        rows += _trl_rows(options, name, lead, found)
-    return rows
+        yield from _trl_rows(options, name, lead, found)
 
 
 def _trl_laps(
@@ -171,7 +169,7 @@ def _trl_rows(
     return [*rows, speed, Measured(what=what, value=reached, more=True, part=part)]
 
 
-def arrangements(options: SpeedConfig, progress: Progress) -> list[Measured]:
+def arrangements(options: SpeedConfig, progress: Progress) -> Iterable[Measured]:
     """Measure bipolicy beside shared LoRA, and its memory beside that of independent models.
 
     Args:

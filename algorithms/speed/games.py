@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from typing import Any
 
@@ -76,7 +76,7 @@ def count_steps(env: Any, seconds: float) -> int:
     return steps
 
 
-def measure(options: SpeedConfig, progress: Progress) -> list[Measured]:
+def measure(options: SpeedConfig, progress: Progress) -> Iterable[Measured]:
     """Measure batched play and the AEC face.
 
     Args:

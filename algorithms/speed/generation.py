@@ -3,7 +3,7 @@
 import dataclasses
 import statistics
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -121,20 +121,19 @@ def _timed(work: Callable[[], Any], threads: int) -> float:
     return now() - started
 
 
-def measure(options: SpeedConfig, progress: Progress) -> list[Measured]:
+def measure(options: SpeedConfig, progress: Progress) -> Iterable[Measured]:
     """Measure both models at all batch sizes, with and without a long shared lead.
 
     Args:
         options: The sizes.
         progress: Called as ``progress(phase, done, total)``.
 
-    Returns:
+    Yields:
         Ratios of transformers' time to ours, more is better; and the share of the least possible
         time of decoding that ours reaches.
     """
     cases = [(rows, lead) for lead in (0, options.lead) for rows in options.batches]
     models = list(dict.fromkeys((options.model, EMBEDDED)))
-    result: list[Measured] = []
     common = {"threads": options.threads, "rank": options.rank, "sampled": options.sampled}
     with side("the machine's rates", machine_rates, common) as machine:
         rates = machine.lap().facts
@@ -145,7 +144,7 @@ def measure(options: SpeedConfig, progress: Progress) -> list[Measured]:
                 phase = f"{model}, batch {rows}" + f", {lead} shared" * (lead > 0)
                 progress(phase, number * len(cases) + k, len(models) * len(cases))
                 found = one.lap().facts
-                result += _rows(phase, lead, found)
+                yield from _rows(phase, lead, found)
                 if not lead:
                     least = decoding_seconds(
                         found["weights"],
@@ -155,8 +154,7 @@ def measure(options: SpeedConfig, progress: Progress) -> list[Measured]:
                     )
                     reached = least / found["times"]["adapter"]["ours"]
                     what = f"{phase}: share of the least time of decoding"
-                    result.append(Measured(what=what, value=reached, more=True, part=PART))
-    return result
+                    yield Measured(what=what, value=reached, more=True, part=PART)
 
 
 def _rows(phase: str, lead: int, found: Mapping[str, Any]) -> list[Measured]:

@@ -1,7 +1,7 @@
 """How time and memory grow with games, exchanges and adapters: ``speed --part growth``."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ def step_of_growth(spec: Mapping[str, Any], turns: Turns) -> None:
         turns.end(adapter_gb=size / 1e9)
 
 
-def measure(options: SpeedConfig, progress: Progress) -> list[Measured]:
+def measure(options: SpeedConfig, progress: Progress) -> Iterable[Measured]:
     """Measure steps of the embedded model while one of games, exchanges and adapters grows.
 
     Every size has a process of its own.
@@ -53,7 +53,6 @@ def measure(options: SpeedConfig, progress: Progress) -> list[Measured]:
         for name, least in _LEAST.items()
     }
     done, total = 0, sum(map(len, ladders.values()))
-    rows: list[Measured] = []
     for name, sizes in ladders.items():
         laps: dict[int, Lap] = {}
         for size in sizes:
@@ -62,8 +61,7 @@ def measure(options: SpeedConfig, progress: Progress) -> list[Measured]:
             rank = _RANK if name == "adapters" else options.rank
             spec = {**_LEAST, "games": _GAMES, name: size, "rank": rank}
             laps[size] = _last_lap(name, spec, options)
-        rows += _rows(name, laps, options.threads)
-    return rows
+        yield from _rows(name, laps, options.threads)
 
 
 def _last_lap(name: str, spec: Mapping[str, Any], options: SpeedConfig) -> Lap:

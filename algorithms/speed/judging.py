@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from algorithms.speed.rows import Measured, SpeedConfig
@@ -28,38 +28,33 @@ class _Recorded:
         return [Reply(text=_ANSWER)] * len(requests)
 
 
-def measure(options: SpeedConfig, progress: Progress) -> list[Measured]:
+def measure(options: SpeedConfig, progress: Progress) -> Iterable[Measured]:
     """Measure the prompts and answers of recorded dialogues, and how busy a server is kept.
 
     Args:
         options: How much.
         progress: Told of each part.
 
-    Returns:
-        The rows of the table.
+    Yields:
+        What was measured, as soon as it is.
     """
     progress("template and parser", 0, 2)
-    read_s = reading_s(options.dialogues)
+    yield Measured(
+        what=f"template and parser, {options.dialogues:,} dialogues",
+        value=reading_s(options.dialogues),
+        unit="s",
+        budget=options.dialogues / 10_000,
+        part="judges",
+    )
     progress("a server kept busy", 1, 2)
-    share = in_flight()
-    progress("a server kept busy", 2, 2)
-    return [
-        Measured(
-            what=f"template and parser, {options.dialogues:,} dialogues",
-            value=read_s,
-            unit="s",
-            budget=options.dialogues / 10_000,
-            part="judges",
-        ),
-        Measured(
-            what=f"requests in flight of {CONCURRENCY}, answers after {DELAY_S:g} s",
-            value=100 * share,
-            unit="%",
-            budget=90.0,
-            more=True,
-            part="judges",
-        ),
-    ]
+    yield Measured(
+        what=f"requests in flight of {CONCURRENCY}, answers after {DELAY_S:g} s",
+        value=100 * in_flight(),
+        unit="%",
+        budget=90.0,
+        more=True,
+        part="judges",
+    )
 
 
 def reading_s(dialogues: int) -> float:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ _BARE = "import json, sys; from algorithms.training.trainer import train; from a
 _BARE += "train(TrainConfig.from_flat(json.loads(sys.argv[1])))"
 
 
-def measure(options: SpeedConfig, progress: Progress) -> list[Measured]:
+def measure(options: SpeedConfig, progress: Progress) -> Iterable[Measured]:
     """Measure the memory of a league with many past versions, and what ``bench`` adds to training.
 
     Args:

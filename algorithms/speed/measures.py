@@ -5,7 +5,7 @@ import itertools
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -70,81 +70,66 @@ class Trained:
     tokens_per_s: float
 
 
-def measure(options: SpeedConfig, progress: Progress) -> list[Measured]:
+def measure(options: SpeedConfig, progress: Progress) -> Iterable[Measured]:
     """Measure everything, one thing after the other.
 
     Args:
         options: The sizes.
         progress: Called as ``progress(phase, done, total)``.
 
-    Returns:
-        The rows of the table.
+    Yields:
+        What was measured, as soon as it is.
     """
     total = len(ARRANGEMENTS) + 4
     started, busy = time.perf_counter(), time.process_time()
     with _threads(options.threads):
-        runs = {}
+        runs: dict[str, Trained] = {}
         for k, name in enumerate(ARRANGEMENTS):
             progress(f"training {name}", k, total)
             runs[name] = train_some(options, name)
+            step_s = runs[name].step_s
+            yield Measured(what=f"training step, {name}", value=step_s, unit="s", budget=0.6)
         both, shared = (runs[name] for name in ARRANGEMENTS)
+        yield Measured(what="bipolicy / shared", value=both.step_s / shared.step_s, unit="")
+        yield Measured(
+            what="sampling, bipolicy", value=both.tokens_per_s, unit="tokens/s", more=True
+        )
         progress("evaluation", total - 4, total)
         evaluation_s = evaluate_once(both, options.evaluation_games)
-        most_gb = peak_gb()
+        whole_s = both.load_s + RUN * both.whole_s + evaluation_s
+        what = f"{RUN} steps with evaluation, projected"
+        yield Measured(what=what, value=whole_s, unit="s", budget=110.0)
+        yield Measured(what="peak memory of this process", value=peak_gb(), unit="GB", budget=1.5)
         progress("judge", total - 3, total)
         cold, warm = verdicts_per_s(options.dialogues)
         stored = stored_per_s(options.dialogues)
+        for what, value, budget in (
+            ("judge, texts not seen before", cold, 50_000.0),
+            ("judge, texts seen before", warm, 50_000.0),
+            ("cached judge, verdicts in its store", stored, 20_000.0),
+        ):
+            yield Measured(what=what, value=value, unit="verdicts/s", budget=budget, more=True)
         progress("equilibrium", total - 2, total)
         solved_s = solve_twin()
+        yield Measured(
+            what=f"equilibrium of a {TWIN} x 16 twin", value=solved_s, unit="s", budget=1.0
+        )
         progress("advantages", total - 1, total)
         advantages_s = advantages(options.tokens)
         fewer_s = advantages(max(1, options.tokens // 10))
     share = (time.process_time() - busy) / (time.perf_counter() - started)
-    whole_s = both.load_s + RUN * both.whole_s + evaluation_s
-    return [
-        Measured(what="training step, bipolicy", value=both.step_s, unit="s", budget=0.6),
-        Measured(what="training step, shared", value=shared.step_s, unit="s", budget=0.6),
-        Measured(what="bipolicy / shared", value=both.step_s / shared.step_s, unit=""),
-        Measured(
-            what=f"{RUN} steps with evaluation, projected", value=whole_s, unit="s", budget=110.0
-        ),
-        Measured(what="sampling, bipolicy", value=both.tokens_per_s, unit="tokens/s", more=True),
-        Measured(
-            what="judge, texts not seen before",
-            value=cold,
-            unit="verdicts/s",
-            budget=50_000.0,
-            more=True,
-        ),
-        Measured(
-            what="judge, texts seen before",
-            value=warm,
-            unit="verdicts/s",
-            budget=50_000.0,
-            more=True,
-        ),
-        Measured(
-            what="cached judge, verdicts in its store",
-            value=stored,
-            unit="verdicts/s",
-            budget=20_000.0,
-            more=True,
-        ),
-        Measured(what=f"equilibrium of a {TWIN} x 16 twin", value=solved_s, unit="s", budget=1.0),
-        Measured(
-            what=f"advantages of {options.tokens:,} tokens, {ADVANTAGES}",
-            value=advantages_s,
-            unit="s",
-            budget=1.0,
-        ),
-        Measured(
-            what="a token among these / among a tenth of them",
-            value=advantages_s / options.tokens / (fewer_s / max(1, options.tokens // 10)),
-            unit="",
-        ),
-        Measured(what="peak memory of this process", value=most_gb, unit="GB", budget=1.5),
-        Measured(what="cores this process had", value=share, unit="", more=True),
-    ]
+    yield Measured(
+        what=f"advantages of {options.tokens:,} tokens, {ADVANTAGES}",
+        value=advantages_s,
+        unit="s",
+        budget=1.0,
+    )
+    yield Measured(
+        what="a token among these / among a tenth of them",
+        value=advantages_s / options.tokens / (fewer_s / max(1, options.tokens // 10)),
+        unit="",
+    )
+    yield Measured(what="cores this process had", value=share, unit="", more=True)
 
 
 def train_some(options: SpeedConfig, arrangement: str) -> Trained:

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from algorithms.cli.speed import table
+from algorithms.cli.speed import row_text
 from algorithms.speed.measures import _dialogues
 from algorithms.speed.rows import Measured, SpeedConfig
 from redteam_env.cli.main import main
@@ -67,18 +67,36 @@ def test_the_ratio_and_the_projection_follow_from_the_rows(printed):
     assert value["120 steps with evaluation, projected"] > both
 
 
-def test_the_table_shows_bounds_in_the_right_direction(capsys):
-    from redteam_env.utils.console import make_console
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        (
+            {"what": "slow", "value": 0.71, "unit": "s", "budget": 0.6},
+            "slow: 0.71 s (at most 0.60 s)",
+        ),
+        (
+            {"what": "quick", "value": 61234.0, "unit": "games/s", "budget": 5e4, "more": True},
+            "quick: 61,234 games/s (at least 50,000 games/s)",
+        ),
+        ({"what": "ratio", "value": 1.04}, "ratio: 1.04"),
+    ],
+)
+def test_a_row_stands_beside_its_budget_in_the_right_direction(row, text):
+    assert row_text(Measured(**row)).plain == text
 
-    rows = [
-        Measured(what="slow", value=0.71, unit="s", budget=0.6),
-        Measured(what="quick", value=61234.0, unit="verdicts/s", budget=50_000.0, more=True),
-        Measured(what="ratio", value=1.04, unit=""),
-    ]
-    make_console().print(table(rows, 1))
-    text = capsys.readouterr().out
-    for words in ("0.71 s", "≤ 0.60 s", "61,234 verdicts/s", "≥ 50,000 verdicts/s", "1.04 "):
-        assert words in text
+
+def test_a_row_is_printed_before_the_next_one_is_measured(monkeypatch, capsys):
+    told = []
+
+    def measured(part, options, progress):
+        for k in range(3):
+            told.append(capsys.readouterr().out)
+            progress(f"row {k}", k, 3)
+            yield Measured(what=f"row {k}", value=k, part=part)
+
+    monkeypatch.setattr("algorithms.cli.speed._measure", measured)
+    assert main(["speed", "--part", "judges"]) == 0
+    assert told[1:] == ["row 0: 0.00\n", "row 1: 1.00\n"]
 
 
 def test_the_judge_is_timed_on_texts_that_it_reads_differently():
