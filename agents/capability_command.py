@@ -14,7 +14,7 @@ import tyro
 
 from redteam_env.game import Count, RedteamError, check_fields
 from redteam_env.usage import read
-from redteam_env.utils.console import make_console
+from redteam_env.utils.console import make_console, print_json
 from redteam_env.utils.files import read_record, write_text
 from redteam_env.utils.lists import listed
 from redteam_env.utils.tables import Column, FittedTable
@@ -163,7 +163,7 @@ def _stored(options: CapabilityOptions, task: str) -> list[dict[str, Any]] | Non
 def _print(options: CapabilityOptions, rows: Sequence[dict[str, Any]]) -> None:
     console = make_console()
     if options.json:
-        console.print_json(json.dumps(rows))
+        print_json(rows)
         return
     table = FittedTable(
         "task",

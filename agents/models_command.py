@@ -1,6 +1,5 @@
 """The command ``models``: which models are known, and fetching one before it is needed."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from agents.lora.config import PolicyConfig
-from redteam_env.utils.console import make_console
+from redteam_env.utils.console import make_console, print_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +66,7 @@ def _list(action: ListModels) -> int:
     there = {name: is_here(name) for name in KNOWN}
     if action.json:
         rows = [{"name": name, "what": KNOWN[name], "cached": there[name]} for name in KNOWN]
-        print(json.dumps(rows))  # noqa: T201 - the command's output
+        print_json(rows)
         return 0
     for name, what in KNOWN.items():
         console.print(f"{name}: {what} ({'here' if there[name] else 'not fetched yet'})")
@@ -92,7 +91,7 @@ def _get(action: GetModel) -> int:
         "directory": where if Path(where).is_dir() else None,
     }
     if action.json:
-        print(json.dumps(facts))  # noqa: T201 - the command's output
+        print_json(facts)
         return 0
     console = make_console()
     for name, value in facts.items():

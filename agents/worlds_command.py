@@ -4,7 +4,6 @@ torch is imported only by the subcommands that need it.
 """
 
 import functools
-import json
 import operator
 import shlex
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ import tyro
 
 from redteam_env.game import Count, check_fields, unknown_name
 from redteam_env.usage import read
-from redteam_env.utils.console import make_console, progress_bar
+from redteam_env.utils.console import make_console, print_json, progress_bar
 from redteam_env.utils.tables import Column, FittedTable
 from redteam_env.worlds.apothecary import TACTICS, Corpus, WorldConfig, make_world
 from redteam_env.worlds.apothecary.corpus import all_words
@@ -169,7 +168,7 @@ def _show(action: Show) -> int:
         for name in world.config.tactics
     ]
     if action.json:
-        _print_json({"words": len(all_words(world)), "counts": counts, "tactics": tactics})
+        print_json({"words": len(all_words(world)), "counts": counts, "tactics": tactics})
         return 0
     console = make_console()
     sizes = FittedTable("split", "restricted", "ordinary", "combinations of tactics")
@@ -206,7 +205,7 @@ def _pretrain(action: Pretrain, argv: Sequence[str]) -> int:
             progress=progress,
         )
     if action.json:
-        _print_json(made.card)
+        print_json(made.card)
     else:
         _print_gates(made.card["gates"])
         make_console().print(f"Model and card: {made.directory}")
@@ -224,7 +223,7 @@ def _check(action: Check) -> int:
         )
     rows = [gate_row(gate) for gate in gates]
     if action.json:
-        _print_json(rows)
+        print_json(rows)
     else:
         _print_gates(rows)
     return 0 if all(gate.passed for gate in gates) else 1
@@ -247,7 +246,3 @@ def _print_gates(rows: Sequence[Mapping[str, Any]]) -> None:
         interval = f"{rate_text(low)} to {rate_text(high)}"
         table.row(row["name"], wanted, value, interval, str(row["n"]), verdict)
     make_console().print(table)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1))  # noqa: T201 - the command's output

@@ -1,6 +1,5 @@
 """The command ``plan``: parameters and memory of a run, before a GPU is rented. Imports no torch."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Annotated
@@ -16,7 +15,7 @@ from redteam_env.game import Count, RedteamError, check_fields
 from redteam_env.recipes import find_recipe
 from redteam_env.usage import read
 from redteam_env.utils.argv import value_of
-from redteam_env.utils.console import make_console
+from redteam_env.utils.console import make_console, print_json
 
 SIDE_BY_SIDE: tuple[Arrangement, ...] = ("shared_full", "shared", "bipolicy", "independent")
 
@@ -93,7 +92,7 @@ def plan(argv: Sequence[str]) -> int:
     )
     found = make_plan(options)
     if options.json:
-        print(json.dumps(as_json(found)))  # noqa: T201 - the command's output
+        print_json(as_json(found))
     else:
         make_console().print(page(found))
     return 0

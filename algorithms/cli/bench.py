@@ -1,7 +1,6 @@
 """The command ``bench``: run a benchmark, print its leaderboard, verify one."""
 
 import dataclasses
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from algorithms.studies.plans import read_plan
 from algorithms.studies.study import INTERRUPTED, Where, run_study
 from redteam_env.game import RedteamError
 from redteam_env.usage import read
-from redteam_env.utils.console import make_console
+from redteam_env.utils.console import make_console, print_json
 from redteam_env.utils.lists import listed
 from redteam_env.utils.locks import held
 from redteam_env.utils.text import safe_text
@@ -160,7 +159,7 @@ def _bench(config: BenchConfig, command: str, code: str | None) -> int:
     target = Path(config.to).expanduser() if config.to else root / "report"
     figures = write_report(root, every, target, command=command)
     if config.json:
-        print(json.dumps(figures))  # noqa: T201 - the command's output
+        print_json(figures)
     else:
         out = make_console()
         out.print(terminal(figures))

@@ -1,6 +1,5 @@
 """The command ``recipes``: which published trainings are here, and what is in one. Imports no torch."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from redteam_env.provenance import DIFFERS
 from redteam_env.recipes import Recipe, find_recipe, recipe_faults, recipe_names
 from redteam_env.runs import Run
 from redteam_env.utils.argv import option_of
-from redteam_env.utils.console import make_console
+from redteam_env.utils.console import make_console, print_json
 from redteam_env.utils.tables import Column, FittedTable
 from redteam_env.utils.text import safe_text
 
@@ -67,7 +66,7 @@ def recipes(argv: Sequence[str]) -> int:
         return _show_run(place, as_json=action.json)
     found = find_recipe(action.name)
     if action.json:
-        print(json.dumps(asdict(found), default=str))  # noqa: T201 - the command's output
+        print_json(asdict(found))
     else:
         _show(found)
     return 0
@@ -77,7 +76,7 @@ def _list(*, as_json: bool) -> int:
     found = [find_recipe(name) for name in recipe_names()]
     if as_json:
         rows = [{"name": x.name, "title": x.title, "paper": x.paper} for x in found]
-        print(json.dumps(rows))  # noqa: T201 - the command's output
+        print_json(rows)
         return 0
     console = make_console()
     for recipe in found:
@@ -102,7 +101,7 @@ def _show_run(place: Path, *, as_json: bool) -> int:
             f"{DIFFERS} in the config.json of {str(place)!r} is damaged; restore it."
         )
     if as_json:
-        print(json.dumps({"recipe": name, "scale": scale, "differs": rows}))  # noqa: T201 - the command's output
+        print_json({"recipe": name, "scale": scale, "differs": rows})
         return 0
     console = make_console()
     heading = f"Recipe {name}, scale {scale}"

@@ -4,7 +4,6 @@ It measures and never judges: the budgets are those of one thread of a common se
 or busier machine is no fault. Each part has a module of its own, which only that part imports.
 """
 
-import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +17,7 @@ from algorithms.speed.rows import Measured, SpeedConfig
 from redteam_env.game import RedteamError
 from redteam_env.protocols import Progress
 from redteam_env.usage import read
-from redteam_env.utils.console import make_console, progress_bar
+from redteam_env.utils.console import make_console, print_json, progress_bar
 from redteam_env.utils.tables import broken
 
 SCHEMA = 2
@@ -71,7 +70,7 @@ def speed(argv: Sequence[str]) -> int:
             "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
             "rows": [asdict(x) for x in rows],
         }
-        print(json.dumps(record, indent=1))  # noqa: T201 - the command's output
+        print_json(record)
         return 0
     console.print(
         f"Cores this command had: {cores:.2f} with {options.threads} thread(s). Less than one core a "

@@ -22,7 +22,7 @@ from redteam_env.runs import Run
 from redteam_env.trust import allow, check_links, options_of, with_roots
 from redteam_env.usage import read
 from redteam_env.utils.argv import joined, named_in, value_of
-from redteam_env.utils.console import make_console
+from redteam_env.utils.console import make_console, strict
 from redteam_env.utils.text import safe_text
 
 INTERRUPTED = 130
@@ -137,7 +137,7 @@ def _departing(config: TrainConfig) -> str:
 
 def _summary(outcome: Any) -> str:
     """Return an outcome as one JSON object."""
-    return json.dumps(
+    record = strict(
         {
             "run": str(outcome.directory),
             "steps": outcome.steps,
@@ -148,6 +148,7 @@ def _summary(outcome: Any) -> str:
             **({"usage": list(outcome.usage)} if outcome.usage else {}),
         }
     )
+    return json.dumps(record, allow_nan=False)
 
 
 def _exit_code(outcome: Any) -> int:

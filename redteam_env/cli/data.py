@@ -1,7 +1,5 @@
 """``redteam-env data``: which seed sources there are, what is in one, and examples made from one."""
 
-import json
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,7 +14,7 @@ from redteam_env.seeds import SPLITS, ListSource, cards_of, resolve_seeds
 from redteam_env.seeds.archives import ARCHIVES
 from redteam_env.seeds.builtin import builtin
 from redteam_env.seeds.source import every_seed
-from redteam_env.utils.console import make_console
+from redteam_env.utils.console import make_console, print_json
 from redteam_env.utils.packages import cached_path
 from redteam_env.utils.tables import Column, FittedTable, facts_table
 from redteam_env.utils.text import safe_text
@@ -56,7 +54,7 @@ def list_sources(*, as_json: Json = False) -> None:
     """
     rows = [_row(plugin) for plugin in registry.found() if plugin.kind == "seeds"]
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
     words = [Column(heading=x, words=True) for x in ("licence", "here", "from")]
     table = FittedTable("source", "harmful", "benign", *words)
@@ -84,7 +82,7 @@ def get_source(spec: Spec, /, *, as_json: Json = False) -> None:
     source = resolve_seeds(spec)
     summary = _summary(source)
     if as_json:
-        _print_json(summary)
+        print_json(summary)
         return
     console = make_console()
     for card in summary["cards"]:
@@ -145,7 +143,3 @@ def _summary(source: SeedSource) -> dict[str, Any]:
         "duplicates": source.duplicates if isinstance(source, ListSource) else 0,
         "contradictions": source.contradictions if isinstance(source, ListSource) else 0,
     }
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")

@@ -5,7 +5,6 @@ code of others, and that is what has to be found out.
 """
 
 import contextlib
-import json
 import platform
 import re
 import shutil
@@ -25,7 +24,7 @@ from redteam_env.cli.imports import broken_imports, module_of
 from redteam_env.cli.main import version
 from redteam_env.cli.options import parse
 from redteam_env.game import RedteamError
-from redteam_env.utils.console import make_console
+from redteam_env.utils.console import make_console, print_json
 from redteam_env.utils.owners import DISTRIBUTION, OURS, clash_of, sharing
 from redteam_env.utils.packages import cache_directory
 from redteam_env.utils.tables import Column, FittedTable, facts_table
@@ -81,7 +80,7 @@ def doctor(argv: Sequence[str]) -> int:
     options = parse(DoctorOptions, argv, "doctor", text)
     found = examine()
     if options.json:
-        sys.stdout.write(json.dumps(found, indent=2) + "\n")
+        print_json(found)
     else:
         _show(make_console(), found)
     return 1 if found["problems"] else 0

@@ -3,8 +3,6 @@
 With ``--suite`` it is benchmark suites that are played (:mod:`redteam_env.cli.suites`).
 """
 
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,7 +43,7 @@ from redteam_env.report import (
     variety_report,
 )
 from redteam_env.seeds import cards_of
-from redteam_env.utils.console import make_console, progress_bar
+from redteam_env.utils.console import make_console, print_json, progress_bar
 
 SCHEMA = 1
 FRACTIONS = ("rewrite_fraction", "benign_fraction")
@@ -346,7 +344,7 @@ def _deliver(
             write_results(options.out, report, files)
     finally:
         if options.json:
-            sys.stdout.write(json.dumps(report, indent=2, allow_nan=False) + "\n")
+            print_json(report)
         else:
             console = make_console()
             console.print(tables)

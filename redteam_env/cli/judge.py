@@ -1,12 +1,10 @@
 """``redteam-env judge``: which judges there are, what each of them is, and one of them served."""
 
-import json
 import os
 import socket
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
@@ -14,7 +12,7 @@ from redteam_env import registry
 from redteam_env.cli.calibrate import calibrate_judge
 from redteam_env.game import RedteamError
 from redteam_env.judges.card import ENDING, Card, card_names, read_card
-from redteam_env.utils.console import make_console
+from redteam_env.utils.console import make_console, print_json
 from redteam_env.utils.tables import Column, FittedTable, facts_table
 from redteam_env.utils.text import safe_text
 
@@ -68,7 +66,7 @@ def list_judges(*, as_json: Json = False) -> None:
         if plugin.kind == "judges" and plugin.name not in cards
     ]
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
     words = [Column(heading=x, words=True) for x in ("asked by", "licence", "what")]
     table = FittedTable("judge", *words)
@@ -92,7 +90,7 @@ def show(card: Spec, /, *, as_json: Json = False) -> None:
         raise RedteamError(f"The judge {card!r} has no card; its documentation says what it is.")
     found = read_card(card)
     if as_json:
-        _print_json(asdict(found))
+        print_json(asdict(found))
         return
     console = make_console()
     console.print(safe_text(found.name, "bold"))
@@ -190,7 +188,3 @@ def _told(card: Card) -> dict[str, str]:
         "guarded": " ".join(guarded),
         "instead": card.alternative,
     }
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")

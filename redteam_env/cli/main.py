@@ -30,6 +30,7 @@ from redteam_env.utils.text import escape_controls, safe_text
 
 KIND = "commands"
 DEBUG = "--debug"
+COMPLETION = "--print-completion"
 FAULT, REFUSED, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 
@@ -155,6 +156,11 @@ def _run(arguments: list[str]) -> int:
     if arguments[0] in {"-V", "--version"}:
         sys.stdout.write(f"redteam-env {version()}\n")
         return 0
+    if arguments[0] == COMPLETION:
+        from redteam_env.cli.completion import print_completion  # it asks every command
+
+        print_completion(" ".join(arguments[1:]))
+        return 0
     name, *rest = arguments
     if name not in registry.names(KIND):
         hint = "redteam-env --help describes them."
@@ -188,6 +194,9 @@ def _list_commands() -> None:
     )
     console.print("the version.")
     console.print("With --debug, any command shows the traceback of an error.")
+    console.print(
+        f"{COMPLETION} bash|zsh|fish prints a script that completes commands and options."
+    )
 
 
 def _summary(name: str) -> Text:

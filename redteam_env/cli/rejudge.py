@@ -1,7 +1,5 @@
 """``redteam-env rejudge``: stored games under another judge."""
 
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,7 @@ from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Judge
 from redteam_env.report import MOST_LOST, rejudged_report, suites_rejudged_report
-from redteam_env.utils.console import make_console, progress_bar
+from redteam_env.utils.console import make_console, print_json, progress_bar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +161,7 @@ def _deliver(
             write_results(options.out, report, files, records)
     finally:
         if options.json:
-            sys.stdout.write(json.dumps(report, indent=2, allow_nan=False) + "\n")
+            print_json(report)
         else:
             make_console().print(shown)
 

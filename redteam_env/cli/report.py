@@ -1,8 +1,6 @@
 """``redteam-env report``: what runs and measurements came to, as a page or as logs of inspect_ai."""
 
-import json
 import shlex
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +12,7 @@ import tyro
 from redteam_env.cli.options import parse, shown_as
 from redteam_env.game import Count, RedteamError, check_fields
 from redteam_env.page import MOST_GAMES, Made, make_page, write_logs
-from redteam_env.utils.console import make_console
+from redteam_env.utils.console import make_console, print_json
 from redteam_env.utils.text import safe_text
 
 PAGE, LOGS = Path("report.html"), Path("report-logs")
@@ -78,7 +76,7 @@ def report(argv: Sequence[str]) -> int:
     )
     seconds = time.perf_counter() - start
     if options.json:
-        sys.stdout.write(json.dumps(_record(made, seconds)) + "\n")
+        print_json(_record(made, seconds))
     else:
         make_console().print(safe_text(_line(made, seconds)), soft_wrap=True)
     return 0
@@ -88,7 +86,7 @@ def _logs(options: ReportOptions) -> int:
     out = options.out or LOGS
     files = write_logs(options.places, out, show_text=options.show_text, most_games=options.games)
     if options.json:
-        sys.stdout.write(json.dumps({"files": list(map(str, files))}) + "\n")
+        print_json({"files": list(map(str, files))})
     else:
         told = f"{len(files)} logs in {out}; inspect view --log-dir {shlex.quote(str(out))} opens them."
         make_console().print(safe_text(told), soft_wrap=True)

@@ -1,6 +1,5 @@
 """``redteam-env data sft``: supervised examples from a model's own answers."""
 
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.provenance import digest_of_seeds
 from redteam_env.seeds import cards_of, resolve_seeds
-from redteam_env.utils.console import make_console, progress_bar
+from redteam_env.utils.console import make_console, print_json, progress_bar
 from redteam_env.utils.locks import held
 from redteam_env.utils.text import safe_text
 
@@ -111,7 +110,7 @@ def _interruptible(out: Path) -> Iterator[None]:
 
 def _show(options: SftOptions, summary: Mapping[str, Any]) -> None:
     if options.json:
-        sys.stdout.write(json.dumps(summary, indent=2) + "\n")
+        print_json(summary)
         return
     counts = dict(summary["counts"])
     kept = counts.pop("kept")

@@ -6,7 +6,6 @@ directory goes on with the suites that are missing.
 
 import hashlib
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -34,7 +33,7 @@ from redteam_env.protocols import Attack, Progress
 from redteam_env.report import attack_lines, suites_report, usage_lines
 from redteam_env.seeds.source import normalise
 from redteam_env.suites import Entry, Suite, check_data, load_suite, resolve_entries
-from redteam_env.utils.console import make_console, progress_bar
+from redteam_env.utils.console import make_console, print_json, progress_bar
 from redteam_env.utils.files import read_record, write_text
 from redteam_env.utils.locks import held
 from redteam_env.utils.reading import read_lines
@@ -339,7 +338,7 @@ def _print(
     report: dict[str, Any],
 ) -> None:
     if options.json:
-        sys.stdout.write(json.dumps(report, indent=2, allow_nan=False) + "\n")
+        print_json(report)
         return
     console = make_console()
     console.print(

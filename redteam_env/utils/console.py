@@ -48,8 +48,8 @@ def make_console(*, stderr: bool = False) -> Console:
 
 
 def print_json(value: Any) -> None:
-    """Print strict JSON to stdout: what is no finite number becomes null."""
-    sys.stdout.write(json.dumps(strict(value), indent=2, allow_nan=False) + "\n")
+    """Print strict JSON to stdout: what is no finite number becomes null, and a path, for example, its text."""
+    sys.stdout.write(json.dumps(strict(value), indent=2, allow_nan=False, default=str) + "\n")
 
 
 def strict(value: Any) -> Any:

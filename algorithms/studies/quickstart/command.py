@@ -31,7 +31,7 @@ from redteam_env.game import Count, RedteamError, at_least, check_fields
 from redteam_env.page import make_page
 from redteam_env.runs import Run
 from redteam_env.usage import read
-from redteam_env.utils.console import make_console, progress_bar
+from redteam_env.utils.console import make_console, print_json, progress_bar
 from redteam_env.utils.files import write_text
 from redteam_env.utils.locks import held
 from redteam_env.utils.packages import versions
@@ -115,7 +115,7 @@ def _quickstart(options: QuickstartConfig, out: Path, configs: Mapping[str, Trai
     write_curves(result, out / CURVES)
     make_page([out], out / PAGE)
     if options.json:
-        print(json.dumps(result, allow_nan=False))  # noqa: T201 - the command's output
+        print_json(result)
     else:
         console = make_console()
         console.print(report(result, console))
