@@ -14,6 +14,8 @@ from redteam_env.utils.text import escape_controls
 
 LONGEST = 300
 NOTHING = "-"
+MOST_COUNTED = 10**12
+"""A file that says more games were played is not believed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,7 @@ def stored_rate(record: Any) -> Rate | None:
     if not isinstance(record, Mapping):
         return None
     k, n = record.get("k"), record.get("n")
-    if type(k) is not int or type(n) is not int or not 0 <= k <= n:
+    if type(k) is not int or type(n) is not int or not 0 <= k <= n <= MOST_COUNTED:
         return None
     return Rate(k=k, n=n)
 

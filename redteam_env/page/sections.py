@@ -120,8 +120,10 @@ def _glance(sources: Sequence[Source], ends: Mapping[str, Ends]) -> Section:
     reading = [line for source in sources for line in _reading(source, ends)]
     if any(source.kind is Kind.RUN for source in sources):
         reading.append(words.ONE_RUN)
+    if measured:
+        reading.append(words.TOGETHER)
     if reading:
-        blocks.append(Lines(lines=[*reading, words.TOGETHER]))
+        blocks.append(Lines(lines=reading))
     blocks.append(_facts(sources, measured))
     return Section(anchor="glance", title="At a glance", blocks=blocks)
 
@@ -155,9 +157,9 @@ def _reading(source: Source, ends: Mapping[str, Ends]) -> Iterator[str]:
             if isinstance(race, Mapping) and isinstance(race.get("sentence"), str):
                 yield f"{shown(name, 60)}: {shown(race['sentence'])}"
     claims = source.record.items() if source.kind is Kind.EXPERIMENT else ()
-    told = [x.get("verdict") for _, x in claims if isinstance(x, Mapping)]
+    told = [shown(x.get("verdict"), 40) for _, x in claims if isinstance(x, Mapping)]
     if told:
-        counted = ", ".join(f"{told.count(x)} {shown(x, 40)}" for x in dict.fromkeys(told))
+        counted = ", ".join(f"{told.count(x)} {x}" for x in dict.fromkeys(told))
         yield f"{source.name}: of {len(told)} claims, {counted}."
 
 

@@ -105,7 +105,7 @@ def _section(anchor: str, title: str, blocks: Sequence[Block]) -> Section | None
 
 def _cell_name(cell: Mapping[str, Any]) -> str:
     arrangement = cell.get("arrangement")
-    told = f", {shown(arrangement, 40)}" if arrangement else ""
+    told = f", {shown(arrangement, 40)}" if arrangement not in (None, "", cell.get("label")) else ""
     untrained = "" if cell.get("trained", True) else " (untrained)"
     return f"{shown(cell.get('label'), 60)}{told}{untrained}"
 

@@ -7,7 +7,7 @@ from redteam_env.page.blocks import Block, Lines, Table, finite, shown, stored_r
 from redteam_env.page.sources import Source
 from redteam_env.report import rate_cell
 
-HEAT_NOTE = "Rows attack, columns defend; the darker a cell, the higher its rate."
+HEAT_NOTE = "Rows attack, columns defend; the stronger a cell's colour, the higher its rate."
 SHADES = 10
 LONGEST_NAME = 60
 

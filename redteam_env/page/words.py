@@ -16,6 +16,7 @@ TRAINING = (
     "Before and after are a run's own training games: both sides changed, and the seeds are those of training. "
     "For one side against a fixed other on held-out seeds: redteam-env crossplay RUN base --out DIR."
 )
+UNNAMED = "a judge that its files do not name"
 EXACT = frozenset({"apothecary"})
 """Judges that decide by the rules of their world, so that no label is wrong."""
 
@@ -51,7 +52,7 @@ def judge_name(source: Source) -> str:
     judge = source.record.get("judge")
     if isinstance(judge, Mapping):
         judge = judge.get("name")
-    return shown(judge or source.settings.get("judge") or "an unknown judge", 120)
+    return shown(judge or source.settings.get("judge") or UNNAMED, 120)
 
 
 def smoke_only(source: Source) -> bool:
@@ -62,6 +63,8 @@ def smoke_only(source: Source) -> bool:
 
 def calibration(source: Source) -> list[str]:
     """Return what is known of a judge's errors, a sentence a question."""
+    if judge_name(source) == UNNAMED:
+        return ["-"]
     if judge_name(source) in EXACT:
         return ["exact: the rules of the world decide"]
     result = source.record.get("result")

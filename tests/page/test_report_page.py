@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import random
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -192,8 +193,6 @@ def test_one_real_seed_among_invented_ones_keeps_all_texts_out(tmp_path):
 
 
 def test_long_texts_are_cut_until_the_page_is_small(tmp_path):
-    import random
-
     rng = random.Random(0)
     words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=7)) for _ in range(5000)]
     games = [game(k, text=" ".join(rng.choices(words, k=2000))) for k in range(400)]
@@ -249,6 +248,54 @@ def test_shipped_results_make_leaderboards_and_claims(tmp_path):
     assert "0.93 [0.90, 0.97]" in page.text
     assert "co-trained attackers are more diverse" in page.text.lower()
     assert "supported" in page.text
+
+
+def broken(value, rng):
+    """The value with some of what is in it replaced by what nobody expects there."""
+    if rng.random() < 0.15:
+        return rng.choice([None, [], {}, "x", -1, 1e999, [[]], {"k": 2, "n": 1}, True, 10**250])
+    if isinstance(value, dict):
+        return {key: broken(own, rng) for key, own in list(value.items())[:12]}
+    return [broken(own, rng) for own in value[:12]] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_files_of_strange_shapes_are_refused_or_shown_as_far_as_they_go(tmp_path, seed):
+    rng = random.Random(seed)
+    for name in ("bench/leaderboard.json", "claims/claims.json", "claims/arms/figures.json"):
+        folder = tmp_path / Path(name).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        whole = json.loads((RESULTS / name).read_text())
+        (tmp_path / name).write_text(json.dumps({k: broken(x, rng) for k, x in whole.items()}))
+    rate = {"k": 1, "n": 2}
+    result = {"cells": [{"attacker": "a", "defender": "d", "rate": rate}] * 3}
+    result |= {
+        "races": {"x": {"sentence": "it fell"}},
+        "rates": {"rate": "of all"},
+        "judge": {"name": "j"},
+    }
+    quick = tmp_path / "quick"
+    quick.mkdir()
+    (quick / "result.json").write_text(json.dumps({k: broken(x, rng) for k, x in result.items()}))
+    suite = {"title": "t", "rows": [{"label": "harmful", "figures": {"success": {"value": 0.5}}}]}
+    report = {"schema": 1, "result": [broken(suite, rng)], "settings": broken({"a": 1}, rng)}
+    evaluated = make_evaluation(tmp_path / "suites", [])
+    (evaluated / "report.json").write_text(json.dumps(report))
+    run = make_run(
+        tmp_path / "run", judge=broken({"name": "j"}, rng), versions=broken({"a": "1"}, rng)
+    )
+    state = {
+        "attackers": ["a"],
+        "defenders": ["d"],
+        "payoffs": {"attacker": [[0.5]]},
+        "meta": {"attacker": [1]},
+    }
+    checkpoint = run / "checkpoints" / "step-000001"
+    checkpoint.mkdir(parents=True)
+    league = {"schema": 1, "state": broken(state, rng), "versions": {}}
+    (checkpoint / "league.json").write_text(json.dumps(league))
+    page = made(tmp_path, *(tmp_path / x for x in ("bench", "claims", "quick", "suites", "run")))
+    assert "At a glance" in page.text
 
 
 def test_a_cross_play_is_a_table_of_all_pairings(tmp_path):
