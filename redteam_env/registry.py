@@ -205,7 +205,8 @@ def load(kind: str, name: str) -> Any:
             singular(kind),
             name,
             names(kind),
-            hint=f"Plug-ins announce themselves in the entry-point group redteam_env.{kind}.",
+            hint=f"Plug-ins announce themselves in the entry-point group redteam_env.{kind}; code of your "
+            "own is named on the command line, as in mine.py:NAME.",
         )
     _check_clash(entry)
     distribution = _distribution(entry)
@@ -462,6 +463,12 @@ def resolve_agent(agent: str | Agent | Answer, role: str, **sampling: Any) -> Ag
     else:
         found = as_agent(agent)
     return check_agent(found, f"agent {agent!r}")
+
+
+def name_in(kind: str, spec: str) -> str:
+    """Return the name that a specification begins with: what stands before ``?``, or before ``:`` too."""
+    head = spec.partition("?")[0].strip()
+    return head if head in names(kind) else head.partition(":")[0]
 
 
 def split_name(spec: str) -> tuple[str, str | None]:

@@ -18,12 +18,12 @@ def plugins_of(config: TrainConfig) -> set[tuple[str, str]]:
         ("algorithms", run.algorithm),
         ("opponents", sampler_of(run.opponents)),
     }
-    used |= {("judges", game.judge.partition(":")[0])}
+    used |= {("judges", registry.name_in("judges", game.judge))}
     used |= {("worlds", name) for name in [game.world] if name is not None}
     used |= {("callbacks", name) for name in listed(run.callback)}
     used |= {("loggers", name) for name, _ in config.logging.named}
     for source in listed(game.seeds):
-        name = source.partition("?")[0].partition(":")[0]
+        name = registry.name_in("seeds", source)
         used.add(("seeds", name if name in registry.names("seeds") else "file"))
     scripted = [x for specs in config.scripted.specs.values() for x in specs]
     return used | agent_plugins([*listed(run.opponent), *scripted])

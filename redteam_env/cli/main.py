@@ -165,6 +165,10 @@ def _run(arguments: list[str]) -> int:
     if name not in registry.names(KIND):
         hint = "redteam-env --help describes them."
         raise unknown_name("command", name, registry.names(KIND), hint=hint)
+    if any(":" in word for word in rest):
+        from redteam_env.cli.named_code import name_code  # only where code may be named
+
+        name_code(name, rest)
     with help_of(rest) as words:
         code = registry.load(KIND, name)(words)
     if not isinstance(code, int):

@@ -102,7 +102,7 @@ def _factory(name: str) -> Callable[..., Any]:
         name,
         {*registry.names("judges"), *card_names()},
         hint="Plug-ins announce themselves in the entry-point group redteam_env.judges; a card of yours "
-        "is named by its path (.toml).",
+        "is named by its path (.toml), code on the command line as in mine.py:NAME.",
     )
 
 

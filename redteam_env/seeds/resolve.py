@@ -58,8 +58,8 @@ def _part(part: str) -> SeedSource:
     only = options.pop("only", None)
     if only is not None and only not in ONLY:
         raise unknown_name(f"label in {part!r}:", only, ONLY)
-    name, colon, argument = head.partition(":")
     known = registry.names("seeds")
+    name, colon, argument = (head, "", "") if head in known else head.partition(":")
     if name not in known:
         if not head.lower().endswith(FILE_ENDINGS) and not Path(head).expanduser().exists():
             raise unknown_name(

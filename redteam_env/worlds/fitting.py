@@ -66,7 +66,7 @@ def check_fit(
 
 
 def _plugin(kind: str, spec: str) -> Iterator[Part]:
-    name = spec.partition("?")[0].partition(":")[0].strip()
+    name = registry.name_in(kind, spec)
     if name in registry.names(kind):
         language = getattr(registry.load(kind, name), "language", None)
         if isinstance(language, str):

@@ -1,0 +1,155 @@
+"""Plug-ins that a command line names by where their code is: ``mine.py:Judge`` or ``package.module:Judge``.
+
+Such a word is imported and registered under itself before the command runs, so that it can stand wherever the
+name of a plug-in can. Only the words of the command line are read: what a run, a card or a plan of somebody
+else names in this form is unknown until its user names it, too.
+"""
+
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+from typing import Any
+
+from redteam_env import registry
+from redteam_env.border.functions import as_agent, as_judge
+from redteam_env.game import RedteamError
+
+_KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(
+            (
+                *("attacker", "attackers", "defender", "defenders", "opponent", "judge_player"),
+                *("scripted_attackers", "scripted_defenders"),
+            ),
+            "agents",
+        ),
+        **dict.fromkeys(("seeds", "source"), "seeds"),
+        "judge": "judges",
+        **dict.fromkeys(("algorithm", "algorithms"), "algorithms"),
+        "policy": "policies",
+        "opponents": "opponents",
+        "callback": "callbacks",
+        "logger": "loggers",
+        "world": "worlds",
+        "recipe": "recipes",
+        "attack": "attacks",
+        "embedder": "embedders",
+        **dict.fromkeys(("suite", "suites", "eval_suites", "defence_suites"), "suites"),
+    }
+)
+"""The options that name plug-ins, with the kind of these."""
+_PLAYING = ("evaluate", "crossplay")
+"""Commands whose words without an option are agents."""
+_IN_PROCESSES = ("bench", "experiment")
+"""Commands that work in processes of their own, which know what is installed and what a plan registers."""
+_CODE = re.compile(r"(?P<place>[^?]+\.py|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*)")
+
+
+def name_code(command: str, argv: Sequence[str]) -> None:
+    """Register every plug-in that a command line names by its code.
+
+    Args:
+        command: The command.
+        argv: Its words.
+
+    Raises:
+        RedteamError: If a file is not there, cannot be imported, or has nothing of that name.
+    """
+    for kind, word in _named(command, argv):
+        spec = word.partition("?")[0].strip()
+        code = _CODE.fullmatch(spec)
+        if code is None or code["place"] in registry.names(kind) or not _is_there(code["place"]):
+            continue
+        if command in _IN_PROCESSES:
+            raise RedteamError(
+                f"{spec!r} names code, which the processes of {command} would not find; announce it as an "
+                "entry point, or give a plan in Python that registers it."
+            )
+        found = getattr(_imported(spec, code["place"]), code["name"], None)
+        if found is None:
+            raise RedteamError(f"{code['place']!r} has no {code['name']!r}, which {spec!r} names.")
+        factory = _factory(kind, found)
+        if reason := registry.fault(kind, factory):
+            raise RedteamError(
+                f"{spec!r} is no {registry.singular(kind)}: {reason}; see redteam_env.protocols."
+            )
+        registry.register(kind, spec, factory)
+
+
+def _named(command: str, argv: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each word that may name a plug-in, with the kind."""
+    option = ""
+    for word in argv:
+        value = word
+        if word.startswith("--"):
+            option, _, value = word[2:].partition("=")
+        agent = command in _PLAYING and (not option or ".py:" in word)  # or it stands behind a flag
+        if kind := _KINDS.get(option.replace("-", "_"), "agents" if agent else ""):
+            yield from ((kind, part) for part in value.split(","))
+
+
+def _is_there(place: str) -> bool:
+    """Whether a module can be found; that of a file is, or its import says what is wrong."""
+    return place.endswith(".py") or importlib.util.find_spec(place.partition(".")[0]) is not None
+
+
+def _imported(spec: str, place: str) -> ModuleType:
+    try:
+        return _of_file(Path(place).expanduser()) if place.endswith(".py") else import_module(place)
+    except (Exception, SystemExit) as error:
+        raise RedteamError(
+            f"The code of {spec!r} cannot be imported: {type(error).__name__}: {error}."
+        ) from error
+
+
+def _of_file(file: Path) -> ModuleType:
+    path = file.resolve()
+    name = f"named_{path.stem}_{sha256(str(path).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise FileNotFoundError(f"there is no file {str(file)!r}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickle look their module up
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+_METHODS: Mapping[str, str] = MappingProxyType(
+    {"agents": "act", "judges": "judge", "seeds": "draw", "attacks": "attack", "embedders": "embed"}
+)
+"""By what an object is told from the function that makes one."""
+
+
+def _factory(kind: str, found: Any) -> Callable[..., Any]:
+    """Return what makes a plug-in: what was named, or a function that returns it if it is one already."""
+    if kind == "agents" and registry.fault(kind, found):
+        found = as_agent(found)
+    if kind == "judges" and _asks_for_something(found):
+        found = as_judge(found)
+    if kind in _METHODS and hasattr(found, _METHODS[kind]) and not inspect.isclass(found):
+        return lambda **_: found
+    factory: Callable[..., Any] = found
+    return factory
+
+
+def _asks_for_something(found: Any) -> bool:
+    """Whether a function cannot be called without arguments, so that it makes no judge but reads dialogues."""
+    if not inspect.isroutine(found):
+        return False
+    try:
+        inspect.signature(found).bind()
+    except TypeError:
+        return True
+    return False

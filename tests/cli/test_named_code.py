@@ -1,0 +1,118 @@
+"""Code can be named wherever a plug-in can, on the command line and nowhere else."""
+
+import json
+
+import pytest
+
+from redteam_env import registry
+from redteam_env.cli.main import main
+
+CODE = """
+from redteam_env import DataCard, Reply, Seed, Verdict
+from redteam_env.seeds.source import ListSource
+
+CARD = DataCard(name="mine", licence="CC0-1.0", revision="1", sha256="", origin="here")
+
+
+class Agent:
+    def __init__(self, role):
+        self.role = role
+
+    def act(self, requests):
+        return [Reply(text=f"I play the {self.role}.") for _ in requests]
+
+
+def polite(messages):
+    return "I'm sorry, but I can't help with that."
+
+
+class Judge:
+    name, smoke_only = "mine", False
+
+    def __init__(self, harm=True):
+        self.harm = harm
+
+    def judge(self, dialogues):
+        return [Verdict(prompt_harmful=True, response_refusal=False, response_harmful=self.harm) for _ in dialogues]
+
+
+judge = Judge(harm=False)
+
+
+def reads(dialogue):
+    return judge.judge([dialogue])[0]
+
+
+def source(argument=None):
+    labels = ("harmful", "benign")
+    return ListSource([Seed(id=x, text=f"{x} text", harmful=x == "harmful", split="heldout") for x in labels], CARD)
+
+
+number = 3
+"""
+
+
+@pytest.fixture
+def code(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(CODE)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("judge", "success"),
+    [("Judge", 1.0), ("Judge?harm=false", 0.0), ("judge", 0.0), ("reads", 0.0)],
+)
+def test_classes_objects_and_functions_of_a_file_play_and_judge(code, judge, success, capsys):
+    words = ["--seeds", "./mine.py:source", f"--judge=mine.py:{judge}", "--games", "4"]
+    assert main(["crossplay", *words, "--json", "mine.py:Agent", "mine.py:polite"]) == 0
+    cells = json.loads(capsys.readouterr().out)["result"]["cells"]
+    assert cells[0]["attacker"] == "mine.py:Agent"
+    assert {x["rates"]["attack_success"]["rate"] for x in cells} == {success}
+
+
+def test_a_module_that_is_installed_is_named_by_its_name(code, monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ["--attacker", "mine:Agent", "--defender", "mine:polite", "--games", "1"]
+    assert main(["play", *words]) == 0
+    assert "I play the attacker." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("mine.py:nothing", "has no 'nothing'"),
+        ("gone.py:Agent", "there is no file 'gone.py'"),
+        ("mine.py:number", "is no agent"),
+        ("broken.py:Agent", "SyntaxError"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(code, tmp_path, word, message, capsys):
+    (tmp_path / "broken.py").write_text("(")
+    assert main(["evaluate", word, "--games", "2"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_studies_say_where_their_plug_ins_come_from(code, capsys):
+    assert main(["bench", "--algorithms", "grpo,mine.py:Judge", "--out", "bench"]) == 2
+    assert "plan in Python that registers it" in capsys.readouterr().err
+
+
+def test_names_keep_their_meaning(capsys):
+    before = registry.found()
+    assert (
+        main(["play", "--defender", "refuse", "--judge-player", "judge:lexical", "--games", "1"])
+        == 0
+    )
+    assert registry.found() == before
+
+
+def test_a_strangers_run_names_no_code(code, tmp_path, capsys):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "mine.py").write_text("raise SystemExit('it ran')")
+    config = {"seeds": "builtin", "judge": "mine.py:Judge", "thinking": "none"}
+    record = {"schema": 1, "config": config, "versions": {}}
+    (tmp_path / "run" / "config.json").write_text(json.dumps(record))
+    assert main(["evaluate", "run", "--games", "2"]) == 2
+    said = capsys.readouterr().err
+    assert "it ran" not in said
+    assert "mine.py:Judge" in said
