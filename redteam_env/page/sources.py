@@ -15,7 +15,7 @@ import numpy as np
 from redteam_env.evaluation.stored import REPORT, read_games, stored_games
 from redteam_env.evaluation.stored import SCHEMA as REPORT_SCHEMA
 from redteam_env.game import Episode, RedteamError
-from redteam_env.runs import EPISODES, Run, read_league
+from redteam_env.runs import EPISODES, METRICS, Run, read_league
 from redteam_env.trust import check_links
 from redteam_env.utils.files import read_json, read_record
 
@@ -28,7 +28,7 @@ RESULT, LEADERBOARD, CLAIMS, PLAN = (
 FIGURES = "figures.json"
 WINDOW = 9
 """Most steps whose games stand for a run's beginning, and for its end."""
-MOST_NOTES = 5
+MOST_NAMED = 5
 _RESTORE = "Restore it, or name another directory."
 _WHAT = (
     "name a run, what evaluate, crossplay, rejudge or quickstart wrote, or the results of a bench or an "
@@ -193,8 +193,8 @@ def _evaluation(folder: Path) -> Source:
             )
             for x in stored_games(folder)
         )
-    except RedteamError as error:
-        notes = [str(error)]
+    except RedteamError:
+        notes = ["It has no games, or a file of them is damaged: redteam-env rejudge tells which."]
     settings = report.get("settings")
     return Source(
         name="",
@@ -220,8 +220,8 @@ def _run(run: Run, most: int) -> Source:
     rows: list[dict[str, Any]] = []
     try:
         rows = run.rows()
-    except RedteamError as error:
-        notes.append(f"No curves: {error}")
+    except RedteamError:
+        notes.append(f"It has no curves: {METRICS} is damaged.")
     steps = run.episode_steps()
     games = _games(run, _chosen(run, steps, most), notes)
     if not games:
@@ -241,12 +241,13 @@ def _run(run: Run, most: int) -> Source:
 
 
 def _games(run: Run, steps: Sequence[int], notes: list[str]) -> list[Games]:
-    games, damaged = [], []
+    games: list[Games] = []
+    damaged: list[int] = []
     for step in steps:
         try:
             episodes = read_games(_file(run, step))
-        except RedteamError as error:
-            damaged.append(str(error))
+        except RedteamError:  # which may quote what players wrote
+            damaged.append(step + 1)
             continue
         if episodes:
             games.append(
@@ -258,9 +259,11 @@ def _games(run: Run, steps: Sequence[int], notes: list[str]) -> list[Games]:
                     episodes=tuple(episodes),
                 )
             )
-    notes += [f"Left out: {x}" for x in damaged[:MOST_NOTES]]
-    if len(damaged) > MOST_NOTES:
-        notes.append(f"{len(damaged) - MOST_NOTES} more files of games were left out.")
+    if damaged:
+        told = ", ".join(map(str, damaged[:MOST_NAMED])) + (
+            " ..." if len(damaged) > MOST_NAMED else ""
+        )
+        notes.append(f"Files of games that are damaged or half-written are left out: step {told}.")
     return games
 
 
@@ -288,8 +291,8 @@ def _league(run: Run, notes: list[str]) -> dict[str, Any] | None:
     try:
         found = run.checkpoints()
         league = read_league(found[-1].path) if found else None
-    except RedteamError as error:
-        notes.append(f"No league: {error}")
+    except RedteamError:
+        notes.append("The state of its league cannot be read.")
         return None
     return league
 

@@ -215,7 +215,8 @@ def test_damaged_games_and_numbers_that_are_none_are_left_out_and_told(tmp_path)
         '{"step": 1, "attacker/reward": 0.25, "game/attack_success": "0.5"}\n{"step": 2, "att'
     )
     page = made(tmp_path, run)
-    assert "Left out: Line 1 of" in page.text
+    assert "damaged or half-written are left out: step 2." in page.text
+    assert str(tmp_path) not in (tmp_path / "report.html").read_text()
     assert "Reward, by role" in page.text
     assert "nan" not in page.text.lower().replace("finance", "")
 
