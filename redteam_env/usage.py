@@ -10,11 +10,13 @@ import re
 import shutil
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import tyro
 
 from redteam_env import registry
+from redteam_env.game import RedteamError
 from redteam_env.utils.argv import HELP_ALL, all_asked, option_of
 from redteam_env.utils.docs import attribute_docs, static_summary
 from redteam_env.utils.text import escape_controls
@@ -81,6 +83,31 @@ def read(
                 print(f"All options: {prog} {HELP_ALL}")  # noqa: T201
         raise
     return found
+
+
+def need(what: str, packages: Mapping[str, str]) -> None:
+    """Refuse to begin what would end for want of a package.
+
+    Args:
+        what: What is begun, such as ``bench``.
+        packages: The modules that it imports, with the extra that installs each.
+
+    Raises:
+        RedteamError: If one is not installed; all of them are named.
+    """
+    missing = [name for name in packages if not _is_installed(name)]
+    if missing:
+        extras = ",".join(sorted({packages[name] for name in missing}))
+        raise RedteamError(
+            f"{what} needs {', '.join(missing)}: pip install 'redteam-env[{extras}]'"
+        )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ImportError:
+        return False
 
 
 def _short(kind: Any, default: Any, often: Sequence[str]) -> Any:

@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "protocols": "game randomness",
     "border": f"{BASE} utils",  # where plug-ins are called and what they return is checked
     "registry": "game protocols border utils",
-    "usage": "registry utils",  # how commands read their words
+    "usage": "game registry utils",  # how commands read their words
     "recipes": "game registry utils",
     "runs": "game utils",
     "seeds": "game protocols border utils",

@@ -5,7 +5,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -20,7 +19,7 @@ from algorithms.studies.manifest import open_directory
 from algorithms.studies.plans import read_plan
 from algorithms.studies.study import INTERRUPTED, Where, run_study
 from redteam_env.game import RedteamError
-from redteam_env.usage import read
+from redteam_env.usage import need, read
 from redteam_env.utils.console import make_console, print_json
 from redteam_env.utils.lists import listed
 from redteam_env.utils.locks import held
@@ -97,11 +96,6 @@ def bench(argv: Sequence[str]) -> int:
         RedteamError: If a value is wrong, a package is missing, or the directory holds results of
             another manifest.
     """
-    for package, extra in _NEEDED.items():
-        if find_spec(package) is None:
-            raise RedteamError(
-                f"bench needs {package}; install it with: pip install 'redteam-env[{extra}]'"
-            )
     flags = (tyro.conf.FlagCreatePairsOff,)
     if argv and argv[0] == "verify":
         return _verify(tyro.cli(Verify, prog=f"{PROG} verify", args=list(argv[1:]), config=flags))
@@ -139,6 +133,7 @@ def bench(argv: Sequence[str]) -> int:
 
 
 def _run(config: BenchConfig, command: str, code: str | None) -> int:
+    need("bench", _NEEDED)
     check_parts(config)
     with held(Path(config.out).expanduser()):
         return _bench(config, command, code)
@@ -168,6 +163,7 @@ def _bench(config: BenchConfig, command: str, code: str | None) -> int:
 
 
 def _verify(action: Verify) -> int:
+    need("bench", _NEEDED)
     from algorithms.studies.bench.report import verify
 
     say = make_console(stderr=True).print

@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +13,7 @@ from algorithms.studies.executors import ExecutorName
 from algorithms.studies.manifest import check_manifest, open_directory
 from algorithms.studies.study import INTERRUPTED, Where, run_study
 from redteam_env.game import Count, RedteamError, check_fields
-from redteam_env.usage import read
+from redteam_env.usage import need, read
 from redteam_env.utils.console import make_console
 from redteam_env.utils.locks import held
 
@@ -92,11 +91,6 @@ def experiment(argv: Sequence[str]) -> int:
         RedteamError: If a value is wrong, a package is missing, or the directory holds results of
             another manifest.
     """
-    for package, extra in _NEEDED.items():
-        if find_spec(package) is None:
-            raise RedteamError(
-                f"experiment needs {package}; install it with: pip install 'redteam-env[{extra}]'"
-            )
     verb = argv[0] if argv and argv[0] in _VERBS else "run"
     rest = list(argv[1:] if verb in _VERBS else argv)
     config = (tyro.conf.FlagCreatePairsOff,)
@@ -109,6 +103,7 @@ def experiment(argv: Sequence[str]) -> int:
 
 
 def _run(action: Run) -> int:
+    need("experiment", _NEEDED)
     from algorithms.studies.experiments.reading import read_experiment
     from algorithms.studies.experiments.tasks import MANIFEST, do, manifest_of, tasks
 
@@ -129,6 +124,7 @@ def _run(action: Run) -> int:
 
 
 def _report(action: Report) -> int:
+    need("experiment", _NEEDED)
     from algorithms.studies.experiments.reading import read_experiment
     from algorithms.studies.experiments.report import PAGE, write_report
     from algorithms.studies.experiments.tasks import MANIFEST, manifest_of
@@ -146,6 +142,7 @@ def _report(action: Report) -> int:
 
 
 def _verify(action: Verify) -> int:
+    need("experiment", _NEEDED)
     from algorithms.studies.experiments.report import verify_report
 
     say = make_console(stderr=True).print

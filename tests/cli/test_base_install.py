@@ -1,12 +1,15 @@
 """Without the extras every command works, or says in one line what to install."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
-from redteam_env.cli.main import main
+from redteam_env.cli.doctor import needed_packages
+from redteam_env.cli.imports import module_of
 
 WITHOUT = """
 import sys
@@ -14,22 +17,65 @@ from importlib.abc import MetaPathFinder
 
 class Missing(MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"torch", "transformers", "peft", "safetensors", "tokenizers"}:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        if name.partition(".")[0] in {names}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Missing())
+"""
+BELOW = {"huggingface_hub", "pandas", "tokenizers"}
+"""What comes with packages of the extras."""
+
+RUN = """
+import contextlib, io, json, sys
+from redteam_env import registry
+from redteam_env.cli.completion import KIND, _CHOICES
+from redteam_env.cli.main import main
+
+def run(*arguments):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main([*arguments])
+        except SystemExit as ended:
+            code = ended.code
+    found.append([arguments, code, out.getvalue(), err.getvalue()])
+    return out.getvalue()
+
+found = []
+"""
+HELPS = f"""{RUN}
+for name in registry.names(KIND):
+    run(name, "--help-all")
+    choices = _CHOICES.search(run(name, "--help"))
+    for word in choices[1].split(",") if choices else ():
+        run(name, word, "--help")
+for word in ("report", "verify"):
+    run("experiment", word, "--help")
+run("bench", "verify", "--help")
+print(json.dumps(found))
+"""
+EACH = f"""{RUN}
+for arguments in json.loads(sys.argv[1]):
+    run(*arguments)
+print(json.dumps(found))
 """
 
 
 @pytest.fixture(scope="module")
 def without_torch(tmp_path_factory):
-    """Run a command where the packages of the extra ``train`` are missing, in its processes, too."""
+    """Run a command, or code, where the packages of all extras are missing, in its processes, too."""
     folder = tmp_path_factory.mktemp("site")
-    (folder / "sitecustomize.py").write_text(WITHOUT)
+    needed = needed_packages()
+    names = {module_of(x.name) for x in needed if x.extra} | BELOW
+    names -= {module_of(x.name) for x in needed if not x.extra}
+    (folder / "sitecustomize.py").write_text(WITHOUT.format(names=sorted(names)))
 
-    def run(*arguments):
+    def run(*arguments, code=None):
+        words = (
+            ["-m", "redteam_env.cli.main", *arguments] if code is None else ["-c", code, *arguments]
+        )
         return subprocess.run(
-            [sys.executable, "-m", "redteam_env.cli.main", *arguments],
+            [sys.executable, *words],
             capture_output=True,
             text=True,
             check=False,
@@ -40,19 +86,13 @@ def without_torch(tmp_path_factory):
     return run
 
 
-def commands(capsys):
-    main([])
-    lines = capsys.readouterr().out.split("\n\n")[1].splitlines()
-    return [line.split()[0] for line in lines]
-
-
-def test_case_n1_the_help_of_every_command_comes_without_torch(capsys, without_torch):
-    found = commands(capsys)
-    assert {"train", "evaluate", "bench", "play"} <= set(found)
-    for command in found:
-        result = without_torch(command, "--help")
-        assert result.returncode == 0 or "redteam-env[train]" in result.stderr, result.stderr
-        assert "Traceback" not in result.stderr
+def test_case_n1_every_help_comes_without_extras(without_torch):
+    result = without_torch(code=HELPS)
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert {"train", "evaluate", "bench", "play", "runs"} <= {words[0] for words, *_ in found}
+    assert ["data", "sft", "--help"] in [words for words, *_ in found]
+    assert [x for x in found if x[1] != 0 or x[3]] == []
 
 
 @pytest.mark.parametrize(
@@ -73,7 +113,7 @@ def test_case_n1_a_command_that_needs_torch_says_what_to_install(
 ):
     result = without_torch(*[x.format(tmp_path) for x in arguments])
     assert len(result.stderr.strip().splitlines()) == 1, result.stderr
-    assert "pip install 'redteam-env[train]'" in result.stderr
+    assert re.search(r"pip install 'redteam-env\[(\w+,)*train\]'", result.stderr)
     assert result.returncode == 2
 
 
@@ -87,12 +127,59 @@ def test_case_n1_quickstart_says_what_to_install_and_leaves_nothing(tmp_path, wi
     assert result.returncode == 2
 
 
-def test_case_n1_scripted_agents_play_without_torch(without_torch):
-    for command in (
-        ("play", "--games", "1"),
-        ("evaluate", "refuse"),
-        ("crossplay", "refuse", "comply"),
+def each(without_torch, commands):
+    """Run commands one after the other; returns exit code, stdout and stderr of each."""
+    result = without_torch(json.dumps(commands), code=EACH)
+    assert result.returncode == 0, result.stderr
+    return [tuple(found[1:]) for found in json.loads(result.stdout)]
+
+
+def test_case_n1_what_needs_no_extra_works_without_any(tmp_path, without_torch):
+    wanted = {
+        ("play", "--games", "1"): "Judge: ",
+        ("evaluate", "refuse"): "Judge: ",
+        ("crossplay", "refuse", "comply"): "Judge: ",
+        ("data", "list"): "builtin",
+        ("data", "get", "builtin"): "heldout",
+        ("judge", "list"): "wildguard",
+        ("judge", "show", "wildguard"): "WildGuard",
+        ("plan", "--model", "smollm2"): "bipolicy",
+        ("recipes", "list"): "self_redteam",
+        ("recipes", "show", "abs_3b"): "--model",
+        ("runs", "list", str(tmp_path)): "No runs",
+        ("worlds", "show"): "alias",
+    }
+    for (words, shown), (code, out, err) in zip(
+        wanted.items(), each(without_torch, list(wanted)), strict=True
     ):
-        result = without_torch(*command)
-        assert result.returncode == 0, result.stderr
-        assert "Judge: " in result.stdout
+        assert code == 0, (words, err)
+        assert shown in out, words
+
+
+def test_case_n1_what_needs_another_extra_names_it(tmp_path, without_torch):
+    wanted = {
+        ("experiment", "--out", f"{tmp_path}/claims"): "train",
+        ("capability", "base"): "train",
+        ("models", "list"): "train",
+        ("worlds", "pretrain", "--out", f"{tmp_path}/world"): "train",
+        ("judge", "serve", "lexical"): "serve",
+        ("report", str(tmp_path)): "report",
+        ("speed", "--part", "game"): "speed",
+        ("train", "--algorithm", "sb3_ppo", "--arrangement", "attacker_only"): "sb3",
+    }
+    for (words, extra), (code, _, err) in zip(
+        wanted.items(), each(without_torch, list(wanted)), strict=True
+    ):
+        assert code == 2, (words, err)
+        assert "Traceback" not in err, words
+        named = re.search(r"pip install 'redteam-env\[([\w,]+)\]'", err.splitlines()[-1])
+        assert named is not None, (words, err)
+        assert extra in named[1].split(","), words
+
+
+def test_case_n1_doctor_tells_what_is_missing_from_what_is_broken(without_torch, tmp_path):
+    found = json.loads(without_torch("doctor", "--json").stdout)
+    states = {(x["kind"], x["name"]): (x["problem"], x["needs"]) for x in found["plugins"]}
+    assert states["agents", "policy"][1] == "train"
+    assert states["agents", "refuse"] == (None, None)
+    assert [x for x, (problem, needs) in states.items() if problem and not needs] == []
