@@ -48,3 +48,19 @@ def test_every_command_and_file_named_exists(page):
     assert set(re.findall(r"redteam-env (\w+)", TEXTS[page])) <= set(names("commands"))
     for path in re.findall(r"`((?:examples|tests|redteam_env)/[\w/.]+)`", TEXTS[page]):
         assert (ROOT / path).exists(), path
+
+
+def test_the_entry_point_groups_named_are_real():
+    groups = re.findall(r'project\.entry-points\."redteam_env\.(\w+)"', "".join(TEXTS.values()))
+    assert groups
+    for group in groups:
+        names(group)
+
+
+def test_every_page_is_in_the_list_and_every_link_leads_somewhere():
+    assert {f"[{page.name}]({page.name})" for page in PAGES if page.stem != "README"} <= set(
+        re.findall(r"\[[\w.]+\]\([\w.]+\)", TEXTS["README"])
+    )
+    for page in [*PAGES, ROOT / "README.md"]:
+        for link in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+            assert link.startswith("https://") or (page.parent / link).exists(), (page.name, link)

@@ -1,5 +1,6 @@
-"""The README's code blocks run, and its commands exist."""
+"""The README's code blocks run, its commands exist, and its numbers are those of shipped results."""
 
+import json
 import re
 import subprocess
 import sys
@@ -35,7 +36,7 @@ def test_the_first_two_blocks_are_one_command_each_that_installs_and_runs():
 
 def test_every_command_named_exists():
     named = set(re.findall(r"redteam-env (\w+)", README))
-    assert {"quickstart", "train", "evaluate", "crossplay", "play", "data", "doctor"} <= named
+    assert {"quickstart", "train", "evaluate", "crossplay", "play", "judge", "doctor"} <= named
     assert named <= set(names("commands"))
 
 
@@ -49,8 +50,19 @@ def test_every_kind_of_plug_in_is_named_in_the_list_of_groups():
     assert set(re.findall(r"\.(\w+)`", listed)) == set(KINDS)
 
 
-def test_the_entry_point_groups_named_are_real():
-    groups = re.findall(r'project\.entry-points\."redteam_env\.(\w+)"', README)
-    assert groups
-    for group in groups:
-        names(group)
+def test_it_has_at_most_150_lines():
+    assert len(README.splitlines()) <= 150
+
+
+def test_its_results_are_those_of_the_shipped_files():
+    file = ROOT / "examples" / "results" / "claims" / "claims.json"
+    claims = json.loads(file.read_text(encoding="utf-8"))
+    for claim in claims.values():
+        low, high = claim["interval"]
+        side = ">" if claim["sign"] > 0 else "<"
+        row = f"`{claim['contrast']}` {side} 0 | {claim['value']:+.3f} [{low:+.3f}, {high:+.3f}] | "
+        assert f"{row}{claim['p_holm']:.3f} | {claim['verdict']} |" in README
+    games = json.loads((file.parent / "experiment.json").read_text(encoding="utf-8"))
+    assert games
+    verdicts = README[README.index("| claim |") :].split("\n\n")[0]
+    assert verdicts.count("\n") - 1 == len(claims)

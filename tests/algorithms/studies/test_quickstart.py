@@ -265,9 +265,11 @@ def test_the_scripted_attackers_are_what_the_legend_says():
     assert {x for name in SCRIPTED for x in SCRIPTED[name]} - {"story"} == set(world.config.rare)
 
 
-def test_the_readmes_train_command_is_the_quickstarts_first_run():
-    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-    (line,) = re.findall(r"^redteam-env train (--world apothecary --out .*)$", readme, re.MULTILINE)
+def test_the_guides_train_command_is_the_quickstarts_first_run():
+    page = (Path(__file__).parents[3] / "examples" / "guide" / "training.md").read_text(
+        encoding="utf-8"
+    )
+    (line,) = re.findall(r"^redteam-env train (--world apothecary --out .*)$", page, re.MULTILINE)
     run = command.run_config("bipolicy", command.QuickstartConfig(), Path("runs"))
     assert set(changed(parse_train(line.split()).flat(), run.flat())) == set()
     assert parse_train(line.split()).run.steps == run.run.steps

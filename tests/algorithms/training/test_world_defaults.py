@@ -150,10 +150,10 @@ def test_evaluation_takes_the_world_of_a_run_or_the_one_that_is_named(run, capsy
     assert named["max_new_tokens"] == world_options("apothecary")["max_new_tokens"]
 
 
-def test_every_command_of_the_readme_that_names_a_world_is_understood():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_every_command_of_the_guide_that_names_a_world_is_understood():
+    page = (ROOT / "examples" / "guide" / "training.md").read_text(encoding="utf-8")
     lines = re.findall(
-        r"^(?:redteam-env|.venv/bin/redteam-env) train (.*--world.*)$", readme, re.MULTILINE
+        r"^(?:redteam-env|.venv/bin/redteam-env) train (.*--world.*)$", page, re.MULTILINE
     )
     assert lines
     for line in lines:
