@@ -117,9 +117,9 @@ def examine() -> dict[str, Any]:
             "torch": _installed("torch"),
             "nvidia_smi": shutil.which("nvidia-smi") is not None,
         },
-        "engines": {"vllm": find_spec("vllm") is not None},
+        "engines": {"vllm": _is_there("vllm")},
         "cache": {"directory": str(cache_directory()), "entries": _cached()},
-        "pip": find_spec("pip") is not None,
+        "pip": _is_there("pip"),
         "plugins": _plugins(),
     }
 
@@ -148,6 +148,13 @@ def _shared(top: str, others: Sequence[str]) -> str:
         f"{' and '.join(others)} also installed files into {top!r}. Its own may be replaced; after its "
         f"uninstallation: pip install --force-reinstall --no-deps {DISTRIBUTION}."
     )
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ImportError:
+        return False
 
 
 def extra_of(module: str) -> str:

@@ -178,7 +178,9 @@ def test_case_n1_what_needs_another_extra_names_it(tmp_path, without_torch):
 
 
 def test_case_n1_doctor_tells_what_is_missing_from_what_is_broken(without_torch, tmp_path):
-    found = json.loads(without_torch("doctor", "--json").stdout)
+    result = without_torch("doctor", "--json")
+    assert result.stdout, result.stderr
+    found = json.loads(result.stdout)
     states = {(x["kind"], x["name"]): (x["problem"], x["needs"]) for x in found["plugins"]}
     assert states["agents", "policy"][1] == "train"
     assert states["agents", "refuse"] == (None, None)

@@ -132,9 +132,9 @@ def test_a_plugin_that_only_lacks_an_extra_is_not_called_broken(capsys, monkeypa
         raise RedteamError("The plug-in 'heavy' cannot be imported.") from missing
 
     monkeypatch.setattr(registry, "load", load)
-    (plugin, *_) = report(capsys)["plugins"]
+    (plugin, *_) = module.examine()["plugins"]
     assert plugin["needs"] == "train"
-    assert main(["doctor"]) == 0
+    assert module.doctor([]) == 0
     out = capsys.readouterr().out
     assert "needs redteam-env[train]" in out
     assert "broken:" not in out
