@@ -12,6 +12,7 @@ from algorithms.studies.plans import with_plan
 from algorithms.studies.pool import run_tasks
 from algorithms.studies.tasks import Task, Work
 from redteam_env.utils.console import progress_bar
+from redteam_env.utils.heartbeat import Heartbeat
 
 INTERRUPTED = 130
 """The exit code of a command that Ctrl-C ended."""
@@ -42,7 +43,7 @@ def run_study(
     *,
     code: str | None,
 ) -> bool:
-    """Do what a study still needs, with a progress bar; without a terminal, a line a task.
+    """Do what a study still needs, with a progress bar; without a terminal, a line a task and signs of life.
 
     Args:
         root: The study's directory, opened.
@@ -59,12 +60,14 @@ def run_study(
         RedteamError: If a task fails, after those under way have ended.
     """
     executor = make_executor(where.executor, where.workers, where.job, root / JOBS)
-    with progress_bar() as bar:
+    drawn = console.is_terminal
+    with progress_bar(visible=drawn) as bar, Heartbeat(console.print, beats=not drawn) as alive:
 
         def report(title: str, done: int, total: int) -> None:
             bar(title, done, total)
-            if not console.is_terminal:
-                console.print(f"{done}/{total} {title}")
+            if not drawn:
+                alive.say(f"{done}/{total} {title}")
+            alive.doing(f"{done}/{total} tasks are done, the last {title}")
 
         if run_tasks(root, every, executor, partial(with_plan, code, work), report):
             return True

@@ -37,7 +37,7 @@ from redteam_env.utils.console import make_console, print_json, progress_bar
 from redteam_env.utils.files import read_record, write_text
 from redteam_env.utils.locks import held
 from redteam_env.utils.reading import read_lines
-from redteam_env.utils.text import safe_text
+from redteam_env.utils.text import escape_controls, safe_text
 
 
 def evaluate_suites(options: EvaluateOptions) -> int:
@@ -67,7 +67,12 @@ def evaluate_suites(options: EvaluateOptions) -> int:
     if options.out is None:
         return _evaluate(options, defender, entries, suites)
     with held(options.out):
-        return _evaluate(options, defender, entries, suites)
+        try:
+            return _evaluate(options, defender, entries, suites)
+        except KeyboardInterrupt:
+            kept = f"What {escape_controls(str(options.out))} holds is kept"
+            sys.stderr.write(f"{kept}; the same command goes on from there.\n")
+            raise
 
 
 def _evaluate(

@@ -213,6 +213,19 @@ def test_an_interrupted_evaluation_goes_on_with_the_suites_that_are_missing(
     assert json.loads((out / "report.json").read_text()) == whole
 
 
+def test_ctrl_c_says_what_is_kept(suite, tmp_path, capsys, plugins):
+    class Pressed:
+        def act(self, requests):
+            raise KeyboardInterrupt
+
+    plugins("agents", "pressed", lambda role: Pressed())
+    out = tmp_path / "out"
+    assert main([*command(suite(), defender="pressed"), "--out", str(out)]) == 130
+    kept, interrupted = capsys.readouterr().err.splitlines()
+    assert kept == f"What {out} holds is kept; the same command goes on from there."
+    assert interrupted == "interrupted"
+
+
 def test_a_directory_of_another_evaluation_is_refused(suite, tmp_path, capsys):
     out = tmp_path / "out"
     assert main([*command(suite()), "--out", str(out)]) == 0
