@@ -6,6 +6,7 @@ directory goes on with the suites that are missing.
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
