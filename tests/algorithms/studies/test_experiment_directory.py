@@ -12,7 +12,7 @@ from algorithms.cli import experiment as command
 from algorithms.studies.experiments.reading import experiment_from
 from algorithms.studies.experiments.tasks import MANIFEST, manifest_of
 from algorithms.studies.manifest import open_directory as open_for
-from redteam_env import register
+from redteam_env import register, usage
 from redteam_env.cli.main import main
 from redteam_env.game import RedteamError
 from redteam_env.registry import isolated, load
@@ -239,9 +239,8 @@ def test_a_report_by_another_configuration_is_refused(file, tmp_path, capsys):
 
 @pytest.mark.parametrize(("package", "extra"), command._NEEDED.items())
 def test_a_missing_package_is_named_with_its_extra(monkeypatch, capsys, package, extra):
-    find = command.find_spec
-    monkeypatch.setattr(command, "find_spec", lambda x: None if x == package else find(x))
+    find = usage.find_spec
+    monkeypatch.setattr(usage, "find_spec", lambda x: None if x == package else find(x))
     assert main(["experiment", "claims"]) == 2
-    assert f"experiment needs {package}" in capsys.readouterr().err
-    monkeypatch.setattr(command, "find_spec", find)
-    assert extra in {"train", "eval", "report"}
+    needed = f"experiment needs {package}: pip install 'redteam-env[{extra}]'"
+    assert needed in capsys.readouterr().err
