@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -120,7 +121,9 @@ class Mine(ApothecaryJudge):
 
 
 @pytest.mark.parametrize("part", ["helper.py", "rubric.txt"])
-def test_case_c4_a_change_anywhere_in_a_plug_ins_package_is_refused(tmp_path, installed, part):
+def test_case_c4_a_change_anywhere_in_a_plug_ins_package_is_refused(
+    tmp_path, installed, monkeypatch, part
+):
     made = changed(("training", "judge"), "mine")
     package = tmp_path / "mine"
     package.mkdir()
@@ -128,6 +131,8 @@ def test_case_c4_a_change_anywhere_in_a_plug_ins_package_is_refused(tmp_path, in
     for name, text in (("__init__.py", ""), ("judge.py", code), (part, "1\n")):
         (package / name).write_text(text)
     installed("", "[redteam_env.judges]\nmine = mine.judge:Mine\n", module="not_used")
+    for name in ("mine", "mine.judge"):  # of another test's folder
+        monkeypatch.delitem(sys.modules, name, raising=False)
     open_directory(made, tmp_path / "tiny")
     (package / "__pycache__").mkdir(exist_ok=True)
     (package / "__pycache__" / "helper.pyc").write_bytes(b"1")
