@@ -41,9 +41,6 @@ class Framed(str):
 
     Attributes:
         parts: Our text and the player's in turn; the first and the last are ours.
-
-    Args:
-        parts: The same.
     """
 
     __slots__ = ("parts",)

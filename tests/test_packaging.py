@@ -1,0 +1,70 @@
+"""What is shipped: one version everywhere, and the files that users need, no others."""
+
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PACKAGES = ("redteam_env", "agents", "algorithms")
+CODE = {".py", ".pyc"}
+
+
+def of_the_packages():
+    """Every file of the packages that is no cache, by its path in the repository."""
+    return {
+        path.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+
+
+def test_the_version_is_the_same_everywhere():
+    citation = ROOT / "CITATION.cff"
+    if citation.exists():
+        [cited] = re.findall(r"^version: \"?([^\"\n]+)", citation.read_text(encoding="utf-8"), re.M)
+        assert cited == PROJECT["version"]
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.findall(r"^## (\S+)", changelog, re.MULTILINE)[0]
+    assert newest in {"Unreleased", PROJECT["version"]}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A source distribution, and the wheel that is built from it, as a release does."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "hatchling", "build", "--directory", str(folder)]
+    subprocess.run([*command, "--target", "sdist"], cwd=ROOT, check=True, capture_output=True)
+    [sdist] = folder.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    source = folder / sdist.name.removesuffix(".tar.gz")
+    subprocess.run([*command, "--target", "wheel"], cwd=source, check=True, capture_output=True)
+    [wheel] = folder.glob("*.whl")
+    return source, wheel
+
+
+def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(built):
+    _, wheel = built
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert names == of_the_packages()
+    assert {f"{package}/py.typed" for package in PACKAGES} <= names
+    assert {Path(name).suffix for name in names} - CODE >= {".toml", ".txt", ".safetensors", ".json"}
+    assert wheel.stat().st_size < 20_000_000
+
+
+def test_the_source_distribution_holds_what_it_takes_to_test_it(built):
+    source, _ = built
+    names = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()}
+    assert of_the_packages() <= names
+    assert {"pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "tests/conftest.py"} <= names
+    hidden = {name for name in names if name.startswith(".")} - {".gitignore"}
+    assert all(name.startswith((".ci/", ".github/")) for name in hidden)
