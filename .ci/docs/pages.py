@@ -23,7 +23,7 @@ ELSEWHERE = {
     ".github/CODE_OF_CONDUCT.md": "code_of_conduct.md",
     ".github/SECURITY.md": "security.md",
 }
-FIRST = ("index", "concepts")
+FIRST = ("README", "concepts")
 """The guide's pages that are read first; the others follow by name."""
 LINK = re.compile(
     r"(?P<image>!?)\[(?P<words>[^\]\[]*)\]\((?P<target>[^)\s#:]+)(?P<anchor>#[^)\s]*)?\)"
