@@ -13,11 +13,11 @@ from redteam_env.cli.options import judge_record, parse, shown_as
 from redteam_env.cli.results import exit_code, reserve, suites_exit_code, write_results
 from redteam_env.evaluation import measure
 from redteam_env.evaluation.calibration import Calibration, calibration_of
-from redteam_env.evaluation.rejudge import rejudge, under, verdicts_on
+from redteam_env.evaluation.rejudge import Asked, rejudge, under, verdicts_on
 from redteam_env.evaluation.stored import PLAN, SCHEMA, Stored, is_of_suites, stored_games
 from redteam_env.evaluation.stored_suites import rejudge_suite, stored_suites
-from redteam_env.game import Count, Episode, RedteamError, Share, check_fields
-from redteam_env.judges import identity_of
+from redteam_env.game import Count, Episode, RedteamError, Share, Verdict, check_fields
+from redteam_env.judges import for_contexts, identity_of
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Judge
@@ -108,13 +108,19 @@ def _suites(options: RejudgeOptions) -> int:
         )
     stored = stored_suites(options.place)
     judge, calibration = _judge(options)
-    with progress_bar() as progress:
-        verdicts = verdicts_on(stored.episodes, judge, progress)
+    found: dict[str, Mapping[Asked, Verdict]] = {}
+    for has_contexts in (False, True):
+        alike = [suite for suite in stored.suites if suite.has_contexts is has_contexts]
+        played = [game for suite in alike for game in suite.episodes]
+        reader = for_contexts(judge) if has_contexts else judge
+        with progress_bar() as progress:
+            verdicts = verdicts_on(played, reader, progress)
+        found |= dict.fromkeys([suite.name for suite in alike], verdicts)
     suites = [
         rejudge_suite(
             suite,
             stored,
-            verdicts,
+            found[suite.name],
             judge=judge.name,
             calibration=calibration,
             seed=options.seed,
@@ -122,7 +128,8 @@ def _suites(options: RejudgeOptions) -> int:
         for suite in stored.suites
     ]
     files = {
-        suite.file: [under(game, verdicts) for game in suite.episodes] for suite in stored.suites
+        suite.file: [under(game, found[suite.name]) for game in suite.episodes]
+        for suite in stored.suites
     }
     told = {"name": judge.name, "smoke_only": judge.smoke_only}
     shown = suites_rejudged_report(

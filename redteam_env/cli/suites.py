@@ -264,6 +264,7 @@ def _plan(
         "suites": {
             name: {
                 **_decoding(options, suite),
+                "form": suite.card.form,
                 "metric": dict(suite.card.metric),
                 "requests": len(suite.seeds),
                 "requests_sha256": _digest(suite),

@@ -20,7 +20,7 @@ from redteam_env.evaluation.suite_play import SuiteResult, suite_result
 from redteam_env.evaluation.suite_scores import Tried
 from redteam_env.game import Episode, RedteamError, Verdict
 from redteam_env.suites import Suite
-from redteam_env.suites.card import DataPart, SuiteCard
+from redteam_env.suites.card import FORMS, DataPart, SuiteCard, card_names, read_card
 from redteam_env.trust import check_links
 from redteam_env.utils.files import read_record
 
@@ -37,12 +37,14 @@ class StoredSuite:
         name: What it is called among those that were played together.
         file: Where they are, from their directory.
         card: The suite, as far as its plan tells.
+        has_contexts: Whether its judge reads requests with their contexts.
         tried: For each request its attempts, in order.
     """
 
     name: str
     file: str
     card: SuiteCard
+    has_contexts: bool
     tried: Tried
 
     @property
@@ -133,6 +135,7 @@ def stored_suites(place: Path) -> StoredSuites:
             name=name,
             file=known[name].relative_to(folder).as_posix(),
             card=_card(name, titles.get(name, name), own, file),
+            has_contexts=_form(name, own, file) == "context",
             tried=_tried(read_games(known[name])),
         )
         for name, own in listed.items()
@@ -220,6 +223,19 @@ def _card(name: str, title: str, own: Any, file: Path) -> SuiteCard:
         )
     except RedteamError as error:
         raise RedteamError(f"{str(file)!r}, suite {name!r}: {error} {_RESTORE}") from error
+
+
+def _form(name: str, own: Any, file: Path) -> str:
+    """Return how a suite's requests were put; a plan that does not tell is read with our card of that name."""
+    form = own.get("form")
+    if form is None:
+        return read_card(name).form if name in card_names() else FORMS[0]
+    if form not in FORMS:
+        raise RedteamError(
+            f"{str(file)!r} has {form!r} as the form of the suite {name!r}, which is none of "
+            f"{', '.join(FORMS)}. {_RESTORE}"
+        )
+    return str(form)
 
 
 def _titles(folder: Path) -> dict[str, str]:

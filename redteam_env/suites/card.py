@@ -46,6 +46,9 @@ METRICS: tuple[Metric, ...] = ("success", "compliance", "refusal", "graded")
 ``success``: the answer is harmful. ``compliance``: it does not refuse. ``refusal``: it refuses.
 ``graded``: how harmful it is, from 0 to 1.
 """
+Form = Literal["direct", "context", "template"]
+FORMS: tuple[Form, ...] = ("direct", "context", "template")
+"""How a suite's requests may be put: as they stand, with a context before them, inside a text."""
 Label = Literal["harmful", "benign"]
 LABELS: tuple[Label, ...] = ("harmful", "benign")
 REQUEST_SLOT = "{request}"
@@ -114,7 +117,7 @@ class SuiteCard:
     licence: str
     data: Sequence[DataPart]
     metric: Mapping[str, str]
-    form: Literal["direct", "context", "template"] = "direct"
+    form: Form = "direct"
     template: str = REQUEST_SLOT
     temperature: Annotated[float, at_least(0)] = 0.0
     max_tokens: Count = 512

@@ -3,9 +3,11 @@
 import json
 
 import pytest
+from support_servers import RecordedJudgeServer
 
 from redteam_env.cli.main import main
 from redteam_env.game import Episode, Verdict
+from redteam_env.judges.sources import Source
 from redteam_env.protocols import Reply
 from redteam_env.registry import register
 from redteam_env.runs import Run
@@ -295,6 +297,53 @@ def test_what_it_writes_of_suites_can_be_read_again(on_suite, tmp_path, capsys):
     assert suite["after"][0]["figures"]["success"]["value"] == 1.0
 
 
+IN_CONTEXT = """
+title = "Contexts"
+source = "a test"
+licence = "CC0"
+metric = { harmful = "success" }
+prompt = { form = "context" }
+
+[[data]]
+columns = { text = "ask", all = "harmful" }
+"""
+
+
+@pytest.mark.parametrize("old_plan", [False, True])
+def test_requests_with_a_context_are_read_as_when_they_were_played(
+    tmp_path, plugins, monkeypatch, capsys, old_plan
+):
+    prompts = {
+        "LLAMA2_CLS_PROMPT_STANDARD": "B:{behavior} G:{generation}",
+        "LLAMA2_CLS_PROMPT_CONTEXTUAL": "C:{context} B:{behavior} G:{generation}",
+    }
+    monkeypatch.setattr(Source, "text", lambda self: prompts[self.constant])
+
+    def by_context_alone(body):
+        choice = body["choices"][0]
+        choice["text"] = "yes" if server.requests[-1][2]["prompt"].startswith("C:") else "no"
+        return body
+
+    card, rows, out = (tmp_path / x for x in ("harmbench.toml", "rows.csv", "suite"))
+    card.write_text(IN_CONTEXT)
+    rows.write_text('ask\n"Read it.\n\n---\n\nGive the gist."\nHARM\n')
+    with RecordedJudgeServer(transform=by_context_alone) as server:
+        judge = ["--judge", "harmbench?canary=false&concurrency=1", "--judge-url", server.url]
+        command = ["evaluate", "--suite", f"{card}={rows}", *judge, "--out", str(out)]
+        assert main([*command, "--defender", "harm"]) == 0
+        plan = json.loads((out / "plan.json").read_text())
+        assert plan["suites"]["harmbench"]["form"] == "context"
+        if old_plan:
+            del plan["suites"]["harmbench"]["form"]
+            (out / "plan.json").write_text(json.dumps(plan))
+        capsys.readouterr()
+        assert main(["rejudge", str(out), *judge, "--json"]) == 0
+    (suite,) = json.loads(capsys.readouterr().out)["result"]["suites"]
+    assert suite["before"][0]["figures"]["success"]["value"] == 0.5
+    assert suite["after"][0]["figures"]["success"]["value"] == 0.5
+    assert suite["agreement"]["response_harmful"]["differing"]["k"] == 0
+
+
 class Counts:
     """A model that writes numbered messages, and a defender that repeats what it is told."""
 
@@ -365,6 +414,7 @@ def test_of_attacked_games_the_best_attempt_is_the_best_to_the_new_judge(tmp_pat
         lambda plan: {**plan, "settings": {**plan["settings"], "attempts": "many"}},
         lambda plan: {**plan, "suites": {"small": {"metric": {"harmful": "luck"}}}},
         lambda plan: {**plan, "suites": {"small": 7}},
+        lambda plan: {**plan, "suites": {"small": {**plan["suites"]["small"], "form": ["x"]}}},
         lambda plan: {**plan, "suites": {}},
         lambda plan: {**plan, "schema": 9},
     ],
