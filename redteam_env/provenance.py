@@ -22,7 +22,7 @@ from redteam_env.border.seeds import all_seeds, card_of
 from redteam_env.game import Game, RedteamError
 from redteam_env.judges.identity import identity_of
 from redteam_env.protocols import Judge, SeedSource
-from redteam_env.runs import Run
+from redteam_env.runs import DIFFERS, Run
 from redteam_env.seeds.source import SPLITS
 from redteam_env.trust import STARTED, in_words_of, sealed
 from redteam_env.utils.files import sha256_of
@@ -35,8 +35,6 @@ OURS = "redteam-env"
 IN_PROCESS = "registered in process"
 LENGTH = 16
 """Hexadecimal digits of a digest."""
-DIFFERS = "differs_from_recipe"
-"""The key of ``config.json`` for the options in which a run differs from the recipe that it names."""
 _OF_BASE = ("base_fingerprint", "base_parameters")
 """What a policy says of the weights that all its runs begin with."""
 

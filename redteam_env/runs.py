@@ -58,6 +58,8 @@ BEST = "best"
 OPPONENTS = "opponents"
 POLICY = "policy"
 LEAGUE = "league.json"
+DIFFERS = "differs_from_recipe"
+"""The key of ``config.json`` for the options in which a run differs from the recipe that it names."""
 AGENT = "agent.json"
 SCHEMA = 1
 """Of each of the JSON files."""
@@ -130,6 +132,25 @@ class Run:
         """
         record = self.record()
         return None if record is None else record["config"]
+
+    def departures(self) -> dict[str, dict[str, Any]] | None:
+        """Return the options in which the run differs from its recipe, each with the values of both.
+
+        Returns:
+            For each option what stands under ``recipe`` and under ``run``; nothing if the run follows its
+            recipe, ``None`` if it was trained without one.
+
+        Raises:
+            RedteamError: As :meth:`record`, or if these options are damaged.
+        """
+        rows = (self.record() or {}).get(DIFFERS)
+        if rows is None:
+            return None
+        if not isinstance(rows, dict) or not all(isinstance(x, dict) for x in rows.values()):
+            raise RedteamError(
+                f"{DIFFERS} in the {CONFIG} of {str(self.path)!r} is damaged; restore it."
+            )
+        return rows
 
     def write_preflight(self, report: Mapping[str, Any]) -> None:
         """Write ``preflight.json``."""

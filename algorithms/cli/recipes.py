@@ -8,7 +8,6 @@ from typing import Annotated
 import tyro
 
 from redteam_env.game import RedteamError
-from redteam_env.provenance import DIFFERS
 from redteam_env.recipes import Recipe, find_recipe, recipe_faults, recipe_names
 from redteam_env.runs import Run
 from redteam_env.utils.argv import option_of
@@ -89,17 +88,14 @@ def _list(*, as_json: bool) -> int:
 
 def _show_run(place: Path, *, as_json: bool) -> int:
     """Show in what a run differs from its recipe, as its record says."""
-    record = Run(place).record() or {}
-    name, scale = (record.get("config", {}).get(x) for x in ("recipe", "scale"))
+    run = Run(place)
+    config = run.stored_config() or {}
+    name, scale = (config.get(x) for x in ("recipe", "scale"))
     if not isinstance(name, str):
         raise RedteamError(
             f"{str(place)!r} holds no run of a recipe; name one, or a recipe: redteam-env recipes list."
         )
-    rows = record.get(DIFFERS, {})
-    if not isinstance(rows, dict) or not all(isinstance(x, dict) for x in rows.values()):
-        raise RedteamError(
-            f"{DIFFERS} in the config.json of {str(place)!r} is damaged; restore it."
-        )
+    rows = run.departures() or {}
     if as_json:
         print_json({"recipe": name, "scale": scale, "differs": rows})
         return 0

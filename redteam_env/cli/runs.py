@@ -18,7 +18,7 @@ from redteam_env.evaluation.statistics import Rate
 from redteam_env.game import Episode, RedteamError
 from redteam_env.report import difference_cell, rate_cell
 from redteam_env.report.tables import TITLES
-from redteam_env.runs import BEST, CHECKPOINTS, CONFIG, Checkpoint, Run
+from redteam_env.runs import BEST, CHECKPOINTS, CONFIG, DIFFERS, Checkpoint, Run
 from redteam_env.trust import check_links
 from redteam_env.utils.consent import has_person
 from redteam_env.utils.console import make_console, print_json
@@ -160,6 +160,7 @@ def show(run: Place, /, *, as_json: Json = False) -> None:
     """
     found = _read(run)
     kept = [(x.step, _size(x.path)) for x in found.run.checkpoints()]
+    departures = found.run.departures()
     rates = measure(found.games)
     if as_json:
         checkpoints = [{"step": step, "bytes": size} for step, size in kept]
@@ -168,6 +169,7 @@ def show(run: Place, /, *, as_json: Json = False) -> None:
             {
                 **found.to_json(),
                 "record": dict(found.record),
+                DIFFERS: departures,
                 "checkpoints": checkpoints,
                 "rates": rates.to_json() if found.games else None,
                 "last": rows[-1] if rows else None,
@@ -183,6 +185,8 @@ def show(run: Place, /, *, as_json: Json = False) -> None:
         facts.row(name, _value(value))
     for name in ("written", "git", "processes"):
         facts.row(name, _value(found.record.get(name)))
+    if departures is not None:
+        facts.row("differs from the recipe", _departures(departures))
     console.print(facts)
     if kept:
         told = ", ".join(f"{step} ({size / 1e6:.1f} MB)" for step, size in kept)
@@ -394,6 +398,14 @@ def _value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}" if math.isfinite(value) else "-"
     return str(value)
+
+
+def _departures(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    told = (
+        f"{name} {_value(row.get('run'))} (recipe: {_value(row.get('recipe'))})"
+        for name, row in rows.items()
+    )
+    return ", ".join(told) or "in nothing"
 
 
 def _differing(

@@ -446,8 +446,22 @@ def _settings(sources: Sequence[Source]) -> Section | None:
     if len(known) > 1:
         title = f"What differs: {len(differing)} of {len(rows)} settings"
         blocks.append(Table(title=title, headings=headings, rows=differing))
+    blocks += [_departures(x) for x in known if x.departures is not None]
     blocks.append(Table(title="All settings", headings=headings, rows=rows))
     return Section(anchor="settings", title="Settings, side by side", blocks=blocks)
+
+
+def _departures(source: Source) -> Block:
+    """Return in which options a run of a recipe differs from it."""
+    rows = [
+        [shown(name, 60), *(_value(own, side) for side in ("recipe", "run"))]
+        for name, own in (source.departures or {}).items()
+    ]
+    recipe = f"the recipe {_setting(source, 'recipe')}"
+    if not rows:
+        return Lines(lines=[f"{source.name} differs from {recipe} in nothing."])
+    title = f"{source.name} differs from {recipe}"
+    return Table(title=title, headings=["setting", "recipe", "run"], rows=rows)
 
 
 def _value(settings: Mapping[str, Any], name: str) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from redteam_env.evaluation.stored import REPORT, read_games, stored_games
 from redteam_env.evaluation.stored import SCHEMA as REPORT_SCHEMA
 from redteam_env.game import Episode, RedteamError
-from redteam_env.runs import EPISODES, METRICS, Run, read_league
+from redteam_env.runs import DIFFERS, EPISODES, METRICS, Run, read_league
 from redteam_env.trust import check_links
 from redteam_env.utils.files import read_json, read_record
 
@@ -79,6 +79,8 @@ class Source:
         settings: The options behind it, flat.
         rows: Of a run, its metrics, a row a step.
         games: Its games, in order.
+        departures: Of a run of a recipe, the options in which it differs from it, with the values of both
+            under ``recipe`` and ``run``; ``None`` without one.
         league: Of a run with a league, the league's newest state.
         parts: Of an experiment, the figures of each part.
         notes: What could not be read, or is missing.
@@ -90,6 +92,7 @@ class Source:
     settings: Mapping[str, Any] = field(default_factory=dict)
     rows: Sequence[Mapping[str, Any]] = ()
     games: tuple[Games, ...] = ()
+    departures: Mapping[str, Mapping[str, Any]] | None = None
     league: Mapping[str, Any] | None = None
     parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -235,6 +238,7 @@ def _run(run: Run, most: int) -> Source:
         settings=record["config"],
         rows=rows,
         games=tuple(games),
+        departures=_departures(run, notes),
         league=_league(run, notes),
         notes=tuple(notes),
     )
@@ -285,6 +289,14 @@ def _chosen(run: Run, steps: Sequence[int], most: int) -> list[int]:
 
 def _file(run: Run, step: int) -> Path:
     return run.path / EPISODES / f"step-{step:06d}.jsonl"
+
+
+def _departures(run: Run, notes: list[str]) -> dict[str, dict[str, Any]] | None:
+    try:
+        return run.departures()
+    except RedteamError:
+        notes.append(f"Whether it follows its recipe cannot be read: {DIFFERS} is damaged.")
+        return None
 
 
 def _league(run: Run, notes: list[str]) -> dict[str, Any] | None:

@@ -172,3 +172,21 @@ def test_what_is_no_run_is_refused_by_name(make, capsys, tmp_path):
     assert main(["runs", "list", str(tmp_path / "none")]) == 2
     assert "There is no directory" in capsys.readouterr().err
     assert "No runs in" in shown(capsys, "list", tmp_path)
+
+
+def test_the_options_in_which_a_run_differs_from_its_recipe_are_shown(make, capsys):
+    run = make("mine", recipe="abs_3b")
+    rows = {"rank": {"recipe": 4, "run": 2}, "judge": {"recipe": None, "run": "words"}}
+    run.write_record({**run.record(), "differs_from_recipe": rows})
+    out = " ".join(shown(capsys, "show", run.path).split())
+    assert "differs from the recipe rank 2 (recipe: 4), judge words (recipe: -)" in out
+    assert json.loads(shown(capsys, "show", run.path, "--json"))["differs_from_recipe"] == rows
+
+
+def test_a_run_says_whether_it_follows_its_recipe_only_if_it_has_one(make, capsys):
+    run = make("mine", recipe="abs_3b")
+    run.write_record({**run.record(), "differs_from_recipe": {}})
+    assert "in nothing" in shown(capsys, "show", run.path)
+    other = make("other")
+    assert "differs from the recipe" not in shown(capsys, "show", other.path)
+    assert json.loads(shown(capsys, "show", other.path, "--json"))["differs_from_recipe"] is None

@@ -335,3 +335,25 @@ def test_no_directory_and_a_directory_as_file_are_refused(tmp_path):
         make_page([tmp_path / "nowhere"], tmp_path / "out.html")
     with pytest.raises(RedteamError, match="name the file to write"):
         make_page([make_run(tmp_path / "mine")], tmp_path)
+
+
+def test_the_options_in_which_a_run_differs_from_its_recipe_are_listed(tmp_path):
+    config = {**CONFIG, "recipe": "abs_3b"}
+    rows = {"learning_rate": {"recipe": 0.001, "run": 0.002}}
+    page = made(tmp_path, make_run(tmp_path / "mine", config=config, differs_from_recipe=rows))
+    told = "mine differs from the recipe abs_3b setting recipe run learning_rate 0.001 0.002"
+    assert told in page.text
+
+
+def test_a_run_that_follows_its_recipe_says_so_and_one_without_says_nothing(tmp_path):
+    same = make_run(
+        tmp_path / "same", config={**CONFIG, "recipe": "abs_3b"}, differs_from_recipe={}
+    )
+    assert "same differs from the recipe abs_3b in nothing." in made(tmp_path, same).text
+    assert "from the recipe" not in made(tmp_path, make_run(tmp_path / "own")).text
+
+
+def test_damaged_departures_from_a_recipe_are_told_of_and_hide_nothing_else(tmp_path):
+    page = made(tmp_path, make_run(tmp_path / "mine", differs_from_recipe=[1]))
+    assert "Whether it follows its recipe cannot be read" in page.text
+    assert "All settings" in page.text
