@@ -161,8 +161,8 @@ def write_config(
     if departures is not None:
         rows = {x: {"recipe": there, "run": here} for x, (there, here) in departures.items()}
         record |= {DIFFERS: rows}
+    run.write_record(sealed(record))  # first: without it the directory is taken for no run
     run.write_prompts(game.prompts)
-    run.write_record(sealed(record))
 
 
 def _judge(judge: Judge) -> dict[str, Any]:

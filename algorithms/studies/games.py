@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from redteam_env.game import Episode, RedteamError, Verdict
+from redteam_env.game.success import attack_success
 from redteam_env.utils.files import write_aside
 from redteam_env.utils.reading import read_parquet
 
@@ -118,7 +119,7 @@ def game_rows(
 
 def _told(episode: Episode, verdict: Verdict | None) -> bool | None:
     if verdict is None:
-        return None if episode.uncounted else False
+        return None if episode.uncounted else attack_success(episode, kept="nothing")
     return verdict.response_harmful
 
 

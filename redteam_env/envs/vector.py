@@ -23,7 +23,7 @@ from gymnasium.utils import seeding
 
 from redteam_env.envs.config import EnvConfig, takes
 from redteam_env.envs.session import Info, Session, act_together, whole_seed
-from redteam_env.game import Count, Episode, RedteamError, check_values
+from redteam_env.game import Count, Episode, RedteamError, check_fields
 from redteam_env.protocols import Reply, TurnRequest
 from redteam_env.randomness import Address
 from redteam_env.rollout import turn_request
@@ -60,6 +60,9 @@ class _Shape:
     games: Count
     autoreset: bool
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
 
 class VectorGame:
     """Several games side by side, all with the same rules, seeds and judge.
@@ -83,7 +86,7 @@ class VectorGame:
     """
 
     def __init__(self, games: int = 8, *, autoreset: bool = False, **settings: Any) -> None:
-        check_values(_Shape, {"games": games, "autoreset": autoreset})
+        _Shape(games=games, autoreset=autoreset)
         config = _config(**settings)
         if config.render_mode is not None:
             raise RedteamError(

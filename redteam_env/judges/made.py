@@ -30,7 +30,7 @@ TOP = {"completions": 5, "chat": 20}
 RULES = 1
 """Raised whenever the library asks otherwise about the same dialogue, or makes something else of the same
 answer: with another guard (:mod:`redteam_env.judges.template`), another parser, another way to merge answers.
-What was measured and stored of a judge holds for one number; ``tests/judges/test_rules.py`` tells when."""
+What was measured and stored of a judge holds for one number; ``tests/judges/test_judge_rules.py`` tells when."""
 _SAMPLE, _SAMPLES = 1 << 16, 64
 _PATHS = {"completions": "/completions", "chat": "/chat/completions", "classify": "/classify"}
 _SECTIONS = ("Human user", "AI assistant", "Answers")

@@ -1,6 +1,7 @@
 """A game copied in the middle goes on to the same end as the original, wherever it is copied to."""
 
 import copy
+import itertools
 import multiprocessing
 import pickle
 from functools import partial
@@ -75,7 +76,8 @@ def test_a_single_seat_can_be_copied_outside_of_a_game_too(seat, view, when):
 @pytest.mark.parametrize("name", AGENTS)
 @pytest.mark.parametrize("seat", SEATS)
 def test_every_agent_can_be_copied_with_the_game_it_plays_in(name, seat, monkeypatch):
-    monkeypatch.setattr("builtins.input", lambda *_: "what a person types")
+    typed = itertools.cycle(["what a person types", "."])
+    monkeypatch.setattr("builtins.input", lambda *_: next(typed))
     env = redteam_env.single_seat(seat, name, world="apothecary", exchanges=2)
     env.reset(seed=3)
     env.step("first")

@@ -1,6 +1,8 @@
 """The command ``speed``: every row, for people and for programs; it measures and never judges."""
 
+import io
 import json
+import sys
 
 import pytest
 import torch
@@ -47,11 +49,11 @@ def printed(tmp_path_factory):
     before = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch, pytest.MonkeyPatch.context() as place:
         place.chdir(tmp_path_factory.mktemp("place"))
-        lines: list[str] = []
-        patch.setattr("builtins.print", lines.append)
+        out = io.StringIO()
+        patch.setattr(sys, "stdout", out)
         assert main(["speed", *SMALL, "--json"]) == 0
     assert torch.get_num_threads() == before
-    return json.loads("\n".join(lines))
+    return json.loads(out.getvalue())
 
 
 def test_every_row_is_measured_and_stands_beside_its_budget(printed):
