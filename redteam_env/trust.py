@@ -5,6 +5,7 @@ directory that it was started in: whatever they name, its user named. In anybody
 outside its directory and the servers are used only if the user names them, too, or says yes.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,13 @@ _NO_PLACES = frozenset(
     {"out", "policy", "algorithm", "opponents", "callback", "world", "arrangement"}
 )
 """Options whose text is the name of something, and that of the run's own directory."""
+
+_OF_THE_RUN = frozenset({"model", "bases", "revision"})
+"""Options that say what a run's weights were trained on, which is fetched unasked; ``bases`` has roles
+where others have names of agents."""
+_OF_HUB = re.compile(r"\w[\w.-]*/[\w.-]+")
+_IN_HUB = re.compile(r"(?:^|[^\w])hub:([^,?&+=@]+)")
+_WORDS = re.compile(r"[\s+,:=?&@|;]")
 
 
 def names() -> frozenset[str]:
@@ -199,7 +207,8 @@ def confirm_places(
 def confirm_named(options: Mapping[str, Any], *, root: Path, source: str) -> None:
     """Have the user confirm the places outside a directory, and the servers, that options in it name.
 
-    So too what a card in it, of a judge or a suite, would have fetched, or opened outside of it.
+    So too what they would have fetched from the Hugging Face hub, but for the base of a run's weights; and what
+    a card in it, of a judge or a suite, would have fetched, or opened outside of it.
 
     Args:
         options: Values by name, without those that the user gave himself.
@@ -214,7 +223,9 @@ def confirm_named(options: Mapping[str, Any], *, root: Path, source: str) -> Non
         if not _may_name(name, value):
             continue
         named_by = f"--{name.replace('_', '-')} {value}"
-        asked = [part for part in parts_of(value) if split_name(part)[1] is not None]
+        asked = name not in _OF_THE_RUN and any(
+            split_name(part)[1] is not None for part in parts_of(value)
+        )
         if "://" in unquote(value) or asked:
             confirm(
                 f"{value!r} as {name}, to be asked with your key", source=source, named_by=named_by
@@ -223,9 +234,23 @@ def confirm_named(options: Mapping[str, Any], *, root: Path, source: str) -> Non
         if any(leaves(place, root) for place in places):
             outside = f"{value!r} as {name}, which lies outside of it"
             confirm(outside, source=source, named_by=named_by)
+        for word in _of_hub(name, value):
+            fetched = f"{word!r} of the Hugging Face hub as {name}"
+            confirm(fetched, source=source, named_by=named_by)
         for place in places:
             if not leaves(place, root):
                 _confirm_card(place, root=root, named_by=named_by)
+
+
+def _of_hub(option: str, text: str) -> list[str]:
+    """Return what an option's text names of the Hugging Face hub, without what our own cards do."""
+    if option in _OF_THE_RUN or option == "prompts" or "://" in unquote(text):
+        return []
+    plain = unquote(text)
+    words = [x for x in _WORDS.split(plain) if _OF_HUB.fullmatch(x) and not Path(x).exists()]
+    ours = {judge_cards.read_card(x).hub for x in judge_cards.card_names()}
+    found = dict.fromkeys([*words, *(x for x in _IN_HUB.findall(plain) if not Path(x).exists())])
+    return [word for word in found if word not in ours]
 
 
 def check_links(place: Path) -> None:

@@ -106,6 +106,56 @@ def test_nor_is_anything_else_that_its_options_name(tmp_path, outside, capsys, o
     assert f"add --{option} {value}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("judge", "plain?model=somebody/thing"),
+        ("judge", "plain?model=somebody%2Fthing"),
+        ("judge", "cached:plain?model=somebody/thing"),
+        ("judge", "vote:words+plain?model=somebody/thing&soft=true"),
+        ("judge", "composite:prompt=words,refusal=words,harm=plain?model=somebody/thing"),
+        ("seeds", "hub:somebody/thing"),
+        ("seeds", "words,hub:somebody/thing?text=text"),
+        ("faithfulness", "embedding:somebody/thing"),
+        ("init_from", "somebody/thing"),
+        ("opponent", "somebody/thing"),
+        ("opponent", "attack:pair:somebody/thing"),
+        ("opponents", "mixed:self,pair:somebody/thing"),
+    ],
+)
+def test_what_a_stranger_would_have_fetched_from_the_hub_is_asked_for(
+    tmp_path, outside, option, value
+):
+    run = Run(write_run(tmp_path, **{option: value}))
+    options = options_of(run)
+    with pytest.raises(RedteamError, match="not used unless you name it yourself") as told:
+        allow(run, options)
+    assert "'somebody/thing' of the Hugging Face hub" in str(told.value)
+    assert f"add --{option.replace('_', '-')} {value}" in str(told.value)
+    allow(run, {x: y for x, y in options.items() if x != option})  # he named it himself
+    own = Run(write_run(tmp_path, own=True, **{option: value}))
+    allow(own, options_of(own))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("model", "somebody/base"),
+        ("bases", "judge:smollm2"),
+        ("bases", "attacker:somebody/base,judge:smollm2"),
+        ("judge", "wildguard"),
+        ("judge", "harmbench?model=cais/HarmBench-Llama-2-13b-cls"),
+        ("faithfulness", "embedding:minilm"),
+        ("seeds", "words,builtin?split=train"),
+    ],
+)
+def test_what_the_weights_were_trained_on_and_what_we_name_is_not_asked_for(
+    tmp_path, outside, option, value
+):
+    run = Run(write_run(tmp_path, **{option: value}))
+    allow(run, options_of(run))
+
+
 def test_a_relative_place_of_a_stranger_is_taken_from_where_he_says_and_asked_for(
     tmp_path, outside, capsys
 ):
