@@ -174,7 +174,12 @@ class Card:
             return "Any instruction-following model will do."
         gate = f"accept its licence on {self.page} first (it is gated), or " if self.gated else ""
         other = f" Instead: {self.alternative}." if self.alternative else ""
-        return f"The model is {self.hub} ({self.licence}); {gate}name a local copy by model=DIR.{other}"
+        local = (
+            "name a local copy by model=DIR"
+            if "transformers" in self.protocols
+            else "serve a local copy"
+        )
+        return f"The model is {self.hub} ({self.licence}); {gate}{local}.{other}"
 
 
 def card_names() -> tuple[str, ...]:

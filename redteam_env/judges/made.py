@@ -133,7 +133,7 @@ def card_judge(
         smoke_only=own.smoke,
         canary=own.canary if canary else (),
         revision=_revision(own, told, agent, spoken),
-        place="" if address is None else f"{_shown(address)} {_settings(own, told)}",
+        place="" if address is None else _place(own, told, address),
     )
     if not own.contextual or spoken == "classify" or template_file is not None:
         return judge
@@ -145,6 +145,12 @@ def card_judge(
 def _shown(address: str) -> str:
     """Return an address without what may be secret in it."""
     return re.sub(r"//[^/]*@", "//", address.partition("?")[0])
+
+
+def _place(card: Card, told: _Told, address: str) -> str:
+    """Return where a judge is asked, as which model, and its settings."""
+    model = [told.model] if told.model else []
+    return " ".join([_shown(address), *model, _settings(card, told)])
 
 
 def _comparison(card: Card, told: _Told, backend: Backend[Any]) -> Comparison[Any] | None:
@@ -166,8 +172,14 @@ def _settings(card: Card, told: _Told) -> str:
 
 
 def _revision(card: Card, told: _Told, agent: Agent | None, spoken: str) -> str:
-    """Return what changes with the model, or with the settings; empty if the model is not known."""
+    """Return what changes with the model, or with the settings; empty if the model is not known.
+
+    A model that a card does not name is known by its weights in this process, and not by what a server
+    calls it: two servers may give one name to two models.
+    """
     if spoken == "classify" or agent is not None:  # neither tells what it is
+        return ""
+    if spoken != "transformers" and not card.hub:
         return ""
     model = told.model or card.hub
     if spoken == "transformers" and (folder := Path(model).expanduser()).is_dir():

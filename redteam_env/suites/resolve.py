@@ -100,6 +100,13 @@ def resolve_entries(spec: str) -> list[Entry]:
         if name not in played:
             found += _named(name)
     given = {key.removesuffix(ENDING).rpartition("/")[2]: own for key, own in files.items()}
+    cards = {entry.card.name for entry in found if entry.card is not None}
+    for name in given:
+        if name not in cards:
+            raise RedteamError(
+                f"--suite has a file for {name!r}, which is a group of suites; give one of its suites a file: "
+                f"{', '.join(f'{card}=FILE' for card in sorted(cards))}."
+            )
     found = [x if x.card is None else replace(x, files=given.get(x.card.name, ())) for x in found]
     names = [entry.name for entry in found]
     twice = sorted({name for name in names if names.count(name) > 1})

@@ -397,6 +397,21 @@ def test_a_wrong_option_is_one_clear_error(options, message):
         card_judge(own.pop("card"), own.pop("url", None), **own)
 
 
+@pytest.mark.parametrize(
+    ("name", "local"),
+    [
+        ("wildguard", "serve a local copy"),
+        ("harmbench", "serve a local copy"),
+        ("llamaguard3", "name a local copy by model=DIR"),
+    ],
+)
+def test_only_a_judge_that_runs_in_this_process_is_to_be_named_as_a_folder(name, local):
+    with pytest.raises(RedteamError) as told:
+        card_judge(name)
+    assert local in str(told.value)
+    assert ("model=DIR" in str(told.value)) == ("model=DIR" in local)
+
+
 @pytest.mark.parametrize("text", ["safe", "unsafe\nS1"])
 def test_another_model_under_the_name_is_found_out_at_the_start(text):
     with ChatServer(answer=lambda body: said(text), models=None) as server:

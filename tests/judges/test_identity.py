@@ -8,6 +8,7 @@ from redteam_env.judges import card_judge, identity_of, made, resolve_judge
 from redteam_env.judges.cached import cached
 from redteam_env.judges.combined import vote
 from redteam_env.judges.judge import PROBES
+from redteam_env.judges.sources import Source
 
 URL = "http://127.0.0.1:9"
 
@@ -66,6 +67,22 @@ def test_a_server_that_hides_its_model_is_known_by_its_address_without_secrets()
     assert found != identity_of(resolve_judge("wildguard", url="http://127.0.0.1:8/classify"))
     with pytest.raises(RedteamError, match="does not say its revision"):
         cached("wildguard", url="http://127.0.0.1:9/classify")
+
+
+@pytest.mark.parametrize("name", ["plain", "strongreject_rubric"])
+def test_any_model_behind_a_server_is_known_by_the_server_and_its_name_there(monkeypatch, name):
+    monkeypatch.setattr(Source, "text", lambda self: "{forbidden_prompt} {response}")
+
+    def asked(port, model="judge", **options):
+        return identity_of(card_judge(name, f"http://127.0.0.1:{port}", model=model, **options))
+
+    found = asked(1)
+    assert found == asked(1)
+    assert found.known
+    assert not found.revision
+    assert found not in (asked(2), asked(1, model="other"), asked(1, max_tokens=9))
+    with pytest.raises(RedteamError, match="does not say its revision"):
+        cached(card_judge(name, URL, model="judge"))
 
 
 def test_a_judge_of_others_is_known_if_all_of_them_are():

@@ -78,6 +78,12 @@ def test_a_file_stands_in_for_the_data_of_a_suite_alone_or_in_a_group():
     assert files["dan"] == ("dan.csv",)
     assert files["wildguardtest-adversarial-true"] == ("w.parquet",)
     assert files["harmbench"] == ()
+
+
+def test_a_file_for_a_group_is_refused_and_not_left_unread():
+    told = error_of("magic=mine.csv")
+    assert "'magic', which is a group" in told
+    assert "harmbench=FILE" in told
     (both,) = resolve_entries("jbb=harmful.csv+benign.csv")
     assert both.files == ("harmful.csv", "benign.csv")
 
