@@ -31,7 +31,7 @@ class HumanAgent:
 
     console: Console = field(default_factory=Console)
     _answers: dict[tuple[Any, Any], str] = field(default_factory=dict)
-    _told: set[str] = field(default_factory=set)
+    _told: set[tuple[str, str]] = field(default_factory=set)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "HumanAgent":
         return self
@@ -59,8 +59,9 @@ class HumanAgent:
         return self._answers[place]
 
     def _ask(self, request: TurnRequest) -> str:
-        if request.seat not in self._told:
-            self._told.add(request.seat)
+        rules = "\n".join(x["content"] for x in request.messages if x["role"] == "system")
+        if (request.seat, rules) not in self._told:  # an attacker's depend on the request's label
+            self._told.add((request.seat, rules))
             self._show_rules(request)
         for message in request.messages:
             if message["role"] != "system":

@@ -10,6 +10,7 @@ from agents.sharing.bases import Base
 from agents.sharing.results import FOLDER, LAST, Results, cell, label
 from agents.sharing.weights import Weights
 from redteam_env.utils.redaction import without_secrets
+from redteam_env.worlds import is_invented
 
 _SETTINGS = (
     *("recipe", "arrangement", "algorithm", "opponents", "steps", "games", "group_size", "seed"),
@@ -201,7 +202,8 @@ def _limits(placed: Sequence[Placed], record: Mapping[str, Any]) -> str:
         lines.insert(
             0, "- **The attacker's weights write harmful requests: that is what they learned.**"
         )
-    if record.get("config", {}).get("world"):
+    config = record.get("config", {})
+    if is_invented(config.get("world"), config.get("seeds")):
         lines.append(
             "- It was trained in a controlled world, in which every substance is invented."
         )

@@ -38,7 +38,7 @@ from redteam_env.runs import PROMPTS, Run, find_run
 from redteam_env.trust import is_own, options_of
 from redteam_env.utils.files import check_digests, digests_of, is_empty, read_record, write_aside
 from redteam_env.utils.places import leaves
-from redteam_env.worlds import world_options
+from redteam_env.worlds import is_invented, world_options
 
 EXPORT = "export.json"
 SCHEMA = 1
@@ -100,6 +100,8 @@ def export(place: Path, out: Path, config: ExportConfig) -> dict[str, Any]:
                 path.chmod(0o755 if path.is_dir() else 0o644)
             told["files"] = digests_of(folder)
             (folder / EXPORT).write_text(f"{json.dumps(told, indent=2)}\n", encoding="utf-8")
+            (folder / EXPORT).chmod(0o644)
+            folder.chmod(0o755)  # whatever the umask left of it
     except OSError as error:
         raise RedteamError(f"{str(out)!r} could not be written: {error}.") from error
     return told
@@ -196,6 +198,8 @@ def _calibration(run: Run, record: Mapping[str, Any]) -> list[str]:
         return []
     if judge.name != record.get("judge", {}).get("name"):
         return []
-    if config.get("world") and name == world_options(config["world"]).get("judge"):
+    world = config.get("world")
+    own = is_invented(world, config.get("seeds"))
+    if world and own and name == world_options(world).get("judge"):
         return ["It decodes the world's own language, so its verdicts are exact."]
     return [line.plain for line in calibration_lines(calibration_of(judge))]

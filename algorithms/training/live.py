@@ -3,7 +3,7 @@
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -163,7 +163,7 @@ class LiveTable(Callback):
             row = self._rows[-1]
             cells = [f"{x.heading} {significant(row.get(key))}" for key, x in COLUMNS.items()]
             cells[0] = f"step {self._done}/{self._steps}"
-            self._print(" · ".join([*cells, *self._health(row), *self._speed()]))
+            self._print(self._between([*cells, *self._health(row), *self._speed()]))
 
     def _print(self, line: str) -> None:
         self._console.print(safe_text(line), soft_wrap=True)
@@ -175,15 +175,19 @@ class LiveTable(Callback):
 
     def _shown(self) -> Iterator[RenderableType]:
         width = self._console.width
+        # first: in a small terminal the end is cropped
+        where = [f"step {self._done}/{self._steps}", self._phase, *self._speed()]
+        yield broken(safe_text(self._between(where), "bold"), width)
         if self._rows:
             yield self._drawn(width)
             yield Text("")
             yield self._table()
-            health = " · ".join(self._health(self._rows[-1]))
-            yield broken(Text(health), width)
+            yield broken(Text(self._between(self._health(self._rows[-1]))), width)
             yield from self._exchange(width)
-        where = [f"step {self._done}/{self._steps}", self._phase, *self._speed()]
-        yield broken(safe_text(" · ".join(where), "bold"), width)
+
+    def _between(self, parts: Sequence[str]) -> str:
+        """Return the parts of a line, separated by what the terminal can show."""
+        return (" | " if self._console.options.ascii_only else " · ").join(parts)
 
     def _drawn(self, width: int) -> Text:
         """Return the curves of this call, a line each, with their last value."""

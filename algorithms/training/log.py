@@ -17,7 +17,7 @@ from redteam_env.utils.lists import listed, queried
 from redteam_env.utils.machine import used_up
 from redteam_env.utils.redaction import redacted, without_secrets
 from redteam_env.utils.text import escape_controls, safe_text
-from redteam_env.worlds import world_options
+from redteam_env.worlds import is_invented
 
 RECORD = "jsonl"
 """The logger of the run's own record, which every run has; without it nothing could be resumed."""
@@ -158,7 +158,7 @@ class RunLog(Callback):
 
 def invented(game: Any) -> bool:
     """Whether a run plays a world's own seeds, in which everything is invented."""
-    return game.world is not None and game.seeds == world_options(game.world).get("seeds")
+    return is_invented(game.world, game.seeds)
 
 
 def _row(episode: Episode, place: int, *, shown: bool) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ on, and knobs. There is one so far: :mod:`redteam_env.worlds.apothecary`. One wo
 from redteam_env.worlds.embedded import MODELS, build_game, embedded_model, prompts_path
 from redteam_env.worlds.fitting import check_fit
 from redteam_env.worlds.pretraining import PretrainConfig
-from redteam_env.worlds.resolve import world_options
+from redteam_env.worlds.resolve import is_invented, world_options
 
 __all__ = [
     "MODELS",
@@ -16,6 +16,7 @@ __all__ = [
     "build_game",
     "check_fit",
     "embedded_model",
+    "is_invented",
     "prompts_path",
     "world_options",
 ]

@@ -7,6 +7,16 @@ from redteam_env.protocols import WorldOptions
 from redteam_env.registry import build
 
 
+def is_invented(world: str | None, seeds: Any) -> bool:
+    """Whether games are played on a world's own seeds, in which everything is invented.
+
+    Args:
+        world: The world of the settings, if one is named.
+        seeds: Their seeds.
+    """
+    return world is not None and seeds == world_options(world).get("seeds")
+
+
 def world_options(name: str, arrangement: str | None = None) -> dict[str, Any]:
     """Return the options of a world, its name under ``world`` among them.
 
