@@ -40,6 +40,7 @@ from redteam_env.report import (
     queries_lines,
     rates_report,
     usage_lines,
+    varieties_report,
     variety_report,
 )
 from redteam_env.seeds import cards_of
@@ -57,6 +58,8 @@ class MeasureOptions(GameOptions):
         games: Held-out games for each pairing: by default half harmful, half benign; of each, half
             rewritten and half raw.
         batch_size: Most games handed to an agent at once.
+        embedder: What measures how far rewrites are from each other and from their seeds: minilm,
+            hashing, or an installed one.
         out: Directory for report.json and the games as JSON lines; it must be new or empty.
         allow_void: Share of games that may be void or forfeited; with more, the exit code is 3.
     """
@@ -67,6 +70,7 @@ class MeasureOptions(GameOptions):
         Share | None, of_game("benign_fraction"), shown_as("FLOAT", "0.5, if there are both")
     ] = None
     batch_size: Count = 32
+    embedder: Annotated[str | None, shown_as("NAME", "none")] = None
     out: Annotated[Path | None, shown_as("DIR")] = None
     allow_void: Annotated[Share, shown_as("SHARE")] = MOST_LOST
 
@@ -90,8 +94,6 @@ class EvaluateOptions(MeasureOptions):
             default --games.
         attempts: How often each request is asked, which without --attack needs a temperature above 0 for
             more than once; with --attack the most attempts at each, which end with a success.
-        embedder: What measures how far rewrites are from each other and from their seeds: minilm,
-            hashing, or an installed one.
     """
 
     agent: Annotated[str | None, tyro.conf.Positional, shown_as("[AGENT]")] = None
@@ -101,7 +103,6 @@ class EvaluateOptions(MeasureOptions):
     suite: Annotated[str | None, shown_as("NAME,...")] = None
     limit: Annotated[Count | None, shown_as("INT", "all")] = None
     attempts: Annotated[Count | None, shown_as("INT", f"1; with --attack, {ATTEMPTS}")] = None
-    embedder: Annotated[str | None, shown_as("NAME", "none")] = None
     temperature: Annotated[
         float | None, at_least(0), shown_as("FLOAT", "0; with --suite, the suite's")
     ] = None
@@ -279,6 +280,7 @@ def crossplay(argv: Sequence[str]) -> int:
     every = list(dict.fromkeys((*options.agents, *attackers, *defenders)))
     table = set_table(options, every, "--{role}s")
     seats = [*((x, "attacker") for x in attackers), *((x, "defender") for x in defenders)]
+    embedder = None if options.embedder is None else resolve_embedder(options.embedder)
     agents = table.pool.agents(seats)
     with progress_bar() as progress:
         result = play_all(
@@ -292,11 +294,14 @@ def crossplay(argv: Sequence[str]) -> int:
             progress=progress,
         )
     report = _report("crossplay", options, table, result.to_json())
+    varied = result.varieties(embedder, name=embedder_name(options.embedder or ""))
+    report["result"]["rewrites"] = [{"attacker": x, **own.to_json()} for x, own in varied.items()]
     files = {
         f"episodes/attacker-{attackers.index(a)}-defender-{defenders.index(d)}.jsonl": cell.episodes
         for (a, d), cell in result.cells.items()
     }
-    _deliver(options, report, crossplay_report(result), files)
+    tables = [crossplay_report(result), *([varieties_report(varied)] if varied else [])]
+    _deliver(options, report, Group(*tables), files)
     return exit_code(measure(result.played), options.allow_void)
 
 

@@ -15,10 +15,11 @@ from redteam_env.evaluation.calibration import calibration_of
 from redteam_env.evaluation.dispatch import MemoAgent
 from redteam_env.evaluation.matchup import Matchup, matchup
 from redteam_env.evaluation.rates import difference
+from redteam_env.evaluation.rewrites import Variety, variety
 from redteam_env.evaluation.statistics import Difference
 from redteam_env.game import ATTACKER, DEFENDER, Episode, Game, RedteamError
 from redteam_env.game.values import whole
-from redteam_env.protocols import Agent, GameSetup, Judge, Progress
+from redteam_env.protocols import Agent, Embedder, GameSetup, Judge, Progress
 from redteam_env.randomness import generator
 from redteam_env.rollout import play
 
@@ -54,6 +55,25 @@ class CrossPlay:
             for episode in cell.episodes
             if episode.rewritten or attacker == self.attackers[0]
         ]
+
+    def varieties(self, embedder: Embedder | None = None, *, name: str = "") -> dict[str, Variety]:
+        """Measure how varied each attacker's rewrites are, in its games against the first defender.
+
+        Args:
+            embedder: Maps texts to unit vectors.
+            name: What the embedder is called.
+
+        Returns:
+            The measures of each attacker that rewrote at least two requests.
+
+        Raises:
+            RedteamError: If the embedder breaks its protocol.
+        """
+        found = {
+            attacker: variety(self.cells[attacker, self.defenders[0]].episodes, embedder, name=name)
+            for attacker in self.attackers
+        }
+        return {attacker: own for attacker, own in found.items() if own is not None}
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON without text of any player."""

@@ -16,6 +16,7 @@ from redteam_env.report.tables import (
     rate_cell,
     rates_report,
     usage_lines,
+    varieties_report,
     variety_report,
     void_line,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "suites_rejudged_report",
     "suites_report",
     "usage_lines",
+    "varieties_report",
     "variety_report",
     "void_line",
 ]

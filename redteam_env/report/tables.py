@@ -4,7 +4,7 @@ No text of a player appears in a report; names and reasons come from outside and
 judge stands below every table, with a warning where it is good for smoke runs only.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -85,6 +85,40 @@ def variety_report(found: Variety) -> RenderableType:
         table.row(name, cell)
     by = f", embedder {found.embedder}" if found.embedder else ""
     return titled(f"{found.rewrites} rewrites{by}", table)
+
+
+def varieties_report(found: Mapping[str, Variety]) -> RenderableType:
+    """Return how varied the rewrites of several attackers are, an attacker a row.
+
+    Args:
+        found: What :func:`~redteam_env.evaluation.rewrites.variety` measured of each, with one embedder or
+            none.
+    """
+    embedder = next((x.embedder for x in found.values()), "")
+    bleu = any(x.self_bleu is not None for x in found.values())
+    columns: dict[str, Callable[[Variety], float | None]] = {
+        "distinct words": lambda x: x.distinct_1,
+        "distinct word pairs": lambda x: x.distinct_2,
+        "near duplicates": lambda x: x.near_duplicates,
+    }
+    if bleu:
+        columns |= {"self-BLEU (low is varied)": lambda x: x.self_bleu}
+    if embedder:
+        columns |= {
+            "embedding distance (high is varied)": lambda x: x.embedding_distance,
+            "similarity to the seed": lambda x: x.seed_similarity,
+        }
+    table = FittedTable("attacker", "rewrites", *columns)
+    for attacker, own in found.items():
+        values = (of(own) for of in columns.values())
+        cells = ("-" if value is None else f"{value:.3f}" for value in values)
+        table.row(attacker, f"{own.rewrites:,}", *cells)
+    by = f", embedder {embedder}" if embedder else ""
+    more = [] if bleu else ["self-BLEU: pip install 'redteam-env[eval]'"]
+    more += (
+        [] if embedder else ["Distance of embeddings, similarity to the seed: --embedder minilm"]
+    )
+    return Group(titled(f"Variety of rewrites{by}", table), *map(Text, more))
 
 
 def comparison_report(

@@ -218,7 +218,7 @@ def test_only_void_games_are_no_success(capsys):
 def test_crossplay_prints_the_matrix_of_all_agents(capsys):
     assert main(["crossplay", "echo", "harm", "no", *WORDS, "--games", "8"]) == 0
     out = capsys.readouterr().out
-    assert out.count("\necho ") == 4
+    assert out.partition("Variety")[0].count("\necho ") == 4
     assert "1.00 [0.34, 1.00]" in out
     assert "difference to echo" in out
     assert "Void games (in no rate): 0 of 48" in out
@@ -301,6 +301,38 @@ def test_the_variety_of_rewrites_is_shown_and_stored(capsys):
     assert main([*PAIR, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["result"]["rewrites"]
     assert (found["rewrites"], found["embedding_distance"]) == (4, None)
+
+
+def test_crossplay_compares_the_variety_of_the_attackers_rewrites(capsys):
+    lists = ["--attackers", "echo", "harm", "--defenders", "no", "echo"]
+    words = ["crossplay", *lists, *WORDS, "--games", "8"]
+    assert main([*words, "--embedder", "hashing"]) == 0
+    out = capsys.readouterr().out
+    table = out[out.index("Variety of rewrites, embedder hashing") :]
+    assert "similarity" in table
+    assert all(f"\n{name} " in table for name in ("echo", "harm"))
+    assert main([*words, "--embedder", "hashing", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["result"]["rewrites"]
+    echo, harm = rows
+    assert [x["attacker"] for x in rows] == ["echo", "harm"]
+    assert echo["rewrites"] == harm["rewrites"] == 4  # made once, however many defend
+    assert echo["seed_similarity"] == pytest.approx(1)
+    assert harm["embedding_distance"] == pytest.approx(0, abs=1e-6)
+    assert harm["near_duplicates"] > echo["near_duplicates"]
+
+
+def test_crossplay_without_embedder_names_what_measures_more(capsys):
+    words = ["crossplay", "echo", "no", *WORDS, "--games", "8"]
+    assert main(words) == 0
+    assert "similarity to the seed: --embedder minilm" in capsys.readouterr().out
+
+
+def test_crossplay_without_rewrites_says_nothing_of_their_variety(capsys):
+    words = ["crossplay", "echo", "no", *WORDS, "--games", "8", "--rewrite-fraction", "0"]
+    assert main(words) == 0
+    assert "Variety" not in capsys.readouterr().out
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["result"]["rewrites"] == []
 
 
 def test_an_unknown_embedder_is_refused_before_anything_is_played(capsys):
