@@ -138,6 +138,7 @@ def _suites(options: RejudgeOptions) -> int:
         judges=(stored.judge, judge.name),
         smoke_only=judge.smoke_only,
         attempts=stored.attempts,
+        attack=stored.attack,
         calibration=calibration,
     )
     report = _report(options, judge, {"suites": [x.to_json() for x in suites]})

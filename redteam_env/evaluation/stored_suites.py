@@ -101,6 +101,7 @@ class RejudgedSuite:
         return {
             "name": self.after.name,
             "title": self.after.suite.card.title,
+            "judge_meant": self.after.suite.card.judge,
             "before": [row.to_json() for row in self.before.rows],
             "after": [row.to_json() for row in self.after.rows],
             "success_within": {"before": then, "after": now},
@@ -128,13 +129,13 @@ def stored_suites(place: Path) -> StoredSuites:
     attempts = settings.get("attempts", 1)
     if type(attempts) is not int or not 1 <= attempts <= _MOST_ATTEMPTS:
         raise RedteamError(f"{str(file)!r} tells of {attempts!r} attempts. {_RESTORE}")
-    titles = _titles(folder)
+    told = _told_of(folder)
     known = {games.stem: games for games in sorted((folder / GAMES).glob("*.jsonl"))}
     suites = [
         StoredSuite(
             name=name,
             file=known[name].relative_to(folder).as_posix(),
-            card=_card(name, titles.get(name, name), own, file),
+            card=_card(name, told.get(name, {}), own, file),
             has_contexts=_form(name, own, file) == "context",
             tried=_tried(read_games(known[name])),
         )
@@ -213,13 +214,19 @@ def _tried(episodes: Sequence[Episode]) -> Tried:
     return list(tried.values())
 
 
-def _card(name: str, title: str, own: Any, file: Path) -> SuiteCard:
+def _card(name: str, told: Mapping[str, Any], own: Any, file: Path) -> SuiteCard:
     metric = own.get("metric") if isinstance(own, dict) else None
     if not isinstance(metric, dict):
         raise RedteamError(f"{str(file)!r} has no metric of the suite {name!r}. {_RESTORE}")
     try:
         return SuiteCard(
-            name=name, title=title, source="", licence="", data=(DataPart(),), metric=metric
+            name=name,
+            title=_told(told.get("title"), name),
+            source="",
+            licence="",
+            data=(DataPart(),),
+            metric=metric,
+            judge=_told(told.get("judge_meant"), ""),
         )
     except RedteamError as error:
         raise RedteamError(f"{str(file)!r}, suite {name!r}: {error} {_RESTORE}") from error
@@ -238,19 +245,15 @@ def _form(name: str, own: Any, file: Path) -> str:
     return str(form)
 
 
-def _titles(folder: Path) -> dict[str, str]:
-    """Return the titles of suites that a finished evaluation tells, by their names."""
+def _told_of(folder: Path) -> dict[str, Mapping[str, Any]]:
+    """Return what a finished evaluation's report tells of its suites, by their names."""
     if not (folder / REPORT).is_file():
         return {}
     rows = read_record(folder / REPORT, remedy=_RESTORE, schema=SCHEMA).get("result")
     if isinstance(rows, dict):  # of one that was judged again before
         rows = rows.get("suites")
     known = [x for x in rows if isinstance(x, dict)] if isinstance(rows, list) else []
-    return {
-        row["name"]: _told(row.get("title"), row["name"])
-        for row in known
-        if isinstance(row.get("name"), str)
-    }
+    return {row["name"]: row for row in known if isinstance(row.get("name"), str)}
 
 
 def _told(value: Any, default: str) -> str:

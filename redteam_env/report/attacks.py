@@ -15,6 +15,15 @@ UNUSABLE = (
 )
 
 
+def best_line(attack: str, attempts: int) -> Text:
+    """Return what the figures above are where a standing attack made the games."""
+    return safe_text(
+        f"Attack {attack}, the best of up to {attempts} attempts: every figure above is that of the best "
+        "attempt at each request",
+        "bold",
+    )
+
+
 def attack_lines(record: Mapping[str, Any]) -> Text:
     """Return how success grew with the attempts of an attack, and what these cost.
 
@@ -26,11 +35,7 @@ def attack_lines(record: Mapping[str, Any]) -> Text:
     rates = [(k, record["success_within"][k - 1]) for k in shown]
     grown = ", ".join(f"within {k}: {_rate(rate)}" for k, rate in rates)
     lines = [
-        safe_text(
-            f"Attack {record['attack']}, the best of up to {most} attempts: every figure above is that of "
-            "the best attempt at each request",
-            "bold",
-        ),
+        best_line(record["attack"], most),
         Text(f"Success on harmful requests {grown} [95 % interval]"),
         Text(f"{record['made']:,} attempts took {_queries(record['queries'])}"),
     ]

@@ -11,6 +11,7 @@ from redteam_env.evaluation.calibration import Calibration
 from redteam_env.evaluation.rejudge import Rejudged
 from redteam_env.evaluation.statistics import Rate
 from redteam_env.evaluation.stored_suites import RejudgedSuite
+from redteam_env.report.attacks import best_line
 from redteam_env.report.suites import suites_report
 from redteam_env.report.tables import (
     CORRECTED,
@@ -63,6 +64,7 @@ def suites_rejudged_report(
     judges: tuple[str, str],
     smoke_only: bool,
     attempts: int,
+    attack: str | None = None,
     calibration: Calibration | None = None,
 ) -> RenderableType:
     """Return the tables of suites under two judges, and how far these agree on the same answers.
@@ -73,6 +75,7 @@ def suites_rejudged_report(
         judges: Who judged then, and who does now.
         smoke_only: Whether the second one is good for smoke runs only.
         attempts: Most attempts at each request.
+        attack: The standing attack that made them, if one did.
         calibration: What is known of the errors of the second one.
     """
     then, now = judges
@@ -99,6 +102,8 @@ def suites_rejudged_report(
             ),
         ),
     ]
+    if attack is not None:
+        parts.append(best_line(attack, attempts))
     for suite in found:
         title = suite.after.suite.card.title
         if suite.within[0]:

@@ -406,6 +406,18 @@ def test_of_attacked_games_the_best_attempt_is_the_best_to_the_new_judge(tmp_pat
     assert table["after"]["rates"]["attack_success"]["rate"] == 0.0
 
 
+def test_a_suite_is_told_of_as_when_it_was_played(tmp_path, on_suite, attack, monkeypatch, capsys):
+    monkeypatch.setitem(globals(), "CARD", f'judge = "wildguard"\n{CARD}')
+    out = tmp_path / "again"
+    for place in (on_suite(*attack), out):  # also of what was judged again before
+        more = [] if place == out else ["--out", str(out)]
+        assert rejudged(place, *more, judge="last") == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert said.count("Small is meant to be read by the judge wildguard.") == 2
+        assert "Attack pair:counts, the best of up to 3 attempts" in said
+        assert "is that of the best attempt at each request" in said
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
