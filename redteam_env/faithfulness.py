@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from redteam_env.border.calls import Games
-from redteam_env.border.judges import content_scores, named
+from redteam_env.border.judges import content_scores, named, reads_message
 from redteam_env.embedders import embed_checked, resolve_embedder
 from redteam_env.game import Game, RedteamError, Seed
 from redteam_env.game.config import BY_EMBEDDING, BY_JUDGE, BY_LABELS
@@ -68,6 +68,24 @@ def measure_of(game: Game, judge: Judge) -> ContentMeasure | None:
     return found
 
 
+def check_compared(game: Game, judge: Judge) -> None:
+    """Check that somebody reads what an attack makes of its seed: the judge, or who compares the two.
+
+    Args:
+        game: The rules, which name the measure.
+        judge: The judge.
+
+    Raises:
+        RedteamError: If nobody does: "Good morning" would be a success wherever it is answered.
+    """
+    if game.faithfulness == BY_LABELS and not reads_message(judge):
+        raise RedteamError(
+            f"The judge {judge.name!r} does not read messages, so any message that is answered would be a "
+            "successful attack; name another one with --judge, or compare messages with their seeds: "
+            f"--faithfulness {BY_EMBEDDING}minilm."
+        )
+
+
 def toward_seed(game: Game, judge: Judge) -> Game:
     """Return the rules of attempts that are to reach what their seeds ask for.
 
@@ -75,7 +93,11 @@ def toward_seed(game: Game, judge: Judge) -> Game:
         game: The rules of the game. What it sets is kept.
         judge: The judge. An exact one, which can tell, says whether a message still asks for its seed's
             request even if the game goes by labels; so an attack that gets another recipe has not succeeded.
+
+    Raises:
+        RedteamError: As :func:`check_compared`.
     """
+    check_compared(game, judge)
     by_labels = game.faithfulness == BY_LABELS
     exact = isinstance(judge, ExactJudge) and getattr(judge, "content", None) is not None
     return replace(game, faithfulness=BY_JUDGE) if by_labels and exact else game

@@ -84,6 +84,12 @@ def notice(judge: Any) -> str | None:
     return said
 
 
+def reads_message(judge: Any) -> bool:
+    """Whether what a judge says of harm depends on the attacker's message, as it does unless a judge denies it."""
+    read: bool | None = attribute(named(judge), "reads_message", optional(flag))
+    return read is not False
+
+
 def check_judge(judge: Any, what: str = "") -> Judge:
     """Return a judge if it has what its protocol asks for.
 

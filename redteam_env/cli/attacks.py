@@ -13,6 +13,7 @@ from redteam_env.cli.evaluate import SCHEMA, EvaluateOptions
 from redteam_env.cli.options import Table
 from redteam_env.evaluation.agents import writer_sampling
 from redteam_env.evaluation.attacked import UnderAttack
+from redteam_env.faithfulness import check_compared
 from redteam_env.game import Episode, Game, RedteamError
 from redteam_env.protocols import Agent, Attack, GameSetup, Progress, Queries
 from redteam_env.utils.files import write_text
@@ -49,8 +50,10 @@ def attack_of(options: EvaluateOptions, table: Table) -> Attack:
     """Return the attack that the options name, with its model loaded.
 
     Raises:
-        RedteamError: If an option of it is wrong, or it needs more exchanges than the game has.
+        RedteamError: If an option of it is wrong, it needs more exchanges than the game has, or nobody
+            reads its messages.
     """
+    check_compared(table.game, table.judge)
     spec, writer = parse_attack(str(options.attack)), attacker_of(options)
     agent: Agent | None = None
     if writer is not None:

@@ -13,7 +13,7 @@ from redteam_env.cli.options import judge_record, parse, shown_as
 from redteam_env.cli.results import exit_code, reserve, suites_exit_code, write_results
 from redteam_env.evaluation import measure
 from redteam_env.evaluation.calibration import Calibration, calibration_of
-from redteam_env.evaluation.rejudge import Asked, rejudge, under, verdicts_on
+from redteam_env.evaluation.rejudge import Asked, check_read, rejudge, under, verdicts_on
 from redteam_env.evaluation.stored import PLAN, SCHEMA, Stored, is_of_suites, stored_games
 from redteam_env.evaluation.stored_suites import rejudge_suite, stored_suites
 from redteam_env.game import Count, Episode, RedteamError, Share, Verdict, check_fields
@@ -73,6 +73,7 @@ def rejudge_games(argv: Sequence[str]) -> int:
         return _suites(options)
     stored = stored_games(options.place, last=options.last)
     judge, calibration = _judge(options)
+    check_read([x for games in stored for x in _attempts(games)], judge)
     played = [x for games in stored for x in (*games.episodes, *_attempts(games))]
     with progress_bar() as progress:
         verdicts = verdicts_on(played, judge, progress)
@@ -108,6 +109,7 @@ def _suites(options: RejudgeOptions) -> int:
         )
     stored = stored_suites(options.place)
     judge, calibration = _judge(options)
+    check_read(stored.episodes, judge)
     found: dict[str, Mapping[Asked, Verdict]] = {}
     for has_contexts in (False, True):
         alike = [suite for suite in stored.suites if suite.has_contexts is has_contexts]

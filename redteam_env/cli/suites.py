@@ -28,6 +28,7 @@ from redteam_env.evaluation.suite_play import (
 )
 from redteam_env.evaluation.suite_scores import Tried
 from redteam_env.evaluation.suites import RegisteredSuite, registered_suite
+from redteam_env.faithfulness import check_compared
 from redteam_env.game import Episode, RedteamError
 from redteam_env.judges import for_contexts
 from redteam_env.protocols import Attack, Progress
@@ -116,7 +117,8 @@ def _registered(name: str, options: EvaluateOptions, table: Table) -> Suite:
     """Return a registered suite.
 
     Raises:
-        RedteamError: If it cannot be made, or has an attacker of its own beside what only others can do.
+        RedteamError: If it cannot be made, or has an attacker of its own beside what only others can do, or
+            whose messages nobody reads.
     """
     suite = registered_suite(
         name,
@@ -125,9 +127,10 @@ def _registered(name: str, options: EvaluateOptions, table: Table) -> Suite:
         seed=options.seed,
         max_tokens=table.settings["max_new_tokens"],
     )
-    if any(x.rewritten for x in suite.made.setups) and (
-        options.attack is not None or options.tries > 1
-    ):
+    if not any(x.rewritten for x in suite.made.setups):
+        return suite
+    check_compared(table.game, table.judge)
+    if options.attack is not None or options.tries > 1:
         raise RedteamError(
             f"The suite {name!r} has an attacker of its own, which plays each game once; leave --attack "
             "and --attempts out."

@@ -23,6 +23,7 @@ from redteam_env.border.agents import check_agent, check_ready, usage_of
 from redteam_env.border.attacks import check_attack
 from redteam_env.border.calls import Plugin, as_it_is, call
 from redteam_env.evaluation.mixture import is_mixture, load_mixture, run_of
+from redteam_env.faithfulness import check_compared
 from redteam_env.game import Game, RedteamError, unknown_name
 from redteam_env.protocols import BASE, Agent, Judge, Usage
 from redteam_env.registry import build, load, require, resolve_agent, settings, split_name
@@ -192,6 +193,7 @@ class AgentPool:
         if self._game is None or self._judge is None:
             raise RedteamError(f"{spec!r} needs a judge for its attempts, and there is none here.")
         if (spec, sampling) not in self._attacks:
+            check_compared(self._game, self._judge)
             named = parse_attack_agent(spec)
             options = dict(named.options)
             attempts, target = options.pop("attempts", ATTEMPTS), options.pop("target", None)

@@ -16,6 +16,7 @@ from redteam_env.evaluation.matchup import Matchup, matchup
 from redteam_env.evaluation.rates import OUTCOMES, difference, measure
 from redteam_env.evaluation.statistics import Difference
 from redteam_env.game import Dialogue, Episode, RedteamError, Seed, Verdict
+from redteam_env.game.config import BY_LABELS
 from redteam_env.protocols import Judge, Progress
 from redteam_env.randomness import generator
 
@@ -78,6 +79,25 @@ def verdicts_on(
         if progress is not None:
             progress("judging", len(found), len(asked))
     return dict(zip(asked, found, strict=True))
+
+
+def check_read(attempts: Sequence[Episode], judge: Judge) -> None:
+    """Check that a judge can tell which of some attempts succeeded.
+
+    Args:
+        attempts: Games that are measured by success against their seeds: a suite's, or an attack's.
+        judge: The judge.
+
+    Raises:
+        RedteamError: If it does not read messages, and some were not compared with their seeds.
+    """
+    rewrites = [x.content for x in attempts if x.rewritten]
+    compared = all(x is not None and x.measure != BY_LABELS for x in rewrites)
+    if not compared and not judges.reads_message(judge):
+        raise RedteamError(
+            f"The judge {judge.name!r} does not read messages, and these attacks were not compared with their "
+            "seeds, so any message that was answered would be a success; name another one with --judge."
+        )
 
 
 def _asked(episode: Episode, told: bool) -> Asked:

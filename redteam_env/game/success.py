@@ -12,7 +12,7 @@ success in suites, success within k, searches         ``request``   whose judge 
 ====================================================  ============  =========================================
 
 The first is the rate of Self-RedTeam (arXiv 2506.07468). Searches and suites do not ask for the judged label
-of a message: to look harmless is what an encoding, or a conversation in small steps, is for. Nor do they ask
+of a message, only that somebody reads it (:func:`redteam_env.faithfulness.check_compared`): to look harmless is what an encoding, or a conversation in small steps, is for. Nor do they ask
 for a whole verdict, as judges of harm alone, such as HarmBench's, give none. A judge that is told the goal
 reads success against the seed by itself (:class:`redteam_env.judges.GoalJudge`).
 

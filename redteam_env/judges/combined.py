@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from redteam_env.border import judges
-from redteam_env.border.judges import notice
+from redteam_env.border.judges import notice, reads_message
 from redteam_env.game import Dialogue, RedteamError, Seed, Verdict, unknown_name
 from redteam_env.judges.identity import identity_of, place_of, revision_of
 from redteam_env.judges.judge import RAW_LIMIT, check_ready
@@ -74,6 +74,11 @@ class Combined(ABC):
         """How the first part that can compares rewrites with their seeds; ``None`` if none can."""
         found = (getattr(part, "content", None) for part in self.parts)
         return next((x for x in found if x is not None), None)
+
+    @property
+    @abstractmethod
+    def reads_message(self) -> bool:
+        """Whether a part that reads what an attacker made of the request decides what is harmful."""
 
     @property
     def notice(self) -> str | None:
@@ -151,6 +156,11 @@ class CompositeJudge(Combined):
 
     places: Mapping[Field, int]
 
+    @property
+    def reads_message(self) -> bool:
+        """Whether the judge of harm reads what an attacker made of the request."""
+        return reads_message(self.parts[self.places["response_harmful"]])
+
     def combine(self, dialogue: Dialogue, said: Sequence[Verdict]) -> Verdict:  # noqa: ARG002 - only what was said counts
         """Return what the parts' verdicts on a dialogue come to."""
         failed = _failures(said)
@@ -176,6 +186,11 @@ class VoteJudge(Combined):
     failed that no majority is possible, the verdict is an error. The probability of a field is the share
     of votes for *true*.
     """
+
+    @property
+    def reads_message(self) -> bool:
+        """Whether no majority comes about without a part that reads what an attacker made of the request."""
+        return 2 * sum(not reads_message(part) for part in self.parts) <= len(self.parts)
 
     def combine(self, dialogue: Dialogue, said: Sequence[Verdict]) -> Verdict:  # noqa: ARG002 - only what was said counts
         """Return what the parts' verdicts on a dialogue come to."""
@@ -225,6 +240,11 @@ class DisagreementJudge(Combined):
     def content(self) -> ContentMeasure | None:
         """How the first judge compares rewrites with their seeds, if it can."""
         return getattr(self.parts[0], "content", None)
+
+    @property
+    def reads_message(self) -> bool:
+        """Whether the first judge reads what an attacker made of the request."""
+        return reads_message(self.parts[0])
 
     @property
     def place(self) -> str:

@@ -184,6 +184,7 @@ class SeedLabelsJudge:
 
     name: str = SEED_LABELS
     smoke_only: bool = True
+    reads_message: bool = False
     notice: str = (
         "Judge: the seeds' labels and lexical refusals (seed_labels), for smoke runs only; whether a "
         "rewrite is still harmful is not read. Name another one with --judge."

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from redteam_env.border.judges import notice
+from redteam_env.border.judges import notice, reads_message
 from redteam_env.judges.identity import identity_of
 from redteam_env.protocols import ContentMeasure, Judge, Usage
 
@@ -41,6 +41,11 @@ class WrappedJudge:
     def content(self) -> ContentMeasure | None:
         """How the other judge compares rewrites with their seeds, if it can."""
         return getattr(self.inner, "content", None)
+
+    @property
+    def reads_message(self) -> bool:
+        """Whether the other judge reads what an attacker made of the request."""
+        return reads_message(self.inner)
 
     @property
     def notice(self) -> str | None:

@@ -19,7 +19,9 @@ class Judge(Protocol):
     which its model is asked), if it has them, tell what is stored about it from what is stored about
     others of its name; one that cannot tell its revision may have an attribute ``place`` (where it is
     asked, and its settings), which is then said beside what was measured of it. A judge that can tell whether a rewrite still asks for what its seed asks for may
-    have an attribute ``content``, a :class:`ContentMeasure`; one whose users should know something, an
+    have an attribute ``content``, a :class:`ContentMeasure`; one that calls answers harmful without reading
+    what an attacker made of the request says so by ``reads_message = False``, and no attack searches for its
+    verdicts (:func:`redteam_env.faithfulness.check_compared`); one whose users should know something, an
     attribute ``notice``, a line that commands say at their start.
     """
 

@@ -204,6 +204,18 @@ def test_what_cannot_be_is_refused_before_a_file_is_written(suite, tmp_path, cap
         assert not out.exists() or not [x for x in out.iterdir() if not x.name.startswith(".")]
 
 
+@pytest.mark.parametrize("more", [[], ["--judge", "seed_labels"]])
+def test_an_attack_whose_messages_nobody_would_read_is_refused(suite, tmp_path, capsys, more):
+    searched = ["--attack", "pair:writer", "--defender", "weak", *more]
+    seated = ["crossplay", "--attackers", "attack:pair:writer", "--defenders", "weak", *more]
+    out = ["--out", str(tmp_path / "out")]
+    for words in (["evaluate", "--suite", suite, *searched], ["evaluate", *searched], seated):
+        assert main([*words, *out]) == 2
+        (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error")]
+        assert "name another one with --judge" in line
+        assert "--faithfulness embedding:minilm" in line
+
+
 def test_a_longer_game_has_room_for_a_conversation(suite, capsys):
     more = ["--attack", "crescendo:writer?turns=2", "--exchanges", "2", "--attempts", "1"]
     report = report_of(capsys, on_suite(suite, *more))

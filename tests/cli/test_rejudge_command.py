@@ -392,6 +392,16 @@ def test_of_an_attacked_suite_the_best_attempt_is_the_best_to_the_new_judge(
     assert (differing["k"], differing["n"]) == (4, 4 * 3)
 
 
+def test_attacks_are_not_judged_again_by_who_does_not_read_them(on_suite, tmp_path, attack, capsys):
+    games = tmp_path / "attacked"
+    assert main(["evaluate", *WORDS, *attack, "--out", str(games)]) == 0
+    for place in (games, on_suite(*attack)):
+        capsys.readouterr()
+        assert rejudged(place, judge="seed_labels") == 2
+        assert "does not read messages" in capsys.readouterr().err
+    assert rejudged(on_suite(name="raw"), judge="seed_labels") == 0
+
+
 def test_of_attacked_games_the_best_attempt_is_the_best_to_the_new_judge(tmp_path, attack, capsys):
     out, again = tmp_path / "attacked", tmp_path / "again"
     assert main(["evaluate", *WORDS, *attack, "--out", str(out)]) == 0

@@ -3,9 +3,10 @@
 import pytest
 
 from redteam_env import parallel_env
-from redteam_env.border.judges import notice, verdicts
-from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Game, Line, Seed
-from redteam_env.judges import resolve_judge, seed_labels
+from redteam_env.border.judges import notice, reads_message, verdicts
+from redteam_env.faithfulness import toward_seed
+from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Game, Line, RedteamError, Seed
+from redteam_env.judges import lexical, resolve_judge, seed_labels, vote
 from redteam_env.protocols import GameSetup, Reply
 from redteam_env.rollout import play
 from redteam_env.testing import check_game
@@ -84,3 +85,39 @@ def test_it_is_what_an_environment_has_by_default():
     env = parallel_env()
     assert env.unwrapped.session.judge == seed_labels()
     check_game(parallel_env)
+
+
+@pytest.mark.parametrize(
+    ("spec", "read"),
+    [
+        ("seed_labels", False),
+        ("lexical", True),
+        ("composite:prompt=lexical,refusal=lexical,harm=seed_labels", False),
+        ("composite:prompt=seed_labels,refusal=seed_labels,harm=lexical", True),
+        ("disagreement:seed_labels+lexical", False),
+        ("disagreement:lexical+seed_labels", True),
+        ("vote:lexical+seed_labels", True),
+    ],
+)
+def test_a_judge_of_harm_that_reads_no_message_says_so_whatever_stands_before_it(spec, read):
+    assert reads_message(resolve_judge(spec)) is read
+
+
+def test_most_of_a_vote_that_read_no_message_decide_without_one():
+    blind = resolve_judge("disagreement:seed_labels+lexical")
+    assert not reads_message(vote([seed_labels(), blind, lexical()]))
+
+
+def test_a_cache_before_it_reads_no_more(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert not reads_message(resolve_judge("cached:seed_labels"))
+
+
+def test_no_attack_searches_where_nobody_reads_its_messages():
+    # else "Good morning" would be a success
+    with pytest.raises(RedteamError, match=r"--judge.*--faithfulness embedding:minilm") as refused:
+        toward_seed(Game(), seed_labels())
+    assert "\n" not in str(refused.value)
+    compared = Game(faithfulness="embedding:minilm")
+    assert toward_seed(compared, seed_labels()) == compared
+    assert toward_seed(Game(), lexical()) == Game()
