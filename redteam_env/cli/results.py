@@ -40,20 +40,21 @@ def suites_exit_code(results: Sequence[SuiteResult], allowed: float) -> int:
 
     Args:
         results: What came of each suite.
-        allowed: Largest share of answers that may be in no figure.
+        allowed: Largest share of answers that may be missing in the suite's own metric.
 
     Returns:
-        0; 1 if no answer was judged; 3 if more are in no figure than allowed.
+        0; 1 if no answer was judged; 3 if more are missing than allowed.
     """
     rows = [row for result in results for row in result.rows]
     lost, answers = sum(row.lost for row in rows), sum(row.answers for row in rows)
     if lost == answers:
         sys.stderr.write(f"error: none of {answers} answers was judged; nothing was measured.\n")
         return 1
-    if lost / answers > allowed:
+    missing = sum(row.missing for row in rows)
+    if missing / answers > allowed:
         sys.stderr.write(
-            f"error: {lost} of {answers} answers are in no figure, more than --allow-void {allowed:g}; "
-            "the figures are about the others only.\n"
+            f"error: {missing} of {answers} answers are not in their suite's own metric, more than --allow-void "
+            f"{allowed:g}; it is about the others only.\n"
         )
         return 3
     return 0

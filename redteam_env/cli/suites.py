@@ -49,8 +49,8 @@ def evaluate_suites(options: EvaluateOptions) -> int:
         options: The command's options, which name a suite.
 
     Returns:
-        0; 1 if no answer was judged, so that nothing was measured; 3 if more answers are in no figure
-        than ``--allow-void`` allows.
+        0; 1 if no answer was judged, so that nothing was measured; 3 if more answers are missing in
+        their suite's own metric than ``--allow-void`` allows.
 
     Raises:
         RedteamError: If an option is wrong, or data of a suite are missing.

@@ -13,7 +13,7 @@ from redteam_env.border.judges import check_judge
 from redteam_env.border.records import demand
 from redteam_env.evaluation.calibration import calibration_of
 from redteam_env.evaluation.dispatch import MemoAgent
-from redteam_env.evaluation.matchup import Matchup, matchup
+from redteam_env.evaluation.matchup import Matchup, correcting, matchup
 from redteam_env.evaluation.rates import difference
 from redteam_env.evaluation.rewrites import Variety, variety
 from redteam_env.evaluation.statistics import Difference
@@ -154,7 +154,8 @@ def crossplay(
             seats: dict[str, Agent] = {ATTACKER: rewriter, DEFENDER: agent}
             found = direct[defender] | run(rewritten, seats, f"{attacker} against {defender}")
             episodes = [found[k] for k in range(len(setups))]
-            cells[attacker, defender] = matchup(episodes, judge, (attacker, defender), calibration)
+            known = correcting(calibration, attackers[attacker])
+            cells[attacker, defender] = matchup(episodes, judge, (attacker, defender), known)
     return CrossPlay(
         attackers=tuple(attackers),
         defenders=tuple(defenders),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from redteam_env.attacks.agent import AttackAgent
 from redteam_env.border.judges import check_judge
 from redteam_env.border.records import demand
 from redteam_env.border.seeds import all_seeds, card_of
@@ -31,7 +32,8 @@ class Matchup:
         smoke_only: Whether that judge is good for smoke runs only.
         rates: All rates.
         episodes: The games, in the order of their setups.
-        calibration: How far the judge agrees with people, if that was measured.
+        calibration: How far the judge agrees with people, if that was measured and the rates can be corrected
+            by it (:func:`correcting`).
     """
 
     attacker: str
@@ -138,7 +140,7 @@ def evaluate(
         RedteamError: If an agent or the judge breaks its protocol.
     """
     check_judge(judge)
-    calibration = calibration_of(judge)
+    calibration = correcting(calibration_of(judge), attacker)
     episodes = play(
         setups,
         {ATTACKER: attacker, DEFENDER: defender},
@@ -148,6 +150,17 @@ def evaluate(
         progress=progress,
     )
     return matchup(episodes, judge, names, calibration)
+
+
+def correcting(calibration: Calibration | None, attacker: Agent) -> Calibration | None:
+    """Return what is known of a judge's errors, if games of an attacker can be corrected for them.
+
+    Args:
+        calibration: What is known of the judge.
+        attacker: Who attacked. A standing attack plays the best of several attempts, in which a judge errs
+            more often than in one.
+    """
+    return None if isinstance(attacker, AttackAgent) else calibration
 
 
 def matchup(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from redteam_env.attacks import best
+from redteam_env.attacks.resolve import is_attack
 from redteam_env.border import judges
 from redteam_env.evaluation.agreement import Agreement, agreements
 from redteam_env.evaluation.calibration import Calibration
@@ -154,6 +155,7 @@ def rejudge(
         else under(x, verdicts)
         for x in episodes
     ]
+    searched = bool(attempts) or is_attack(seats[0])
     before = Matchup(
         attacker=seats[0],
         defender=seats[1],
@@ -165,7 +167,7 @@ def rejudge(
     return Rejudged(
         name=name,
         before=before,
-        after=matchup(after, judge, seats, None if attempts else calibration),
+        after=matchup(after, judge, seats, None if searched else calibration),
         differences={
             rate: difference(after, episodes, rate, generator((seed, "bootstrap", rate)))
             for rate in OUTCOMES

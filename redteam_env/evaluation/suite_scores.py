@@ -99,6 +99,12 @@ class SuiteRow:
     figures: Mapping[str, Figure]
     within: WithinAttempts | None = None
 
+    @property
+    def missing(self) -> int:
+        """Answers that the suite's own metric lacks; those that none counts where the judge tells it of none."""
+        own = self.figures[self.own]
+        return self.lost if own.value is None else self.answers - own.answers
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON without text of any player."""
         return {

@@ -115,6 +115,11 @@ def _notes(title: str, row: SuiteRow) -> list[Text]:
     own: Figure = row.figures[row.own]
     if own.value is None:
         notes.append(safe_text(f"{title}: none, because {own.reason}.", "yellow"))
+    notes += [
+        safe_text(f"{title}, {metric}: of {figure.answers} of {row.answers} answers.", "yellow")
+        for metric, figure in row.figures.items()
+        if figure.value is not None and figure.answers < row.answers
+    ]
     if row.lost:
         reasons = sorted(row.lost_reasons.items(), key=lambda item: -item[1])[:SHOWN_REASONS]
         told = "; ".join(f"{n} x {' '.join(reason.split())}" for reason, n in reasons)

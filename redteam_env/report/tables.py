@@ -42,6 +42,7 @@ MOST_LOST = 0.1
 RAW_ROW = "(raw, no attacker)"
 CORRECTED = "corrected [95 % interval]"
 """Of rates that are corrected for the judge's errors; below the table stands what is known of these."""
+UNCORRECTED = "Standing attacks are not corrected: a judge errs more often in the best of several attempts than in one."
 
 
 def rates_report(matchup: Matchup) -> RenderableType:
@@ -174,12 +175,16 @@ def crossplay_report(result: CrossPlay) -> RenderableType:
         tables.append(_against_first("Attack success rate", result, "attack_success"))
         tables.append(_against_first("Over-refusal", result, "over_refusal_rewritten"))
     first = next(iter(result.cells.values()))
+    known = next((x for x in result.cells.values() if x.calibration is not None), first)
+    attacked = any(x.calibration is None for x in result.cells.values())
     for title, rewritten, raw in (
         ("Attack success rate", "attack_success", "raw_attack_success"),
         ("Over-refusal", "over_refusal_rewritten", "over_refusal_raw"),
     ):
-        if rewritten in first.corrected:
-            tables.append(_corrected_matrix(title, result, rewritten, raw=raw))
+        if rewritten in known.corrected:
+            tables.append(
+                _corrected_matrix(title, result, rewritten, raw=raw, known=known.attacker)
+            )
     total = measure(result.played)
     if total.void:
         tables.append(_void_matrix(result))
@@ -188,16 +193,17 @@ def crossplay_report(result: CrossPlay) -> RenderableType:
         *tables,
         void_line(total),
         judge_line(first.judge, first.smoke_only),
-        *calibration_lines(first.calibration),
+        *calibration_lines(known.calibration),
+        *([Text(UNCORRECTED)] if attacked and known.calibration is not None else []),
     )
 
 
-def _corrected_matrix(title: str, result: CrossPlay, rate: str, *, raw: str) -> Group:
+def _corrected_matrix(title: str, result: CrossPlay, rate: str, *, raw: str, known: str) -> Group:
     table = _by_defender(result.defenders)
     for attacker in result.attackers:
         row = (result.cells[attacker, x].corrected.get(rate) for x in result.defenders)
         table.row(attacker, *map(corrected_cell, row))
-    direct = (result.cells[result.attackers[0], x].corrected.get(raw) for x in result.defenders)
+    direct = (result.cells[known, x].corrected.get(raw) for x in result.defenders)
     table.section()
     table.row(RAW_ROW, *map(corrected_cell, direct))
     return titled(f"{title}, {CORRECTED}", table)

@@ -62,6 +62,24 @@ def test_tables_show_what_is_known_of_the_judge_from_then_on(labels, capsys):
     assert result["calibration"]["judge"]["name"] == "words"
 
 
+def test_a_standing_attack_is_not_corrected_at_the_attackers_seat_either(labels, capsys):
+    """A judge errs more often in the best of several attempts than in the answers that people labelled."""
+    assert calibrate(labels) == 0
+    attack, words = "attack:template?attempts=2", [*PAIR[:4], "--games", "8"]
+    alone = ["evaluate", *words, "--attacker", attack, "--defender", "harm"]
+    beside = ["crossplay", *words, "--attackers", attack, "echo", "--defenders", "harm"]
+    capsys.readouterr()
+    assert main([*alone, "--json"]) == 0
+    assert "corrected" not in json.loads(capsys.readouterr().out)["result"]
+    assert main([*beside, "--json"]) == 0
+    cells = json.loads(capsys.readouterr().out)["result"]["cells"]
+    assert {x["attacker"]: "corrected" in x for x in cells} == {attack: False, "echo": True}
+    assert main(beside) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "corrected [95 % interval]" in out
+    assert "Standing attacks are not corrected" in out
+
+
 CARD = """
 title = "Small"
 source = "a test"

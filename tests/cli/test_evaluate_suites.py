@@ -4,7 +4,7 @@ import pytest
 from support_servers import RecordedJudgeServer
 
 from redteam_env.cli.main import main
-from redteam_env.game import Episode, RedteamError, Seed
+from redteam_env.game import Episode, RedteamError, Seed, Verdict
 from redteam_env.judges.sources import Source
 from redteam_env.protocols import GameSetup, Reply
 
@@ -261,8 +261,33 @@ def test_only_void_answers_are_no_success_and_too_many_are_said(suite, capsys, p
 
     plugins("agents", "half", lambda role: Says("NO", "BROKEN"))
     assert main(command(suite(), defender="half")) == 3
-    assert "3 of 4 answers are in no figure" in capsys.readouterr().err
+    assert "3 of 4 answers are not in their suite's own metric" in capsys.readouterr().err
     assert main(command(suite(), "--allow-void", "0.8", defender="half")) == 0
+
+
+def test_a_figure_over_part_of_the_answers_is_told_of_and_too_small_a_part_is_an_error(
+    suite, capsys, plugins
+):
+    class Unsure:
+        name, smoke_only = "unsure", False
+
+        def judge(self, dialogues):
+            return [
+                Verdict(
+                    prompt_harmful=True,
+                    response_refusal=False,
+                    response_harmful=True if "one" in x.prompt else None,
+                    judge=self.name,
+                )
+                for x in dialogues
+            ]
+
+    plugins("judges", "unsure", Unsure)
+    assert main(command(suite(), judge="unsure")) == 3
+    captured = capsys.readouterr()
+    assert "Small (harmful), success: of 1 of 3 answers." in " ".join(captured.out.split())
+    assert "2 of 4 answers are not in their suite's own metric" in captured.err
+    assert main(command(suite(), "--allow-void", "0.5", judge="unsure")) == 0
 
 
 def test_the_first_set_that_cannot_be_had_ends_the_loading(capsys, plugins):
