@@ -114,9 +114,10 @@ class EvaluateOptions(MeasureOptions):
                 "--limit and --attempts are about the requests of a suite; name one with --suite, or "
                 "leave them out. (--attempts is about those of an --attack, too.)"
             )
-        if self.suite is not None and self.embedder is not None:
+        if self.suite is not None and self.embedder is not None and self.attack is None:
             raise RedteamError(
-                "--embedder measures rewrites; a suite's requests are asked as they stand. Leave it out."
+                "--embedder measures rewrites, and of a suite only what an attack makes of its requests; "
+                "name one with --attack, or leave --embedder out."
             )
 
     @property

@@ -17,7 +17,9 @@ from redteam_env.cli.evaluate import SCHEMA, EvaluateOptions
 from redteam_env.cli.main import version
 from redteam_env.cli.options import Table, set_table
 from redteam_env.cli.results import reserve, suites_exit_code
+from redteam_env.embedders import embedder_name, resolve_embedder
 from redteam_env.evaluation.attacked import attack_record
+from redteam_env.evaluation.rewrites import Variety, variety
 from redteam_env.evaluation.stored import GAMES, REPORT
 from redteam_env.evaluation.suite_play import (
     SuiteResult,
@@ -32,7 +34,7 @@ from redteam_env.faithfulness import check_compared
 from redteam_env.game import Episode, RedteamError
 from redteam_env.judges import for_contexts
 from redteam_env.protocols import Attack, Progress
-from redteam_env.report import attack_lines, suites_report, usage_lines
+from redteam_env.report import attack_lines, suites_report, usage_lines, variety_report
 from redteam_env.seeds.source import normalise
 from redteam_env.suites import Entry, Suite, check_data, load_suite, resolve_entries
 from redteam_env.utils.console import make_console, print_json, progress_bar
@@ -87,6 +89,7 @@ def _evaluate(
     table = set_table(options, [defender, *filter(None, [writer])])
     suites = {x.name: loaded.get(x.name) or _registered(x.name, options, table) for x in entries}
     attack = attack_of(options, table) if options.attack is not None else None
+    embedder = None if options.embedder is None else resolve_embedder(options.embedder)
     plan = _plan(options, defender, table, suites)
     reserve(options.out, plan)
     results = []
@@ -101,7 +104,13 @@ def _evaluate(
                 write_text(_games(options.out, name), text)
                 _parts(options, name).clear()
             results.append(result)
-    report = _report(options, plan, table, results)
+    measured = embedder_name(options.embedder or "")
+    varied = {
+        x.name: variety(x.episodes, embedder, name=measured)
+        for x in results
+        if x.attacked is not None
+    }
+    report = _report(options, plan, table, results, varied)
     try:
         if options.out is not None:
             text = json.dumps(report, indent=2, allow_nan=False)
@@ -109,7 +118,7 @@ def _evaluate(
     except OSError as error:
         raise RedteamError(f"--out {str(options.out)!r} could not be written: {error}.") from error
     finally:
-        _print(options, defender, table, results, report)
+        _print(options, table, results, report, varied)
     return suites_exit_code(results, options.allow_void)
 
 
@@ -318,14 +327,22 @@ def _read_games(file: Path, suite: Suite, options: EvaluateOptions, name: str) -
 
 
 def _report(
-    options: EvaluateOptions, plan: dict[str, Any], table: Table, results: Sequence[SuiteResult]
+    options: EvaluateOptions,
+    plan: dict[str, Any],
+    table: Table,
+    results: Sequence[SuiteResult],
+    varied: Mapping[str, Variety | None],
 ) -> dict[str, Any]:
     usage = table.pool.usage()
     trained = {normalise(seed.text) for seed in table.source.seeds("train")}
     rows = []
     for result in results:
         known = sum(normalise(games[0].seed.text) in trained for games in result.tried)
-        rows.append({**result.to_json(), "in_training_split": known})
+        row = {**result.to_json(), "in_training_split": known}
+        if result.name in varied:
+            own = varied[result.name]
+            row["rewrites"] = own and own.to_json()
+        rows.append(row)
     return {
         **plan,
         "settings": {
@@ -342,10 +359,10 @@ def _report(
 
 def _print(
     options: EvaluateOptions,
-    defender: str,
     table: Table,
     results: Sequence[SuiteResult],
     report: dict[str, Any],
+    varied: Mapping[str, Variety | None],
 ) -> None:
     if options.json:
         print_json(report)
@@ -354,7 +371,7 @@ def _print(
     console.print(
         suites_report(
             results,
-            defender=defender,
+            defender=options.defended(),
             judge=table.judge.name,
             smoke_only=table.judge.smoke_only,
             attempts=options.tries,
@@ -364,6 +381,8 @@ def _print(
     for result in results:
         if result.attacked is not None:
             console.print(safe_text(f"{result.suite.card.title}:"), attack_lines(result.attacked))
+        if (own := varied.get(result.name)) is not None:
+            console.print(variety_report(own))
     for row in report["result"]:
         if row["in_training_split"]:
             console.print(

@@ -103,6 +103,19 @@ def test_a_suite_under_attack_shows_the_best_attempts_and_how_success_grew(suite
     assert "7 queries to the defender, 7 to the attacker, 7 to the judge" in out
 
 
+def test_the_variety_of_an_attacks_messages_is_shown_for_each_suite(suite, capsys):
+    attack = ("--attack", "pair:writer", "--attempts", "4", "--embedder", "hashing")
+    assert main(on_suite(suite, *attack)) == 0
+    assert "7 rewrites, embedder hashing" in capsys.readouterr().out, "every attempt counts"
+    (result,) = report_of(capsys, on_suite(suite, *attack))["result"]
+    assert result["rewrites"]["rewrites"] == result["attacked"]["made"] == 7
+    assert 0 < result["rewrites"]["seed_similarity"] < 1
+    (plain,) = report_of(capsys, on_suite(suite))["result"]
+    assert "rewrites" not in plain
+    assert main(on_suite(suite, "--embedder", "hashing")) == 2
+    assert "name one with --attack" in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_model_that_writes_nothing_usable_is_told_of(suite, capsys):
     assert main(on_suite(suite, "--attack", "pair:no", "--attempts", "2")) == 0
     out = " ".join(capsys.readouterr().out.split())
