@@ -57,7 +57,7 @@ MAY_IMPORT = {
     "attacks.template": "envs.moves",  # the templates that agents and moves have, too
     "redteam_v0": "envs",
     "numeric_v0": "envs",
-    "bridges": "game protocols border envs rollout utils",
+    "bridges": "game protocols border envs playing rollout utils",
     "wrappers": "envs",
     "testing": f"{BASE} border envs",
     "suites": f"{BASE} border utils registry seeds.source",

@@ -13,10 +13,10 @@ from typing import Any
 from redteam_env.border.agents import reply as read_reply
 from redteam_env.border.records import address, demand
 from redteam_env.border.records import seed as read_seed
-from redteam_env.envs.config import SeatConfig, takes
 from redteam_env.envs.single_seat import SingleSeat, reset_together, step_together
 from redteam_env.game import Episode, RedteamError, Seed
 from redteam_env.game.values import flag, told
+from redteam_env.playing import single_seat
 from redteam_env.protocols import Reply
 from redteam_env.rollout import apply_reply
 from redteam_env.utils.reading import parse_json
@@ -77,7 +77,7 @@ class SeatTask:
     """
 
     def __init__(self, seat: str, **settings: Any) -> None:
-        self._first = SingleSeat(_config(seat=seat, **settings))
+        self._first = single_seat(seat=seat, **settings)
         self.seat = seat
 
     def cases(self, count: int, *, seed: int = 0) -> list[Case]:
@@ -175,11 +175,6 @@ class SeatTask:
             )
         env.resume(state, path)
         return env
-
-
-@takes(SeatConfig)
-def _config(config: SeatConfig) -> SeatConfig:
-    return config
 
 
 def _case(env: SingleSeat) -> Case:

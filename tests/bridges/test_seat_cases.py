@@ -105,3 +105,10 @@ def test_wrong_counts_are_refused():
         DEFENDER.score_all(DEFENDER.cases(2), ["No."])
     with pytest.raises(RedteamError, match="seat"):
         SeatTask("defender_7")
+
+
+def test_an_opponent_is_named_as_everywhere_else():
+    task = SeatTask("attacker_0", opponent=lambda messages: "Sure.", **SETTINGS)
+    assert task.score(task.cases(1)[0], "Hello.").episode.turns[-1].text == "Sure."
+    with pytest.raises(RedteamError, match="no-such-run"):
+        SeatTask("attacker_0", opponent="runs/no-such-run", **SETTINGS)
