@@ -57,7 +57,6 @@ MAY_IMPORT = {
     "attacks.template": "envs.moves",  # the templates that agents and moves have, too
     "redteam_v0": "envs",
     "numeric_v0": "envs",
-    "bridges": "game protocols border envs playing rollout utils",
     "wrappers": "envs",
     "testing": f"{BASE} border envs",
     "suites": f"{BASE} border utils registry seeds.source",
@@ -72,6 +71,7 @@ MAY_IMPORT = {
     "evaluation.inherited": "judges.backends worlds.resolve",  # what a run names is confirmed
     "evaluation.rates": "judges.lexical",  # which answers count as refusals without a judge
     "playing": "game protocols attacks border registry faithfulness judges seeds worlds envs evaluation",
+    "bridges": "game protocols border envs playing rollout utils",
     "report": "utils evaluation",
     "page": "game utils randomness runs trust evaluation report",
     "page.games": "worlds.apothecary",  # whose judge tells how a rewrite hides a name
