@@ -58,7 +58,7 @@ def _import(modules: Sequence[str]) -> tuple[dict[str, str | None], str]:
     """Return what the process said of the modules it came to, and how it ended."""
     command = [sys.executable, "-c", _CODE, *modules]
     try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter and our own code
+        done = subprocess.run(  # noqa: S603 - ours  # nosec B603 # this interpreter and the code above
             command, capture_output=True, stdin=subprocess.DEVNULL, timeout=_LONGEST_S, check=False
         )
         output, ended = done.stdout, f"importing it ends the process (exit code {done.returncode})"
