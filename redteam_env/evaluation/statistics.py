@@ -1,4 +1,4 @@
-"""Intervals: for one rate, for a mean with repeated seeds, and for the difference of two rates.
+"""Intervals: for one rate, for a share of clustered outcomes, and for the difference of two rates.
 
 A rate without an interval says nothing about a few dozen games, and games that share a seed are not
 independent. So every rate carries a Wilson interval, and every comparison a bootstrap that draws
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr, stdtrit
+from scipy.special import stdtrit
 
 from redteam_env.game import RedteamError
 
@@ -160,67 +160,6 @@ def wilson(k: int, n: int, confidence: float = 0.95) -> Interval:
     return Interval(0.0 if k == 0 else low, 1.0 if k == n else high)
 
 
-def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval | None:
-    """Return Student's interval of a mean.
-
-    For a handful of training runs: a bootstrap of five values is too narrow, this allows for it.
-
-    Args:
-        values: One value a run.
-        confidence: In (0, 1).
-
-    Returns:
-        ``mean -+ t * s / sqrt(n)`` with n - 1 degrees of freedom, unbounded by the values' range;
-        ``None`` for fewer than two values, which say nothing about their spread.
-    """
-    n = len(values)
-    if n < 2:
-        return None
-    mean = math.fsum(values) / n
-    spread = math.sqrt(math.fsum((x - mean) ** 2 for x in values) / (n - 1) / n)
-    half = float(stdtrit(n - 1, 0.5 + _checked(confidence) / 2)) * spread
-    return Interval(mean - half, mean + half)
-
-
-def t_test(values: Sequence[float]) -> float | None:
-    """Return the two-sided p value of Student's t test that a mean is 0.
-
-    For differences of paired runs it is the paired test; it is below .05 where the interval of 95 % of
-    :func:`mean_interval` excludes 0.
-
-    Args:
-        values: One value a run.
-
-    Returns:
-        The p value; ``None`` for fewer than two values. Values without any spread have 1 if they are 0,
-        else 0.
-    """
-    n = len(values)
-    if n < 2:
-        return None
-    mean = math.fsum(values) / n
-    spread = math.sqrt(math.fsum((x - mean) ** 2 for x in values) / (n - 1) / n)
-    if not spread:
-        return float(mean == 0)
-    return float(2 * stdtr(n - 1, -abs(mean) / spread))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p values adjusted for the number of tests, in their order.
-
-    The chance of rejecting any true hypothesis whose adjusted value is below a level stays below it,
-    however the tests depend on each other (Holm, Scandinavian Journal of Statistics 6, 1979).
-
-    Args:
-        p_values: One for each test.
-    """
-    adjusted, least = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda k: p_values[k])):
-        least = max(least, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = least
-    return adjusted
-
-
 def clustered_bootstrap(
     values: Sequence[float] | np.ndarray[Any, Any],
     clusters: Sequence[Hashable],
@@ -315,7 +254,7 @@ def expanded_tail(confidence: float, clusters: int) -> float:
         confidence: Coverage of the interval, in (0, 1).
         clusters: How many are drawn.
     """
-    tail = (1 - _checked(confidence)) / 2
+    tail = (1 - checked_confidence(confidence)) / 2
     if clusters < 2:  # all resamples are the same
         return tail
     quantile = float(stdtrit(clusters - 1, tail)) * math.sqrt(clusters / (clusters - 1))
@@ -514,7 +453,12 @@ def _check_counts(k: int, n: int) -> None:
         raise RedteamError(f"A rate of {k} out of {n} is impossible; give 0 <= k <= n.")
 
 
-def _checked(confidence: float) -> float:
+def checked_confidence(confidence: float) -> float:
+    """Return a coverage that an interval can have.
+
+    Raises:
+        RedteamError: If it is not in (0, 1).
+    """
     if not 0 < confidence < 1:
         raise RedteamError(f"confidence is {confidence}; give a share between 0 and 1.")
     return confidence
@@ -522,4 +466,4 @@ def _checked(confidence: float) -> float:
 
 def _quantile(confidence: float) -> float:
     """Return the normal quantile that leaves the given share in the middle."""
-    return NormalDist().inv_cdf(0.5 + _checked(confidence) / 2)
+    return NormalDist().inv_cdf(0.5 + checked_confidence(confidence) / 2)

@@ -19,12 +19,10 @@ from redteam_env.evaluation.power import (
     detection_rate,
     seeds_needed,
 )
+from redteam_env.evaluation.run_means import holm, mean_interval, t_test
 from redteam_env.evaluation.statistics import (
     clustered_bootstrap,
-    holm,
-    mean_interval,
     paired_difference,
-    t_test,
     wilson,
 )
 

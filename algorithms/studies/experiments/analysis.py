@@ -28,7 +28,7 @@ from algorithms.studies.experiments.config import (
 from algorithms.studies.games import QUIZ, SUITE, Games
 from algorithms.studies.rates import attacks, refusals
 from redteam_env.evaluation.detection import roc
-from redteam_env.evaluation.statistics import mean_interval
+from redteam_env.evaluation.run_means import mean_interval
 from redteam_env.protocols import BASE
 from redteam_env.randomness import generator
 from redteam_env.worlds.apothecary.suites import HIDDEN, RAW

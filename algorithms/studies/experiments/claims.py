@@ -16,7 +16,7 @@ import numpy as np
 from algorithms.studies.experiments.analysis import NUMBERS, Figure, arms_of, contrast
 from algorithms.studies.experiments.config import Claim, Experiment
 from redteam_env.evaluation.power import detectable_mean
-from redteam_env.evaluation.statistics import holm, t_test
+from redteam_env.evaluation.run_means import holm, t_test
 
 LEVEL = 0.05
 SUPPORTED, CONTRADICTED, UNDECIDED, NOT_RUN = (

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from redteam_env.evaluation.statistics import holm, mean_interval, t_test
+from redteam_env.evaluation.run_means import holm, mean_interval, t_test
 from redteam_env.game import RedteamError
 from redteam_env.randomness import generator
 
