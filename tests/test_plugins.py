@@ -1,6 +1,7 @@
 """A third party's distribution, installed by pip, works by name only; a broken part stops nothing."""
 
 import json
+import re
 import site
 import subprocess
 import sys
@@ -51,7 +52,16 @@ def test_every_kind_of_plugin_trains_by_name(redteam, tmp_path):
     options += ["--opponents", "dummy_turns", "--dummy-block", "2"]
     options += ["--dummy-weight", "0.25", "--model", model, "--steps", "2"]
     options += ["--games", "4", "--max-new-tokens", "4", "--out", "run"]
-    redteam("train", *options)
+    options += [
+        "--logger",
+        "dummy_logger?file=mine.txt",
+        "--logger",
+        "dummy_down",
+        "--log-dialogues",
+        "2",
+    ]
+    told = redteam("train", *options).stderr
+    assert told.count("no route to dummy_down") == 1
     rows = [json.loads(x) for x in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert [row["dummy/updates"] for row in rows] == [1, 2]
     assert rows[0]["dummy/weight"] == 0.25
@@ -59,6 +69,14 @@ def test_every_kind_of_plugin_trains_by_name(redteam, tmp_path):
     rows = [json.loads(x) for x in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert [row["dummy/updates"] for row in rows] == [1, 2, 3]
     assert [row["dummy/steps"] for row in rows] == [1, 2, 3]
+    diary = (tmp_path / "run/mine.txt").read_text().splitlines()
+    assert [re.sub(r"\d+ numbers", "N numbers", line) for line in diary] == [
+        "session 1 step 0: N numbers, 0 tables",
+        "session 1 step 1: N numbers, 1 tables",
+        "session 1 is over",
+        "session 2 step 2: N numbers, 0 tables",
+        "session 2 is over",
+    ]
 
 
 def test_a_card_in_a_third_party_s_folder_is_a_recipe(redteam, tmp_path):

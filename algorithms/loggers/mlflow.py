@@ -43,7 +43,6 @@ class MLflow:
 
     def start(self, run: LoggedRun) -> Mapping[str, Any]:
         """Begin a run, or go on with one."""
-        self._last = -1 if run.last is None else run.last
         self._client = self._mlflow.MlflowClient(tracking_uri=self._uri)
         self._id = run.state.get("run_id")
         if self._id is not None:
@@ -65,9 +64,7 @@ class MLflow:
         tables: Mapping[str, LogTable],
         files: Sequence[Path],
     ) -> None:
-        """Log a step, unless an earlier session did; tables become artifacts of JSON lines."""
-        if step <= self._last:
-            return
+        """Log a step; tables become artifacts of JSON lines."""
         now, metric = int(time.time() * 1000), self._mlflow.entities.Metric
         metrics = [
             metric(re.sub(r"[^\w\-./ ]", "_", name), float(x), now, step)

@@ -28,7 +28,6 @@ class Trackio:
     def start(self, run: LoggedRun) -> Mapping[str, Any]:
         """Begin a run, or go on with one."""
         name = run.state.get("name") or f"{run.name}-{uuid.uuid4().hex[:6]}"
-        self._last = -1 if run.last is None else run.last
         self._run = self._trackio.init(
             **self._where,
             name=name,
@@ -46,9 +45,7 @@ class Trackio:
         tables: Mapping[str, LogTable],
         files: Sequence[Path],  # noqa: ARG002 - trackio keeps files of projects, not of runs
     ) -> None:
-        """Log a step, unless an earlier session did."""
-        if step <= self._last:
-            return
+        """Log a step."""
         row: dict[str, Any] = {name: x for name, x in scalars.items() if x is not None}
         for name, table in tables.items():
             rows = [list(x) for x in table.rows]

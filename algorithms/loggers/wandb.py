@@ -32,7 +32,6 @@ class WandB:
     def start(self, run: LoggedRun) -> Mapping[str, Any]:
         """Begin a run, or go on with one."""
         own = run.state.get("id") or uuid.uuid4().hex[:8]
-        self._last = -1 if run.last is None else run.last
         self._run = self._wandb.init(
             **self._where,
             id=own,
@@ -54,9 +53,7 @@ class WandB:
         tables: Mapping[str, LogTable],
         files: Sequence[Path],
     ) -> None:
-        """Log a step, unless an earlier session did."""
-        if step <= self._last:
-            return
+        """Log a step."""
         row: dict[str, Any] = {name: x for name, x in scalars.items() if x is not None}
         for name, table in tables.items():
             rows = [list(x) for x in table.rows]

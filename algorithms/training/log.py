@@ -79,8 +79,9 @@ def make_loggers(config: LoggingConfig) -> dict[str, Logger]:
 class RunLog(Callback):
     """Writes the games of each step, and gives its numbers to every logger.
 
-    Games and rows of steps that a resumed run takes again are dropped first. What a logger of others raises
-    is told once; the run goes on without it.
+    Games and rows of steps that a resumed run takes again are dropped first; a logger that goes on with its
+    own record is not given those steps again. What a logger of others raises is told once; the run goes on
+    without it.
 
     Args:
         config: Where to.
@@ -92,6 +93,7 @@ class RunLog(Callback):
         self, config: LoggingConfig, loggers: Mapping[str, Logger], console: Console
     ) -> None:
         self._config, self._loggers, self._console = config, dict(loggers), console
+        self._logged: dict[str, int] = {}
 
     def on_start(self, run: TrainingRun) -> None:
         """Open everything, if this process leads."""
@@ -99,7 +101,7 @@ class RunLog(Callback):
         if not self._loggers:
             return
         self._files.drop_episodes(run.step)
-        last = max((row["step"] for row in self._files.rows()), default=None)
+        logged = max((row["step"] for row in self._files.rows()), default=-1)
         states = self._files.logger_states()
         options = without_secrets(run.config.flat())
         for name in list(self._loggers):
@@ -108,9 +110,10 @@ class RunLog(Callback):
                 directory=run.directory,
                 config=options,
                 step=run.step,
-                last=last if name in states else None,
                 state=states.get(name, {}),
             )
+            if name in states:  # it goes on with its own record
+                self._logged[name] = logged
             if state := self._ask(border.start, name, told):
                 states[name] = state
         if states:
@@ -127,7 +130,7 @@ class RunLog(Callback):
             tables[DIALOGUES] = self._dialogues(step)
         preflight = self._files.path / PREFLIGHT
         files = [preflight] if step == 0 and preflight.is_file() else []
-        for name in list(self._loggers):
+        for name in [x for x in self._loggers if step > self._logged.get(x, -1)]:
             self._ask(border.log, name, step, scalars, tables, files)
 
     def on_end(self, outcome: Any) -> None:

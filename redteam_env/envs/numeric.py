@@ -15,6 +15,7 @@ from pettingzoo.utils.wrappers import (  # type: ignore[import-untyped]  # no py
 from redteam_env.embedders import resolve_embedder
 from redteam_env.envs.aec import RedTeamAEC
 from redteam_env.envs.config import EnvConfig
+from redteam_env.envs.face import Face
 from redteam_env.envs.features import Features, embedding, views_of
 from redteam_env.envs.moves import Moves, spoken
 from redteam_env.envs.parallel import RedTeamParallel
@@ -157,20 +158,23 @@ class Numbers:
         return np.concatenate([np.array(flags, np.float32), *(self._embed(x) for x in texts)])
 
 
-class NumericAEC(BaseWrapper):  # type: ignore[misc]  # untyped base
-    """The AEC face in numbers; :mod:`redteam_env.numeric_v0` has its card.
+class _InNumbers:
+    """What the AEC and the parallel face in numbers have in common.
+
+    Args:
+        face: The game in texts.
+        config: The settings.
 
     Attributes:
         numbers: What the numbers mean.
         state_space: The space of :meth:`state`.
     """
 
-    def __init__(self, config: NumericConfig) -> None:
-        super().__init__(RedTeamAEC(config))
-        self.numbers = Numbers(config, self.unwrapped.session)
+    def __init__(self, face: Face, config: NumericConfig) -> None:
+        super().__init__(face)  # type: ignore[call-arg]  # PettingZoo's wrapper, whose bases are untyped
+        self.numbers = Numbers(config, face.session)
         self.observation_spaces, self.action_spaces = self.numbers.spaces()
         self.state_space = self.numbers.state_space
-        self.infos: dict[str, dict[str, Any]] = {}
 
     def observation_space(self, agent: str) -> Box:
         """Return the space of a seat's observations, always the same object."""
@@ -179,6 +183,18 @@ class NumericAEC(BaseWrapper):  # type: ignore[misc]  # untyped base
     def action_space(self, agent: str) -> "Discrete[np.int64]":
         """Return the space of a seat's actions, always the same object."""
         return self.action_spaces[agent]
+
+    def state(self) -> Vector:
+        """Return the whole game as a vector, for centralised critics; see :meth:`Numbers.state`."""
+        return self.numbers.state()
+
+
+class NumericAEC(_InNumbers, BaseWrapper):  # type: ignore[misc]  # untyped base
+    """The AEC face in numbers; :mod:`redteam_env.numeric_v0` has its card."""
+
+    def __init__(self, config: NumericConfig) -> None:
+        super().__init__(RedTeamAEC(config), config)
+        self.infos: dict[str, dict[str, Any]] = {}
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
         """Start a game; see :meth:`redteam_env.envs.RedTeamAEC.reset`."""
@@ -204,35 +220,15 @@ class NumericAEC(BaseWrapper):  # type: ignore[misc]  # untyped base
         self.env.step(self.numbers.said(to_move, action) if to_move else action)
         self._update()
 
-    def state(self) -> Vector:
-        """Return the whole game as a vector, for centralised critics; see :meth:`Numbers.state`."""
-        return self.numbers.state()
-
     def _update(self) -> None:
         self.infos = {seat: self.numbers.info(seat) for seat in self.env.agents}
 
 
-class NumericParallel(BaseParallelWrapper):  # type: ignore[misc]  # untyped base
-    """The parallel face in numbers; :mod:`redteam_env.numeric_v0` has its card.
-
-    Attributes:
-        numbers: What the numbers mean.
-        state_space: The space of :meth:`state`.
-    """
+class NumericParallel(_InNumbers, BaseParallelWrapper):  # type: ignore[misc]  # untyped base
+    """The parallel face in numbers; :mod:`redteam_env.numeric_v0` has its card."""
 
     def __init__(self, config: NumericConfig) -> None:
-        super().__init__(RedTeamParallel(config))
-        self.numbers = Numbers(config, self.unwrapped.session)
-        self.observation_spaces, self.action_spaces = self.numbers.spaces()
-        self.state_space = self.numbers.state_space
-
-    def observation_space(self, agent: str) -> Box:
-        """Return the space of a seat's observations, always the same object."""
-        return self.observation_spaces[agent]
-
-    def action_space(self, agent: str) -> "Discrete[np.int64]":
-        """Return the space of a seat's actions, always the same object."""
-        return self.action_spaces[agent]
+        super().__init__(RedTeamParallel(config), config)
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
@@ -263,10 +259,6 @@ class NumericParallel(BaseParallelWrapper):  # type: ignore[misc]  # untyped bas
             said = {to_move: self.numbers.said(to_move, actions[to_move])}
         seats, rewards, terminations, truncations, _ = self.env.step(said)
         return self._seen(seats), rewards, terminations, truncations, self._infos(seats)
-
-    def state(self) -> Vector:
-        """Return the whole game as a vector, for centralised critics; see :meth:`Numbers.state`."""
-        return self.numbers.state()
 
     def _seen(self, seats: Iterable[str]) -> dict[str, Vector]:
         return {seat: self.numbers.observe(seat) for seat in seats}

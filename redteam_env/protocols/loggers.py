@@ -29,17 +29,15 @@ class LoggedRun:
         name: The name of its directory.
         directory: The directory itself.
         config: Its options by name, without keys and passwords.
-        step: The first step of this session. Those from there on that were logged before are taken again,
-            with the same numbers.
-        last: The last step that this logger was given in an earlier session; ``None`` in the first.
-        state: What :meth:`Logger.start` returned in that session; nothing in the first.
+        step: The first step of this session. Those from there on that an earlier session logged are taken
+            again, with the same numbers.
+        state: What :meth:`Logger.start` returned in an earlier session; nothing in the first.
     """
 
     name: str
     directory: Path
     config: Mapping[str, Any]
     step: int
-    last: int | None
     state: Mapping[str, Any]
 
 
@@ -58,7 +56,8 @@ class Logger(Protocol):
             run: The run.
 
         Returns:
-            What it needs to go on with the same record in a later session, as plain JSON.
+            What it needs to go on with the same record in a later session, as plain JSON. Steps that an
+            earlier session logged are then not logged again; a logger that needs nothing gets every step.
         """
         ...
 

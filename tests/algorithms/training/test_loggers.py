@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from typing import ClassVar
 
 import pytest
@@ -35,6 +36,13 @@ class Notes:
         self.outcome = outcome
 
 
+class Every(Notes):
+    """Keeps nothing for later, as an event file does."""
+
+    def start(self, run):
+        super().start(run)
+
+
 class Down(Notes):
     """A tracker that cannot be reached from some point on."""
 
@@ -47,6 +55,7 @@ class Down(Notes):
 def notes(doubles):
     Notes.made = []
     doubles("loggers", "notes", Notes)
+    doubles("loggers", "every", Every)
     doubles("loggers", "down", Down)
 
 
@@ -68,12 +77,23 @@ def test_a_logger_gets_the_numbers_of_the_record_and_resumes_its_own(flat, tmp_p
     train(flat(logger="notes?project=demo", steps=2, resume=True))
     first, second = Notes.made
     assert first.options == {"project": "demo"}
-    assert (first.run.step, first.run.last, first.run.state) == (0, None, {})
-    assert (second.run.step, second.run.last, second.run.state) == (1, 0, {"id": "first"})
+    assert (first.run.step, first.run.state) == (0, {})
+    assert (second.run.step, second.run.state) == (1, {"id": "first"})
     given = [{"step": step, **scalars} for x in (first, second) for step, scalars, _, _ in x.steps]
     assert given == rows_of(tmp_path / "run")
     assert second.outcome.steps == 2
     assert not (tmp_path / "run" / "tensorboard").exists()
+
+
+def test_steps_taken_again_reach_only_loggers_without_a_record_of_their_own(flat, tmp_path):
+    train(flat(logger="notes,every", steps=3, checkpoint_every=2))
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-000003")
+    train(flat(logger="notes,every", steps=4, checkpoint_every=2, resume=True))
+    _, _, notes, every = Notes.made
+    assert notes.run.step == 2
+    assert [step for step, *_ in notes.steps] == [3]
+    assert [step for step, *_ in every.steps] == [2, 3]
+    assert [row["step"] for row in rows_of(tmp_path / "run")] == [0, 1, 2, 3]
 
 
 def test_a_logger_that_fails_is_told_once_and_the_run_goes_on(flat, two_steps, tmp_path, capsys):
@@ -150,21 +170,20 @@ def test_a_library_that_is_missing_is_named_with_its_extra(monkeypatch):
         make_loggers(LoggingConfig(logger="mlflow"))
 
 
-def session(name, options, directory, *, step, last=None, state=None):
-    """One session of a real tracker: two steps, a table and a file. Returns its state."""
+def session(name, options, directory, *, steps, state=None):
+    """One session of a real tracker: some steps, a table and a file. Returns its state."""
     logger = make_loggers(LoggingConfig(logger=f"{name}?{options}"))[name]
     run = LoggedRun(
         name="run",
         directory=directory,
         config={"lr": 1e-3},
-        step=step,
-        last=last,
+        step=steps[0],
         state=state or {},
     )
     found = logger.start(run)
     table = LogTable(columns=("game", "dialogue"), rows=[(0, "attacker: hello"), (1, None)])
     (directory / "preflight.json").write_text("{}")
-    for k in (step, step + 1):
+    for k in steps:
         scalars = {"game/void": k, "defender/kl": None}
         logger.log(k, scalars, {"dialogues": table}, [directory / "preflight.json"])
     logger.finish(None)
@@ -178,8 +197,8 @@ def test_trackio_keeps_one_run_over_two_sessions(tmp_path, monkeypatch):
 
     for module in (utils, __import__("trackio.sqlite_storage", fromlist=["x"])):
         monkeypatch.setattr(module, "TRACKIO_DIR", tmp_path, raising=False)
-    state = session("trackio", "project=demo", tmp_path, step=0)
-    again = session("trackio", "project=demo", tmp_path, step=1, last=1, state=state)
+    state = session("trackio", "project=demo", tmp_path, steps=[0, 1])
+    again = session("trackio", "project=demo", tmp_path, steps=[2], state=state)
     assert again == state
     assert SQLiteStorage.get_runs("demo") == [state["name"]]
     rows = SQLiteStorage.get_logs("demo", state["name"])
@@ -190,8 +209,8 @@ def test_wandb_keeps_one_run_over_two_sessions(tmp_path, monkeypatch):
     pytest.importorskip("wandb")
     for name in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
         monkeypatch.setenv(name, str(tmp_path / name))
-    state = session("wandb", "mode=offline", tmp_path, step=0)
-    again = session("wandb", "mode=offline", tmp_path, step=1, last=1, state=state)
+    state = session("wandb", "mode=offline", tmp_path, steps=[0, 1])
+    again = session("wandb", "mode=offline", tmp_path, steps=[2], state=state)
     assert again == state
     places = sorted((tmp_path / "wandb").glob("offline-run-*"))
     assert len(places) == 2  # `wandb sync` makes one run of them: they have one id
@@ -203,8 +222,8 @@ def test_mlflow_keeps_one_run_over_two_sessions(tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     where = f"uri=file:{tmp_path / 'store'}"
-    state = session("mlflow", where, tmp_path, step=0)
-    again = session("mlflow", where, tmp_path, step=1, last=1, state=state)
+    state = session("mlflow", where, tmp_path, steps=[0, 1])
+    again = session("mlflow", where, tmp_path, steps=[2], state=state)
     assert again == state
     client = mlflow.MlflowClient(tracking_uri=f"file:{tmp_path / 'store'}")
     history = client.get_metric_history(state["run_id"], "game/void")

@@ -15,6 +15,8 @@ from redteam_env.protocols import (
     GameSetup,
     Judge,
     League,
+    LoggedRun,
+    LogTable,
     Match,
     Queries,
     Result,
@@ -342,6 +344,49 @@ def questions(*, source: SeedSource, games: int, seed: int) -> Questions:
             for k in range(games)
         ]
     )
+
+
+class Diary:
+    """A logger: writes a line a step into a file of the run directory.
+
+    Args:
+        file: The name of the file.
+    """
+
+    def __init__(self, file: str = "diary.txt") -> None:
+        self._name = file
+
+    def start(self, run: LoggedRun) -> Mapping[str, int]:
+        """Open the file, and count the sessions."""
+        self._file = run.directory / self._name
+        self._session = run.state.get("session", 0) + 1
+        return {"session": self._session}
+
+    def log(
+        self,
+        step: int,
+        scalars: Mapping[str, float | int | None],
+        tables: Mapping[str, LogTable],
+        files: Sequence[Path],
+    ) -> None:
+        """Write what a step was."""
+        with self._file.open("a", encoding="utf-8") as diary:
+            diary.write(
+                f"session {self._session} step {step}: {len(scalars)} numbers, {len(tables)} tables\n"
+            )
+
+    def finish(self, outcome: object) -> None:
+        """Write that the session is over."""
+        with self._file.open("a", encoding="utf-8") as diary:
+            diary.write(f"session {self._session} is over\n")
+
+
+class Down(Diary):
+    """A tracker whose server is down."""
+
+    def log(self, *given: object) -> None:
+        """Fail."""
+        raise ConnectionError("no route to dummy_down")
 
 
 def command(argv: Sequence[str]) -> int:
