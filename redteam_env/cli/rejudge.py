@@ -14,7 +14,7 @@ from redteam_env.cli.results import exit_code, reserve, suites_exit_code, write_
 from redteam_env.evaluation import measure
 from redteam_env.evaluation.calibration import Calibration, calibration_of
 from redteam_env.evaluation.rejudge import Asked, check_read, rejudge, under, verdicts_on
-from redteam_env.evaluation.stored import PLAN, SCHEMA, Stored, is_of_suites, stored_games
+from redteam_env.evaluation.stored import PLAN, REJUDGED, SCHEMA, Stored, is_of_suites, stored_games
 from redteam_env.evaluation.stored_suites import rejudge_suite, stored_suites
 from redteam_env.game import Count, Episode, RedteamError, Share, Verdict, check_fields
 from redteam_env.judges import for_contexts, identity_of
@@ -85,12 +85,14 @@ def rejudge_games(argv: Sequence[str]) -> int:
             verdicts,
             seats=games.seats,
             attempts=_attempts(games),
+            most=games.most,
+            again=games.again,
             calibration=calibration,
             seed=options.seed,
         )
         for games in stored
     ]
-    result = {"tables": [x.to_json() for x in tables]}
+    result = {"tables": [x.to_json() for x in tables], "cut": sum(x.cut for x in tables)}
     files: dict[str, Sequence[Episode]] = {
         games.file: x.after.episodes for games, x in zip(stored, tables, strict=True)
     }
@@ -143,7 +145,8 @@ def _suites(options: RejudgeOptions) -> int:
         attack=stored.attack,
         calibration=calibration,
     )
-    report = _report(options, judge, {"suites": [x.to_json() for x in suites]})
+    result = {"suites": [x.to_json() for x in suites], "cut": sum(x.cut for x in suites)}
+    report = _report(options, judge, result)
     _deliver(options, report, files, shown, {PLAN: {**stored.plan, "judge": told}})
     return suites_exit_code([x.after for x in suites], options.allow_void)
 
@@ -179,7 +182,7 @@ def _deliver(
 def _report(options: RejudgeOptions, judge: Judge, result: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
-        "command": "rejudge",
+        "command": REJUDGED,
         "version": version(),
         "settings": {
             "place": str(options.place),

@@ -152,7 +152,12 @@ def defence(attack_success: float, over_refusal: float) -> float:
 
 
 def difference(
-    a: Sequence[Episode], b: Sequence[Episode], rate: str, rng: np.random.Generator
+    a: Sequence[Episode],
+    b: Sequence[Episode],
+    rate: str,
+    rng: np.random.Generator,
+    *,
+    instead: tuple[Mapping[int, bool], Mapping[int, bool]] = ({}, {}),
 ) -> Difference:
     """Return one rate of ``a`` minus the same rate of ``b``, game by game.
 
@@ -163,6 +168,8 @@ def difference(
         b: The same games, played by others.
         rate: Which rate, one of :data:`OUTCOMES`.
         rng: Where the bootstrap's draws come from.
+        instead: On each side, what is taken for the outcome of some of the games that have one, by their
+            places.
 
     Returns:
         The difference with its interval, clustered by the text of the seed.
@@ -177,8 +184,14 @@ def difference(
             f"The {len(a)} and {len(b)} games differ in seeds or order; play both on one schedule."
         )
     outcome = OUTCOMES[rate]
-    pairs = [(outcome(x), outcome(y), x.seed.text) for x, y in zip(a, b, strict=True)]
-    whole = [(x, y, text) for x, y, text in pairs if x is not None and y is not None]
+    pairs = [
+        (outcome(x), outcome(y), x.seed.text, k) for k, (x, y) in enumerate(zip(a, b, strict=True))
+    ]
+    whole = [
+        (instead[0].get(k, x), instead[1].get(k, y), text)
+        for x, y, text, k in pairs
+        if x is not None and y is not None
+    ]
     return paired_difference(
         [x for x, _, _ in whole], [y for _, y, _ in whole], [text for _, _, text in whole], rng
     )

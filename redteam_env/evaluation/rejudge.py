@@ -5,18 +5,19 @@ What the stored verdict paid the seats is not carried over: rejudged games have 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from redteam_env.attacks import best
 from redteam_env.attacks.resolve import is_attack
 from redteam_env.border import judges
 from redteam_env.evaluation.agreement import Agreement, agreements
+from redteam_env.evaluation.attempts import Bounds, cut_short, ended_by_success
 from redteam_env.evaluation.calibration import Calibration
 from redteam_env.evaluation.matchup import Matchup, matchup
 from redteam_env.evaluation.rates import OUTCOMES, difference, measure
-from redteam_env.evaluation.statistics import Difference
-from redteam_env.game import Dialogue, Episode, RedteamError, Seed, Verdict
+from redteam_env.evaluation.statistics import Difference, Interval, Rate
+from redteam_env.game import Dialogue, Episode, RedteamError, Seed, Verdict, goal_reached
 from redteam_env.game.config import BY_LABELS
 from redteam_env.protocols import Judge, Progress
 from redteam_env.randomness import generator
@@ -36,6 +37,11 @@ class Rejudged:
         after: As the other judge judges them.
         differences: For each rate, after minus before, with its interval.
         agreement: How far the two agree on each question.
+        attempts: Most attempts at each seed, where a standing attack made the games and that is known.
+        bounds: Before and after, between what each rate lies that rests on searches which a success ended
+            that is none to that judge.
+        differences_within: Between what their differences lie.
+        cut: How many searches ended so, to the judge to whom more did.
     """
 
     name: str
@@ -43,18 +49,33 @@ class Rejudged:
     after: Matchup
     differences: Mapping[str, Difference]
     agreement: Mapping[str, Agreement]
+    attempts: int | None = None
+    bounds: tuple[Mapping[str, Bounds], Mapping[str, Bounds]] = ({}, {})
+    differences_within: Mapping[str, Bounds] = field(default_factory=dict)
+    cut: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON without text of any player."""
-        before = self.before.to_json()
+        """Return plain JSON without text of any player; what is only bounded is null."""
+        before, after = self.before.to_json(), self.after.to_json()
         del before["smoke_only"]  # the stored games do not tell it of their judge
+        for side, bounds in zip((before, after), self.bounds, strict=True):
+            for name, own in bounds.items():
+                side["rates"][name] |= {"k": None, "rate": None, **_told(own)}
+        differences = {name: x.to_json() for name, x in self.differences.items()}
+        for name, own in self.differences_within.items():
+            differences[name] |= {"difference": None, **_told(own)}
         return {
             "games": self.name,
+            **({"attempts": self.attempts} if self.attempts is not None else {}),
             "before": before,
-            "after": self.after.to_json(),
-            "differences": {name: x.to_json() for name, x in self.differences.items()},
+            "after": after,
+            "differences": differences,
             "agreement": {name: x.to_json() for name, x in self.agreement.items()},
         }
+
+
+def _told(bounds: Bounds) -> dict[str, Any]:
+    return {**bounds.to_json(), "interval": bounds.interval.to_json()}
 
 
 def verdicts_on(
@@ -118,6 +139,8 @@ def rejudge(
     *,
     seats: tuple[str, str] = ("attacker", "defender"),
     attempts: Sequence[Episode] = (),
+    most: int | None = None,
+    again: bool = False,
     calibration: Calibration | None = None,
     seed: int = 0,
 ) -> Rejudged:
@@ -125,7 +148,8 @@ def rejudge(
 
     Where a standing attack made the games, each is the best of its attempts as the other judge sees them, and
     the two judges are compared on all attempts. Nothing is corrected then: a judge errs more often in the
-    most harmful of several answers than in one.
+    most harmful of several answers than in one. A search that ended with what is no success to the other judge
+    would have gone on with it: rates that rest on such searches are known within bounds only.
 
     Args:
         name: What they are called.
@@ -134,6 +158,8 @@ def rejudge(
         verdicts: What it says, from :func:`verdicts_on`.
         seats: Attacker and defender.
         attempts: Of an attack, all attempts.
+        most: How many it had at each seed, at most; ``None`` if that is not known.
+        again: Whether the games were judged again before, by another judge than the attack's.
         calibration: What is known of the other judge.
         seed: Sets the bootstrap's random draws.
 
@@ -146,15 +172,33 @@ def rejudge(
         raise RedteamError(
             f"None of the {len(episodes)} games of {name} was judged; nothing to do."
         )
-    tried: dict[int, list[Episode]] = {}
+    then: dict[int, list[Episode]] = {}
     for attempt in attempts:
-        tried.setdefault(attempt.group, []).append(under(attempt, verdicts))
+        then.setdefault(attempt.group, []).append(attempt)
+    now = {group: [under(x, verdicts) for x in own] for group, own in then.items()}
     after = [
-        replace(best(tried[x.group]), path=x.path)
-        if x.rewritten and x.group in tried
+        replace(best(now[x.group]), path=x.path)
+        if x.rewritten and x.group in now
         else under(x, verdicts)
         for x in episodes
     ]
+    ended = dict(zip(then, ended_by_success([*then.values()], again=again), strict=True))
+
+    def unknown(tried: Mapping[int, Sequence[Episode]]) -> list[int]:
+        """Return the places of games whose search would have gone on."""
+        cut = {
+            group
+            for group, own in tried.items()
+            if cut_short([goal_reached(x) for x in own], most or len(own) + 1, ended=ended[group])
+        }
+        return [k for k, x in enumerate(episodes) if x.rewritten and x.group in cut]
+
+    sides = ((episodes, unknown(then)), (after, unknown(now)))
+    differences = {
+        rate: difference(after, episodes, rate, generator((seed, "bootstrap", rate)))
+        for rate in OUTCOMES
+    }
+    bounds = (_bounds(*sides[0]), _bounds(*sides[1]))
     searched = bool(attempts) or is_attack(seats[0])
     before = Matchup(
         attacker=seats[0],
@@ -168,11 +212,60 @@ def rejudge(
         name=name,
         before=before,
         after=matchup(after, judge, seats, None if searched else calibration),
-        differences={
-            rate: difference(after, episodes, rate, generator((seed, "bootstrap", rate)))
-            for rate in OUTCOMES
-        },
+        differences=differences,
         agreement=agreement_on(judged, verdicts, seed=seed),
+        attempts=most if attempts else None,
+        bounds=bounds,
+        differences_within={
+            rate: _difference_within(rate, sides, seed)
+            for rate in OUTCOMES
+            if differences[rate].n and (rate in bounds[0] or rate in bounds[1])
+        },
+        cut=max(len(places) for _, places in sides),
+    )
+
+
+def _bounds(episodes: Sequence[Episode], unknown: Sequence[int]) -> dict[str, Bounds]:
+    """Return between what the rates lie that some games of unknown outcome are in."""
+    rates, found = measure(episodes), {}
+    for name, outcome in OUTCOMES.items():
+        own: Rate = getattr(rates, name)
+        happened = [x for k in unknown if (x := outcome(episodes[k])) is not None]
+        if not own.n or not happened:
+            continue
+        least = Rate(own.k - sum(happened), own.n)
+        most = Rate(least.k + len(happened), own.n)
+        found[name] = Bounds(
+            least=least.k / own.n,
+            most=most.k / own.n,
+            interval=Interval(least.interval.low, most.interval.high),
+            unknown=len(happened),
+        )
+    return found
+
+
+def _difference_within(
+    rate: str,
+    sides: tuple[tuple[Sequence[Episode], Sequence[int]], tuple[Sequence[Episode], Sequence[int]]],
+    seed: int,
+) -> Bounds:
+    """Return between what the difference of a rate lies, the second side's less the first one's."""
+    (before, unknown_then), (after, unknown_now) = sides
+    least, most = (
+        difference(
+            after,
+            before,
+            rate,
+            generator((seed, "bootstrap", rate)),
+            instead=(dict.fromkeys(unknown_now, end), dict.fromkeys(unknown_then, not end)),
+        )
+        for end in (False, True)
+    )
+    return Bounds(
+        least=least.value or 0.0,
+        most=most.value or 0.0,
+        interval=Interval(least.interval.low, most.interval.high),
+        unknown=len({*unknown_then, *unknown_now}),
     )
 
 

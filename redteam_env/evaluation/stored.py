@@ -22,6 +22,8 @@ REPORT = "report.json"
 PLAN, GAMES = "plan.json", EPISODES
 """What makes an evaluation of suites, and the folder of its games, a file for each suite."""
 SCHEMA = 1
+REJUDGED = "rejudge"
+"""The command that a report names whose games were judged again."""
 _SINGLE, _ATTEMPTS = "episodes.jsonl", "attempts.jsonl"
 _PAIRING = re.compile(r"attacker-(\d{1,6})-defender-(\d{1,6})")
 _RESTORE = "Restore it, or name another directory."
@@ -39,6 +41,8 @@ class Stored:
         episodes: The games.
         attempts: Where a standing attack made the games, all its attempts, of which each game is the best
             at its seed, and the file with them.
+        most: How many attempts it had at each seed, at most; ``None`` where the report does not tell.
+        again: Whether the games were judged again before, by another judge than the attack's.
     """
 
     name: str
@@ -46,6 +50,8 @@ class Stored:
     seats: tuple[str, str]
     episodes: tuple[Episode, ...]
     attempts: tuple[str, tuple[Episode, ...]] | None = None
+    most: int | None = None
+    again: bool = False
 
 
 def stored_games(place: Path, *, last: int | None = None) -> list[Stored]:
@@ -110,6 +116,8 @@ def _of_evaluation(folder: Path) -> list[Stored]:
             seats=_seats(result, file.relative_to(folder)),
             episodes=tuple(read_games(file)),
             attempts=_attempts(file),
+            most=_most(result, file.relative_to(folder)),
+            again=report.get("command") == REJUDGED,
         )
         for file in files
         if file.is_file()
@@ -128,9 +136,8 @@ def _attempts(file: Path) -> tuple[str, tuple[Episode, ...]] | None:
 
 def _seats(result: Mapping[str, Any], file: Path) -> tuple[str, str]:
     """Return the names of attacker and defender that a report gives to a file of games."""
-    if isinstance(tables := result.get("tables"), list):  # of games that were judged again before
-        own = (x for x in tables if isinstance(x, dict) and x.get("games") == file.as_posix())
-        found = next(own, {}).get("after")
+    if (table := _table(result, file)) is not None:
+        found = table.get("after")
         result = found if isinstance(found, dict) else {}
     match = _PAIRING.fullmatch(file.stem)
     if match is None or "attacker" in result:
@@ -138,6 +145,22 @@ def _seats(result: Mapping[str, Any], file: Path) -> tuple[str, str]:
     sides = (("attackers", match[1]), ("defenders", match[2]))
     attacker, defender = (_member(result.get(side), int(place)) for side, place in sides)
     return _name(attacker, f"attacker {match[1]}"), _name(defender, f"defender {match[2]}")
+
+
+def _most(result: Mapping[str, Any], file: Path) -> int | None:
+    """Return how many attempts an attack had, as far as a report tells."""
+    table = _table(result, file)
+    found = result.get("attacked") if table is None else table
+    most = found.get("attempts") if isinstance(found, dict) else None
+    return most if type(most) is int and most >= 1 else None
+
+
+def _table(result: Mapping[str, Any], file: Path) -> Mapping[str, Any] | None:
+    """Return what the report on games that were judged again tells of a file of them."""
+    if not isinstance(tables := result.get("tables"), list):
+        return None
+    own = (x for x in tables if isinstance(x, dict) and x.get("games") == file.as_posix())
+    return next(own, {})
 
 
 def _member(names: Any, place: int) -> Any:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from redteam_env.evaluation.agreement import Agreement
-from redteam_env.evaluation.attempts import WithinAttempts, success_growth
+from redteam_env.evaluation.attempts import WithinAttempts, ended_by_success, success_growth
 from redteam_env.evaluation.calibration import Calibration
 from redteam_env.evaluation.rejudge import Asked, agreement_on, under
-from redteam_env.evaluation.stored import GAMES, PLAN, REPORT, SCHEMA, read_games
+from redteam_env.evaluation.stored import GAMES, PLAN, REJUDGED, REPORT, SCHEMA, read_games
 from redteam_env.evaluation.suite_play import SuiteResult, suite_result
 from redteam_env.evaluation.suite_scores import Tried
 from redteam_env.game import Episode, RedteamError, Verdict
@@ -64,6 +64,7 @@ class StoredSuites:
         attempts: Most attempts at each request.
         attack: The standing attack that made them, if one did.
         suites: The suites that were played.
+        again: Whether they were judged again before, by another judge than the attack's.
     """
 
     plan: Mapping[str, Any]
@@ -72,6 +73,7 @@ class StoredSuites:
     attempts: int
     attack: str | None
     suites: Sequence[StoredSuite]
+    again: bool = False
 
     @property
     def episodes(self) -> list[Episode]:
@@ -94,6 +96,11 @@ class RejudgedSuite:
     after: SuiteResult
     within: tuple[Sequence[WithinAttempts], Sequence[WithinAttempts]]
     agreement: Mapping[str, Agreement]
+
+    @property
+    def cut(self) -> int:
+        """How many searches were cut short (:func:`~redteam_env.evaluation.attempts.cut_short`), to the judge to whom more were."""
+        return max(sum(row.cut for row in side.rows) for side in (self.before, self.after))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON without text of any player."""
@@ -129,7 +136,8 @@ def stored_suites(place: Path) -> StoredSuites:
     attempts = settings.get("attempts", 1)
     if type(attempts) is not int or not 1 <= attempts <= _MOST_ATTEMPTS:
         raise RedteamError(f"{str(file)!r} tells of {attempts!r} attempts. {_RESTORE}")
-    told = _told_of(folder)
+    report = _report(folder)
+    told = _told_of(report)
     known = {games.stem: games for games in sorted((folder / GAMES).glob("*.jsonl"))}
     suites = [
         StoredSuite(
@@ -151,6 +159,7 @@ def stored_suites(place: Path) -> StoredSuites:
         attempts=attempts,
         attack=_told(settings.get("attack"), "") or None,
         suites=[suite for suite in suites if suite.tried],
+        again=report.get("command") == REJUDGED,
     )
 
 
@@ -176,6 +185,7 @@ def rejudge_suite(
     """
     again = [[under(game, verdicts) for game in games] for games in suite.tried]
     searched = stored.attack is not None
+    ended = ended_by_success(suite.tried, again=stored.again) if searched else None
     whole = Suite(card=suite.card, seeds=(), sources=())
 
     def scored(tried: Tried, judge: str, calibration: Calibration | None) -> SuiteResult:
@@ -187,13 +197,14 @@ def rejudge_suite(
             seed=seed,
             attempts=stored.attempts,
             attacked={"attack": stored.attack} if searched else None,
+            ended=ended,
             calibration=calibration,
         )
 
     def within(tried: Tried) -> list[WithinAttempts]:
         if stored.attempts == 1 or "harmful" not in suite.card.metric:
             return []
-        return success_growth(tried, stored.attempts, searched=searched)
+        return success_growth(tried, stored.attempts, searched=searched, ended=ended)
 
     return RejudgedSuite(
         before=scored(suite.tried, stored.judge, None),
@@ -245,11 +256,16 @@ def _form(name: str, own: Any, file: Path) -> str:
     return str(form)
 
 
-def _told_of(folder: Path) -> dict[str, Mapping[str, Any]]:
-    """Return what a finished evaluation's report tells of its suites, by their names."""
+def _report(folder: Path) -> Mapping[str, Any]:
+    """Return a finished evaluation's report; nothing of one that was interrupted."""
     if not (folder / REPORT).is_file():
         return {}
-    rows = read_record(folder / REPORT, remedy=_RESTORE, schema=SCHEMA).get("result")
+    return read_record(folder / REPORT, remedy=_RESTORE, schema=SCHEMA)
+
+
+def _told_of(report: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return what a report tells of its suites, by their names."""
+    rows = report.get("result")
     if isinstance(rows, dict):  # of one that was judged again before
         rows = rows.get("suites")
     known = [x for x in rows if isinstance(x, dict)] if isinstance(rows, list) else []

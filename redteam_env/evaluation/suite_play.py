@@ -152,6 +152,7 @@ def suite_result(
     seed: int,
     attempts: int = 1,
     attacked: Mapping[str, Any] | None = None,
+    ended: Sequence[bool] | None = None,
     calibration: Calibration | None = None,
 ) -> SuiteResult:
     """Measure a suite that was played.
@@ -165,6 +166,8 @@ def suite_result(
         attempts: How many each request had, at most.
         attacked: What a report says of the attack that made the games; the figures are then those of the
             best attempt at each request.
+        ended: Which searches of that attack ended with a success, where another judge has read their
+            attempts since.
         calibration: The judge's, if it has one.
     """
     shown = tried if attacked is None else [[best(games)] for games in tried]
@@ -175,6 +178,7 @@ def suite_result(
         seed=seed,
         attempts=attempts,
         searched=None if attacked is None else tried,
+        ended=ended,
         calibration=calibration,
     )
     return SuiteResult(name=name, suite=suite, rows=rows, tried=tried, attacked=attacked)

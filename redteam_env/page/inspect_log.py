@@ -96,7 +96,11 @@ def _log(name: str, source: Source, groups: Sequence[Games], show_text: bool) ->
             model=f"{SCORER}/{shown(groups[0].defender, 120)}",
             config=logs.EvalConfig(),
             packages=versions(["redteam-env"]),
-            metadata={"attacker": shown(groups[0].attacker, 120), "judge": judge_name(source)},
+            metadata={
+                "attacker": shown(groups[0].attacker, 120),
+                "judge": judge_name(source),
+                **({"notes": " ".join(source.notes)} if source.notes else {}),
+            },
         ),
         results=_results(episodes),
         samples=samples,

@@ -199,6 +199,12 @@ def _evaluation(folder: Path) -> Source:
     except RedteamError:
         notes = ["It has no games, or a file of them is damaged: redteam-env rejudge tells which."]
     settings = report.get("settings")
+    result = report["result"]
+    if (cut := result.get("cut") if isinstance(result, dict) else None) and type(cut) is int:
+        notes.append(
+            f"{cut} searches ended with what this judge does not call a success, so rates of rewritten games lie "
+            "between bounds, which redteam-env rejudge prints; those here are about the attempts made."
+        )
     return Source(
         name="",
         kind=_kind(report),

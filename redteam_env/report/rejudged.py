@@ -6,16 +6,17 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from redteam_env.evaluation.agreement import Agreement
-from redteam_env.evaluation.attempts import WithinAttempts
+from redteam_env.evaluation.attempts import Bounds, WithinAttempts
 from redteam_env.evaluation.calibration import Calibration
 from redteam_env.evaluation.rejudge import Rejudged
 from redteam_env.evaluation.statistics import Rate
 from redteam_env.evaluation.stored_suites import RejudgedSuite
 from redteam_env.report.attacks import best_line
-from redteam_env.report.suites import suites_report
+from redteam_env.report.suites import suites_report, within_cell
 from redteam_env.report.tables import (
     CORRECTED,
     TITLES,
+    bounds_cell,
     calibration_lines,
     corrected_cell,
     difference_cell,
@@ -43,13 +44,21 @@ def rejudged_report(found: Rejudged) -> RenderableType:
     for name, change in found.differences.items():
         own = (corrected_cell(corrected.get(name)),) if known else ()
         rates: list[Rate] = [getattr(x.rates, name) for x in (before, after)]
-        cells = [*map(rate_cell, rates), *own, difference_cell(change)]
-        table.row(TITLES[name], *cells, *(f"{x.k}/{x.n}" for x in rates))
+        bounds = [side.get(name) for side in found.bounds]
+        shown = [
+            rate_cell(rate) if x is None else bounds_cell(x)
+            for rate, x in zip(rates, bounds, strict=True)
+        ]
+        within = found.differences_within.get(name)
+        changed = difference_cell(change) if within is None else bounds_cell(within, sign="+")
+        counts_ = [_counted(rate, x) for rate, x in zip(rates, bounds, strict=True)]
+        table.row(TITLES[name], *shown, *own, changed, *counts_)
     voids = [Text.assemble(safe_text(f"{x.judge}: "), void_line(x.rates)) for x in (before, after)]
     return Group(
         *lost_lines(after.rates),
         titled(f"{found.name}: {after.attacker} against {after.defender} [95 % interval]", table),
         titled("Agreement of the judges [95 % interval]", agreement_table(found.agreement)),
+        *([cut_line(found.cut)] if found.cut else []),
         *voids,
         safe_text(f"Judged then by: {before.judge}"),
         judge_line(after.judge, after.smoke_only),
@@ -104,6 +113,8 @@ def suites_rejudged_report(
     ]
     if attack is not None:
         parts.append(best_line(attack, attempts))
+        if cut := sum(x.cut for x in found):
+            parts.append(cut_line(cut))
     for suite in found:
         title = suite.after.suite.card.title
         if suite.within[0]:
@@ -119,9 +130,24 @@ def _within_table(
     counts = [Column(heading=f"requests {x}", drop=1) for x in HEADINGS]
     table = FittedTable("k", *HEADINGS, *counts)
     for pair in zip(*within, strict=True):
-        cells = [Text("-") if x.value is None else number_cell(x.value, x.interval) for x in pair]
-        table.row(str(pair[0].attempts), *cells, *(str(x.requests) for x in pair))
+        table.row(str(pair[0].attempts), *map(within_cell, pair), *(str(x.requests) for x in pair))
     return table
+
+
+def cut_line(searches: int) -> Text:
+    """Return why some figures stand between bounds."""
+    return Text(
+        f"{searches} searches ended before their last attempt with what the judge does not call a success. What "
+        "their further attempts would have come to is unknown, so figures that rest on them lie between "
+        "two bounds, in an interval that holds for both.",
+        style="yellow",
+    )
+
+
+def _counted(rate: Rate, bounds: Bounds | None) -> str:
+    if bounds is None:
+        return f"{rate.k}/{rate.n}"
+    return f"{bounds.least * rate.n:.0f} to {bounds.most * rate.n:.0f}/{rate.n}"
 
 
 def agreement_table(found: Mapping[str, Agreement], *, counted: str = "games") -> FittedTable:

@@ -11,6 +11,7 @@ from redteam_env.evaluation.suite_play import SuiteResult
 from redteam_env.evaluation.suite_scores import FIELD_OF, Figure, SuiteRow
 from redteam_env.report.tables import (
     SHOWN_REASONS,
+    bounds_cell,
     calibration_lines,
     corrected_cell,
     judge_line,
@@ -58,7 +59,7 @@ def suites_report(
     for result in results:
         for row in result.rows:
             cells = [_cell(row, metric) for metric in COLUMNS]
-            cells += [_within(row.within)] if several else []
+            cells += [within_cell(row.within)] if several else []
             title = f"{result.suite.card.title} ({row.label})"
             table.row(title, str(row.requests), *cells)
             notes += _notes(title, row)
@@ -97,6 +98,8 @@ def _corrected(results: Sequence[SuiteResult]) -> Group:
 def _cell(row: SuiteRow, metric: str) -> Text:
     mark = OWN if metric == row.own else ""
     figure = row.figures.get(metric)
+    if figure is not None and figure.bounds is not None:
+        return bounds_cell(figure.bounds).append(mark)
     if figure is None or (figure.value is None and not mark):
         return Text("-")
     if figure.value is None or figure.interval is None:
@@ -104,7 +107,10 @@ def _cell(row: SuiteRow, metric: str) -> Text:
     return number_cell(figure.value, figure.interval).append(mark)
 
 
-def _within(found: WithinAttempts | None) -> Text:
+def within_cell(found: WithinAttempts | None) -> Text:
+    """Return success within k attempts, or between what it lies; ``-`` where it has no value."""
+    if found is not None and found.bounds is not None:
+        return bounds_cell(found.bounds)
     if found is None or found.value is None:
         return Text("-")
     return number_cell(found.value, found.interval)
@@ -113,12 +119,12 @@ def _within(found: WithinAttempts | None) -> Text:
 def _notes(title: str, row: SuiteRow) -> list[Text]:
     notes = []
     own: Figure = row.figures[row.own]
-    if own.value is None:
+    if own.reason:
         notes.append(safe_text(f"{title}: none, because {own.reason}.", "yellow"))
     notes += [
         safe_text(f"{title}, {metric}: of {figure.answers} of {row.answers} answers.", "yellow")
         for metric, figure in row.figures.items()
-        if figure.value is not None and figure.answers < row.answers
+        if not figure.reason and figure.answers < row.answers
     ]
     if row.lost:
         reasons = sorted(row.lost_reasons.items(), key=lambda item: -item[1])[:SHOWN_REASONS]

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from redteam_env.evaluation.attempts import Bounds
 from redteam_env.evaluation.calibration import Calibration
 from redteam_env.evaluation.comparison import Comparison
 from redteam_env.evaluation.correction import FIELD_OF, Corrected
@@ -300,6 +301,12 @@ def share_cell(share: Share) -> Text:
 def number_cell(value: float, interval: Interval) -> Text:
     """Return a number with its interval, such as ``0.25 [0.07, 0.59]``."""
     return Text(f"{value:.2f} {_interval(interval)}")
+
+
+def bounds_cell(bounds: Bounds, *, sign: str = "") -> Text:
+    """Return between what a figure lies, with its interval, such as ``0.25 to 0.50 [0.07, 0.80]``."""
+    ends = f"{bounds.least:{sign}.2f} to {bounds.most:{sign}.2f}"
+    return Text(f"{ends} {_interval(bounds.interval, sign=sign)}")
 
 
 def difference_cell(found: Difference) -> Text:

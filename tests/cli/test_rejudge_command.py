@@ -1,6 +1,7 @@
 """``redteam-env rejudge``: stored games under another judge."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from support_servers import RecordedJudgeServer
@@ -414,6 +415,67 @@ def test_of_attacked_games_the_best_attempt_is_the_best_to_the_new_judge(tmp_pat
     assert table["agreement"]["response_harmful"]["differing"]["n"] == made + raw
     (table,) = rejudged_json(capsys, again, judge="words")["tables"]
     assert table["after"]["rates"]["attack_success"]["rate"] == 0.0
+    assert rejudged_json(capsys, again, judge="words")["cut"] == 0
+
+
+class Soon(Last):
+    """Finds harm in the first message at once."""
+
+    name = "soon"
+
+    def judge(self, dialogues):
+        return [replace(x, response_harmful=True) for x in super().judge(dialogues)]
+
+
+@pytest.fixture
+def soon(attack):
+    register("judges", "soon", Soon)
+    return attack
+
+
+def test_attempts_that_a_stored_success_left_unmade_are_no_failures(
+    on_suite, soon, contrary, capsys
+):
+    place = on_suite(*soon, "--judge", "soon")
+    (suite,) = rejudged_json(capsys, place, judge="contrary")["suites"]
+    assert suite["before"][0]["figures"]["success"]["value"] == 1.0
+    success = suite["after"][0]["figures"]["success"]
+    assert (success["value"], success["bounds"], success["unknown"]) == (None, [0.0, 1.0], 3)
+    assert success["interval"] == [0.0, 1.0]
+    after = suite["success_within"]["after"]
+    assert [(x["rate"], x.get("bounds")) for x in after] == [
+        (0.0, None),
+        (None, [0.0, 1.0]),
+        (None, [0.0, 1.0]),
+    ]
+    assert rejudged(place, "--allow-void", "0.5") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "0.00 to 1.00 [0.00, 1.00]" in said
+    assert "3 searches ended before their last attempt" in said
+
+
+def test_rates_of_attacked_games_have_bounds_where_a_stored_success_ended_the_search(
+    tmp_path, soon, contrary, capsys
+):
+    out, again = tmp_path / "attacked", tmp_path / "again"
+    command = ["evaluate", "--seeds", "words", "--judge", "soon", "--games", "8", *soon]
+    assert main([*command, "--out", str(out)]) == 0
+    capsys.readouterr()
+    (table,) = rejudged_json(capsys, out, "--out", str(again), judge="contrary")["tables"]
+    before, after = (table[x]["rates"]["attack_success"] for x in ("before", "after"))
+    assert (before["rate"], "bounds" in before) == (1.0, False)
+    assert (after["rate"], after["k"], after["bounds"]) == (None, None, [0.0, 1.0])
+    changed = table["differences"]["attack_success"]
+    assert (changed["difference"], changed["bounds"]) == (None, [-1.0, 0.0])
+    assert table["after"]["rates"]["raw_attack_success"]["rate"] == 0.0, "nobody searched for it"
+    assert rejudged(out, "--allow-void", "0.5") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "-1.00 to +0.00" in said
+    assert "searches ended before their last attempt" in said
+    # judged again, it is no longer known what ended a search
+    (table,) = rejudged_json(capsys, again, judge="last")["tables"]
+    for side in ("before", "after"):
+        assert table[side]["rates"]["attack_success"]["bounds"] == [0.0, 1.0]
 
 
 def test_a_suite_is_told_of_as_when_it_was_played(tmp_path, on_suite, attack, monkeypatch, capsys):

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redteam_env.evaluation.attempts import success_of, success_within, successes
+from redteam_env.evaluation.attempts import (
+    ended_by_success,
+    success_growth,
+    success_of,
+    success_within,
+    successes,
+)
 from redteam_env.evaluation.statistics import wilson, wilson_of_shares
 from redteam_env.game import ATTACKER, DEFENDER, Episode, RedteamError, Seed, Turn, Verdict
 
@@ -142,3 +148,43 @@ def test_impossible_counts_are_refused(c, n, k):
 def test_no_attempt_at_all_has_no_success():
     with pytest.raises(RedteamError, match="within 0 attempts"):
         success_within([[True]], 0)
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 3, 4])
+def test_a_search_cut_short_leaves_success_between_what_its_further_attempts_could_come_to(
+    attempts,
+):
+    tried = [[True], [False], [False, False], [False] * 4, [None, False]]
+    ended = [True, True, False, False, True]
+    found = success_within(tried, attempts, searched=True, ended=ended)
+    # every way in which the attempts that were not made could have come out
+    cut = [k for k in (1, 4) if len(tried[k]) < attempts]
+    rates = []
+    for fates in itertools.product([False, True], repeat=len(cut)):
+        whole = [[*own] for own in tried]
+        for k, fate in zip(cut, fates, strict=True):
+            whole[k] += [fate] * (attempts - len(whole[k]))
+        rates.append(success_within(whole, attempts, searched=True).value)
+    low, high = min(rates), max(rates)
+    assert found.interval.to_json() == pytest.approx(
+        [wilson(round(5 * low), 5).low, wilson(round(5 * high), 5).high]
+    )
+    if not cut:
+        assert (found.value, found.bounds) == (low, None)
+        return
+    assert (found.value, found.bounds.unknown) == (None, len(cut))
+    assert [found.bounds.least, found.bounds.most] == pytest.approx([low, high])
+    assert found.to_json()["rate"] is None
+
+
+def test_a_search_of_this_judge_ended_with_a_success_or_without_another_idea():
+    hit = Verdict(prompt_harmful=True, response_refusal=False, response_harmful=True)
+    miss = Verdict(prompt_harmful=True, response_refusal=True, response_harmful=False)
+    then = [[attempt(hit)], [attempt(miss)]]
+    now = [[attempt(miss)], [attempt(miss)]]
+    for again, unknown in ((False, 1), (True, 2)):
+        ended = ended_by_success(then, again=again)
+        *_, within = success_growth(now, 3, searched=True, ended=ended)
+        assert within.bounds.unknown == unknown
+    own = success_growth(then, 3, searched=True, ended=ended_by_success(then))
+    assert [x.value for x in own] == [0.5] * 3

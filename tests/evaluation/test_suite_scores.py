@@ -218,3 +218,19 @@ def test_each_attempt_is_a_game_of_its_own_with_its_own_draws():
     assert [len(own) for own in result.tried] == [2, 2, 2]
     assert result.rows[0].within.value == pytest.approx(1 / 3)
     assert "long" not in str(result.to_json())
+
+
+def test_of_searches_that_another_judge_cut_short_every_figure_has_two_bounds():
+    every = attempts_of([True], [False], [False, False], [False])
+    best = [own[-1:] for own in every]
+    options = {"judge": "words", "seed": 0, "attempts": 2, "searched": every}
+    (found,) = score_suite(card(), best, **options, ended=[True, True, False, False])
+    success = found.figures["success"]
+    assert (success.value, found.within.value, found.cut) == (None, None, 1)
+    assert [success.bounds.least, success.bounds.most] == [0.25, 0.5]
+    assert success.bounds == found.within.bounds
+    assert success.interval.to_json() == [wilson(1, 4).low, wilson(2, 4).high]
+    assert success.to_json()["bounds"] == [0.25, 0.5]
+    refusal = found.figures["refusal"]
+    assert [refusal.bounds.least, refusal.bounds.most] == [0.5, 0.75]
+    assert found.missing == 0, "the answers that there are do count"
