@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from redteam_env.envs.moves import Moves, spoken
-from redteam_env.protocols import Agent, Reply, TurnRequest
+from redteam_env.protocols import Agent, Reply, TurnRequest, speaks
 from redteam_env.randomness import generator
 from redteam_env.worlds.apothecary import make_world
+from redteam_env.worlds.apothecary.levels import APOTHECARY
 from redteam_env.worlds.apothecary.moves import world_moves
 
 
@@ -28,6 +29,7 @@ class RandomMoves:
         return int(generator((*request.path, "move")).integers(len(self._moves.names)))
 
 
+@speaks(APOTHECARY)
 def random_tactic(role: str) -> Agent:
     """A random tactic of the controlled world in each turn; as defender, a random mode."""
     return RandomMoves(world_moves(make_world(), role))

@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "worlds.resolve": "registry",
     "worlds.fitting": "registry",
     "worlds.apothecary.tabular": "equilibria",
-    "envs": f"{BASE} border utils registry embedders faithfulness rollout judges.resolve seeds.resolve worlds",
+    "envs": f"{BASE} border utils registry embedders faithfulness rollout judges.resolve seeds.plain seeds.resolve worlds",
     "attacks": f"{BASE} border faithfulness registry rollout",
     "attacks.pyrit": "utils.lists",
     "attacks.resolve": "utils.lists utils.places",

@@ -3,15 +3,16 @@
 import functools
 import inspect
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, get_args
 
 from redteam_env.border.functions import Answer, Reading
-from redteam_env.game import GameConfig, RewardTable, Seed, at_least, unknown_name
+from redteam_env.game import GameConfig, RewardTable, at_least, unknown_name
 from redteam_env.game.rewards import RewardFunction
 from redteam_env.protocols import Agent, Judge, SeedSource
+from redteam_env.seeds.plain import PlainSeeds, only_share
 from redteam_env.utils.docs import attribute_docs
 from redteam_env.worlds import world_options
 
@@ -32,8 +33,9 @@ class EnvConfig(GameConfig):
     Attributes:
         seeds: Where the requests come from: the name of a seed source, such as ``builtin``,
             ``strongreject`` or ``advbench``; or a :class:`~redteam_env.protocols.SeedSource`; or a list
-            of :class:`~redteam_env.game.Seed`; or texts by label, as in
-            ``{"harmful": [...], "benign": [...]}``.
+            of :class:`~redteam_env.game.Seed` and of texts, which are harmful requests; or texts by
+            label, as in ``{"harmful": [...], "benign": [...]}``. ``benign_fraction`` follows from
+            lists of one label alone.
         judge: Who reads the dialogues: the name of a judge, such as ``seed_labels`` or ``lexical``
             (smoke tests only) or ``wildguard``; or a :class:`~redteam_env.protocols.Judge`; or a
             function from a :class:`~redteam_env.game.Dialogue` to a :class:`~redteam_env.game.Verdict`.
@@ -56,7 +58,7 @@ class EnvConfig(GameConfig):
     """
 
     # wider types than a run's, whose settings are text on the command line and on disk
-    seeds: str | SeedSource | Sequence[Seed] | Mapping[str, Sequence[str]] = _GAME.seeds  # type: ignore[assignment]
+    seeds: str | SeedSource | PlainSeeds = _GAME.seeds  # type: ignore[assignment]
     judge: str | Judge | Reading = _GAME.judge  # type: ignore[assignment]
     rewards: str | RewardTable | RewardFunction = _GAME.rewards  # type: ignore[assignment]
     drop_unfaithful: bool | None = None  # type: ignore[assignment]
@@ -110,10 +112,15 @@ def takes(options: Callable[P, C]) -> Callable[[Callable[[C], T]], Callable[P, T
 
         @functools.wraps(make)
         def build(*args: P.args, **kwargs: P.kwargs) -> T:
-            if (world := kwargs.get("world")) is not None:
+            given = dict(kwargs)
+            if (world := given.get("world")) is not None:
                 brought = world_options(str(world))
                 known = {x: brought[x] for x in brought if x in signature.parameters}
                 kwargs = {**known, **kwargs}  # type: ignore[assignment]
+            if "benign_fraction" not in given and (
+                (share := only_share(given.get("seeds"))) is not None
+            ):
+                kwargs = {**kwargs, "benign_fraction": share}  # type: ignore[assignment]
             for name in kwargs:
                 if name not in signature.parameters:
                     raise unknown_name("argument", name, signature.parameters)

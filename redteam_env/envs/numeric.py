@@ -22,6 +22,7 @@ from redteam_env.envs.parallel import RedTeamParallel
 from redteam_env.envs.session import Session
 from redteam_env.envs.wrappers import default_moves
 from redteam_env.game import JUDGE, RedteamError, at_least, role_of, unknown_name
+from redteam_env.game.values import shown
 from redteam_env.protocols import Embedder, TurnRequest
 from redteam_env.randomness import Address
 from redteam_env.registry import require
@@ -136,7 +137,7 @@ class Numbers:
         names = self.moves[seat].names
         if not Discrete(len(names)).contains(move):
             raise RedteamError(
-                f"The action of {seat} is {move!r}; give a number from 0 to {len(names) - 1}."
+                f"The action of {seat} is {shown(move)}; give a number from 0 to {len(names) - 1}."
             )
         request = self.request(seat)
         assert request is not None  # noqa: S101 - its callers ask of the seat to move

@@ -23,7 +23,7 @@ from redteam_env.envs.config import EnvConfig
 from redteam_env.envs.spaces import UnicodeText
 from redteam_env.faithfulness import measure_of
 from redteam_env.game import Episode, GameState, RedteamError, Seed, Turn, Verdict, role_of
-from redteam_env.game.values import Unfit, flag, optional, whole
+from redteam_env.game.values import Unfit, flag, optional, shown, whole
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Reply
 from redteam_env.rollout import apply_reply, finish, judge_all
@@ -97,7 +97,7 @@ class Session:
         fixed = dict(options or {})
         seed = fixed["seed"] if "seed" in fixed else self._draw(rng)
         if not isinstance(seed, Seed):
-            raise RedteamError(f'options["seed"] is {seed!r}; give a redteam_env.Seed.')
+            raise RedteamError(f'options["seed"] is {shown(seed)}; give a redteam_env.Seed.')
         seed = demand(seed, read_seed, 'options["seed"]')
         drawn = bool(rng.random() < self.config.rewrite_fraction)
         rewritten = fixed.get("rewritten", drawn)
@@ -271,7 +271,7 @@ def whole_seed(seed: Any) -> int | None:
     except Unfit:
         own = -1
     if own is not None and own < 0:
-        raise RedteamError(f"seed is {seed!r}; give a whole number of at least 0.")
+        raise RedteamError(f"seed is {shown(seed)}; give a whole number of at least 0.")
     return own
 
 

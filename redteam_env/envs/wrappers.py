@@ -16,6 +16,7 @@ from redteam_env.envs.moves import Moves, Templates, builtin_templates, spoken
 from redteam_env.envs.session import Session
 from redteam_env.envs.single_seat import SingleSeat
 from redteam_env.game import RedteamError, role_of
+from redteam_env.game.values import shown
 from redteam_env.protocols import Embedder
 from redteam_env.registry import require
 from redteam_env.worlds.apothecary.moves import world_moves
@@ -59,7 +60,7 @@ class TacticActions(gymnasium.Wrapper[Any, Any, Any, Any]):
         """
         if not self.action_space.contains(action):
             raise RedteamError(
-                f"The action is {action!r}; give a number from 0 to {len(self.moves.names) - 1}."
+                f"The action is {shown(action)}; give a number from 0 to {len(self.moves.names) - 1}."
             )
         request = self._seat.request
         if request is None:

@@ -27,6 +27,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from redteam_env.game.errors import RedteamError, unknown_name
+from redteam_env.game.values import shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -123,7 +124,7 @@ def check_values(kind: Any, values: Mapping[str, Any], where: str = "") -> None:
             continue
         if choices := tuple(_choices(hints[name])):
             raise unknown_name(where + name, value, choices)
-        raise RedteamError(f"{where}{name} is {value!r}; give {_words(hints[name])}.")
+        raise RedteamError(f"{where}{name} is {shown(value)}; give {_words(hints[name])}.")
 
 
 @cache

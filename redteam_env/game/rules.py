@@ -40,6 +40,7 @@ from redteam_env.game.records import (
 from redteam_env.game.rewards import PRESETS, RewardTable, add_components
 from redteam_env.game.state import GameState
 from redteam_env.game.thinking import PREFILL, Split, Thinking, cut_action, split_action
+from redteam_env.game.values import shown
 from redteam_env.game.verdicts import judgement, written_dialogue
 
 Messages = list[dict[str, str]]
@@ -178,9 +179,9 @@ class Game:
         if seat is None:
             raise RedteamError("The game is over; start another one before acting.")
         if not isinstance(text, str):
-            raise RedteamError(f"The action of {seat} is {text!r}; an action is a str.")
+            raise RedteamError(f"The action of {seat} is {shown(text)}; an action is a str.")
         if error is not None and not isinstance(error, str):
-            raise RedteamError(f"The error of {seat} is {error!r}; give the reason as a str.")
+            raise RedteamError(f"The error of {seat} is {shown(error)}; give the reason as a str.")
         clean, native = (
             _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", str(x)) for x in (text, thought)
         )

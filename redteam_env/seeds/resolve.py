@@ -7,7 +7,6 @@ Examples: ``builtin``, ``strongreject,builtin?only=benign``, ``prompts.csv?text=
 inside options, ``%2C`` is a comma.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from redteam_env import registry
@@ -16,7 +15,7 @@ from redteam_env.game import RedteamError, unknown_name
 from redteam_env.protocols import SeedSource
 from redteam_env.registry import build
 from redteam_env.seeds.files import FILE_ENDINGS
-from redteam_env.seeds.plain import PlainSeeds, plain_source
+from redteam_env.seeds.plain import PlainSeeds, is_plain, plain_source
 from redteam_env.seeds.source import combine, only_label
 from redteam_env.utils.lists import queried
 
@@ -28,8 +27,8 @@ def resolve_seeds(spec: str | SeedSource | PlainSeeds, *, split: str = "train") 
     """Return a seed source.
 
     Args:
-        spec: A specification as this module describes it; or a source; or a list of seeds; or texts by
-            label, as in ``{"harmful": [...], "benign": [...]}``.
+        spec: A specification as this module describes it; or a source; or a list of seeds and of texts,
+            which are harmful requests; or texts by label, as in ``{"harmful": [...], "benign": [...]}``.
         split: The split of texts.
 
     Returns:
@@ -39,7 +38,7 @@ def resolve_seeds(spec: str | SeedSource | PlainSeeds, *, split: str = "train") 
         RedteamError: If a name is unknown, an option is wrong, the object is no seed source, or
             a source's own data are faulty.
     """
-    if isinstance(spec, Mapping | list | tuple):
+    if is_plain(spec):
         return plain_source(spec, split=split)
     if not isinstance(spec, str):
         return check_source(spec, f"seed source {spec!r}")

@@ -3,12 +3,15 @@
 from collections.abc import Collection, Iterable, Sequence
 
 from redteam_env.game import RedteamError
-from redteam_env.protocols import Agent, Reply, TurnRequest
+from redteam_env.protocols import Agent, Reply, TurnRequest, speaks
 from redteam_env.randomness import generator
 from redteam_env.worlds.apothecary.corpus import Corpus
 from redteam_env.worlds.apothecary.grammar import PHRASINGS, REFUSALS, UNCLEAR, Language, answer
+from redteam_env.worlds.apothecary.levels import APOTHECARY
 from redteam_env.worlds.apothecary.lexicon import World, make_world
 from redteam_env.worlds.apothecary.tactics import SANDWICH, dress
+
+_MOST_SHOWN = 80
 
 
 def rewrite(language: Language, request: TurnRequest, tactics: Collection[str]) -> str:
@@ -22,8 +25,9 @@ def rewrite(language: Language, request: TurnRequest, tactics: Collection[str]) 
     text = "" if request.seed is None else request.seed.text
     found = language.decode(text)
     if found is None or len(found.asked) != 1:
+        which = "there is none" if request.seed is None else repr(request.seed.id[:_MOST_SHOWN])
         raise RedteamError(
-            f"The seed {text[:80]!r} is no request of the apothecary; play with its own seeds."
+            f"The seed ({which}) is no request of the apothecary; play with --seeds apothecary."
         )
     filler = None
     if SANDWICH in tactics:
@@ -34,6 +38,7 @@ def rewrite(language: Language, request: TurnRequest, tactics: Collection[str]) 
     return language.render(found.asked[0], tactics, phrasing=phrasing, filler=filler)
 
 
+@speaks(APOTHECARY)
 class ScriptedAttacker:
     """Dresses every seed in one combination of tactics.
 
@@ -56,6 +61,7 @@ class ScriptedAttacker:
         return [Reply(text=rewrite(self._language, x, self.tactics)) for x in requests]
 
 
+@speaks(APOTHECARY)
 class OracleDefender:
     """Reads every request exactly: refuses the restricted ones, serves all others.
 
@@ -77,6 +83,7 @@ class OracleDefender:
         return REFUSALS[0] if found.restricted else answer(found.asked)
 
 
+@speaks(APOTHECARY)
 class DemonstratedAttacker:
     """Dresses each seed as one of the demonstrations does that the base attacker learnt from.
 
@@ -100,6 +107,7 @@ class DemonstratedAttacker:
         return rewrite(self._corpus.language, request, tactics)
 
 
+@speaks(APOTHECARY)
 class DemonstratedDefender:
     """Refuses as often as the base defender does: the more tactics, the less.
 
