@@ -69,6 +69,7 @@ MAY_IMPORT = {
     ),
     "evaluation.calibration": "judges.identity seeds.labelled",  # what is kept of a judge
     "evaluation.inherited": "judges.backends worlds.resolve",  # what a run names is confirmed
+    "evaluation.suites": "judges.contextual",  # who reads requests with contexts
     "evaluation.rates": "judges.lexical",  # which answers count as refusals without a judge
     "playing": "game protocols attacks border registry faithfulness judges seeds worlds envs evaluation",
     "bridges": "game protocols border envs playing rollout utils",
@@ -123,7 +124,7 @@ MAY_IMPORT = {
     "algorithms.training.attacking": "attacks.agent",
     "algorithms.training.plugins": "attacks.resolve",
     "algorithms.training.scripted": "attacks.resolve",
-    "algorithms.training.evaluating": "evaluation.rates evaluation.suites judges.contextual",
+    "algorithms.training.evaluating": "evaluation.rates evaluation.suites",
     "algorithms.training.league": "evaluation.dispatch",
     "algorithms.training.live": "report.curves",  # draws them
     "algorithms.training.metrics": "evaluation.rates",

@@ -10,7 +10,7 @@ from algorithms.training.processes import play_shared
 from redteam_env.border.policies import agent_of
 from redteam_env.evaluation import measure
 from redteam_env.evaluation.rates import defence
-from redteam_env.evaluation.suites import resolve_suite
+from redteam_env.evaluation.suites import reader, resolve_suite
 from redteam_env.game import (
     ATTACKER,
     DEFENDER,
@@ -19,7 +19,6 @@ from redteam_env.game import (
     check_fields,
     multiple_of,
 )
-from redteam_env.judges import for_contexts
 from redteam_env.protocols import Callback, QuestionSuite, Row, SeedSource, TrainingRun
 from redteam_env.rollout import ask
 from redteam_env.runs import BEST
@@ -127,8 +126,7 @@ class Evaluation(Callback):
         rewritten = any(x.rewritten for x in suite.setups)
         if rewritten:
             agents[ATTACKER] = suite.attacker()
-        judge = for_contexts(run.judge) if getattr(suite, "contexts", False) else run.judge
-        episodes = play_shared(run, suite.setups, agents, judge)
+        episodes = play_shared(run, suite.setups, agents, reader(suite, run.judge))
         rates = measure(episodes)
         success = "faithful_attack_success" if rewritten else "raw_attack_success"
         refusal = "over_refusal_rewritten" if rewritten else "over_refusal_raw"

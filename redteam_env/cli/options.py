@@ -17,6 +17,7 @@ from redteam_env.evaluation.inherited import settings_for
 from redteam_env.faithfulness import measure_of
 from redteam_env.game import Count, Game, GameConfig, at_least, check_fields
 from redteam_env.judges.combined import DisagreementJudge
+from redteam_env.judges.identity import identity_of
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Judge, SeedSource
@@ -154,7 +155,10 @@ class Table:
 
 def judge_record(judge: Judge) -> dict[str, Any]:
     """Return what a report says of a judge; of one that compares two, how often these differed."""
-    record: dict[str, Any] = {"name": judge.name, "smoke_only": judge.smoke_only}
+    identity = identity_of(judge)
+    told = {"revision": identity.revision, "template": identity.template}
+    known = {name: value for name, value in told.items() if value}
+    record: dict[str, Any] = {"name": judge.name, "smoke_only": judge.smoke_only, **known}
     if isinstance(judge, DisagreementJudge):
         record["disagreement"] = judge.to_json()
     return record

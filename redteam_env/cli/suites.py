@@ -15,7 +15,7 @@ from typing import Any
 from redteam_env.cli.attacks import AttackedParts, attack_of, attacker_of, under_attack
 from redteam_env.cli.evaluate import SCHEMA, EvaluateOptions
 from redteam_env.cli.main import version
-from redteam_env.cli.options import Table, set_table
+from redteam_env.cli.options import Table, judge_record, set_table
 from redteam_env.cli.results import reserve, suites_exit_code
 from redteam_env.embedders import embedder_name, resolve_embedder
 from redteam_env.evaluation.attacked import attack_record
@@ -345,6 +345,7 @@ def _report(
         rows.append(row)
     return {
         **plan,
+        "judge": judge_record(table.judge),
         "settings": {
             **plan["settings"],
             "suite": options.suite,

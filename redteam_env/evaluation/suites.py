@@ -16,7 +16,8 @@ from redteam_env.border.seeds import all_seeds, card_of
 from redteam_env.border.suites import CheckedRequests, check_suite
 from redteam_env.game import RedteamError
 from redteam_env.game.values import whole
-from redteam_env.protocols import Agent, GameSetup, SeedSource, Suite
+from redteam_env.judges.contextual import for_contexts
+from redteam_env.protocols import Agent, GameSetup, Judge, SeedSource, Suite
 from redteam_env.randomness import Address
 from redteam_env.registry import build, names
 from redteam_env.rollout import schedule
@@ -126,6 +127,16 @@ def registered_suite(
         max_tokens=max_tokens,
     )
     return RegisteredSuite(card=card, seeds=seeds, sources=[card_of(source)], made=made)
+
+
+def reader(suite: Suite, judge: Judge) -> Judge:
+    """Return the judge that reads a suite's games: of requests with contexts, one that tells these from them.
+
+    Args:
+        suite: The suite.
+        judge: The judge of all others.
+    """
+    return for_contexts(judge) if getattr(suite, "contexts", False) else judge
 
 
 def resolve_suite(name: str, *, source: SeedSource, games: int, seed: int) -> Suite:

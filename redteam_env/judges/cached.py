@@ -293,8 +293,9 @@ def cached(
     if not identity.revision:
         raise RedteamError(
             f"The judge {inner.name!r} does not say its revision, so a store could not tell its verdicts "
-            "from those of an earlier version, or of another server's model of that name; give it an attribute "
-            "revision (a text), run the model in this process, or leave 'cached:' out."
+            "from those of an earlier version, or of another server's model of that name; vouch for it by "
+            f"{inner.name}?revision=TEXT (a judge of your own has an attribute revision), run the model in this "
+            "process, or leave 'cached:' out."
         )
     path = cache_directory() / FILE if file is None else Path(file).expanduser()
     return CachedJudge(inner=inner, store=VerdictStore(path), identity=identity)

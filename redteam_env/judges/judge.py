@@ -270,6 +270,7 @@ class TemplateJudge(Generic[Query]):
         canary: The fields in which a working judge must agree with :data:`EXPECTED`.
         revision: Changes whenever its verdicts may; empty if that is not known.
         place: Where it is asked, and its settings: all that is known of a judge without a revision.
+        notice: What commands say of it at their start, if there is something to say.
         content: Compares rewrites with their seeds, if it can.
         contextual: What is asked instead about requests with a context
             (:mod:`redteam_env.judges.contextual`), as many questions; empty for the same.
@@ -283,6 +284,7 @@ class TemplateJudge(Generic[Query]):
     canary: tuple[str, ...] = ()
     revision: str = ""
     place: str = ""
+    notice: str | None = None
     content: "Comparison[Any] | None" = None
     contextual: tuple[Question[Query], ...] = ()
 

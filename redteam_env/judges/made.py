@@ -32,6 +32,7 @@ RULES = 1
 answer: with another guard (:mod:`redteam_env.judges.template`), another parser, another way to merge answers.
 What was measured and stored of a judge holds for one number; ``tests/judges/test_judge_rules.py`` tells when."""
 _SAMPLE, _SAMPLES = 1 << 16, 64
+_LONGEST_WORD = 100
 _PATHS = {"completions": "/completions", "chat": "/chat/completions", "classify": "/classify"}
 _SECTIONS = ("Human user", "AI assistant", "Answers")
 """The labels of WildGuard's prompt, which a /classify server fills in itself."""
@@ -51,6 +52,7 @@ class _Told:
     max_tokens: Count | None
     soft: bool
     canary: bool
+    revision: str | int | None
 
 
 def card_judge(
@@ -68,6 +70,7 @@ def card_judge(
     max_tokens: int | None = None,
     soft: bool = False,
     canary: bool = True,
+    revision: str | int | None = None,
 ) -> TemplateJudge[Any]:
     """Make a judge of a card.
 
@@ -92,6 +95,9 @@ def card_judge(
         soft: Whether probabilities are asked for, where the protocol has them.
         canary: Whether the judge must answer plain test dialogues as such a judge would before it is
             used.
+        revision: Your word for which model answers, such as its commit, where nothing else tells: behind a
+            server, or an agent. It is to change whenever the model does. Verdicts can then be cached and a
+            calibration found again, and results say that you vouched for it.
 
     Returns:
         The judge. Its ``ready()`` finds out whether it works.
@@ -112,9 +118,11 @@ def card_judge(
         max_tokens=max_tokens,
         soft=soft,
         canary=canary,
+        revision=revision,
     )
     check_values(_Told, {x.name: getattr(told, x.name) for x in dataclasses.fields(told)})
     spoken, address = _asked_how(own, url, told, agent)
+    said = _revision(own, told, agent, spoken)
     if spoken == "classify":
         questions: tuple[Question[Any], ...] = (_classified(template_file),)
     else:
@@ -132,7 +140,8 @@ def card_judge(
         thresholds=dict(own.thresholds),
         smoke_only=own.smoke,
         canary=own.canary if canary else (),
-        revision=_revision(own, told, agent, spoken),
+        revision=said,
+        notice=_notice(own, told),
         place="" if address is None else _place(own, told, address),
     )
     if not own.contextual or spoken == "classify" or template_file is not None:
@@ -177,14 +186,42 @@ def _revision(card: Card, told: _Told, agent: Agent | None, spoken: str) -> str:
     A model that a card does not name is known by its weights in this process, and not by what a server
     calls it: two servers may give one name to two models.
     """
+    model = told.model or card.hub
+    if told.revision is not None:
+        if spoken == "transformers" and agent is None:
+            raise RedteamError(
+                f"revision is {told.revision!r}, but the judge {card.name!r} runs in this process, where its "
+                "weights tell which they are; leave it out."
+            )
+        own = _word(told.revision)
+        return f"{model} {own!r} (vouched for by the user) {_settings(card, told)}".strip()
     if spoken == "classify" or agent is not None:  # neither tells what it is
         return ""
     if spoken != "transformers" and not card.hub:
         return ""
-    model = told.model or card.hub
     if spoken == "transformers" and (folder := Path(model).expanduser()).is_dir():
         model = f"{model} {_sampled(folder)}"
     return f"{model} {_settings(card, told)}"
+
+
+def _notice(card: Card, told: _Told) -> str | None:
+    """Return what commands say at their start of a revision that nobody but the user knows."""
+    if told.revision is None:
+        return None
+    return (
+        f"That the judge {card.name} answers by its revision {_word(told.revision)!r} is vouched for by the "
+        "user; change it whenever the model does."
+    )
+
+
+def _word(revision: str | int) -> str:
+    word = str(revision).strip()
+    if not 0 < len(word) <= _LONGEST_WORD or not word.isprintable():
+        raise RedteamError(
+            f"revision is {str(revision)[:_LONGEST_WORD]!r}; give 1 to {_LONGEST_WORD} printable characters, such "
+            "as the model's commit."
+        )
+    return word
 
 
 def _sampled(folder: Path) -> str:

@@ -23,6 +23,7 @@ def wildguard(
     template_file: str | Path | None = None,
     soft: bool = False,
     canary: bool = True,
+    revision: str | int | None = None,
 ) -> TemplateJudge[Any]:
     """A WildGuard judge that asks a server; see :func:`redteam_env.judges.made.card_judge`.
 
@@ -39,6 +40,7 @@ def wildguard(
             default the authors' own is fetched (``completions`` only).
         soft: Whether probabilities are asked for (``completions`` only).
         canary: Whether it must answer plain test dialogues right before it is used.
+        revision: Your word for which model answers, where the server does not tell (``classify``).
 
     Returns:
         The judge. Its ``ready()`` finds out whether the server works.
@@ -59,4 +61,5 @@ def wildguard(
         template_file=template_file,
         soft=soft,
         canary=canary,
+        revision=revision,
     )

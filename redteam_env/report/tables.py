@@ -286,7 +286,7 @@ def place_lines(known: Calibration) -> list[Text]:
         return []
     told = (
         f"The judge does not say its revision: its errors were measured at {place}, and hold as long as the "
-        "same model answers there."
+        "same model answers there. Whoever knows it vouches for it by revision=TEXT behind the judge's name."
     )
     return [safe_text(told, "yellow")]
 

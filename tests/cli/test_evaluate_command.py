@@ -48,7 +48,7 @@ def test_json_is_the_whole_of_stdout_and_holds_no_text_of_players(capsys):
         "rate": 1.0,
         "interval": [pytest.approx(0.3424, abs=1e-4), 1.0],
     }
-    assert report["judge"] == {"name": "words", "smoke_only": False}
+    assert report["judge"] == {"name": "words", "smoke_only": False, "revision": "1"}
     assert report["seeds"][0]["name"] == "words"
     assert report["settings"]["games"] == 8
     assert "request" not in out

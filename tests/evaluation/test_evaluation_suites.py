@@ -2,8 +2,10 @@ import pytest
 
 from redteam_env import RedteamError, Reply, register
 from redteam_env.evaluation import OUTCOMES, measure
-from redteam_env.evaluation.suites import resolve_suite
+from redteam_env.evaluation.suites import reader, resolve_suite
 from redteam_env.game import ATTACKER, DEFENDER
+from redteam_env.judges import resolve_judge
+from redteam_env.judges.sources import Source
 from redteam_env.protocols import QuestionSuite, RequestSuite, TurnRequest
 from redteam_env.rollout import play
 from redteam_env.seeds.resolve import resolve_seeds
@@ -93,3 +95,32 @@ def test_what_is_no_suite_is_refused():
         suite("odd")
     with pytest.raises(RedteamError, match="apothecary_quiz"):
         suite("apothecary_quizz")
+
+
+CARD = """
+title = "Small"
+source = "a test"
+licence = "CC0"
+metric = { harmful = "success" }
+prompt = { form = "FORM" }
+
+[[data]]
+file = "rows.csv"
+columns = { text = "ask", all = "harmful" }
+"""
+
+
+def test_requests_with_contexts_are_read_by_the_judges_way_for_them(monkeypatch, tmp_path):
+    monkeypatch.setattr(Source, "text", lambda _: "{context} {behavior} {generation}")
+    judge = resolve_judge("harmbench", url="http://127.0.0.1:9")
+    (tmp_path / "rows.csv").write_text("ask\nHello\n")
+    found = {}
+    for form in ("context", "direct"):
+        card = tmp_path / f"{form}.toml"
+        card.write_text(CARD.replace("FORM", form))
+        found[form] = reader(suite(str(card)), judge)
+    assert found["direct"] is judge
+    assert found["context"] is not judge
+    assert found["context"].name == judge.name
+    lexical = resolve_judge("lexical")
+    assert reader(suite("raw"), lexical) is lexical

@@ -3,6 +3,7 @@
 import pytest
 from support_servers import RecordedJudgeServer
 
+from redteam_env.border.judges import notice
 from redteam_env.game import RedteamError, Verdict
 from redteam_env.judges import card_judge, identity_of, made, resolve_judge
 from redteam_env.judges.cached import cached
@@ -105,3 +106,35 @@ def test_a_judge_of_others_is_known_if_all_of_them_are():
 
 def test_seed_labels_are_a_judge_of_the_word_lists_that_it_reads():
     assert identity_of(resolve_judge("seed_labels")).revision
+
+
+@pytest.mark.parametrize(
+    "spec", [f"plain?model=m&url={URL}", f"wildguard?url={URL}/classify&canary=false"]
+)
+def test_a_revision_that_the_user_vouches_for_lets_verdicts_be_kept_and_is_told(spec, tmp_path):
+    found = {}
+    for word in ("q4-2026", "7", "7.1-b"):
+        judge = resolve_judge(f"{spec}&revision={word}")
+        found[word] = identity_of(judge)
+        assert f"'{word}' (vouched for by the user)" in found[word].revision
+        assert not found[word].place
+        kept = cached(judge, file=tmp_path / "store")
+        assert kept.identity == found[word]
+        assert repr(word) in notice(kept), "commands say so at their start"
+    assert len(set(found.values())) == 3
+    again = spec.replace("9", "8")
+    if "plain" in spec:
+        assert identity_of(resolve_judge(f"{again}&revision=7")) == found["7"], (
+            "wherever it answers"
+        )
+
+
+@pytest.mark.parametrize("word", ["", " ", "a\nb", "x" * 101])
+def test_a_word_that_tells_no_revision_is_refused(word):
+    with pytest.raises(RedteamError, match=r"revision is .* printable characters"):
+        card_judge("plain", URL, model="m", revision=word)
+
+
+def test_weights_in_this_process_need_nobodys_word(tmp_path):
+    with pytest.raises(RedteamError, match="weights tell which they are"):
+        card_judge("plain", model=str(tmp_path), revision="1")

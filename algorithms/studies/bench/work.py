@@ -44,7 +44,8 @@ from algorithms.studies.tasks import (
 from algorithms.training.config import TrainConfig
 from redteam_env.border.agents import log_odds
 from redteam_env.evaluation import AgentPool, Dispatcher, MemoAgent
-from redteam_env.evaluation.suites import resolve_suite
+from redteam_env.evaluation.suite_play import long_enough
+from redteam_env.evaluation.suites import reader, resolve_suite
 from redteam_env.game import ATTACKER, DEFENDER, Episode, RedteamError
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Agent, GameSetup, QuestionSuite, Scorer
@@ -244,7 +245,8 @@ class _Meter:
         agents = {DEFENDER: defender.agent}
         if any(setup.rewritten for setup in suite.setups):
             agents[ATTACKER] = suite.attacker()
-        episodes = play(suite.setups, agents, self._judge, game=self._game)
+        game = long_enough(self._game, suite.setups)
+        episodes = play(suite.setups, agents, reader(suite, self._judge), game=game)
         scores = self._scores(defender.agent, episodes, getattr(suite, "refusals", ()))
         return game_rows(self._who(SUITE, name, -1, defender, name), episodes, scores, void=True)
 
