@@ -45,7 +45,7 @@ from redteam_env.utils.files import (
     written_folder,
     written_names,
 )
-from redteam_env.utils.reading import parse_json, read_bytes, read_lines
+from redteam_env.utils.reading import read_json_lines
 
 CONFIG = "config.json"
 PREFLIGHT = "preflight.json"
@@ -109,8 +109,11 @@ class Run:
         """Write ``config.json``."""
         write_text(self.path / CONFIG, json.dumps({"schema": SCHEMA, **record}, indent=1))
 
-    def record(self) -> dict[str, Any] | None:
+    def record(self, *, objects: Sequence[str] = ()) -> dict[str, Any] | None:
         """Return all that ``config.json`` says; ``None`` if there is none.
+
+        Args:
+            objects: Entries that must be JSON objects if they are there.
 
         Raises:
             RedteamError: If it is damaged, no run's, or of another schema.
@@ -122,6 +125,9 @@ class Run:
         record = read_record(file, remedy=remedy, schema=SCHEMA, needed=["config"])
         if not isinstance(record["config"], dict):
             raise RedteamError(f"{str(file)!r} has no options under 'config'. {remedy}")
+        for name in objects:
+            if not isinstance(record.get(name, {}), dict):
+                raise RedteamError(f"{str(file)!r} has no object under {name!r}. {remedy}")
         return record
 
     def stored_config(self) -> dict[str, Any] | None:
@@ -207,24 +213,26 @@ class Run:
         Raises:
             RedteamError: If another line is damaged.
         """
+        return self.read_rows()[0]
+
+    def read_rows(self) -> tuple[list[dict[str, Any]], str | None]:
+        """Return the rows of ``metrics.jsonl``, and which last line was cut off and left out, if one was.
+
+        Raises:
+            RedteamError: If another line is damaged.
+        """
         file = self.path / METRICS
-        lines = read_bytes(file).splitlines() if file.is_file() else []
-        rows = []
-        for number, line in enumerate(lines, 1):
-            place = f"Line {number} of {str(file)!r}"
+        records, left_out = read_json_lines(file, remedy=_DAMAGED) if file.is_file() else ([], None)
+        for place, row in records:
             try:
-                row = parse_json(line, place=place, remedy=_DAMAGED)
                 operator.index(row["step"])
-            except (RedteamError, KeyError, TypeError) as error:
-                if number == len(lines):
-                    break
-                if isinstance(error, RedteamError):
-                    raise
+            except (KeyError, TypeError) as error:
+                if place == records[-1][0]:
+                    return [own for _, own in records[:-1]], place
                 raise RedteamError(
                     f"{place} cannot be read (no row of a step: {error!r}). {_DAMAGED}"
                 ) from error
-            rows.append(row)
-        return rows
+        return [row for _, row in records], left_out
 
     def write_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Replace the rows of ``metrics.jsonl``."""
@@ -254,8 +262,12 @@ class Run:
             RedteamError: If a line is damaged.
         """
         file = self.path / EPISODES / f"{_name(step)}.jsonl"
-        lines = read_lines(file) if file.is_file() else ()
-        return [_episode(line, f"Line {number} of {str(file)!r}") for number, line in lines]
+        if not file.is_file():
+            return []
+        records, left_out = read_json_lines(file, remedy=_DAMAGED)
+        if left_out is not None:
+            raise RedteamError(f"{left_out} is cut off. {_DAMAGED}")
+        return [_episode(record, place) for place, record in records]
 
     def episode_steps(self) -> list[int]:
         """Return the steps whose games are there, in order."""
@@ -334,8 +346,7 @@ class Run:
             write_manifest(folder, {"step": step})
 
 
-def _episode(line: str, place: str) -> Episode:
-    record = parse_json(line, place=place, remedy=_DAMAGED)
+def _episode(record: Any, place: str) -> Episode:
     try:
         return Episode.from_record(record)
     except RedteamError as error:
@@ -360,7 +371,7 @@ def find_run(place: Path) -> Run | None:
     for directory in (path, *path.parents):
         file = directory / CONFIG
         if file.is_file():
-            remedy = "Restore it, or name an adapter directory outside the run."
+            remedy = "Restore it, or name a directory outside of its folder."
             record = read_json(file, remedy=remedy)
             if isinstance(record, dict) and {"schema", "config"} <= record.keys():
                 return Run(directory)
@@ -374,14 +385,19 @@ def newest(place: Path) -> Path:
         RedteamError: If it is a run without a checkpoint.
     """
     path = place.expanduser()
-    if not (path / CONFIG).is_file() or not (path / CHECKPOINTS).is_dir():
+    if not (path / CONFIG).is_file():
         return path
-    checkpoints = Run(path).checkpoints()
-    if not checkpoints:
+    if not (checkpoints := Run(path).checkpoints()):
+        run = find_run(path)
+        if not (path / CHECKPOINTS).is_dir() and (run is None or run.path != path.resolve()):
+            return path
         raise RedteamError(
             f"The run {str(path)!r} has no checkpoint yet; train it, or name an adapter directory."
         )
-    return checkpoints[-1].path
+    newest = checkpoints[-1].path
+    if not (newest / MANIFEST).is_file():
+        verify_manifest(newest)  # says what is missing
+    return newest
 
 
 def write_league(checkpoint: Path, record: Mapping[str, Any]) -> None:

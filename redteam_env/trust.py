@@ -7,12 +7,13 @@ outside its directory and the servers are used only if the user names them, too,
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from redteam_env import registry
-from redteam_env.game import prompt_sets
+from redteam_env.game import GameConfig, RedteamError, prompt_sets
 from redteam_env.judges import card as judge_cards
 from redteam_env.protocols import BASE
 from redteam_env.registry import split_name
@@ -44,6 +45,22 @@ _NO_PLACES = frozenset(
 _OF_THE_RUN = frozenset({"model", "bases", "revision"})
 """Options that say what a run's weights were trained on, which is fetched unasked; ``bases`` has roles
 where others have names of agents."""
+_PLAIN = frozenset(
+    {
+        *(field.name for field in fields(GameConfig)),
+        *(
+            "recipe",
+            "model",
+            "arrangement",
+            "algorithm",
+            "policy",
+            "opponents",
+            "opponent",
+            "steps",
+        ),
+    }
+)
+"""Options that are one value each; those of plug-ins may be lists."""
 _OF_HUB = re.compile(r"\w[\w.-]*/[\w.-]+")
 _IN_HUB = re.compile(r"(?:^|[^\w])hub:([^,?&+=@]+)")
 _WORDS = re.compile(r"[\s+,:=?&@|;]")
@@ -84,6 +101,12 @@ def options_of(run: Run) -> dict[str, Any] | None:
     if record is None:
         return None
     started, options = record.get(STARTED), dict(record["config"])
+    for name in _PLAIN & options.keys():
+        if isinstance(options[name], list | dict):
+            raise RedteamError(
+                f"The config.json of {str(run.path)!r} has {options[name]!r} as {name}, which is one value. "
+                "Restore it, or name another run."
+            )
     if not isinstance(started, str) or Path(started) == Path.cwd():
         return options
     return with_roots(options, Path(started))

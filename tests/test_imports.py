@@ -61,7 +61,7 @@ MAY_IMPORT = {
     "testing": f"{BASE} border envs",
     "suites": f"{BASE} border utils registry seeds.source",
     # what a stranger's cards would have fetched
-    "trust": "game.prompts protocols registry runs utils judges.card suites.card",
+    "trust": "game protocols registry runs utils judges.card suites.card",
     "provenance": "game protocols border judges.identity registry runs trust seeds.source utils",
     "evaluation": (
         f"{BASE} attacks border utils registry runs trust faithfulness rollout worlds.embedded embedders "

@@ -200,9 +200,12 @@ def test_a_place_outside_of_runs_belongs_to_none(tmp_path):
 
 
 def test_a_run_without_a_checkpoint_has_no_newest_one(run):
-    assert newest(run.path) == run.path
-    run.checkpoints_folder.mkdir()
-    with pytest.raises(RedteamError, match="has no checkpoint yet"):
+    for _ in range(2):
+        with pytest.raises(RedteamError, match="has no checkpoint yet"):
+            newest(run.path)
+        run.checkpoints_folder.mkdir(exist_ok=True)
+    (run.checkpoints_folder / "step-000001").mkdir()
+    with pytest.raises(RedteamError, match=r"manifest\.json' cannot be read"):
         newest(run.path)
 
 

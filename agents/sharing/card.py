@@ -174,6 +174,8 @@ def _data(record: Mapping[str, Any], calibration: Sequence[str]) -> str:
 
 
 def _results(results: Results) -> str:
+    if results.fault is not None:
+        return "Games of training are stored with the run, but a file of them is damaged: none are told of here."
     if not results.tables:
         return "None are stored with the run."
     what = (
@@ -182,9 +184,10 @@ def _results(results: Results) -> str:
         if results.trained
         else "Stored evaluations, judged by the judge that they name."
     )
+    cut = f" Half-written games, left out: {results.cut}." if results.cut else ""
     return (
         f"{what} Intervals are 95 % Wilson intervals over games; they hold for these requests and this "
-        f"judge. The games are in `{FOLDER}/`.\n\n{results.markdown()}"
+        f"judge. The games are in `{FOLDER}/`.{cut}\n\n{results.markdown()}"
     )
 
 

@@ -72,7 +72,7 @@ def export(argv: Sequence[str]) -> int:
     options = _parse(ExportOptions, argv, "export", text)
     from agents.sharing.export import export as write  # noqa: PLC0415 - imports torch
 
-    told = write(Path(options.run), Path(options.directory), _config(options))
+    told = write(Path(options.run), Path(options.directory), _config(options), _say)
     if options.json:
         print(json.dumps(told))  # noqa: T201 - the command's output
         return 0
@@ -113,7 +113,7 @@ def push(argv: Sequence[str]) -> int:
         return _push(place, told, options)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "export"
-        return _push(out, write(place, out, _config(options)), options)
+        return _push(out, write(place, out, _config(options), _say), options)
 
 
 def _push(folder: Path, told: Mapping[str, Any], options: PushOptions) -> int:
@@ -139,6 +139,10 @@ def _push(folder: Path, told: Mapping[str, Any], options: PushOptions) -> int:
     where = upload(folder, told, options.repo, public=options.public, api=HfApi())
     make_console().print(safe_text(f"Uploaded: {where}"), soft_wrap=True)
     return 0
+
+
+def _say(text: str) -> None:
+    make_console(stderr=True).print(safe_text(text, "yellow"), soft_wrap=True)
 
 
 def _agreed(question: str) -> bool:

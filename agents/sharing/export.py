@@ -11,7 +11,7 @@
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from agents.sharing.weights import (
     write_tokenizer,
 )
 from redteam_env.evaluation.calibration import calibration_of
+from redteam_env.evaluation.stored import told_of
 from redteam_env.game import Prompts, RedteamError
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.report import calibration_lines
@@ -41,18 +42,26 @@ from redteam_env.utils.places import leaves
 from redteam_env.worlds import is_invented, world_options
 
 EXPORT = "export.json"
+_OBJECTS = ("seeds", "judge", "prompts")
+"""What the card tells of, from the run's record."""
 SCHEMA = 1
 _PROBE = ("Hello, world!", "  two\n\tlines: <|im_end|> \u00e9\u4e16")
 """What an exported tokenizer must read as the run's own does, beside the prompts."""
 
 
-def export(place: Path, out: Path, config: ExportConfig) -> dict[str, Any]:
+def export(
+    place: Path,
+    out: Path,
+    config: ExportConfig,
+    say: Callable[[str], object] = lambda _: None,
+) -> dict[str, Any]:
     """Write an export of a run.
 
     Args:
         place: The run, or one of its checkpoints.
         out: Where to; it is not there, or empty.
         config: What, and how.
+        say: Is told in a sentence what is left out.
 
     Returns:
         What ``export.json`` holds.
@@ -65,12 +74,16 @@ def export(place: Path, out: Path, config: ExportConfig) -> dict[str, Any]:
         raise RedteamError(f"{str(out)!r} is not empty; name a new directory.")
     checkpoint = checkpoint_of(place)
     run = find_run(checkpoint)
-    record = None if run is None else run.record()
+    record = None if run is None else run.record(objects=_OBJECTS)
     if run is None or record is None:
         raise RedteamError(f"{str(place)!r} lies in no run; name a run or one of its checkpoints.")
     step = int(read_record(checkpoint / "manifest.json", remedy="Restore it.")["step"])
     found = saved_weights(checkpoint, [config.role] if config.role else [])
     results = Results.read(run.path, config.results)
+    if results.fault is not None:
+        say(f"The games of training are left out: {results.fault}")
+    for left_out in (x for _, stored in results.tables for x in stored.left_out):
+        say(told_of(left_out))
     prompts = _prompts(run, record)
     try:
         with write_aside(out.resolve(), shared=True) as folder:

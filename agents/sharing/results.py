@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from redteam_env.evaluation.rates import OUTCOMES, measure
-from redteam_env.evaluation.stored import Stored, stored_games
+from redteam_env.evaluation.stored import Stored, games_of_run, stored_games
 from redteam_env.game import Episode, RedteamError, role_of
 from redteam_env.report import rate_cell
+from redteam_env.runs import Run
 from redteam_env.utils.redaction import redacted
 from redteam_env.utils.text import escape_controls
 
@@ -25,10 +26,13 @@ class Results:
     Attributes:
         tables: What was played, each with its games.
         trained: Whether these are games of training, because no evaluation was named.
+        fault: Why games of training that are there are not told of; for the exporting user, as it names
+            places on the machine.
     """
 
     tables: tuple[tuple[str, Stored], ...]
     trained: bool
+    fault: str | None = None
 
     @classmethod
     def read(cls, run: Path, places: Sequence[str]) -> "Results":
@@ -45,10 +49,17 @@ class Results:
             found = [(Path(x).name, own) for x in places for own in stored_games(Path(x))]
             return cls(tables=tuple(found), trained=False)
         try:
-            found = [("training", own) for own in stored_games(run, last=LAST)]
-        except RedteamError:  # games of training may have been removed
-            found = []
-        return cls(tables=tuple(found), trained=True)
+            own = games_of_run(Run(run), last=LAST)
+        except RedteamError as error:  # the weights are whole
+            return cls(tables=(), trained=True, fault=str(error))
+        if own is None or not own.episodes:  # they may have been removed
+            return cls(tables=(), trained=True)
+        return cls(tables=(("training", own),), trained=True)
+
+    @property
+    def cut(self) -> int:
+        """How many half-written games are left out."""
+        return sum(len(stored.left_out) for _, stored in self.tables)
 
     def write(self, out: Path, *, texts: bool) -> None:
         """Write a row a game, as JSON lines and, where pyarrow is installed, as parquet.

@@ -14,7 +14,15 @@ from redteam_env.cli.results import exit_code, reserve, suites_exit_code, write_
 from redteam_env.evaluation import measure
 from redteam_env.evaluation.calibration import Calibration, calibration_of
 from redteam_env.evaluation.rejudge import Asked, check_read, rejudge, under, verdicts_on
-from redteam_env.evaluation.stored import PLAN, REJUDGED, SCHEMA, Stored, is_of_suites, stored_games
+from redteam_env.evaluation.stored import (
+    PLAN,
+    REJUDGED,
+    SCHEMA,
+    Stored,
+    is_of_suites,
+    stored_games,
+    told_of,
+)
 from redteam_env.evaluation.stored_suites import rejudge_suite, stored_suites
 from redteam_env.game import Count, Episode, RedteamError, Share, Verdict, check_fields
 from redteam_env.judges import for_contexts, identity_of
@@ -23,6 +31,7 @@ from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Judge
 from redteam_env.report import MOST_LOST, rejudged_report, suites_rejudged_report
 from redteam_env.utils.console import make_console, print_json, progress_bar
+from redteam_env.utils.text import safe_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +81,8 @@ def rejudge_games(argv: Sequence[str]) -> int:
     if is_of_suites(options.place):
         return _suites(options)
     stored = stored_games(options.place, last=options.last)
+    for place in (x for games in stored for x in games.left_out):
+        make_console(stderr=True).print(safe_text(told_of(place), "yellow"), soft_wrap=True)
     judge, calibration = _judge(options)
     check_read([x for games in stored for x in _attempts(games)], judge)
     played = [x for games in stored for x in (*games.episodes, *_attempts(games))]

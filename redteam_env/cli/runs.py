@@ -11,10 +11,12 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
+from rich.console import Console
 from rich.text import Text
 
 from redteam_env.evaluation.rates import OUTCOMES, difference, measure
 from redteam_env.evaluation.statistics import Rate
+from redteam_env.evaluation.stored import games_of_run, told_of
 from redteam_env.game import Episode, RedteamError
 from redteam_env.report import difference_cell, rate_cell
 from redteam_env.report.tables import TITLES
@@ -22,6 +24,7 @@ from redteam_env.runs import BEST, CHECKPOINTS, CONFIG, DIFFERS, Checkpoint, Run
 from redteam_env.trust import check_links
 from redteam_env.utils.consent import has_person
 from redteam_env.utils.console import make_console, print_json
+from redteam_env.utils.files import read_json
 from redteam_env.utils.locks import held, holder_of
 from redteam_env.utils.places import links_out
 from redteam_env.utils.tables import Column, FittedTable
@@ -60,6 +63,7 @@ class Overview:
         record: Its ``config.json``.
         steps: Steps that it has done, and that it is to do.
         games: Its last games.
+        left_out: The places of last lines that are half-written.
     """
 
     run: Run
@@ -68,6 +72,7 @@ class Overview:
     record: Mapping[str, Any] = field(default_factory=dict)
     steps: tuple[int, int | None] = (0, None)
     games: Sequence[Episode] = ()
+    left_out: Sequence[str] = ()
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -83,6 +88,7 @@ class Overview:
             "step": self.steps[0],
             "steps": self.steps[1],
             "state": self.state,
+            "left_out": list(self.left_out),
             "attack_success": measure(self.games).attack_success.to_json() if self.games else None,
         }
 
@@ -147,6 +153,7 @@ def list_runs(
     for one in found:
         if not one.readable:
             console.print(safe_text(f"{one.run.path}: {one.state}", "yellow"), soft_wrap=True)
+    _tell_left_out(console, found)
     if not found:
         console.print(safe_text(f"No runs in {str(place)!r}."))
 
@@ -198,6 +205,7 @@ def show(run: Place, /, *, as_json: Json = False) -> None:
             table.row(TITLES[name], rate_cell(rate), f"{rate.k}/{rate.n}")
         console.print(f"The games of the last {LAST} steps:")
         console.print(table)
+    _tell_left_out(console, [found])
 
 
 def diff(run: Place, other: Place, /, *, as_json: Json = False) -> None:
@@ -251,6 +259,7 @@ def diff(run: Place, other: Place, /, *, as_json: Json = False) -> None:
         f"Of the games of the last {LAST} steps [95 % interval]"
         + ("; the difference is that of the second to the first." if paired else ".")
     )
+    _tell_left_out(console, sides)
 
 
 def clean(run: Place, /, *, yes: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False) -> None:
@@ -311,9 +320,14 @@ def _remove(checkpoints: Sequence[Checkpoint]) -> None:
         shutil.rmtree(checkpoint.path)  # removes links inside, not what they lead to
 
 
+def _tell_left_out(console: Console, found: Sequence[Overview]) -> None:
+    for place in (x for one in found for x in one.left_out):
+        console.print(safe_text(told_of(place), "yellow"), soft_wrap=True)
+
+
 def _runs_in(place: Path, deepest: int) -> Iterator[Run]:
     """Yield the runs in a directory and those below it, in order; a run holds no further one."""
-    if (place / CONFIG).is_file():
+    if (place / CONFIG).is_file() and not _is_model(place):
         yield Run(place)
         return
     if not deepest:
@@ -325,6 +339,17 @@ def _runs_in(place: Path, deepest: int) -> Iterator[Run]:
     for entry in entries:
         if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
             yield from _runs_in(Path(entry.path), deepest - 1)
+
+
+def _is_model(place: Path) -> bool:
+    """Whether the ``config.json`` in a directory is that of a model, such as an export's."""
+    try:
+        record = read_json(place / CONFIG, remedy="")
+    except RedteamError:  # half-written perhaps: told of as a run that cannot be read
+        return False
+    return isinstance(record, dict) and (
+        "model_type" in record or record.keys().isdisjoint(("schema", "config"))
+    )
 
 
 def _overview(run: Run) -> Overview:
@@ -343,17 +368,23 @@ def _overview(run: Run) -> Overview:
 
 
 def _of(run: Run, *, running: bool) -> Overview:
-    record = run.record()
+    record = run.record(objects=["versions"])
     if record is None:
         raise RedteamError(f"{str(run.path)!r} holds no run; name a run directory.")
-    rows = run.rows()
+    rows, cut = run.read_rows()
     done = int(rows[-1]["step"]) + 1 if rows else 0
     steps = record["config"].get("steps")
     total = steps if isinstance(steps, int) else None
     state = "running" if running else "done" if total is not None and done >= total else "stopped"
-    games = [x for step in run.episode_steps()[-LAST:] for x in run.read_episodes(step)]
+    games = games_of_run(run, last=LAST)
     return Overview(
-        run=run, state=state, readable=True, record=record, steps=(done, total), games=games
+        run=run,
+        state=state,
+        readable=True,
+        record=record,
+        steps=(done, total),
+        games=games.episodes if games else (),
+        left_out=(*([cut] if cut else []), *(games.left_out if games else ())),
     )
 
 
@@ -366,6 +397,8 @@ def _read(place: Path) -> Overview:
     if not place.is_dir():
         raise RedteamError(f"There is no directory {str(place)!r}; name a run directory.")
     check_links(place)
+    if (place / CONFIG).is_file() and _is_model(place):
+        raise RedteamError(f"{str(place)!r} holds a model and no run; name a run directory.")
     return _of(Run(place), running=holder_of(place) is not None)
 
 

@@ -16,7 +16,7 @@ from redteam_env.game.values import Unfit
 from redteam_env.runs import EPISODES, Run
 from redteam_env.trust import check_links
 from redteam_env.utils.files import read_record
-from redteam_env.utils.reading import parse_json, read_lines
+from redteam_env.utils.reading import read_json_lines
 
 REPORT = "report.json"
 PLAN, GAMES = "plan.json", EPISODES
@@ -43,6 +43,7 @@ class Stored:
             at its seed, and the file with them.
         most: How many attempts it had at each seed, at most; ``None`` where the report does not tell.
         again: Whether the games were judged again before, by another judge than the attack's.
+        left_out: Of a run, the places of last lines that are half-written.
     """
 
     name: str
@@ -52,13 +53,15 @@ class Stored:
     attempts: tuple[str, tuple[Episode, ...]] | None = None
     most: int | None = None
     again: bool = False
+    left_out: tuple[str, ...] = ()
 
 
 def stored_games(place: Path, *, last: int | None = None) -> list[Stored]:
     """Return the games in a directory.
 
     Args:
-        place: A run, or what ``evaluate`` or ``crossplay`` wrote with ``--out``.
+        place: A run, whose last games may be half-written, or what ``evaluate`` or ``crossplay`` wrote with
+            ``--out``.
         last: Of a run, the last so many steps that have games; by default all.
 
     Raises:
@@ -73,7 +76,14 @@ def stored_games(place: Path, *, last: int | None = None) -> list[Stored]:
         )
     check_links(folder)
     if run.record() is not None:
-        return [_of_run(run, last)]
+        found = games_of_run(run, last=last)
+        if found is None or not found.episodes:
+            whole = "whole " if found else ""
+            raise RedteamError(
+                f"The run {str(run.path)!r} has no {whole}games under {EPISODES}; train it further, or name "
+                "another one."
+            )
+        return [found]
     if not (folder / REPORT).is_file():
         raise RedteamError(
             f"{str(place)!r} is no run and holds no {REPORT}; name a run, or what evaluate or crossplay "
@@ -89,19 +99,39 @@ def is_of_suites(place: Path) -> bool:
     return (place.expanduser() / PLAN).is_file()
 
 
-def _of_run(run: Run, last: int | None) -> Stored:
+def games_of_run(run: Run, *, last: int | None = None) -> Stored | None:
+    """Return the games of a run; ``None`` if it has none yet.
+
+    Args:
+        run: The run, which may be running, or have been killed.
+        last: The last so many steps that have games; by default all.
+
+    Raises:
+        RedteamError: If a line of a game is damaged and not just cut off.
+    """
     steps = run.episode_steps()
     steps = steps if last is None else steps[-last:]
-    files = [run.path / EPISODES / f"step-{step:06d}.jsonl" for step in steps]
-    episodes = [x for file in files for x in read_games(file)]
-    if not episodes:
-        raise RedteamError(f"The run {str(run.path)!r} has no games under {EPISODES}.")
+    found = [read_last_games(run.path / EPISODES / f"step-{step:06d}.jsonl") for step in steps]
+    episodes = tuple(x for games, _ in found for x in games)
+    left_out = tuple(place for _, place in found if place is not None)
+    if not episodes and not left_out:
+        return None
     return Stored(
         name=f"games of the steps {steps[0]} to {steps[-1]}",
         file=_SINGLE,
         seats=("attacker", "defender"),
-        episodes=tuple(episodes),
+        episodes=episodes,
+        left_out=left_out,
     )
+
+
+def told_of(place: str) -> str:
+    """Return what is said of a half-written last line that was left out.
+
+    Args:
+        place: Where it stands, as in :attr:`Stored.left_out`.
+    """
+    return f"{place} is half-written and left out: the run is running, or was killed."
 
 
 def _of_evaluation(folder: Path) -> list[Stored]:
@@ -177,17 +207,28 @@ def read_games(file: Path) -> list[Episode]:
     Raises:
         RedteamError: If the file cannot be read, or a line is no game.
     """
+    games, left_out = read_last_games(file)
+    if left_out is not None:
+        raise RedteamError(f"{left_out} is cut off. {_RESTORE}")
+    return games
+
+
+def read_last_games(file: Path) -> tuple[list[Episode], str | None]:
+    """Return the games of a file that may be half-written, and the place of the last line if it is cut off.
+
+    Raises:
+        RedteamError: If the file cannot be read, or another line is no game.
+    """
     found = []
     try:
-        for number, line in read_lines(file):
-            place = f"Line {number} of {str(file)!r}"
-            record = parse_json(line, place=place, remedy=_RESTORE)
-            try:
-                found.append(stored_episode(Episode.from_record(record)))
-            except (RedteamError, Unfit) as error:
-                raise RedteamError(f"{place} is no game ({error}). {_RESTORE}") from error
+        records, left_out = read_json_lines(file, remedy=_RESTORE)
     except OSError as error:
         raise RedteamError(
             f"{str(file)!r} cannot be read ({error.strerror}). {_RESTORE}"
         ) from error
-    return found
+    for place, record in records:
+        try:
+            found.append(stored_episode(Episode.from_record(record)))
+        except (RedteamError, Unfit) as error:
+            raise RedteamError(f"{place} is no game ({error}). {_RESTORE}") from error
+    return found, left_out

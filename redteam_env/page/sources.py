@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from redteam_env.evaluation.stored import REPORT, read_games, stored_games
+from redteam_env.evaluation.stored import REPORT, read_last_games, stored_games
 from redteam_env.evaluation.stored import SCHEMA as REPORT_SCHEMA
 from redteam_env.game import Episode, RedteamError
 from redteam_env.runs import DIFFERS, EPISODES, METRICS, Run, read_league
@@ -228,13 +228,17 @@ def _run(run: Run, most: int) -> Source:
     notes: list[str] = []
     rows: list[dict[str, Any]] = []
     try:
-        rows = run.rows()
+        rows, left_out = run.read_rows()
+        if left_out is not None:
+            notes.append(f"The last line of {METRICS} is half-written and left out.")
     except RedteamError:
         notes.append(f"It has no curves: {METRICS} is damaged.")
     steps = run.episode_steps()
+    said = len(notes)
     games = _games(run, _chosen(run, steps, most), notes)
     if not games:
-        notes.append("It has no games yet." if not steps else "None of its games could be read.")
+        told = "None of its games could be read." if len(notes) > said else "It has no games yet."
+        notes.append(told)
     elif len(games) < len(steps):
         notes.append(f"Games of {len(games)} of its {len(steps)} steps are in this report.")
     return Source(
@@ -255,10 +259,12 @@ def _games(run: Run, steps: Sequence[int], notes: list[str]) -> list[Games]:
     damaged: list[int] = []
     for step in steps:
         try:
-            episodes = read_games(_file(run, step))
+            episodes, left_out = read_last_games(_file(run, step))
         except RedteamError:  # which may quote what players wrote
             damaged.append(step + 1)
             continue
+        if left_out is not None:
+            notes.append(f"The last game of step {step + 1} is half-written and left out.")
         if episodes:
             games.append(
                 Games(
@@ -273,7 +279,7 @@ def _games(run: Run, steps: Sequence[int], notes: list[str]) -> list[Games]:
         told = ", ".join(map(str, damaged[:MOST_NAMED])) + (
             " ..." if len(damaged) > MOST_NAMED else ""
         )
-        notes.append(f"Files of games that are damaged or half-written are left out: step {told}.")
+        notes.append(f"Files of games that are damaged are left out: step {told}.")
     return games
 
 

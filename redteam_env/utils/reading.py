@@ -1,6 +1,6 @@
 """Files and texts that others wrote, read within bounds.
 
-One function a format: :func:`read_lines`, :func:`parse_json`, :func:`parse_toml`, :func:`read_toml`,
+One function a format: :func:`read_lines`, :func:`read_json_lines`, :func:`parse_json`, :func:`parse_toml`, :func:`read_toml`,
 :func:`read_csv` and :func:`read_parquet`. Names that end in ``.gz`` are unpacked on the way. What is
 wrong becomes a :class:`~redteam_env.game.RedteamError` of one line with the place, what was found and
 the bound, so that a damaged or hostile file ends neither in a traceback nor in a full memory.
@@ -90,6 +90,44 @@ def read_lines(file: Path) -> Iterator[tuple[int, str]]:
         RedteamError: If it has too many lines or bytes, a line is too long or not UTF-8, or it cannot
             be unpacked.
     """
+    for number, line in _raw_lines(file):
+        try:
+            yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise _not_utf8(file, number, error) from error
+
+
+def read_json_lines(file: Path, *, remedy: str) -> tuple[list[tuple[str, Any]], str | None]:
+    """Return the values of a file of JSON lines; a last line that is cut off is left out.
+
+    A process that was killed while it wrote, or that writes just now, leaves a last line that has no line
+    break and is no JSON. Any other line that is no JSON is an error.
+
+    Args:
+        file: The file; one that ends in ``.gz`` is unpacked.
+        remedy: What to do if it cannot be read: a sentence.
+
+    Returns:
+        Each value with the place where it stands, for messages; and the place of the line that was left
+        out, ``None`` if none was.
+
+    Raises:
+        OSError: If the file cannot be read.
+        RedteamError: As :func:`read_lines` and :func:`parse_json`.
+    """
+    found: list[tuple[str, Any]] = []
+    for number, line in _raw_lines(file):
+        place = f"Line {number} of {str(file)!r}"
+        try:
+            found.append((place, parse_json(line, place=place, remedy=remedy)))
+        except RedteamError:
+            if line.endswith(b"\n"):
+                raise
+            return found, place  # no line comes behind one without a line break
+    return found, None
+
+
+def _raw_lines(file: Path) -> Iterator[tuple[int, bytes]]:
     total = 0
     try:
         with _opened(file) as stream:
@@ -105,10 +143,7 @@ def read_lines(file: Path) -> Iterator[tuple[int, str]]:
                     )
                 if total > MOST_BYTES:
                     raise _too_large(file, MOST_BYTES)
-                try:
-                    yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-                except UnicodeDecodeError as error:
-                    raise _not_utf8(file, number, error) from error
+                yield number, line
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise _not_unpacked(file, error) from error
     raise _too_many_rows(file.name)

@@ -210,12 +210,15 @@ def test_a_running_run_without_games_is_a_page_that_says_so(tmp_path):
 def test_damaged_games_and_numbers_that_are_none_are_left_out_and_told(tmp_path):
     run = make_run(tmp_path / "half", rows=[])
     (run / "episodes" / "step-000001.jsonl").write_text('{"schema": 1, "seed"')
+    (run / "episodes" / "step-000002.jsonl").write_text('{"schema": 1, "seed"\n')
     (run / "metrics.jsonl").write_text(
         '{"step": 0, "attacker/reward": NaN, "defender/reward": 1e999}\n'
         '{"step": 1, "attacker/reward": 0.25, "game/attack_success": "0.5"}\n{"step": 2, "att'
     )
     page = made(tmp_path, run)
-    assert "damaged or half-written are left out: step 2." in page.text
+    assert "The last game of step 2 is half-written and left out." in page.text
+    assert "Files of games that are damaged are left out: step 3." in page.text
+    assert "The last line of metrics.jsonl is half-written and left out." in page.text
     assert str(tmp_path) not in (tmp_path / "report.html").read_text()
     assert "Reward, by role" in page.text
     assert "nan" not in page.text.lower().replace("finance", "")
