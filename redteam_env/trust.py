@@ -204,11 +204,14 @@ def confirm_places(
 ) -> None:
     """Have the user confirm the places outside a directory of results that a manifest in it names.
 
+    So too what they would have fetched from the Hugging Face hub.
+
     Args:
         options: Names and values; a name may come more than once.
         root: The directory.
         source: The manifest, for the question.
-        used: The places that the user named with ``--use``; what lies in one of them is named, too.
+        used: The places, and names of the hub, that the user named with ``--use``; what lies in one of
+            them is named, too.
 
     Raises:
         RedteamError: If nobody confirms one.
@@ -225,6 +228,10 @@ def confirm_places(
                 confirm(outside, source=source, named_by=f"--use {place}")
             else:
                 _confirm_card(place, root=root, named_by=f"--use {place}")
+        for word in _of_hub(name, value):
+            if word not in used:
+                fetched = f"{word!r} of the Hugging Face hub as {name}"
+                confirm(fetched, source=source, named_by=f"--use {word}")
 
 
 def confirm_named(options: Mapping[str, Any], *, root: Path, source: str) -> None:

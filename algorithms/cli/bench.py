@@ -74,7 +74,8 @@ class Verify:
 
     Attributes:
         file: leaderboard.json, or the directory it is in.
-        use: Files and folders outside of it that its manifest names, and that may be read.
+        use: Files and folders outside of it, and ids of the hub, that its manifest names, and that may be
+            read or fetched.
     """
 
     file: Annotated[str, tyro.conf.Positional]

@@ -71,7 +71,8 @@ class Verify:
 
     Attributes:
         report: A directory that report wrote.
-        use: Files and folders outside of it that its manifest names, and that may be read.
+        use: Files and folders outside of it, and ids of the hub, that its manifest names, and that may be
+            read or fetched.
     """
 
     report: Annotated[str, tyro.conf.Positional]

@@ -89,11 +89,28 @@ def reserve(out: Path | None, plan: Mapping[str, Any] | None = None) -> None:
         )
     found = read_record(out / PLAN, schema=SCHEMA, remedy="Name a new directory.")
     if found != json.loads(json.dumps(plan)):
+        now = json.loads(json.dumps(plan))
+        if lacking := _lacking(found, now):
+            raise RedteamError(
+                f"--out {str(out)!r} was begun by an earlier version, whose {PLAN} does not tell "
+                f"{', '.join(lacking)}, so this one cannot go on with it; name a new directory, or finish it with "
+                "the version that began it."
+            )
         differ = sorted(x for x in plan if plan[x] != found.get(x))
         raise RedteamError(
             f"--out {str(out)!r} holds another evaluation (other {', '.join(differ)}); name a new "
             "directory, or repeat the command that began it."
         )
+
+
+def _lacking(found: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
+    """Return what a plan tells that a found one does not: of all, and of the suites that stand in both."""
+    pairs = [(found, plan), (found.get("settings"), plan["settings"])]
+    then, now = found.get("suites"), plan["suites"]
+    pairs += [(then.get(name), now[name]) for name in now] if isinstance(then, dict) else []
+    return sorted(
+        {x for then, now in pairs if isinstance(then, dict) for x in now.keys() - then.keys()}
+    )
 
 
 def write_results(

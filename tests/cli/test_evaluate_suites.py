@@ -237,6 +237,24 @@ def test_a_directory_of_another_evaluation_is_refused(suite, tmp_path, capsys):
     assert "is not empty" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("key", ["form", "defender"])
+def test_an_interrupted_evaluation_of_an_earlier_version_is_told_of_as_such(
+    suite, tmp_path, capsys, key
+):
+    out = tmp_path / "out"
+    arguments = [*command(suite()), "--out", str(out)]
+    assert main(arguments) == 0
+    plan = json.loads((out / "plan.json").read_text())
+    for told in (plan["settings"], *plan["suites"].values()):
+        told.pop(key, None)
+    (out / "plan.json").write_text(json.dumps(plan))
+    capsys.readouterr()
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert f"begun by an earlier version, whose plan.json does not tell {key}" in said
+    assert said.count("\n") == 1
+
+
 def test_damaged_games_are_refused(suite, tmp_path, capsys):
     out = tmp_path / "out"
     arguments = [*command(suite()), "--out", str(out)]

@@ -169,6 +169,7 @@ def read_manifest(
         config = BenchConfig(**manifest["options"])
         if used is not None:  # of its places, these are read
             named = [("seeds", config.source_name), ("prompts", config.prompts)]
+            named += [("judge", config.judge_name), *(("suites", x) for x in config.every_suite)]
             named += [x for x in config.settings_by_name().items() if x[0] == "prompts"]
             source = f"The manifest {str(file)!r}"
             confirm_places(named, root=file.parent, source=source, used=used)
@@ -212,7 +213,8 @@ def _answers(config: BenchConfig, rows: Games) -> list[str]:
     wrong = []
     for (name,), own in rows.by("suite"):
         options = {"games": config.suite_games, "seed": config.measure_seed}
-        suite = resolve_suite(name, source=source, **options) if name else None
+        known = name in config.every_suite
+        suite = resolve_suite(name, source=source, **options) if known else None
         if not isinstance(suite, QuestionSuite):
             wrong.append(f"the answers of {name!r} belong to no suite of questions")
             continue

@@ -24,6 +24,7 @@ from algorithms.studies.manifest import sealed
 from redteam_env import RedteamError
 from redteam_env.cli.main import main
 from redteam_env.registry import isolated
+from redteam_env.trust import confirm_places
 
 
 @pytest.fixture(scope="module")
@@ -457,3 +458,24 @@ def test_places_outside_a_report_are_read_only_if_the_user_names_them(copy, tmp_
         verify(copy, say=lambda _: None)
     with pytest.raises(RedteamError, match="no seed file"):  # named, it is looked for
         verify(copy, say=lambda _: None, used=[str(outside)])
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "fetched"),
+    [
+        ("source", "hub:somebody/requests", "somebody/requests"),
+        ("judge", "plain?model=somebody/judge", "somebody/judge"),
+    ],
+)
+def test_what_a_report_would_have_fetched_is_only_if_the_user_names_it(
+    copy, option, value, fetched
+):
+    manifest = json.loads((copy / "bench.json").read_text())
+    options = {**manifest["options"], option: value}
+    (copy / "bench.json").write_text(json.dumps(sealed({**manifest, "options": options})))
+    with pytest.raises(
+        RedteamError, match=f"'{fetched}' of the Hugging Face hub as .*add --use {fetched}"
+    ):
+        verify(copy, say=lambda _: None)
+    named = [(option, value)]
+    confirm_places(named, root=copy, source="it", used=[fetched])  # named, nobody is asked
