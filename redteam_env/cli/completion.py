@@ -1,7 +1,8 @@
-"""What a shell completes: commands, their subcommands and their options.
+"""What a shell completes: commands, their subcommands, their options, and what these may be.
 
 What a command takes is read out of the help that it prints, so commands of other distributions are completed,
-too. The script that is printed asks nothing later; print it again after an upgrade.
+too. The names of plug-ins come from the registry, which imports none of them. The script that is printed asks
+nothing later; print it again after an upgrade.
 """
 
 import contextlib
@@ -11,9 +12,18 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+from types import MappingProxyType
 
 from redteam_env import registry
-from redteam_env.game import RedteamError, unknown_name
+from redteam_env.cli.named_code import KINDS_OF_OPTIONS
+from redteam_env.game import RedteamError, prompt_sets, unknown_name
+from redteam_env.judges.card import card_names as judge_cards
+from redteam_env.protocols import BASE
+from redteam_env.recipes import recipe_names
+from redteam_env.suites.card import card_names as suite_cards
+from redteam_env.suites.card import group_names
 from redteam_env.utils.argv import HELP_ALL, help_of
 
 SHELLS = ("bash", "zsh", "fish")
@@ -23,18 +33,69 @@ HOW = {
     "fish": "redteam-env --print-completion fish > ~/.config/fish/completions/redteam-env.fish",
 }
 KIND = "commands"
-_OPTION = re.compile(r"^\W{0,3}(?:-\w(?: [\w|.\[\]]+)?, )?(--[a-z][\w.-]*)", re.MULTILINE)
+_OPTION = re.compile(
+    r"^\s{0,3}(?:-\w(?: \S+)?, )?(?P<name>--[a-z][\w.-]*)"
+    r"(?: (?P<value>(?:\{[^}]*\}|[^\s{])(?:\{[^}]*\}|[^\s{]| (?! ))*))?(?=\s{2}|\s*$)",
+    re.MULTILINE,
+)
+"""An option at the beginning of a line, and behind one space what stands for its value."""
 _CHOICES = re.compile(r"^usage: .*\{([\w,-]+)\}\s*$", re.MULTILINE)
-_GENERAL = ("--help", "--version", "--print-completion")
+_POSITIONAL = re.compile(r"positional arguments[^\n]*\n(?:[ ─-]+\n)?\s{0,3}(\S+)")
+_BOXES = re.compile(r"^\W*(?:positional arguments|options)\b", re.MULTILINE)
+_NUMBERS = frozenset({"INT", "FLOAT", "SHARE", "URL"})
+_GENERAL = ("--help", "--version", "--print-completion", "--debug")
 _ALWAYS = ("--help", "--help-all", "--debug")
 _NAME = re.compile(r"[\w.-]+")
+_KINDS_OF_PLACES: Mapping[str, str] = MappingProxyType(
+    {
+        "JUDGE": "judges",
+        "SOURCE": "seeds",
+        "AGENT": "agents",
+        "models get": "models",
+        "recipes show": "recipes",
+    }
+)
+"""Words without an option that name something, by what stands for them in help, or by their command."""
 
 
-@dataclass(frozen=True, slots=True)
+class Sort(StrEnum):
+    """What may stand behind an option, or without one."""
+
+    NOTHING = "nothing"
+    """It is a flag, so that the next word is a new one."""
+    CLOSED = "closed"
+    """One of the names."""
+    OPEN = "open"
+    """One of the names, or a file."""
+    OTHER = "other"
+    """A number or the like, of which nothing is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """What may stand in one place.
+
+    Attributes:
+        sort: Which words are possible.
+        names: The names that are known.
+    """
+
+    sort: Sort
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """What may stand behind a command: its options, and subcommands with theirs."""
+    """What may stand behind a command.
 
-    options: tuple[str, ...] = ()
+    Attributes:
+        options: Its options, with their values.
+        place: The words without an option; ``None`` if it takes none.
+        below: Its subcommands.
+    """
+
+    options: Mapping[str, Value] = field(default_factory=dict)
+    place: Value | None = None
     below: Mapping[str, "Words"] = field(default_factory=dict)
 
 
@@ -63,12 +124,68 @@ def script(shell: str) -> str:
 
 def _words(command: Sequence[str]) -> Words:
     """Return what a command says that it takes; nothing if it cannot be loaded or says nothing."""
-    text = _help(command)
-    options = tuple(dict.fromkeys((*_OPTION.findall(text), *_ALWAYS)))
-    choices = _CHOICES.search(text)
-    if choices is None or len(command) > 1:
-        return Words(options)
-    return Words(options, {x: _words([*command, x]) for x in choices[1].split(",")})
+    text = re.sub(r"^│(.*?)│?[ \t]*$", r"\1", _help(command), flags=re.MULTILINE)
+    found = {
+        match["name"]: _value(match["name"], match["value"]) for match in _OPTION.finditer(text)
+    }
+    options = {**found, **{x: Value(sort=Sort.NOTHING) for x in _ALWAYS}}
+    place = _POSITIONAL.search(text)
+    below = [] if len(command) > 1 else _subcommands(text, command[0])
+    return Words(
+        options=options,
+        place=_place(" ".join(command), place[1]) if place else None,
+        below={x: _words([*command, x]) for x in below},
+    )
+
+
+def _subcommands(text: str, command: str) -> list[str]:
+    """Return the subcommands that help lists, or names in its first lines as ``redteam-env COMMAND SUBCOMMAND``."""
+    if (choices := _CHOICES.search(text)) is not None:
+        return choices[1].split(",")
+    told = " ".join(_BOXES.split(text)[0].split())
+    return list(dict.fromkeys(re.findall(rf"redteam-env {re.escape(command)} ([a-z]+)\b", told)))
+
+
+def _value(option: str, shown: str | None) -> Value:
+    """Return what may stand behind an option, from what help shows for it."""
+    if shown is None:
+        return Value(sort=Sort.NOTHING)
+    parts = re.sub(r"\s", "", shown)
+    if parts.removeprefix("{None}|").strip("[].") in _NUMBERS:
+        return Value(sort=Sort.OTHER)
+    if names := _known(KINDS_OF_OPTIONS.get(option[2:].replace("-", "_"), option[2:])):
+        return Value(sort=Sort.OPEN, names=names)
+    choices = [x for part in re.findall(r"\{([^}]*)\}", parts) for x in part.split(",")]
+    if names := tuple(x for x in choices if x != "None" and _NAME.fullmatch(x)):
+        return Value(sort=Sort.CLOSED, names=names)
+    return Value(sort=Sort.OPEN)
+
+
+def _place(command: str, shown: str) -> Value:
+    """Return what may stand without an option, from what help shows for it."""
+    if "|" in shown:
+        return Value(sort=Sort.OPEN, names=tuple(filter(_NAME.fullmatch, shown.split("|"))))
+    kind = _KINDS_OF_PLACES.get(command) or _KINDS_OF_PLACES.get(shown.strip("[]."), "")
+    return Value(sort=Sort.OPEN, names=_known(kind))
+
+
+@cache
+def _known(kind: str) -> tuple[str, ...]:
+    """Return the names of all of a kind: of plug-ins and of what comes with the library."""
+    names = set(registry.names(kind) if kind in registry.KINDS else ())
+    if kind == "agents":
+        names.add(BASE)
+    elif kind == "judges":
+        names |= set(judge_cards())
+    elif kind == "suites":
+        names |= {*suite_cards(), *group_names()}
+    elif kind == "recipes":
+        names |= set(recipe_names())
+    elif kind == "prompts":
+        names |= set(prompt_sets())
+    elif kind in {"model", "models"}:
+        names |= set(registry.settings("policies", "lora").KNOWN)
+    return tuple(sorted(filter(_NAME.fullmatch, names)))
 
 
 def _help(command: Sequence[str]) -> str:
@@ -98,45 +215,99 @@ def _wide() -> Iterator[None]:
             os.environ["COLUMNS"] = before
 
 
-def _bash(commands: Mapping[str, Words]) -> str:
-    """Return a function that looks at the first two words; files are completed where no option is."""
-    cases = [f'    "") words="{" ".join((*commands, *_GENERAL))}" ;;']
-    for name, found in commands.items():
-        for below, own in found.below.items():
-            cases.append(f'    "{name} {below}") words="{" ".join(own.options)}" ;;')
-        more = " ".join((*found.below, *found.options))
-        cases.append(f'    "{name}"*) words="{more}" ;;')
-    lines = "\n".join(cases)
-    return f"""_redteam_env() {{
-  local words="" cur="${{COMP_WORDS[COMP_CWORD]}}" path=""
-  local k
-  for ((k = 1; k < COMP_CWORD && k < 3; k++)); do
-    case "${{COMP_WORDS[k]}}" in -*) break ;; esac
-    path="${{path:+$path }}${{COMP_WORDS[k]}}"
+_BASH = """_redteam_env() {
+  local cur="${COMP_WORDS[COMP_CWORD]}" prev="" path="" options="" names="" sort="" front="" k
+  if [ "$COMP_CWORD" -gt 0 ]; then prev="${COMP_WORDS[COMP_CWORD-1]}"; fi
+  # --option=value is one word in zsh, and three words in bash
+  case "$cur" in
+    =) cur="" ;;
+    --*=*) prev="${cur%%=*}"; front="$prev="; cur="${cur#*=}" ;;
+    *) if [ "$prev" = "=" ]; then prev="${COMP_WORDS[COMP_CWORD-2]}"; fi ;;
+  esac
+  for ((k = 1; k < COMP_CWORD; k++)); do
+    case "${COMP_WORDS[k]}" in
+      --debug) continue ;;
+      -*) break ;;
+    esac
+    case "$path" in *" "*) break ;; esac
+    path="${path:+$path }${COMP_WORDS[k]}"
   done
   case "$path" in
-{lines}
+@CASES@
   esac
-  COMPREPLY=($(compgen -W "$words" -- "$cur"))
-  if [ "${{#COMPREPLY[@]}}" -eq 0 ]; then COMPREPLY=($(compgen -f -- "$cur")); fi
-}}
+  if [ -z "$sort" ]; then
+    case "$cur" in -*) names="$options"; sort="closed" ;; esac
+  fi
+  # of a list with commas the last member is completed
+  case "$cur" in *,*) front="$front${cur%,*},"; cur="${cur##*,}" ;; esac
+  COMPREPLY=()
+  if [ -n "$names" ]; then COMPREPLY=($(compgen -P "$front" -W "$names" -- "$cur")); fi
+  if [ "${#COMPREPLY[@]}" -eq 0 ] && [ "$sort" != "closed" ] && [ "$sort" != "other" ]; then
+    local IFS=$'\\n'
+    COMPREPLY=($(compgen -P "$front" -f -- "$cur"))
+  fi
+}
 complete -o filenames -F _redteam_env redteam-env
 """
 
 
+def _bash(commands: Mapping[str, Words]) -> str:
+    """Return a function that looks at the first two words, and at the one before that which is completed."""
+    options = dict.fromkeys(_GENERAL, Value(sort=Sort.NOTHING)) | {
+        "--print-completion": Value(sort=Sort.CLOSED, names=SHELLS)
+    }
+    top = Words(options=options, below=commands)
+    cases = [_case('""', top)]
+    for name, found in commands.items():
+        cases += [_case(f'"{name} {below}"', own) for below, own in found.below.items()]
+        cases.append(_case(f'"{name}"|"{name} "*', found))
+    return _BASH.replace("@CASES@", "\n".join(cases))
+
+
+def _case(pattern: str, words: Words) -> str:
+    """Return what is set where the words before match a pattern."""
+    names = (*words.below, *(words.place.names if words.place else ()))
+    if not names and words.place is None:
+        names = tuple(words.options)
+    lines = [f"    {pattern})", f'      options="{" ".join(words.options)}"']
+    lines.append(f'      names="{" ".join(names)}"')
+    by_value: dict[Value, list[str]] = {}
+    for option, value in words.options.items():
+        if value.sort is not Sort.NOTHING:
+            by_value.setdefault(value, []).append(option)
+    if by_value:
+        lines.append('      case "$prev" in')
+        for value, own in by_value.items():
+            known = " ".join(value.names)
+            lines.append(f'        {"|".join(own)}) names="{known}"; sort="{value.sort}" ;;')
+        lines.append("      esac")
+    return "\n".join([*lines, "      ;;"])
+
+
 def _fish(commands: Mapping[str, Words]) -> str:
-    lines = [f"complete -c redteam-env -n __fish_use_subcommand -f -a {name}" for name in commands]
+    first = "__fish_use_subcommand"
+    lines = [f"complete -c redteam-env -n {first} -f -a {name}" for name in commands]
+    lines += [f"complete -c redteam-env -n {first} -l {x[2:]}" for x in _GENERAL]
     for name, found in commands.items():
         inside = f"__fish_seen_subcommand_from {name}"
         below = " ".join(found.below)
         none = f"{inside}; and not __fish_seen_subcommand_from {below}" if below else inside
         if below:
             lines.append(f"complete -c redteam-env -n '{none}' -f -a '{below}'")
-        lines += [f"complete -c redteam-env -n '{none}' -l {x[2:]}" for x in found.options]
+        lines += _fish_words(none, found)
         for word, own in found.below.items():
-            both = f"{inside}; and __fish_seen_subcommand_from {word}"
-            lines += [f"complete -c redteam-env -n '{both}' -l {x[2:]}" for x in own.options]
+            lines += _fish_words(f"{inside}; and __fish_seen_subcommand_from {word}", own)
     return "\n".join(lines) + "\n"
+
+
+def _fish_words(where: str, words: Words) -> Iterator[str]:
+    head = f"complete -c redteam-env -n '{where}'"
+    if words.place is not None and words.place.names:
+        yield f"{head} -a '{' '.join(words.place.names)}'"
+    for option, value in words.options.items():
+        names = f" -a '{' '.join(value.names)}'" if value.names else ""
+        taken = {Sort.NOTHING: "", Sort.CLOSED: " -x", Sort.OPEN: " -r -F", Sort.OTHER: " -x"}
+        yield f"{head} -l {option[2:]}{taken[value.sort]}{names}"
 
 
 def print_completion(shell: str) -> None:

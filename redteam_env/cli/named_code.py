@@ -20,7 +20,7 @@ from redteam_env import registry
 from redteam_env.border.functions import as_agent, as_judge
 from redteam_env.game import RedteamError
 
-_KINDS: Mapping[str, str] = MappingProxyType(
+KINDS_OF_OPTIONS: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(
             (
@@ -90,7 +90,7 @@ def _named(command: str, argv: Sequence[str]) -> Iterator[tuple[str, str]]:
         if word.startswith("--"):
             option, _, value = word[2:].partition("=")
         agent = command in _PLAYING and (not option or ".py:" in word)  # or it stands behind a flag
-        if kind := _KINDS.get(option.replace("-", "_"), "agents" if agent else ""):
+        if kind := KINDS_OF_OPTIONS.get(option.replace("-", "_"), "agents" if agent else ""):
             yield from ((kind, part) for part in value.split(","))
 
 
