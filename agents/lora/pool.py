@@ -24,6 +24,7 @@ from redteam_env.protocols import BASE
 from redteam_env.runs import POLICY, newest
 from redteam_env.trust import allow_place, user_said
 from redteam_env.utils.files import verify_manifest
+from redteam_env.utils.heartbeat import model_words
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -106,6 +107,21 @@ class PolicyPool:
             max_new_tokens=max_new_tokens or config.max_new_tokens,
             temperature=config.temperature if temperature is None else temperature,
         )
+
+    def models(self) -> list[str]:
+        """Return the models that are loaded, and where each runs, in words."""
+        found = []
+        for (name, _), loaded in self._models.items():
+            model = loaded.store.base.model
+            found.append(
+                model_words(
+                    name,
+                    parameters=sum(x.numel() for x in model.parameters()),
+                    placement=f"{model.device}, {str(model.dtype).removeprefix('torch.')}",
+                    backend="hf",
+                )
+            )
+        return found
 
     def _weights(self, spec: str, role: str) -> tuple[_Loaded, str]:
         """Return the model that a specification names, and the weights' name there."""

@@ -18,7 +18,7 @@ from redteam_env.game import Episode, role_of
 from redteam_env.protocols import Callback, Row, TrainablePolicy, TrainingRun
 from redteam_env.report.curves import sparkline
 from redteam_env.utils.console import make_console
-from redteam_env.utils.heartbeat import Heartbeat, duration
+from redteam_env.utils.heartbeat import Heartbeat, duration, model_words
 from redteam_env.utils.redaction import redacted
 from redteam_env.utils.tables import Column, FittedTable, broken, significant
 from redteam_env.utils.text import escape_controls, safe_text
@@ -66,7 +66,7 @@ def run_heartbeat(config: TrainConfig, *, leads: bool) -> Heartbeat:
 
     def say(line: str) -> None:
         if not silent:
-            console.print(safe_text(line), soft_wrap=True)
+            console.print(broken(safe_text(line), console.width), soft_wrap=True)
 
     return Heartbeat(say, beats=not (silent or config.run.quiet))
 
@@ -74,15 +74,13 @@ def run_heartbeat(config: TrainConfig, *, leads: bool) -> Heartbeat:
 def model_line(config: TrainConfig, policy: TrainablePolicy) -> str:
     """Return what is trained, on what, in words."""
     told = describe(policy)
-    parts = [str(getattr(config.policy, "model", None) or config.run.policy)]
-    if size := told.get("base_parameters"):
-        parts.append(f"{size / 1e6:,.1f} M parameters")
-    if placement := getattr(policy, "placement", None):
-        parts.append(str(placement))
-    if backend := getattr(config.policy, "backend", None):
-        parts.append(f"backend {backend}")
-    trained = ", ".join(policy.trainable_roles)
-    return f"Model: {', '.join(parts)}. Trained: {trained}."
+    words = model_words(
+        str(getattr(config.policy, "model", None) or config.run.policy),
+        parameters=told.get("base_parameters"),
+        placement=getattr(policy, "placement", None),
+        backend=getattr(config.policy, "backend", None),
+    )
+    return f"Model: {words}. Trained: {', '.join(policy.trainable_roles)}."
 
 
 class LiveTable(Callback):

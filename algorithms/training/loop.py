@@ -4,12 +4,11 @@ The trainer and the algorithms that bring a loop of their own share it. Ctrl-C f
 and stops; a second one stops at once and loses that step only.
 """
 
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from algorithms.core.ranks import PeerError, Ranks
@@ -24,6 +23,9 @@ from redteam_env.game import Episode, Game, RedteamError
 from redteam_env.protocols import Agent, Batch, Judge, Logger, Row, SeedSource
 from redteam_env.runs import POLICY, Run
 from redteam_env.utils.heartbeat import Heartbeat
+from redteam_env.utils.interrupts import noted_interrupts
+
+FINISHING = "Ctrl-C: finishing this step; again to stop now."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +230,7 @@ def loop(run: Training, take_step: Callable[[Training], None]) -> Outcome:
     before = run.step
     with ExitStack() as stack:
         stack.callback(lambda: run.callbacks.on_end(outcome))
-        pressed = stack.enter_context(_interrupts(run.heartbeat))
+        pressed = stack.enter_context(noted_interrupts(partial(run.heartbeat.at_once, FINISHING)))
         run.callbacks.on_start(run)
         run.agree(bool(pressed))
         while run.stopped is None and not run.interrupted and run.step < run.config.run.steps:
@@ -266,25 +268,3 @@ def loop(run: Training, take_step: Callable[[Training], None]) -> Outcome:
             usage=run.callbacks.usage(),
         )
     return outcome
-
-
-@contextmanager
-def _interrupts(heartbeat: Heartbeat) -> Iterator[list[int]]:
-    """Turn the first Ctrl-C into a note in the list, and say so; the second one raises as usual."""
-    noted: list[int] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        noted.append(number)
-        heartbeat.at_once("Ctrl-C: finishing this step; again to stop now.")
-        # a shell's background jobs start with the signal ignored; a second one must stop them, too
-        signal.signal(signal.SIGINT, before if callable(before) else signal.default_int_handler)
-
-    try:
-        before = signal.signal(signal.SIGINT, note)
-    except ValueError:  # not in the main thread: the caller's own handling stays
-        yield noted
-        return
-    try:
-        yield noted
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -1,7 +1,7 @@
 """``redteam-env evaluate --attack``: a standing attack on a defender, with or without a suite."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -93,15 +93,17 @@ def _shifted(shown: Progress, before: int, total: int, phase: str, done: int, _:
 
 @dataclass(frozen=True, slots=True)
 class AttackedParts:
-    """The attempts at a suite's requests, kept in a file while it is attacked.
+    """The attempts at requests, kept in a file while these are attacked.
 
     A search may take hours; what was found is kept part by part, and the same command goes on from there.
 
     Attributes:
         file: Where they are kept; ``None`` to keep nothing.
+        stopping: Asked before each part whether to end there, with ``KeyboardInterrupt``.
     """
 
     file: Path | None
+    stopping: Callable[[], bool] = bool
 
     def attack(
         self, attacking: UnderAttack, setups: Sequence[GameSetup]
@@ -110,12 +112,15 @@ class AttackedParts:
 
         Raises:
             RedteamError: If the file holds other games, or an agent or the judge breaks its protocol.
+            KeyboardInterrupt: If it is to stop; the parts that have ended are kept.
         """
         places = {setup.group: setup for setup in setups}
         tried = self._read(attacking, places)
         shown = attacking.progress
         left = [setup for setup in setups if setup.group not in tried]
         for start in range(0, len(left), PART):
+            if self.stopping():
+                raise KeyboardInterrupt
             part, before = left[start : start + PART], len(tried)
             if shown is not None:
                 attacking.progress = partial(_shifted, shown, before, len(setups))
@@ -133,7 +138,7 @@ class AttackedParts:
         if self.file is None or not self.file.is_file():
             return {}
         tried: dict[int, list[Episode]] = {}
-        remedy = "remove the file, and the suite is attacked anew."
+        remedy = "remove the file, and its requests are attacked anew."
         for number, line in read_lines(self.file):
             place = f"{str(self.file)!r}, line {number}"
             if number == 1:
@@ -145,9 +150,7 @@ class AttackedParts:
                 continue
             episode = Episode.from_json(line)
             if episode.group not in setups or episode.seed != setups[episode.group].seed:
-                raise RedteamError(
-                    f"{place} is a game of another request than the suite's; {remedy}"
-                )
+                raise RedteamError(f"{place} is a game of another request; {remedy}")
             tried.setdefault(episode.group, []).append(episode)
         return tried
 

@@ -5,12 +5,14 @@ With ``--suite`` it is benchmark suites that are played (:mod:`redteam_env.cli.s
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 from rich.console import Group, RenderableType
 
+from redteam_env.cli.keeping import Keeping, keeping, plan_of
 from redteam_env.cli.main import version
 from redteam_env.cli.options import (
     OFTEN,
@@ -19,10 +21,11 @@ from redteam_env.cli.options import (
     judge_record,
     of_game,
     parse,
+    say_models,
     set_table,
     shown_as,
 )
-from redteam_env.cli.results import exit_code, reserve, write_results
+from redteam_env.cli.results import exit_code
 from redteam_env.embedders import embedder_name, resolve_embedder
 from redteam_env.evaluation import crossplay as play_all
 from redteam_env.evaluation import evaluate as play_pair
@@ -44,7 +47,7 @@ from redteam_env.report import (
     variety_report,
 )
 from redteam_env.seeds import cards_of
-from redteam_env.utils.console import make_console, print_json, progress_bar
+from redteam_env.utils.console import make_console, print_json
 
 SCHEMA = 1
 FRACTIONS = ("rewrite_fraction", "benign_fraction")
@@ -203,59 +206,73 @@ def evaluate(argv: Sequence[str]) -> int:
         from redteam_env.cli.suites import evaluate_suites
 
         return evaluate_suites(options)
-    if options.attack is not None:
-        return _evaluate_attack(options)
+    with keeping(options.out) as kept:
+        play = _evaluate if options.attack is None else _evaluate_attack
+        return play(options, kept)
+
+
+def _evaluate(options: EvaluateOptions, kept: Keeping) -> int:
+    """Play one attacker against one defender."""
     names = options.seats()
-    reserve(options.out)
     table = set_table(options, names)
     embedder = None if options.embedder is None else resolve_embedder(options.embedder)
+    setups = _setups(options, table)
+    players = {"attackers": names[:1], "defenders": names[1:]}
+    kept.begin(_plan("evaluate", table, players, setups))
     seats = list(zip(names, ("attacker", "defender"), strict=True))
     attacker, defender = table.pool.agents(seats)
-    with progress_bar() as progress:
+    with kept.playing() as progress:
+        say_models(table, progress)
         result = play_pair(
             attacker,
             defender,
-            _setups(options, table),
+            setups,
             table.judge,
             game=table.game,
             names=names,
             batch_size=options.batch_size,
             progress=progress,
+            kept=kept.games,
         )
-    report = _report("evaluate", options, table, result.to_json())
+    report = _report("evaluate", options, table, result.to_json(), kept)
     varied = variety(result.episodes, embedder, name=embedder_name(options.embedder or ""))
     report["result"]["rewrites"] = varied and varied.to_json()
     tables = [rates_report(result), *([variety_report(varied)] if varied else [])]
-    _deliver(options, report, Group(*tables), {"episodes.jsonl": result.episodes})
+    _deliver(options, report, Group(*tables), {"episodes.jsonl": result.episodes}, kept)
     return exit_code(result.rates, options.allow_void)
 
 
-def _evaluate_attack(options: EvaluateOptions) -> int:
+def _evaluate_attack(options: EvaluateOptions, kept: Keeping) -> int:
     """Let a standing attack play the attacker's seat in held-out games."""
-    from redteam_env.cli.attacks import attack_of, attacker_of, under_attack
+    from redteam_env.cli.attacks import AttackedParts, attack_of, attacker_of, under_attack
 
     attack, writer, defender = str(options.attack), attacker_of(options), options.defended()
-    reserve(options.out)
     table = set_table(options, [defender, *filter(None, [writer])])
     embedder = None if options.embedder is None else resolve_embedder(options.embedder)
+    setups = _setups(options, table)
+    players = {"attackers": list(filter(None, [writer])), "defenders": [defender]}
+    more = {"attack": attack, "attempts": options.tries}
+    kept.begin(_plan("evaluate", table, players, setups, **more))
     made = attack_of(options, table)
     agent = table.pool.agent(defender, "defender")
-    with progress_bar() as progress:
+    with kept.playing() as progress:
+        say_models(table, progress)
         attacking = under_attack(options, table, made, agent, table.game, progress=progress)
-        found = attacking.games(_setups(options, table))
+        parts = AttackedParts(kept.file("attempts"), kept.games.stopping)
+        found = attacking.games(setups, kept=kept.games, search=partial(parts.attack, attacking))
     # not corrected for the judge's errors: it errs more often in the best of several attempts than in one
     result = matchup(found.episodes, table.judge, (attack, defender), calibration=None)
     record = attack_record(attack, options.tries, attacking.queries, found.tried)
     record |= {"attacker": writer}
     varied = variety(result.episodes, embedder, name=embedder_name(options.embedder or ""))
-    report = _report("evaluate", options, table, {**result.to_json(), "attacked": record})
+    report = _report("evaluate", options, table, {**result.to_json(), "attacked": record}, kept)
     report["result"]["rewrites"] = varied and varied.to_json()
     files = {
         "episodes.jsonl": result.episodes,
         "attempts.jsonl": [episode for own in found.tried for episode in own],
     }
     tables = [rates_report(result), *([variety_report(varied)] if varied else [])]
-    _deliver(options, report, Group(*tables, attack_lines(record)), files)
+    _deliver(options, report, Group(*tables, attack_lines(record)), files, kept)
     return exit_code(result.rates, options.allow_void)
 
 
@@ -276,25 +293,35 @@ def crossplay(argv: Sequence[str]) -> int:
     often = ("agents", "attackers", "defenders", *OFTEN, "games", "out")
     choices = {"attackers": "agents"}
     options = parse(CrossplayOptions, argv, "crossplay", text, often=often, choices=choices)
+    with keeping(options.out) as kept:
+        return _crossplay(options, kept)
+
+
+def _crossplay(options: CrossplayOptions, kept: Keeping) -> int:
+    """Play every attacker against every defender."""
     attackers, defenders = options.sides()
-    reserve(options.out)
     every = list(dict.fromkeys((*options.agents, *attackers, *defenders)))
     table = set_table(options, every, "--{role}s")
     seats = [*((x, "attacker") for x in attackers), *((x, "defender") for x in defenders)]
     embedder = None if options.embedder is None else resolve_embedder(options.embedder)
+    setups = _setups(options, table)
+    players = {"attackers": attackers, "defenders": defenders}
+    kept.begin(_plan("crossplay", table, players, setups))
     agents = table.pool.agents(seats)
-    with progress_bar() as progress:
+    with kept.playing() as progress:
+        say_models(table, progress)
         result = play_all(
             dict(zip(attackers, agents[: len(attackers)], strict=True)),
             dict(zip(defenders, agents[len(attackers) :], strict=True)),
-            _setups(options, table),
+            setups,
             table.judge,
             game=table.game,
             seed=options.seed,
             batch_size=options.batch_size,
             progress=progress,
+            kept=kept.games,
         )
-    report = _report("crossplay", options, table, result.to_json())
+    report = _report("crossplay", options, table, result.to_json(), kept)
     varied = result.varieties(embedder, name=embedder_name(options.embedder or ""))
     report["result"]["rewrites"] = [{"attacker": x, **own.to_json()} for x, own in varied.items()]
     files = {
@@ -302,7 +329,7 @@ def crossplay(argv: Sequence[str]) -> int:
         for (a, d), cell in result.cells.items()
     }
     tables = [crossplay_report(result), *([varieties_report(varied)] if varied else [])]
-    _deliver(options, report, Group(*tables), files)
+    _deliver(options, report, Group(*tables), files, kept)
     return exit_code(measure(result.played), options.allow_void)
 
 
@@ -317,8 +344,25 @@ def _setups(options: MeasureOptions, table: Table) -> list[GameSetup]:
     )
 
 
+def _plan(
+    command: str,
+    table: Table,
+    players: Mapping[str, Sequence[str]],
+    setups: Sequence[GameSetup],
+    **more: Any,
+) -> dict[str, Any]:
+    """Return what the games depend on."""
+    own = {"prompts": table.game.prompts.digest, "judge": table.judge.name}
+    searched = {"attack": None, "attempts": 1, **more}
+    return plan_of(command, table.settings, players, setups, **own, **searched)
+
+
 def _report(
-    command: str, options: MeasureOptions, table: Table, result: Mapping[str, Any]
+    command: str,
+    options: MeasureOptions,
+    table: Table,
+    result: Mapping[str, Any],
+    kept: Keeping,
 ) -> dict[str, Any]:
     """Return a report with everything needed to repeat it, and no text of any player."""
     usage, queries = table.pool.usage(), table.pool.queries()
@@ -335,6 +379,7 @@ def _report(
         "result": result,
         **({"usage": usage} if usage else {}),
         **({"attack_queries": queries} if queries else {}),
+        **({"from_earlier_calls": kept.games.found} if kept.games.found else {}),
     }
 
 
@@ -343,11 +388,11 @@ def _deliver(
     report: Mapping[str, Any],
     tables: RenderableType,
     files: Mapping[str, Sequence[Episode]],
+    kept: Keeping,
 ) -> None:
     """Write the result to its directory and print it, also if it cannot be written."""
     try:
-        if options.out is not None:
-            write_results(options.out, report, files)
+        kept.write(report, files)
     finally:
         if options.json:
             print_json(report)

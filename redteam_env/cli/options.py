@@ -23,7 +23,7 @@ from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Judge, SeedSource
 from redteam_env.seeds import resolve_seeds
 from redteam_env.usage import read
-from redteam_env.utils.console import make_console
+from redteam_env.utils.console import Shown, make_console
 from redteam_env.utils.docs import attribute_docs
 from redteam_env.utils.text import safe_text
 from redteam_env.worlds import build_game, check_fit
@@ -151,6 +151,12 @@ class Table:
     pool: AgentPool
     settings: dict[str, Any]
     calibration: Calibration | None
+
+
+def say_models(table: Table, progress: Shown) -> None:
+    """Say which models were loaded and where they run."""
+    for words in table.pool.models():
+        progress.say(f"Model: {words}.")
 
 
 def judge_record(judge: Judge) -> dict[str, Any]:

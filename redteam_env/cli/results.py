@@ -10,7 +10,7 @@ from redteam_env.evaluation import Rates
 from redteam_env.evaluation.stored import PLAN, REPORT, SCHEMA
 from redteam_env.evaluation.suite_play import SuiteResult
 from redteam_env.game import Episode, RedteamError
-from redteam_env.utils.files import read_record, write_aside, write_text
+from redteam_env.utils.files import is_empty, read_record, write_aside, write_text
 
 
 def exit_code(rates: Rates, allowed: float) -> int:
@@ -84,19 +84,50 @@ def reserve(out: Path | None, plan: Mapping[str, Any] | None = None) -> None:
     if not full:
         return
     if plan is None or not begun:
-        raise RedteamError(
-            f"--out {str(out)!r} is not empty; name a new directory, nothing is overwritten."
-        )
-    found = read_record(out / PLAN, schema=SCHEMA, remedy="Name a new directory.")
-    if found != json.loads(json.dumps(plan)):
-        now = json.loads(json.dumps(plan))
+        raise _used(out)
+    check_same(out, out / PLAN, plan)
+
+
+def check_unused(out: Path | None, *, but: str) -> None:
+    """Refuse a directory of results before anything is loaded or played.
+
+    Args:
+        out: The directory; with ``None`` nothing is done.
+        but: The folder that marks a directory in which a command goes on.
+
+    Raises:
+        RedteamError: If it holds something and not that folder, or is none.
+    """
+    if out is None or not out.exists():
+        return
+    try:
+        if not (out / but).is_dir() and not is_empty(out):
+            raise _used(out)
+    except OSError as error:
+        raise RedteamError(f"--out {str(out)!r} cannot be used: {error}.") from error
+
+
+def check_same(out: Path, file: Path, plan: Mapping[str, Any]) -> None:
+    """Compare what the games of a command depend on with what is kept of it.
+
+    Args:
+        out: The directory of results, for messages.
+        file: Where it is kept.
+        plan: What they depend on now.
+
+    Raises:
+        RedteamError: If it differs, or the file cannot be read.
+    """
+    found = read_record(file, schema=SCHEMA, remedy="Name a new directory.")
+    now = json.loads(json.dumps(plan))
+    if found != now:
         if lacking := _lacking(found, now):
             raise RedteamError(
                 f"--out {str(out)!r} was begun by an earlier version, whose {PLAN} does not tell "
                 f"{', '.join(lacking)}, so this one cannot go on with it; name a new directory, or finish it with "
                 "the version that began it."
             )
-        differ = sorted(x for x in plan if plan[x] != found.get(x))
+        differ = sorted(x for x in now if now[x] != found.get(x))
         raise RedteamError(
             f"--out {str(out)!r} holds another evaluation (other {', '.join(differ)}); name a new "
             "directory, or repeat the command that began it."
@@ -106,10 +137,16 @@ def reserve(out: Path | None, plan: Mapping[str, Any] | None = None) -> None:
 def _lacking(found: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
     """Return what a plan tells that a found one does not: of all, and of the suites that stand in both."""
     pairs = [(found, plan), (found.get("settings"), plan["settings"])]
-    then, now = found.get("suites"), plan["suites"]
+    then, now = found.get("suites"), plan.get("suites", {})
     pairs += [(then.get(name), now[name]) for name in now] if isinstance(then, dict) else []
     return sorted(
         {x for then, now in pairs if isinstance(then, dict) for x in now.keys() - then.keys()}
+    )
+
+
+def _used(out: Path) -> RedteamError:
+    return RedteamError(
+        f"--out {str(out)!r} is not empty; name a new directory, nothing is overwritten."
     )
 
 

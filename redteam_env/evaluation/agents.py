@@ -21,7 +21,7 @@ from redteam_env.attacks.agent import AttackAgent
 from redteam_env.attacks.resolve import AttackSpec, is_attack, parse_attack_agent
 from redteam_env.border.agents import check_agent, check_ready, usage_of
 from redteam_env.border.attacks import check_attack
-from redteam_env.border.calls import Plugin, as_it_is, call
+from redteam_env.border.calls import Plugin, as_it_is, call, listed
 from redteam_env.evaluation.mixture import is_mixture, load_mixture, run_of
 from redteam_env.faithfulness import check_compared
 from redteam_env.game import Game, RedteamError, unknown_name
@@ -166,6 +166,13 @@ class AgentPool:
         )
         return check_agent(found, f"agent {spec!r}")
 
+    def models(self) -> list[str]:
+        """Return the models of this process that were loaded, and where each runs, in words."""
+        plugin = Plugin(self._policies, f"plug-in {LOADER!r}", methods=False)
+        if not hasattr(self._policies, "models"):  # nothing is loaded, or it is another plug-in
+            return []
+        return call(plugin, "models", returns="a list of texts", read=_texts)
+
     def usage(self) -> list[dict[str, Any]]:
         """Return what agents behind an API took so far, as plain JSON: one entry for each and role."""
         found: dict[tuple[str, str], Usage] = {}
@@ -246,6 +253,10 @@ class AgentPool:
         confirm(
             what, source=f"The run {spec!r}", named_by=f"{self._option.format(role=role)} {other}"
         )
+
+
+def _texts(value: Any) -> list[str]:
+    return [str(x) for x in listed(value, "texts")]
 
 
 def _ours() -> set[str]:

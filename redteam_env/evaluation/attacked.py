@@ -3,17 +3,20 @@
 The figures are those of each request's best attempt; how success grows with the attempts is told apart.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from redteam_env.attacks.search import best
 from redteam_env.border.attacks import attempts as make_attempts
 from redteam_env.evaluation.attempts import success_growth
+from redteam_env.evaluation.kept import KeptGames
 from redteam_env.faithfulness import toward_seed
 from redteam_env.game import DEFENDER, Episode, Game
 from redteam_env.protocols import Agent, Attack, GameSetup, Judge, Progress, Queries
-from redteam_env.rollout import play
+
+Attempting = Callable[[Sequence[GameSetup]], Sequence[Sequence[Episode]]]
+"""Makes the attempts at each of some requests."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,15 +64,27 @@ class UnderAttack:
         self.queries = self.queries.plus(found.queries)
         return found.episodes
 
-    def games(self, setups: Sequence[GameSetup]) -> "Attacked":
+    def games(
+        self,
+        setups: Sequence[GameSetup],
+        *,
+        kept: KeptGames | None = None,
+        search: Attempting | None = None,
+    ) -> "Attacked":
         """Play games in which the attack takes the attacker's seat; raw ones are asked as they stand.
+
+        Args:
+            setups: The games.
+            kept: Keeps the raw ones while they are played; by default nothing does.
+            search: Makes the attempts at the others; by default this object.
 
         Raises:
             RedteamError: As above.
         """
         rewritten = [k for k, setup in enumerate(setups) if setup.rewritten]
         raw = [k for k, setup in enumerate(setups) if not setup.rewritten]
-        direct = play(
+        direct = (kept or KeptGames()).play(
+            "raw",
             [setups[k] for k in raw],
             {DEFENDER: self.defender},
             self.judge,
@@ -77,7 +92,7 @@ class UnderAttack:
             batch_size=self.batch_size,
             progress=self.progress,
         )
-        tried = self([setups[k] for k in rewritten])
+        tried = (search or self)([setups[k] for k in rewritten])
         shown = dict(zip(raw, direct, strict=True)) | dict(
             zip(rewritten, map(best, tried), strict=True)
         )

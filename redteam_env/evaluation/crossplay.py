@@ -13,6 +13,7 @@ from redteam_env.border.judges import check_judge
 from redteam_env.border.records import demand
 from redteam_env.evaluation.calibration import calibration_of
 from redteam_env.evaluation.dispatch import MemoAgent
+from redteam_env.evaluation.kept import KeptGames, asked
 from redteam_env.evaluation.matchup import Matchup, correcting, matchup
 from redteam_env.evaluation.rates import difference
 from redteam_env.evaluation.rewrites import Variety, variety
@@ -21,7 +22,6 @@ from redteam_env.game import ATTACKER, DEFENDER, Episode, Game, RedteamError
 from redteam_env.game.values import whole
 from redteam_env.protocols import Agent, Embedder, GameSetup, Judge, Progress
 from redteam_env.randomness import generator
-from redteam_env.rollout import play
 
 COMPARED = ("attack_success", "over_refusal_rewritten", "over_refusal_raw")
 """Rates whose difference against the first defender is computed."""
@@ -105,6 +105,7 @@ def crossplay(
     seed: int = 0,
     batch_size: int | None = None,
     progress: Progress | None = None,
+    kept: KeptGames | None = None,
 ) -> CrossPlay:
     """Play every attacker against every defender.
 
@@ -117,6 +118,7 @@ def crossplay(
         seed: Sets the bootstrap's random draws.
         batch_size: Most games handed to an agent in one call; by default all.
         progress: Called as ``progress(pairing and phase, done, total)``.
+        kept: Keeps the games while they are played; by default nothing does.
 
     Returns:
         All matchups and their differences against the first column.
@@ -131,8 +133,13 @@ def crossplay(
     seed = demand(seed, whole, "seed")
     rewriters = {name: MemoAgent(agent) for name, agent in attackers.items()}
 
-    def run(members: Sequence[int], agents: Mapping[str, Agent], title: str) -> dict[int, Episode]:
-        episodes = play(
+    keeping = kept or KeptGames()
+
+    def run(
+        members: Sequence[int], agents: Mapping[str, Agent], name: str, title: str
+    ) -> dict[int, Episode]:
+        episodes = keeping.play(
+            name,
             [setups[k] for k in members],
             agents,
             judge,
@@ -145,14 +152,21 @@ def crossplay(
     raw = [k for k, setup in enumerate(setups) if not setup.rewritten]
     rewritten = [k for k, setup in enumerate(setups) if setup.rewritten]
     direct = {
-        name: run(raw, {DEFENDER: agent}, f"raw requests to {name}")
-        for name, agent in defenders.items()
+        name: run(raw, {DEFENDER: agent}, f"raw-defender-{k}", f"raw requests to {name}")
+        for k, (name, agent) in enumerate(defenders.items())
     }
+    pairings = {
+        (attacker, defender): f"attacker-{k}-defender-{n}"
+        for k, attacker in enumerate(attackers)
+        for n, defender in enumerate(defenders)
+    }
+    _recall(keeping, pairings, [setups[k] for k in rewritten], rewriters, game)
     cells: dict[Pair, Matchup] = {}
     for attacker, rewriter in rewriters.items():
         for defender, agent in defenders.items():
             seats: dict[str, Agent] = {ATTACKER: rewriter, DEFENDER: agent}
-            found = direct[defender] | run(rewritten, seats, f"{attacker} against {defender}")
+            name, title = pairings[attacker, defender], f"{attacker} against {defender}"
+            found = direct[defender] | run(rewritten, seats, name, title)
             episodes = [found[k] for k in range(len(setups))]
             known = correcting(calibration, attackers[attacker])
             cells[attacker, defender] = matchup(episodes, judge, (attacker, defender), known)
@@ -164,6 +178,21 @@ def crossplay(
             rate: _against_first(rate, cells, tuple(defenders), seed) for rate in COMPARED
         },
     )
+
+
+def _recall(
+    kept: KeptGames,
+    pairings: Mapping[Pair, str],
+    setups: Sequence[GameSetup],
+    rewriters: Mapping[str, MemoAgent],
+    game: Game | None,
+) -> None:
+    """Have the attackers remember what they said in games that are kept."""
+    for (attacker, _), name in pairings.items():
+        for k, episode in kept.known(name, setups).items():
+            for request, reply in asked(setups[k], episode, game):
+                if request.seat == ATTACKER:
+                    rewriters[attacker].recall(request, reply)
 
 
 def _against_first(

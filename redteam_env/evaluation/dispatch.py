@@ -85,14 +85,22 @@ class MemoAgent:
         prepared = facing(self.agent, agents, "agent behind a memo")
         return self if prepared is self.agent else prepared
 
+    def recall(self, request: TurnRequest, reply: Reply) -> None:
+        """Remember what the agent once answered."""
+        self._replies[_key(request)] = reply
+
     def act(self, requests: Sequence[TurnRequest]) -> list[Reply]:
         """Answer every request, in order.
 
         Raises:
             RedteamError: If the agent breaks its protocol.
         """
-        keys = [(request.path, json.dumps(list(request.messages))) for request in requests]
+        keys = [_key(request) for request in requests]
         new = {k: x for k, x in zip(keys, requests, strict=True) if k not in self._replies}
         if new:
             self._replies |= zip(new, ask(self.agent, list(new.values())), strict=True)
         return [self._replies[key] for key in keys]
+
+
+def _key(request: TurnRequest) -> tuple[Address, str]:
+    return request.path, json.dumps(list(request.messages))

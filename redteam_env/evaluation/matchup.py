@@ -10,11 +10,12 @@ from redteam_env.border.records import demand
 from redteam_env.border.seeds import all_seeds, card_of
 from redteam_env.evaluation.calibration import Calibration, calibration_of
 from redteam_env.evaluation.correction import Corrected, corrected_rates
+from redteam_env.evaluation.kept import KeptGames
 from redteam_env.evaluation.rates import Rates, measure
 from redteam_env.game import ATTACKER, DEFENDER, Episode, Game, RedteamError
 from redteam_env.game.values import whole
 from redteam_env.protocols import Agent, GameSetup, Judge, Progress, SeedSource
-from redteam_env.rollout import play, schedule
+from redteam_env.rollout import schedule
 
 HELDOUT = "heldout"
 REWRITE_FRACTION = 0.5
@@ -120,6 +121,7 @@ def evaluate(
     names: tuple[str, str] = ("attacker", "defender"),
     batch_size: int | None = None,
     progress: Progress | None = None,
+    kept: KeptGames | None = None,
 ) -> Matchup:
     """Play fixed games and measure them.
 
@@ -132,6 +134,7 @@ def evaluate(
         names: What to call the two in reports.
         batch_size: Most games handed to an agent in one call; by default all.
         progress: Called as ``progress(phase, done, total)``.
+        kept: Keeps the games while they are played; by default nothing does.
 
     Returns:
         Rates and games.
@@ -141,7 +144,8 @@ def evaluate(
     """
     check_judge(judge)
     calibration = correcting(calibration_of(judge), attacker)
-    episodes = play(
+    episodes = (kept or KeptGames()).play(
+        "games",
         setups,
         {ATTACKER: attacker, DEFENDER: defender},
         judge,

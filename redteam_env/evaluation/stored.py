@@ -21,6 +21,8 @@ from redteam_env.utils.reading import read_json_lines
 REPORT = "report.json"
 PLAN, GAMES = "plan.json", EPISODES
 """What makes an evaluation of suites, and the folder of its games, a file for each suite."""
+UNFINISHED = "unfinished"
+"""The folder of games that an evaluation has played before all of them are."""
 SCHEMA = 1
 REJUDGED = "rejudge"
 """The command that a report names whose games were judged again."""
@@ -84,6 +86,11 @@ def stored_games(place: Path, *, last: int | None = None) -> list[Stored]:
                 "another one."
             )
         return [found]
+    if (folder / UNFINISHED).is_dir():
+        raise RedteamError(
+            f"{str(place)!r} holds an evaluation that was interrupted; the command that began it goes on "
+            "from there."
+        )
     if not (folder / REPORT).is_file():
         raise RedteamError(
             f"{str(place)!r} is no run and holds no {REPORT}; name a run, or what evaluate or crossplay "

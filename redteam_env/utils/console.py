@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -19,6 +20,7 @@ from rich.progress import (
 )
 
 from redteam_env.utils.heartbeat import Heartbeat
+from redteam_env.utils.tables import broken
 from redteam_env.utils.text import escape_controls, safe_text
 
 WIDE = 1000
@@ -70,21 +72,56 @@ def tolerate_any_text() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Shows on stderr what long work does; called as ``shown(phase, done, total)``.
+
+    Attributes:
+        report: Takes the progress.
+        heartbeat: Prints lines, above the bar if there is one.
+    """
+
+    report: Callable[[str, int, int], None]
+    heartbeat: Heartbeat
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        """Show how far the work is."""
+        self.report(phase, done, total)
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        self.heartbeat.say(line)
+
+    def at_once(self, line: str) -> None:
+        """Have a thread print a line; this may be called from a handler of a signal."""
+        self.heartbeat.at_once(line)
+
+
 @contextmanager
-def progress_bar(*, visible: bool = True) -> Iterator[Callable[[str, int, int], None]]:
+def progress_bar(*, visible: bool = True) -> Iterator[Shown]:
     """Show one bar on stderr while something long runs; where that is no terminal, a line now and then.
 
     Args:
         visible: Whether to show it at all.
 
     Yields:
-        A function to be called as ``report(phase, done, total)``.
+        What is to be called as ``shown(phase, done, total)``.
     """
     console = make_console(stderr=True)
-    if visible and not console.is_terminal:
-        with Heartbeat(lambda line: console.print(safe_text(line), soft_wrap=True)) as heartbeat:
-            yield heartbeat.doing
-        return
+    beats = visible and not console.is_terminal
+    with Heartbeat(
+        lambda line: console.print(broken(safe_text(line), console.width), soft_wrap=True),
+        beats=beats,
+    ) as heartbeat:
+        if beats or not visible:
+            yield Shown(heartbeat.doing, heartbeat)
+        else:
+            with _bar(console) as report:
+                yield Shown(report, heartbeat)
+
+
+@contextmanager
+def _bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     room = console.width - _COUNTS
     bar = Progress(
         SpinnerColumn(),
@@ -94,7 +131,6 @@ def progress_bar(*, visible: bool = True) -> Iterator[Callable[[str, int, int], 
         TimeElapsedColumn(),
         console=console,
         transient=True,
-        disable=not (visible and console.is_terminal),
     )
     with bar:
         task = bar.add_task("starting", total=None)

@@ -37,6 +37,7 @@ class Heartbeat:
         self._say = say
         self._clock = clock
         self._phase = self._place = ""
+        self._told: set[str] = set()
         self._began = self._spoke = clock()
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._watch, name="heartbeat", daemon=True)
@@ -55,7 +56,7 @@ class Heartbeat:
         self._thread.join()
 
     def doing(self, phase: str, done: int = 0, total: int = 0) -> None:
-        """Note what is going on; a new phase is told of, but not one of many that follow each other fast.
+        """Note what is going on; a phase is told of once, but not one of many that follow each other fast.
 
         Args:
             phase: What it is.
@@ -66,7 +67,8 @@ class Heartbeat:
         if phase == self._phase:
             return
         self._phase, self._began = phase, self._clock()
-        if self.beats and self._began - self._spoke >= PHASE_S:
+        if self.beats and phase not in self._told and self._began - self._spoke >= PHASE_S:
+            self._told.add(phase)
             self.say(self._place)
 
     def say(self, line: str) -> None:
@@ -99,6 +101,31 @@ class Heartbeat:
             if line is None:
                 return
             self.say(line)
+
+
+def model_words(
+    model: str,
+    *,
+    parameters: int | None = None,
+    placement: str | None = None,
+    backend: str | None = None,
+) -> str:
+    """Return what a model is and where it runs, such as ``smollm2, 134.5 M parameters, cpu, float32``.
+
+    Args:
+        model: Its name.
+        parameters: How many it has.
+        placement: Its device and the format of its numbers.
+        backend: What samples from it.
+    """
+    parts = [model]
+    if parameters:
+        parts.append(f"{parameters / 1e6:,.1f} M parameters")
+    if placement:
+        parts.append(placement)
+    if backend:
+        parts.append(f"backend {backend}")
+    return ", ".join(parts)
 
 
 def duration(seconds: float) -> str:

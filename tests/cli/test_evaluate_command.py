@@ -5,6 +5,7 @@ import pytest
 
 from redteam_env.cli.main import main
 from redteam_env.game import Episode, GameConfig
+from redteam_env.protocols import Reply
 
 WORDS = ["--seeds", "words", "--judge", "words"]
 PAIR = ["evaluate", *WORDS, "--attacker", "echo", "--defender", "harm", "--games", "8"]
@@ -95,14 +96,20 @@ def test_an_empty_directory_is_filled(tmp_path):
     assert (tmp_path / "report.json").is_file()
 
 
-def test_a_result_that_cannot_be_written_is_still_printed(tmp_path, capsys, monkeypatch):
+def test_a_result_that_cannot_be_written_is_still_printed(tmp_path, capsys, monkeypatch, plugins):
     def full(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("os.fsync", full)
-    assert main([*PAIR, "--out", str(tmp_path / "out")]) == 2
+    class Filling:
+        def act(self, requests):
+            monkeypatch.setattr("os.fsync", full)
+            return [Reply(text="No.") for _ in requests]
+
+    plugins("agents", "filling", lambda role: Filling())
+    arguments = ["evaluate", "--attacker", "echo", "--defender", "filling", *WORDS]
+    assert main([*arguments, "--games", "8", "--out", str(tmp_path / "out")]) == 2
     captured = capsys.readouterr()
-    assert "echo against harm" in captured.out
+    assert "echo against filling" in captured.out
     assert "disk full" in captured.err
     assert list(tmp_path.glob(".out-*")) == []
 

@@ -1,0 +1,176 @@
+"""Games kept on disk while they are played, so that an evaluation goes on where it was interrupted.
+
+They are played in parts. A part is appended to a file as soon as it has ended, and a later call takes from
+there what has an answer and a verdict; void games are played again. Every game's randomness is addressed by
+its path, so the games are the same whether they were interrupted or not.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from redteam_env.evaluation.stored import read_games
+from redteam_env.game import JUDGE, Episode, Game, RedteamError
+from redteam_env.protocols import Agent, GameSetup, Judge, Progress, Reply, TurnRequest
+from redteam_env.randomness import Address
+from redteam_env.rollout import apply_reply, play, turn_request
+from redteam_env.utils.files import make_folder
+
+_CONCURRENT = 4
+"""Batches of a part where the judge reads games while others are played."""
+
+
+@dataclass(slots=True)
+class KeptGames:
+    """Plays games, and keeps them in files of a folder.
+
+    Attributes:
+        folder: Where; ``None`` to keep nothing, as once it cannot be written.
+        stopping: Asked before each part but the first whether to end there, with ``KeyboardInterrupt``.
+        found: How many games were taken from files.
+    """
+
+    folder: Path | None = None
+    stopping: Callable[[], bool] = bool
+    found: int = 0
+
+    def play(
+        self,
+        name: str,
+        setups: Sequence[GameSetup],
+        agents: Mapping[str, Agent],
+        judge: Judge,
+        *,
+        game: Game | None = None,
+        batch_size: int | None = None,
+        progress: Progress | None = None,
+    ) -> list[Episode]:
+        """Play what is not known yet.
+
+        Args:
+            name: What the file of these games is called, without its ending.
+            setups: As for :func:`redteam_env.rollout.play`, whose other arguments these are.
+            agents: The same.
+            judge: The same.
+            game: The same.
+            batch_size: The same. Parts have this size.
+            progress: The same.
+
+        Returns:
+            One episode for each setup, in order.
+
+        Raises:
+            RedteamError: If the file holds something else, or as :func:`redteam_env.rollout.play`.
+            KeyboardInterrupt: If it is to stop; what was played is kept.
+        """
+        if self.folder is None:
+            return play(setups, agents, judge, game=game, batch_size=batch_size, progress=progress)
+        episodes = self.known(name, setups)
+        self.found += len(episodes)
+        left = [k for k in range(len(setups)) if k not in episodes]
+        size = batch_size or max(1, len(left))
+        if getattr(judge, "concurrent", False):
+            size *= _CONCURRENT
+        for part in _parts(left, setups, size):
+            if self.stopping():
+                raise KeyboardInterrupt
+            played = play(
+                [setups[k] for k in part],
+                agents,
+                judge,
+                game=game,
+                batch_size=batch_size,
+                progress=_shifted(progress, len(episodes), len(setups)),
+            )
+            self._append(name, played)
+            episodes |= zip(part, played, strict=True)
+        return [episodes[k] for k in range(len(setups))]
+
+    def known(self, name: str, setups: Sequence[GameSetup]) -> dict[int, Episode]:
+        """Return the games that are kept and not void, by the place of their setups.
+
+        Raises:
+            RedteamError: If the file is damaged, or holds a game of another request.
+        """
+        if self.folder is None or not (file := self.folder / f"{name}.jsonl").is_file():
+            return {}
+        places: dict[Address, int] = {setup.path: k for k, setup in enumerate(setups)}
+        found: dict[int, Episode] = {}
+        _drop_half_line(file)
+        for episode in read_games(file):
+            k = places.get(episode.path)
+            if k is None or setups[k].seed != episode.seed:
+                raise RedteamError(
+                    f"{str(file)!r} holds a game of another request; remove the file, and its games are "
+                    "played again."
+                )
+            if episode.void is None:
+                found[k] = episode
+        return found
+
+    def _append(self, name: str, episodes: Sequence[Episode]) -> None:
+        if self.folder is None:
+            return
+        try:
+            make_folder(self.folder)
+            with (self.folder / f"{name}.jsonl").open("a", encoding="ascii") as stream:
+                stream.write("".join(f"{x.to_json()}\n" for x in episodes))
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError:  # the games are worth more than a file of them
+            self.folder = None
+
+
+def asked(
+    setup: GameSetup, episode: Episode, game: Game | None = None
+) -> Iterator[tuple[TurnRequest, Reply]]:
+    """Yield what the seats of a game were asked, and what they answered.
+
+    Args:
+        setup: The game's.
+        episode: The game, played by the same rules.
+        game: The rules; by default :class:`~redteam_env.game.Game` as it stands.
+    """
+    rules = Game() if game is None else game
+    if JUDGE in rules.seats and all(turn.seat != JUDGE for turn in episode.turns):
+        rules = rules.without_judge()
+    state = rules.start(setup.seed, rewritten=setup.rewritten)
+    for turn in episode.turns:
+        reply = Reply(
+            text=turn.text,
+            generation=turn.generation,
+            error=turn.error,
+            truncated=turn.truncated,
+            thought=turn.native,
+            neutralised=turn.neutralised,
+        )
+        yield turn_request(rules, state, setup.path), reply
+        state = apply_reply(rules, state, reply)
+
+
+def _parts(left: Sequence[int], setups: Sequence[GameSetup], size: int) -> Iterator[Sequence[int]]:
+    """Yield parts of at most a size; raw games and rewritten ones apart, so that calls to agents are full."""
+    for rewritten in (False, True):
+        alike = [k for k in left if setups[k].rewritten is rewritten]
+        for start in range(0, len(alike), size):
+            yield alike[start : start + size]
+
+
+def _drop_half_line(file: Path) -> None:
+    """Cut off what a killed process left of its last line."""
+    with file.open("rb+") as stream:
+        content = stream.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            stream.truncate(whole)
+
+
+def _shifted(progress: Progress | None, before: int, total: int) -> Progress | None:
+    if progress is None:
+        return None
+
+    def report(phase: str, done: int, _: int) -> None:
+        progress(phase, before + done, total)
+
+    return report
