@@ -262,7 +262,7 @@ def _evaluate_attack(options: EvaluateOptions, kept: Keeping) -> int:
         found = attacking.games(setups, kept=kept.games, search=partial(parts.attack, attacking))
     # not corrected for the judge's errors: it errs more often in the best of several attempts than in one
     result = matchup(found.episodes, table.judge, (attack, defender), calibration=None)
-    record = attack_record(attack, options.tries, attacking.queries, found.tried)
+    record = attack_record(attack, options.tries, attacking.queries, found.tried, table.judge)
     record |= {"attacker": writer}
     varied = variety(result.episodes, embedder, name=embedder_name(options.embedder or ""))
     report = _report("evaluate", options, table, {**result.to_json(), "attacked": record}, kept)

@@ -231,7 +231,7 @@ def _played(  # noqa: PLR0917 - what it takes to play one suite
         attacking = under_attack(options, table, attack, agent, game, judge=judge, progress=titled)
         tried = _parts(options, name).attack(attacking, setups)
         same["attacked"] = attack_record(
-            str(options.attack), options.tries, attacking.queries, tried
+            str(options.attack), options.tries, attacking.queries, tried, judge
         )
         return suite_result(suite, tried, **same)
     make = direct(

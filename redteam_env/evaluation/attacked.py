@@ -9,10 +9,12 @@ from typing import Any
 
 from redteam_env.attacks.search import best
 from redteam_env.border.attacks import attempts as make_attempts
+from redteam_env.border.judges import is_seeded
 from redteam_env.evaluation.attempts import success_growth
 from redteam_env.evaluation.kept import KeptGames
 from redteam_env.faithfulness import toward_seed
 from redteam_env.game import DEFENDER, Episode, Game
+from redteam_env.game.faithfulness import by_labels
 from redteam_env.protocols import Agent, Attack, GameSetup, Judge, Progress, Queries
 
 Attempting = Callable[[Sequence[GameSetup]], Sequence[Sequence[Episode]]]
@@ -113,7 +115,11 @@ class Attacked:
 
 
 def attack_record(
-    spec: str, attempts: int, queries: Queries, tried: Sequence[Sequence[Episode]]
+    spec: str,
+    attempts: int,
+    queries: Queries,
+    tried: Sequence[Sequence[Episode]],
+    judge: Judge,
 ) -> dict[str, Any]:
     """Return what a report says of an attack, as plain JSON without text of any player.
 
@@ -122,11 +128,14 @@ def attack_record(
         attempts: Most attempts at each request.
         queries: What they cost.
         tried: The attempts at each request.
+        judge: Who read them.
     """
+    uncompared = not is_seeded(judge) and any(by_labels(x.content) for own in tried for x in own)
     return {
         "attack": spec,
         "attempts": attempts,
         "made": sum(map(len, tried)),
+        "by_labels": uncompared,
         "queries": queries.to_json(),
         "success_within": [x.to_json() for x in success_growth(tried, attempts, searched=True)],
     }

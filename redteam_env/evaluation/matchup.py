@@ -13,6 +13,7 @@ from redteam_env.evaluation.correction import Corrected, corrected_rates
 from redteam_env.evaluation.kept import KeptGames
 from redteam_env.evaluation.rates import Rates, measure
 from redteam_env.game import ATTACKER, DEFENDER, Episode, Game, RedteamError
+from redteam_env.game.faithfulness import by_labels
 from redteam_env.game.values import whole
 from redteam_env.protocols import Agent, GameSetup, Judge, Progress, SeedSource
 from redteam_env.rollout import schedule
@@ -49,6 +50,13 @@ class Matchup:
     def corrected(self) -> dict[str, Corrected]:
         """The rates that can be corrected for the judge's errors, by name; none without calibration."""
         return corrected_rates(self.episodes, self.calibration)
+
+    @property
+    def by_labels(self) -> bool:
+        """Whether its rate of faithful successes rests on judged labels alone."""
+        return self.rates.faithful_attack_success.n > 0 and any(
+            by_labels(x.content) for x in self.episodes if x.rewritten and x.verdict is not None
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON: names and rates, no text of any player."""

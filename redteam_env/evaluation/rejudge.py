@@ -18,7 +18,7 @@ from redteam_env.evaluation.matchup import Matchup, matchup
 from redteam_env.evaluation.rates import OUTCOMES, difference, measure
 from redteam_env.evaluation.statistics import Difference, Interval, Rate
 from redteam_env.game import Dialogue, Episode, RedteamError, Seed, Verdict, goal_reached
-from redteam_env.game.config import BY_LABELS
+from redteam_env.game.faithfulness import by_labels
 from redteam_env.protocols import Judge, Progress
 from redteam_env.randomness import generator
 
@@ -113,8 +113,7 @@ def check_read(attempts: Sequence[Episode], judge: Judge) -> None:
     Raises:
         RedteamError: If it does not read messages, and some were not compared with their seeds.
     """
-    rewrites = [x.content for x in attempts if x.rewritten]
-    compared = all(x is not None and x.measure != BY_LABELS for x in rewrites)
+    compared = not any(by_labels(x.content) for x in attempts if x.rewritten)
     if not compared and not judges.reads_message(judge):
         raise RedteamError(
             f"The judge {judge.name!r} does not read messages, and these attacks were not compared with their "

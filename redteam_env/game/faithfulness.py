@@ -37,6 +37,11 @@ def content_of(
     return Content(measure=measure, threshold=threshold, scores=tuple(known))
 
 
+def by_labels(content: Content | None) -> bool:
+    """Whether nobody compared messages with what their seed asks for: their judged labels alone count."""
+    return content is None or content.measure == BY_LABELS
+
+
 def uncompared(content: Content | None) -> str | None:
     """Return why a game is void of which a text was to be compared and was not; else ``None``."""
     if content is None or content.measure == BY_LABELS or None not in content.scores:

@@ -13,6 +13,10 @@ UNUSABLE = (
     "Most texts of the attacker's model could not be used: it does not keep the format, or refuses. The attack "
     "came to little more than the request itself."
 )
+DRIFTS = (
+    "Nobody compared what the messages ask for with the requests, so a harmful answer to another request counts, "
+    "too; --faithfulness judge or embedding:minilm compares them."
+)
 
 
 def best_line(attack: str, attempts: int) -> Text:
@@ -39,6 +43,8 @@ def attack_lines(record: Mapping[str, Any]) -> Text:
         Text(f"Success on harmful requests {grown} [95 % interval]"),
         Text(f"{record['made']:,} attempts took {_queries(record['queries'])}"),
     ]
+    if record.get("by_labels"):  # not in reports of earlier versions
+        lines.append(Text(DRIFTS, style="yellow"))
     if record["queries"]["unread"] * 2 > record["queries"]["attacker"]:
         lines.append(Text(UNUSABLE, style="bold yellow"))
     return Text("\n").join(lines)

@@ -43,6 +43,10 @@ MOST_LOST = 0.1
 RAW_ROW = "(raw, no attacker)"
 CORRECTED = "corrected [95 % interval]"
 """Of rates that are corrected for the judge's errors; below the table stands what is known of these."""
+LABELS_ONLY = (
+    "Faithful is by the judged label alone: a rewrite that asks for another harm than its seed has it, too. "
+    "--faithfulness judge or embedding:minilm compares what they ask for."
+)
 UNCORRECTED = "Standing attacks are not corrected: a judge errs more often in the best of several attempts than in one."
 
 
@@ -60,6 +64,7 @@ def rates_report(matchup: Matchup) -> RenderableType:
     return Group(
         *lost_lines(matchup.rates),
         titled(f"{matchup.attacker} against {matchup.defender}", table),
+        *([Text(LABELS_ONLY)] if matchup.by_labels else []),
         void_line(matchup.rates),
         judge_line(matchup.judge, matchup.smoke_only),
         *calibration_lines(known),

@@ -103,6 +103,18 @@ def test_a_suite_under_attack_shows_the_best_attempts_and_how_success_grew(suite
     assert "7 queries to the defender, 7 to the attacker, 7 to the judge" in out
 
 
+def test_a_table_says_where_labels_alone_tell_what_a_message_asks_for(suite, capsys):
+    attack = ("--attack", "pair:writer", "--attempts", "4", "--allow-void", "1")
+    games = on_games("--attacker", "echo")
+    for command, said in (
+        (on_suite(suite, *attack), "Nobody compared what the messages ask for"),
+        (games, "Faithful is by the judged label alone"),
+    ):
+        for more, times in (((), 1), (("--faithfulness", "embedding:hashing"), 0)):
+            assert main([*command, *more]) == 0
+            assert " ".join(capsys.readouterr().out.split()).count(said) == times
+
+
 def test_the_variety_of_an_attacks_messages_is_shown_for_each_suite(suite, capsys):
     attack = ("--attack", "pair:writer", "--attempts", "4", "--embedder", "hashing")
     assert main(on_suite(suite, *attack)) == 0
