@@ -15,10 +15,11 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import tyro
 
-from redteam_env import registry
+from redteam_env.choices import choices as choices_of
+from redteam_env.choices import summary
 from redteam_env.game import RedteamError
 from redteam_env.utils.argv import HELP_ALL, all_asked, option_of
-from redteam_env.utils.docs import attribute_docs, static_summary
+from redteam_env.utils.docs import attribute_docs
 from redteam_env.utils.text import escape_controls
 
 _HELP = frozenset({"-h", "--help"})
@@ -38,6 +39,7 @@ def read(
     often: Sequence[str] = (),
     choices: Mapping[str, str] | None = None,
     further: Mapping[str, str] | None = None,
+    named: Sequence[str] = (),
     default: T | None = None,
     config: Sequence[Any] = (tyro.conf.FlagCreatePairsOff,),
 ) -> T:
@@ -50,7 +52,8 @@ def read(
         description: What ``--help`` starts with.
         often: The fields that ``--help`` shows; by default all.
         choices: Options that name plug-ins, with the kind of these, whose lines stand under ``--help``.
-        further: The same for ``--help-all`` alone.
+        further: Others, whose lines stand under ``--help-all`` alone.
+        named: Those of ``further`` whose names stand under ``--help``, too: in one line each, as far as they fit.
         default: Values in the place of the fields' own defaults.
         config: Tyro's markers.
 
@@ -76,9 +79,13 @@ def read(
         )
     except SystemExit as ended:
         if asked and not ended.code:
-            listed = {**(choices or {}), **({} if short else further or {})}
-            for option, plugins in listed.items():
+            for option, plugins in (choices or {}).items():
                 print(_listed(option, plugins))  # noqa: T201 - goes on with what tyro printed
+            for option, plugins in (further or {}).items():
+                if not short:
+                    print(_listed(option, plugins))  # noqa: T201
+                elif option in named:
+                    print(_on_one_line(option, plugins))  # noqa: T201
             if short:
                 print(f"All options: {prog} {HELP_ALL}")  # noqa: T201
         raise
@@ -158,13 +165,19 @@ def _brief(text: str) -> str:
 def _listed(option: str, kind: str) -> str:
     """Return the plug-ins of a kind, a line each, no wider than the terminal."""
     columns = _columns()
-    names = registry.names(kind)
+    names = choices_of(kind)
     width = min(max(map(len, names), default=0), 24)
     rows = [f"{option_of(option)}: one of these, or an installed one"]
     for name in names:
         text = f"  {escape_controls(name).ljust(width)}  {summary(kind, name)}"
         rows.append(_fitted(text, columns))
     return "\n".join(rows)
+
+
+def _on_one_line(option: str, kind: str) -> str:
+    """Return the names of a kind, as many as fit."""
+    names = ", ".join(map(escape_controls, choices_of(kind)))
+    return _fitted(f"{option_of(option)}: {names}", _columns())
 
 
 def _columns() -> int:
@@ -176,15 +189,3 @@ def _fitted(text: str, columns: int) -> str:
     if len(text) <= columns:
         return text
     return f"{text[: columns - 3].rpartition(' ')[0]} ..."
-
-
-def summary(kind: str, name: str) -> str:
-    """Return what a plug-in says of itself in the first line of its docstring, without importing it.
-
-    Args:
-        kind: Such as ``algorithms``.
-        name: Its name.
-    """
-    text = static_summary(registry.target(kind, name)) or ""
-    plain = re.sub(r":\w+:`[^`]*?(\w+)`", r"\1", text).replace("`", "").removeprefix("Return ")
-    return escape_controls(plain[:1].upper() + plain[1:])

@@ -33,7 +33,6 @@ MAY_IMPORT = {
     "protocols": "game randomness",
     "border": f"{BASE} utils",  # where plug-ins are called and what they return is checked
     "registry": "game protocols border utils",
-    "usage": "game registry utils",  # how commands read their words
     "recipes": "game registry utils",
     "runs": "game utils",
     "seeds": "game protocols border utils",
@@ -77,8 +76,11 @@ MAY_IMPORT = {
     "page": "game utils randomness runs trust evaluation report",
     "page.games": "worlds.apothecary",  # whose judge tells how a rewrite hides a name
     "distil": f"{BASE} border utils",
+    # what may be named, by plug-ins and by cards
+    "choices": "game registry utils recipes judges.card suites.card",
+    "usage": "game choices utils",  # how commands read their words
     "cli": (
-        "game protocols border attacks utils registry usage runs trust embedders faithfulness rollout judges seeds worlds envs suites "
+        "game protocols border attacks utils registry choices usage runs trust embedders faithfulness rollout judges seeds worlds envs suites "
         "evaluation report page distil"
     ),
     "cli.sft": "provenance",  # of the seeds that examples are made from

@@ -42,6 +42,7 @@ OFTEN = (
 """Options that ``--help`` shows."""
 FURTHER: Mapping[str, str] = MappingProxyType(
     {
+        "recipe": "recipes",
         "world": "worlds",
         "seeds": "seeds",
         "judge": "judges",
@@ -53,6 +54,8 @@ FURTHER: Mapping[str, str] = MappingProxyType(
     }
 )
 """Options whose choices ``--help-all`` lists, too."""
+NAMED = ("recipe", "world", "judge")
+"""Those whose choices ``--help`` names in a line."""
 
 
 def train(argv: Sequence[str]) -> int:
@@ -212,6 +215,7 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
         often=OFTEN,
         choices={"algorithm": "algorithms", "opponents": "opponents"},
         further=FURTHER,
+        named=NAMED,
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
     settings = {name: getattr(parsed, name) for name in parts}

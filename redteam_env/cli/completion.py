@@ -17,13 +17,10 @@ from functools import cache
 from types import MappingProxyType
 
 from redteam_env import registry
+from redteam_env.choices import choices
 from redteam_env.cli.named_code import KINDS_OF_OPTIONS
-from redteam_env.game import RedteamError, prompt_sets, unknown_name
-from redteam_env.judges.card import card_names as judge_cards
+from redteam_env.game import RedteamError, unknown_name
 from redteam_env.protocols import BASE
-from redteam_env.recipes import recipe_names
-from redteam_env.suites.card import card_names as suite_cards
-from redteam_env.suites.card import group_names
 from redteam_env.utils.argv import HELP_ALL, help_of
 
 SHELLS = ("bash", "zsh", "fish")
@@ -153,7 +150,8 @@ def _value(option: str, shown: str | None) -> Value:
     parts = re.sub(r"\s", "", shown)
     if parts.removeprefix("{None}|").strip("[].") in _NUMBERS:
         return Value(sort=Sort.OTHER)
-    if names := _known(KINDS_OF_OPTIONS.get(option[2:].replace("-", "_"), option[2:])):
+    name = option[2:].replace("-", "_")
+    if names := _known({"model": "models"}.get(name) or KINDS_OF_OPTIONS.get(name, name)):
         return Value(sort=Sort.OPEN, names=names)
     choices = [x for part in re.findall(r"\{([^}]*)\}", parts) for x in part.split(",")]
     if names := tuple(x for x in choices if x != "None" and _NAME.fullmatch(x)):
@@ -171,21 +169,9 @@ def _place(command: str, shown: str) -> Value:
 
 @cache
 def _known(kind: str) -> tuple[str, ...]:
-    """Return the names of all of a kind: of plug-ins and of what comes with the library."""
-    names = set(registry.names(kind) if kind in registry.KINDS else ())
-    if kind == "agents":
-        names.add(BASE)
-    elif kind == "judges":
-        names |= set(judge_cards())
-    elif kind == "suites":
-        names |= {*suite_cards(), *group_names()}
-    elif kind == "recipes":
-        names |= set(recipe_names())
-    elif kind == "prompts":
-        names |= set(prompt_sets())
-    elif kind in {"model", "models"}:
-        names |= set(registry.settings("policies", "lora").KNOWN)
-    return tuple(sorted(filter(_NAME.fullmatch, names)))
+    """Return the names of all of a kind that a shell takes as they are."""
+    more = (BASE,) if kind == "agents" else ()
+    return tuple(filter(_NAME.fullmatch, (*choices(kind), *more)))
 
 
 def _help(command: Sequence[str]) -> str:

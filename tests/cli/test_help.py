@@ -62,6 +62,19 @@ def test_what_may_be_chosen_comes_from_the_registry_with_a_line_each(shown, plug
     assert any(line.split(None, 1) == ["mine", "Learns from what a test wants."] for line in lines)
 
 
+def test_what_else_may_be_chosen_is_named_in_a_line_and_listed_in_the_long_help(shown):
+    short, long = shown("train", "--help"), shown("train", "--help-all")
+    lines = {line.partition(":")[0]: line for line in short.splitlines() if ": " in line}
+    assert "apothecary-easy" in lines["--world"]
+    assert "self_redteam" in long[long.index("--recipe: one of") :]
+    assert lines["--recipe"].startswith("--recipe: abs_0.5b, ")
+    assert lines["--judge"].startswith("--judge: always, ")
+    judges = long[long.index("--judge: one of these") : long.index("--opponent: one of these")]
+    assert "wildguard" in judges
+    assert "  qwen3guard_strict  " in judges
+    assert "papers" not in lines["--recipe"]
+
+
 def test_no_help_imports_the_choices_that_it_lists(shown, monkeypatch):
     for name in ("algorithms.rloo", "algorithms.sb3.learners"):
         monkeypatch.delitem(sys.modules, name, raising=False)
