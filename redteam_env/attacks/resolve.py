@@ -52,9 +52,11 @@ def parse_attack(spec: str) -> AttackSpec:
     """
     start = match.start() if (match := _OPTIONS.search(spec)) else len(spec)
     head, (_, query) = spec[:start], queried(spec[start:])
-    method, colon, attacker = head.partition(":")
-    if method not in names("attacks"):
-        raise unknown_name("attack", method, names("attacks"))
+    known = names("attacks")
+    method = max((x for x in known if f"{head}:".startswith(f"{x}:")), key=len, default="")
+    if not method:
+        raise unknown_name("attack", head.partition(":")[0], known)
+    colon, attacker = head[len(method) : len(method) + 1], head[len(method) + 1 :]
     if colon and not attacker:
         raise RedteamError(
             f"The attack {spec!r} has no agent behind its colon; write METHOD:AGENT."

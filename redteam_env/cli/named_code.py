@@ -1,17 +1,17 @@
 """Plug-ins that a command line names by where their code is: ``mine.py:Judge`` or ``package.module:Judge``.
 
-Such a word is imported and registered under itself before the command runs, so that it can stand wherever the
+Modules are those that are installed, and those of the working directory that no installed one hides. Such a word is imported and registered under itself before the command runs, so that it can stand wherever the
 name of a plug-in can. Only the words of the command line are read: what a run, a card or a plan of somebody
 else names in this form is unknown until its user names it, too.
 """
 
-import importlib.util
 import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from importlib import import_module
+from importlib import import_module, invalidate_caches
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from redteam_env import registry
 from redteam_env.border.functions import as_agent, as_judge
 from redteam_env.game import RedteamError
+from redteam_env.utils.places import ATTACK, MIXED
 
 KINDS_OF_OPTIONS: Mapping[str, str] = MappingProxyType(
     {
@@ -48,7 +49,7 @@ _PLAYING = ("evaluate", "crossplay")
 """Commands whose words without an option are agents."""
 _IN_PROCESSES = ("bench", "experiment")
 """Commands that work in processes of their own, which know what is installed and what a plan registers."""
-_CODE = re.compile(r"(?P<place>[^?]+\.py|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*)")
+_CODE = re.compile(r"(?P<place>[^?:]+\.py|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*)")
 
 
 def name_code(command: str, argv: Sequence[str]) -> None:
@@ -61,8 +62,7 @@ def name_code(command: str, argv: Sequence[str]) -> None:
     Raises:
         RedteamError: If a file is not there, cannot be imported, or has nothing of that name.
     """
-    for kind, word in _named(command, argv):
-        spec = word.partition("?")[0].strip()
+    for kind, spec in _named(command, argv):
         code = _CODE.fullmatch(spec)
         if code is None or code["place"] in registry.names(kind) or not _is_there(code["place"]):
             continue
@@ -83,7 +83,7 @@ def name_code(command: str, argv: Sequence[str]) -> None:
 
 
 def _named(command: str, argv: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield each word that may name a plug-in, with the kind."""
+    """Yield each specification that may name a plug-in, without its options, with the kind."""
     option = ""
     for word in argv:
         value = word
@@ -91,12 +91,38 @@ def _named(command: str, argv: Sequence[str]) -> Iterator[tuple[str, str]]:
             option, _, value = word[2:].partition("=")
         agent = command in _PLAYING and (not option or ".py:" in word)  # or it stands behind a flag
         if kind := KINDS_OF_OPTIONS.get(option.replace("-", "_"), "agents" if agent else ""):
-            yield from ((kind, part) for part in value.split(","))
+            if kind == "opponents" and value.startswith(MIXED):
+                kind, value = "attacks", value.removeprefix(MIXED)
+            for part in value.split(","):
+                yield from _within(kind, part)
+
+
+def _within(kind: str, word: str) -> Iterator[tuple[str, str]]:
+    """Yield what a word names: itself, or an attack and who writes for it."""
+    spec = word.partition("?")[0].strip()
+    if kind == "agents" and spec.startswith(ATTACK):
+        kind, spec = "attacks", spec.removeprefix(ATTACK)
+    if kind == "attacks":
+        code = _CODE.match(spec)
+        method = spec.partition(":")[0]
+        if code is not None and method not in registry.names(kind):
+            method = code[0]
+        if spec.startswith(f"{method}:"):
+            yield "agents", spec.removeprefix(f"{method}:")
+            spec = method
+    yield kind, spec
 
 
 def _is_there(place: str) -> bool:
     """Whether a module can be found; that of a file is, or its import says what is wrong."""
-    return place.endswith(".py") or importlib.util.find_spec(place.partition(".")[0]) is not None
+    if place.endswith(".py"):
+        return True
+    top, here = place.partition(".")[0], Path.cwd()
+    files = (here / f"{top}.py", here / top / "__init__.py")
+    if find_spec(top) is None and any(file.is_file() for file in files):
+        sys.path.append(str(here))  # behind all that is installed
+        invalidate_caches()
+    return find_spec(top) is not None
 
 
 def _imported(spec: str, place: str) -> ModuleType:
@@ -113,10 +139,10 @@ def _of_file(file: Path) -> ModuleType:
     name = f"named_{path.stem}_{sha256(str(path).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise FileNotFoundError(f"there is no file {str(file)!r}")
-    module = importlib.util.module_from_spec(spec)
+    module = module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look their module up
     try:
         spec.loader.exec_module(module)
@@ -127,29 +153,58 @@ def _of_file(file: Path) -> ModuleType:
 
 
 _METHODS: Mapping[str, str] = MappingProxyType(
-    {"agents": "act", "judges": "judge", "seeds": "draw", "attacks": "attack", "embedders": "embed"}
+    {
+        "agents": "act",
+        "judges": "judge",
+        "seeds": "draw",
+        "attacks": "attack",
+        "embedders": "embed",
+        "loggers": "log",
+    }
 )
 """By what an object is told from the function that makes one."""
 
 
 def _factory(kind: str, found: Any) -> Callable[..., Any]:
     """Return what makes a plug-in: what was named, or a function that returns it if it is one already."""
-    if kind == "agents" and registry.fault(kind, found):
-        found = as_agent(found)
-    if kind == "judges" and _asks_for_something(found):
-        found = as_judge(found)
     if kind in _METHODS and hasattr(found, _METHODS[kind]) and not inspect.isclass(found):
         return lambda **_: found
+    if kind == "agents" and registry.fault(kind, found):
+        return _agent_factory(found)
+    if kind == "judges" and inspect.isroutine(found) and not _can_be_called(found):
+        return _factory(kind, as_judge(found))  # it reads dialogues
+    if kind == "seeds":
+        return _seeds_factory(found)
     factory: Callable[..., Any] = found
     return factory
 
 
-def _asks_for_something(found: Any) -> bool:
-    """Whether a function cannot be called without arguments, so that it makes no judge but reads dialogues."""
-    if not inspect.isroutine(found):
-        return False
+def _agent_factory(found: Any) -> Callable[..., Any]:
+    """Return what makes an agent of a class that is told no role, or of a function that answers."""
+    if inspect.isclass(found) and _can_be_called(found):
+        return lambda **_: found()
+    factory: Callable[..., Any] = as_agent(found)
+    return factory if factory is found else (lambda **_: factory)
+
+
+def _seeds_factory(found: Any) -> Callable[..., Any]:
+    """Return what makes a source of seeds or texts, or of a function that returns them."""
+    from redteam_env.seeds import stable_split  # noqa: PLC0415 - completion imports this module
+    from redteam_env.seeds.plain import is_plain, plain_source  # noqa: PLC0415
+
+    def make(argument: str | None = None, **options: Any) -> Any:
+        if argument is not None:
+            options["argument"] = argument
+        made = found(**options) if callable(found) else found
+        return plain_source(made, split=stable_split) if is_plain(made) else made
+
+    return make if callable(found) or is_plain(found) else found
+
+
+def _can_be_called(found: Any) -> bool:
+    """Whether something can be called without arguments."""
     try:
         inspect.signature(found).bind()
-    except TypeError:
-        return True
-    return False
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -1,6 +1,7 @@
 """Code can be named wherever a plug-in can, on the command line and nowhere else."""
 
 import json
+import sys
 
 import pytest
 
@@ -9,6 +10,7 @@ from redteam_env.cli.main import main
 
 CODE = """
 from redteam_env import DataCard, Reply, Seed, Verdict
+from redteam_env.attacks import SearchAttack
 from redteam_env.seeds.source import ListSource
 
 CARD = DataCard(name="mine", licence="CC0-1.0", revision="1", sha256="", origin="here")
@@ -20,6 +22,11 @@ class Agent:
 
     def act(self, requests):
         return [Reply(text=f"I play the {self.role}.") for _ in requests]
+
+
+class Plain:
+    def act(self, requests):
+        return [Reply(text="I play any role.") for _ in requests]
 
 
 def polite(messages):
@@ -48,6 +55,25 @@ def source(argument=None):
     return ListSource([Seed(id=x, text=f"{x} text", harmful=x == "harmful", split="heldout") for x in labels], CARD)
 
 
+LISTED = [Seed(id=x, text=f"{x} text", harmful=x == "harmful", split="heldout") for x in ("harmful", "benign")]
+
+
+def texts():
+    return {label: [f"{label} text {k}" for k in range(30)] for label in ("harmful", "benign")}
+
+
+class Two(SearchAttack):
+    name = "two"
+
+    def search(self, case):
+        while case.left:
+            yield from case.attempt(f"{case.left}: {case.goal}")
+
+
+class Written(Two):
+    name, asks_model = "written", True
+
+
 number = 3
 """
 
@@ -68,6 +94,40 @@ def test_classes_objects_and_functions_of_a_file_play_and_judge(code, judge, suc
     cells = json.loads(capsys.readouterr().out)["result"]["cells"]
     assert cells[0]["attacker"] == "mine.py:Agent"
     assert {x["rates"]["attack_success"]["rate"] for x in cells} == {success}
+
+
+@pytest.mark.parametrize("seeds", ["LISTED", "texts"])
+def test_a_class_without_a_role_plays_and_lists_of_seeds_and_texts_are_read(code, seeds, capsys):
+    words = ["--attacker", "mine.py:Plain", "--defender", "mine.py:polite", "--games", "4"]
+    assert (
+        main(["evaluate", *words, "--judge", "mine.py:reads", "--seeds", f"mine.py:{seeds}"]) == 0
+    )
+    assert "Void games (in no rate): 0 of 4" in capsys.readouterr().out
+
+
+def test_a_module_of_the_working_directory_is_found(tmp_path, monkeypatch, capsys):
+    (tmp_path / "module_here.py").write_text(CODE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    words = ["--attacker", "module_here:Plain", "--defender", "module_here:polite"]
+    assert main(["play", *words, "--games", "1"]) == 0
+    assert "I play any role." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        ["--attack", "mine.py:Two"],
+        ["--attack", "mine.py:Written:mine.py:polite"],
+        ["--attack", "mine.py:Written", "--attacker", "mine.py:Plain"],
+        ["--attacker", "attack:mine.py:Two"],
+        ["--attacker", "attack:best_of_n"],
+    ],
+)
+def test_an_attack_and_who_writes_for_it_are_named_by_their_code(code, attack, capsys):
+    words = ["--defender", "mine.py:polite", "--judge", "mine.py:Judge", "--games", "2"]
+    assert main(["evaluate", *attack, *words]) == 0
+    assert "attack success" in capsys.readouterr().out.lower()
 
 
 def test_a_module_that_is_installed_is_named_by_its_name(code, monkeypatch, tmp_path, capsys):
