@@ -49,6 +49,8 @@ _PLAYING = ("evaluate", "crossplay")
 """Commands whose words without an option are agents."""
 _IN_PROCESSES = ("bench", "experiment")
 """Commands that work in processes of their own, which know what is installed and what a plan registers."""
+_FORMS = ("attack", "mixed", "mixture")
+"""What stands before the colon of agents that are no plug-ins."""
 _CODE = re.compile(r"(?P<place>[^?:]+\.py|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*)")
 
 
@@ -64,7 +66,9 @@ def name_code(command: str, argv: Sequence[str]) -> None:
     """
     for kind, spec in _named(command, argv):
         code = _CODE.fullmatch(spec)
-        if code is None or code["place"] in registry.names(kind) or not _is_there(code["place"]):
+        if code is None or code["place"] in (*registry.names(kind), *_FORMS):
+            continue
+        if not _is_there(code["place"]):
             continue
         if command in _IN_PROCESSES:
             raise RedteamError(
@@ -189,8 +193,8 @@ def _agent_factory(found: Any) -> Callable[..., Any]:
 
 def _seeds_factory(found: Any) -> Callable[..., Any]:
     """Return what makes a source of seeds or texts, or of a function that returns them."""
-    from redteam_env.seeds import stable_split  # noqa: PLC0415 - completion imports this module
-    from redteam_env.seeds.plain import is_plain, plain_source  # noqa: PLC0415
+    from redteam_env.seeds import stable_split  # here, since completion imports this module
+    from redteam_env.seeds.plain import is_plain, plain_source
 
     def make(argument: str | None = None, **options: Any) -> Any:
         if argument is not None:
