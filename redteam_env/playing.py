@@ -7,6 +7,7 @@ names or values. A run's own settings are the defaults, as they are there.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from redteam_env.attacks.resolve import is_attack
@@ -37,10 +38,12 @@ def single_seat(config: SeatConfig) -> SingleSeat:
     """Return one seat of the game as a Gymnasium environment."""
     if not isinstance(config.opponent, str):
         return SingleSeat(config)
+    model, mix = _base(config.model, [config.opponent]), config.mix_worlds
+    check_fit(config.seeds, config.judge, model=model, agents=[config.opponent], mix=mix)
     judge: Judge | None = None
     if is_attack(config.opponent):
         judge = resolve_judge(config.judge, url=config.judge_url)
-    pool = AgentPool(_base(config.model, [config.opponent]), game=build_game(config), judge=judge)
+    pool = AgentPool(model, game=build_game(config), judge=judge)
     role = "attacker" if config.seat == DEFENDER else "defender"
     agent = pool.agent(config.opponent, role)
     return SingleSeat(dataclasses.replace(config, opponent=agent))
@@ -155,8 +158,6 @@ def _games(
     players: Mapping[str, Sequence[Player]], games: int, seed: int, settings: Mapping[str, Any]
 ) -> _Games:
     """Resolve agents and settings; the agents come in the order of the players."""
-    settings = dict(settings)
-    mix_worlds = settings.pop("mix_worlds", False)
     own = {x: y for x, y in settings.items() if x not in _OF_MODELS}
     of_models = {x: settings[x] for x in _OF_MODELS if x in settings}
     specs = [x for side in players.values() for x in side if isinstance(x, str)]
@@ -164,8 +165,18 @@ def _games(
     found = settings_for(specs, settings, names)
     kept = {x: found[x] for x in _OF_GAME if found[x] is not None}
     config = _config(**{**kept, **own})
-    if isinstance(config.seeds, str) and isinstance(config.judge, str):
-        check_fit(config.seeds, config.judge, model=found["model"], agents=specs, mix=mix_worlds)
+    every = [x for side in players.values() for x in side]
+    fits = partial(
+        check_fit,
+        config.seeds,
+        config.judge,
+        model=found["model"],
+        agents=every,
+        mix=config.mix_worlds,
+    )
+    fits()
+    source = resolve_seeds(config.seeds, split="heldout")
+    fits(source=source)
     judge = resolve_judge(config.judge, url=config.judge_url)
     check_ready(judge)
     game = build_game(config)
@@ -178,7 +189,7 @@ def _games(
         judge=judge,
     )
     setups = heldout_setups(
-        resolve_seeds(config.seeds, split="heldout"),
+        source,
         games,
         seed,
         benign_fraction=own.get("benign_fraction"),

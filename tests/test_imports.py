@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "rollout": f"{BASE} border faithfulness utils",
     "worlds": f"{BASE} utils rollout seeds",
     "worlds.resolve": "registry",
-    "worlds.fitting": "registry",
+    "worlds.fitting": "registry border.functions judges.card judges.resolve runs",
     "worlds.apothecary.tabular": "equilibria",
     "envs": f"{BASE} border utils registry embedders faithfulness rollout judges.resolve seeds.plain seeds.resolve worlds",
     "attacks": f"{BASE} border faithfulness registry rollout",

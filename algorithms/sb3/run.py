@@ -298,6 +298,7 @@ def _seats(config: TrainConfig, seat: str, n: int) -> list[SingleSeat]:
         "seeds": resolve_seeds(config.game.seeds),
         "judge": resolve_judge(config.game.judge, url=config.game.judge_url),
         "judge_url": None,
+        "mix_worlds": config.run.mix_worlds,
     }
     settings = SeatConfig(seat, opponent=opponent, **game)
     return [SingleSeat(settings) for _ in range(n)]

@@ -25,7 +25,7 @@ from redteam_env.game import (
     check_values,
     unknown_name,
 )
-from redteam_env.protocols import BASE
+from redteam_env.protocols import BASE, SeedSource
 from redteam_env.registry import load, settings
 from redteam_env.utils.lists import listed
 from redteam_env.worlds import build_game, check_fit, world_options
@@ -182,14 +182,24 @@ class TrainConfig:
                 f"steps is {self.run.steps}; give more steps (or games), or shorter rounds."
             )
         build_game(self.game)
+        self.check_fit()
+        self.flat()
+
+    def check_fit(self, source: SeedSource | None = None) -> None:
+        """Refuse parts that are in several languages, unless that was asked for.
+
+        Args:
+            source: The seeds, once they are read.
+        """
+        scripted = [spec for specs in self.scripted.specs.values() for spec in specs]
         check_fit(
             self.game.seeds,
             self.game.judge,
+            source=source,
             model=getattr(self.policy, "model", None),
-            agents=listed(self.run.opponent),
+            agents=[*filter(None, [self.run.opponent, self.run.judge_player]), *scripted],
             mix=self.run.mix_worlds,
         )
-        self.flat()
 
     def _mix(self) -> None:
         """Take the scripted opponents from ``mixed:...``."""
@@ -429,7 +439,7 @@ def with_world(options: Mapping[str, Any]) -> dict[str, Any]:
     if options.get("world") is None:
         return dict(options)
     base = world_options(options["world"])
-    brought = world_options(options["world"], options.get("arrangement"))
+    brought = world_options(options["world"], options.get("arrangement"), options.get("judge"))
     every = {**base, **brought}
     _check_known(every, f"option of the world {options['world']!r}", used=every)
     merged = _over(brought, options)
@@ -467,32 +477,3 @@ def _check_apart(kinds: Mapping[str, Any]) -> None:
                     "plug-in names its own settings differently."
                 )
             owners[x.name] = kind.__name__
-
-
-def completed(stored: Mapping[str, Any], config: TrainConfig) -> dict[str, Any]:
-    """Return a stored configuration with the defaults of options that its version did not have.
-
-    Args:
-        stored: A run's flat configuration.
-        config: Says which components there are.
-    """
-    fields = [x for part in config.parts for x in dataclasses.fields(part)]
-    known = {x.name: x.default for x in fields if x.default is not dataclasses.MISSING}
-    return {**known, **stored}
-
-
-def changed(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return the options in which a resumed run differs from its ``config.json``.
-
-    Args:
-        stored: The run's flat configuration.
-        given: The one asked for now.
-
-    Returns:
-        Stored and given value of every option that must stay and does not.
-    """
-    return {
-        name: (stored.get(name), given.get(name))
-        for name in sorted(set(stored) | set(given))
-        if name not in FREE and stored.get(name) != given.get(name)
-    }

@@ -1,13 +1,15 @@
 """When a run directory may be written to, and what is safe in it when the machine refuses to go on."""
 
+import dataclasses
 import difflib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
-from algorithms.training.config import TrainConfig, changed, completed
+from algorithms.training.config import FREE, TrainConfig
 from redteam_env.game import RedteamError
 from redteam_env.runs import CONFIG, Run
 from redteam_env.trust import in_words_of
@@ -144,3 +146,32 @@ def check_resumable(config: TrainConfig) -> None:
 
 def _place(config: TrainConfig) -> Path:
     return Path(config.run.out or f"runs/{config.arrangement}-{config.run.seed}")
+
+
+def completed(stored: Mapping[str, Any], config: TrainConfig) -> dict[str, Any]:
+    """Return a stored configuration with the defaults of options that its version did not have.
+
+    Args:
+        stored: A run's flat configuration.
+        config: Says which components there are.
+    """
+    fields = [x for part in config.parts for x in dataclasses.fields(part)]
+    known = {x.name: x.default for x in fields if x.default is not dataclasses.MISSING}
+    return {**known, **stored}
+
+
+def changed(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the options in which a resumed run differs from its ``config.json``.
+
+    Args:
+        stored: The run's flat configuration.
+        given: The one asked for now.
+
+    Returns:
+        Stored and given value of every option that must stay and does not.
+    """
+    return {
+        name: (stored.get(name), given.get(name))
+        for name in sorted(set(stored) | set(given))
+        if name not in FREE and stored.get(name) != given.get(name)
+    }

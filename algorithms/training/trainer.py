@@ -138,6 +138,7 @@ def _train(
         return _hand_over(own_loop, config, policy, callbacks)
     game = build_game(config.game)
     source = resolve_seeds(config.game.seeds)
+    config.check_fit(source)
     judge = _judge(config, game)
     check_group(config.run.algorithm, learner, config.run.group_size)
     files = stack.enter_context(held_run(config, leads=ranks.leads))

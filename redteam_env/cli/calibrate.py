@@ -20,7 +20,7 @@ from redteam_env.evaluation.calibration import (
 )
 from redteam_env.evaluation.correction import rogan_gladen
 from redteam_env.evaluation.statistics import Interval, Share
-from redteam_env.game import RedteamError
+from redteam_env.game import RedteamError, Seed
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Judge
@@ -30,9 +30,11 @@ from redteam_env.utils.console import make_console, progress_bar
 from redteam_env.utils.files import write_text
 from redteam_env.utils.tables import Column, FittedTable
 from redteam_env.utils.text import safe_text
+from redteam_env.worlds import check_fit
 
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="JUDGE")]
 Json = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
+Mix = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 Out = Annotated[Path | None, shown_as("FILE", "none")]
 Url = Annotated[str | None, shown_as("URL", "none")]
 GAMES = 200
@@ -47,6 +49,7 @@ def calibrate_judge(
     labels: Annotated[str, shown_as("SET")],
     judge_url: Url = None,
     out: Out = None,
+    mix_worlds: Mix = False,
     seed: int = 0,
     as_json: Json = False,
 ) -> None:
@@ -64,6 +67,7 @@ def calibrate_judge(
             (columns), threshold (for labels that are scores) and rows.
         judge_url: Address of the judge's server.
         out: Also write the calibration into this file.
+        mix_worlds: Ask a judge that cannot read the dialogues' language, such as a world's about English ones.
         seed: Sets the random draws of the intervals.
         as_json: Print JSON instead of tables.
     """
@@ -71,6 +75,9 @@ def calibrate_judge(
     judge = resolve_judge(name, url=judge_url)
     check_known(judge)
     labelled = resolve_labels(labels)
+    rows = enumerate(labelled.rows, start=1)
+    requests = [Seed(id=f"{x.source}:{k}", text=x.dialogue.prompt, harmful=True) for k, x in rows]
+    check_fit(f"labels:{labels}", judge, source=requests, mix=mix_worlds)
     check_ready(judge)
     with progress_bar() as progress:
         verdicts = ask(judge, labelled, progress)

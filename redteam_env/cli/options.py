@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, make_dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -142,6 +143,7 @@ class Table:
         judge: The judge.
         pool: Makes agents.
         settings: What was chosen, by option, for reports.
+        mix_worlds: Whether parts that do not fit each other are played.
         calibration: What is known of the judge.
     """
 
@@ -150,6 +152,7 @@ class Table:
     judge: Judge
     pool: AgentPool
     settings: dict[str, Any]
+    mix_worlds: bool
     calibration: Calibration | None
 
 
@@ -243,14 +246,13 @@ def set_table(
         "temperature": options.temperature or 0.0,
         "seed": options.seed,
     }
-    check_fit(
-        rules.seeds,
-        rules.judge,
-        model=settings["model"],
-        agents=specs,
-        mix=options.mix_worlds or bool(found["mix_worlds"]),
+    mix = options.mix_worlds or bool(found["mix_worlds"])
+    fits = partial(
+        check_fit, rules.seeds, rules.judge, model=settings["model"], agents=specs, mix=mix
     )
+    fits()
     source = resolve_seeds(settings["seeds"])
+    fits(source=source)
     judge = resolve_judge(settings["judge"], url=settings["judge_url"])
     calibration = calibration_of(judge)  # a damaged one is told of before anything is played
     check_ready(judge)
@@ -273,5 +275,6 @@ def set_table(
         judge=judge,
         pool=pool,
         settings=settings,
+        mix_worlds=mix,
         calibration=calibration,
     )

@@ -24,7 +24,7 @@ from redteam_env.evaluation.stored import (
     told_of,
 )
 from redteam_env.evaluation.stored_suites import rejudge_suite, stored_suites
-from redteam_env.game import Count, Episode, RedteamError, Share, Verdict, check_fields
+from redteam_env.game import Count, Episode, RedteamError, Seed, Share, Verdict, check_fields
 from redteam_env.judges import for_contexts, identity_of
 from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
@@ -32,6 +32,7 @@ from redteam_env.protocols import Judge
 from redteam_env.report import MOST_LOST, rejudged_report, suites_rejudged_report
 from redteam_env.utils.console import make_console, print_json, progress_bar
 from redteam_env.utils.text import safe_text
+from redteam_env.worlds import check_fit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,7 @@ class RejudgeOptions:
         last: Of a run, the games of the last so many steps.
         out: Directory for report.json and the games with their new verdicts; it must be new or empty.
         allow_void: Share of games that may be void or forfeited; with more, the exit code is 3.
+        mix_worlds: Ask a judge that cannot read the games' language, such as an English one about a world's.
         seed: Sets the random draws of the intervals.
         json: Print JSON instead of tables.
     """
@@ -56,6 +58,7 @@ class RejudgeOptions:
     last: Annotated[Count | None, shown_as("INT", "all")] = None
     out: Annotated[Path | None, shown_as("DIR", "none")] = None
     allow_void: Annotated[Share, shown_as("SHARE")] = MOST_LOST
+    mix_worlds: bool = False
     seed: int = 0
     json: bool = False
 
@@ -83,7 +86,7 @@ def rejudge_games(argv: Sequence[str]) -> int:
     stored = stored_games(options.place, last=options.last)
     for place in (x for games in stored for x in games.left_out):
         make_console(stderr=True).print(safe_text(told_of(place), "yellow"), soft_wrap=True)
-    judge, calibration = _judge(options)
+    judge, calibration = _judge(options, [x.seed for games in stored for x in games.episodes])
     check_read([x for games in stored for x in _attempts(games)], judge)
     played = [x for games in stored for x in (*games.episodes, *_attempts(games))]
     with progress_bar() as progress:
@@ -121,7 +124,7 @@ def _suites(options: RejudgeOptions) -> int:
             f"{str(options.place)!r} is no run, so it has no last steps; leave --last out."
         )
     stored = stored_suites(options.place)
-    judge, calibration = _judge(options)
+    judge, calibration = _judge(options, [x.seed for x in stored.episodes])
     check_read(stored.episodes, judge)
     found: dict[str, Mapping[Asked, Verdict]] = {}
     for has_contexts in (False, True):
@@ -162,7 +165,9 @@ def _suites(options: RejudgeOptions) -> int:
     return suites_exit_code([x.after for x in suites], options.allow_void)
 
 
-def _judge(options: RejudgeOptions) -> tuple[Judge, Calibration | None]:
+def _judge(options: RejudgeOptions, seeds: Sequence[Seed]) -> tuple[Judge, Calibration | None]:
+    games = f"games:{options.place}"
+    check_fit(games, options.judge, source=seeds, mix=options.mix_worlds)
     judge = resolve_judge(options.judge, url=options.judge_url)
     calibration = calibration_of(judge)
     check_ready(judge)

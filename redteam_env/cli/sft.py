@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,7 @@ from redteam_env.seeds import cards_of, resolve_seeds
 from redteam_env.utils.console import make_console, print_json, progress_bar
 from redteam_env.utils.locks import held
 from redteam_env.utils.text import safe_text
+from redteam_env.worlds import check_fit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,7 @@ class SftOptions(DistilConfig):
         model: The model that base means: smollm2, a model directory or a hub id.
         max_new_tokens: Longest answer, and longest thought, of a model, in tokens; what is cut is left out.
         temperature: Sampling temperature of models; 0 is greedy, at 1 the answers are those the model gives.
+        mix_worlds: Use parts that do not fit each other, such as a world's model on English seeds.
         json: Print the manifest as JSON.
     """
 
@@ -47,6 +50,7 @@ class SftOptions(DistilConfig):
     model: Annotated[str | None, shown_as("MODEL")] = None
     max_new_tokens: Count = 512
     temperature: Annotated[float, at_least(0)] = 1.0
+    mix_worlds: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
 
     def __post_init__(self) -> None:
@@ -64,10 +68,26 @@ def make_examples(options: SftOptions) -> None:
             something else; if the agent does not answer, or no answer could be kept.
     """
     check_spec(options.agent)
+    fits = partial(
+        check_fit,
+        options.seeds,
+        options.judge,
+        model=options.model,
+        agents=[options.agent],
+        mix=options.mix_worlds,
+    )
+    fits()
     source = resolve_seeds(options.seeds)
+    fits(source=source)
     judge = resolve_judge(options.judge, url=options.judge_url)
     settings = {field.name: getattr(options, field.name) for field in fields(options)}
-    for name in ("out", "json", "judge_url", "batch_size"):  # they change nothing of what is made
+    for name in (
+        "out",
+        "json",
+        "judge_url",
+        "batch_size",
+        "mix_worlds",
+    ):  # they change nothing of what is made
         del settings[name]
     made_from = {
         **settings,

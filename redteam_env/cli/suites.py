@@ -42,6 +42,7 @@ from redteam_env.utils.files import read_record, write_text
 from redteam_env.utils.locks import held
 from redteam_env.utils.reading import read_lines
 from redteam_env.utils.text import escape_controls, safe_text
+from redteam_env.worlds import check_fit
 
 
 def evaluate_suites(options: EvaluateOptions) -> int:
@@ -88,6 +89,15 @@ def _evaluate(
     writer = attacker_of(options) if options.attack is not None else None
     table = set_table(options, [defender, *filter(None, [writer])])
     suites = {x.name: loaded.get(x.name) or _registered(x.name, options, table) for x in entries}
+    for name, suite in suites.items():
+        check_fit(
+            f"suite:{name}",
+            table.judge,
+            source=suite.seeds,
+            model=table.settings["model"],
+            agents=[defender, *filter(None, [writer])],
+            mix=table.mix_worlds,
+        )
     attack = attack_of(options, table) if options.attack is not None else None
     embedder = None if options.embedder is None else resolve_embedder(options.embedder)
     plan = _plan(options, defender, table, suites)

@@ -53,6 +53,8 @@ class EnvConfig(GameConfig):
             such texts, the name of an embedded model (``apothecary``) for those it was pretrained on, or
             ``None`` for ``default``.
         split: The seeds to play: ``train`` or ``heldout``.
+        mix_worlds: Whether parts that do not fit each other, such as a world's judge on English
+            seeds, are played all the same.
         render_mode: ``ansi`` (``render`` returns text), ``human`` (each part of the game is printed
             as it happens) or ``None``.
     """
@@ -66,6 +68,7 @@ class EnvConfig(GameConfig):
     thinking: str | Mapping[str, str] = _GAME.thinking  # type: ignore[assignment]
     prompts: str | Path | None = _GAME.prompts  # type: ignore[assignment]
     split: Literal["train", "heldout"] = "train"
+    mix_worlds: bool = False
     render_mode: RenderMode | None = None
 
 
@@ -114,7 +117,7 @@ def takes(options: Callable[P, C]) -> Callable[[Callable[[C], T]], Callable[P, T
         def build(*args: P.args, **kwargs: P.kwargs) -> T:
             given = dict(kwargs)
             if (world := given.get("world")) is not None:
-                brought = world_options(str(world))
+                brought = world_options(str(world), judge=given.get("judge"))
                 known = {x: brought[x] for x in brought if x in signature.parameters}
                 kwargs = {**known, **kwargs}  # type: ignore[assignment]
             if "benign_fraction" not in given and (

@@ -28,7 +28,7 @@ from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Reply
 from redteam_env.rollout import apply_reply, finish, judge_all
 from redteam_env.seeds.resolve import resolve_seeds
-from redteam_env.worlds import build_game
+from redteam_env.worlds import build_game, check_fit
 from redteam_env.worlds.apothecary import ApothecaryJudge, World
 
 Observation = dict[str, str]
@@ -55,8 +55,11 @@ class Session:
 
     def __init__(self, config: EnvConfig) -> None:
         self.config = config
+        mix = config.mix_worlds
+        check_fit(config.seeds, config.judge, mix=mix)
         self.game = build_game(config)
         self.seeds = resolve_seeds(config.seeds, split=config.split)
+        check_fit(config.seeds, config.judge, source=self.seeds, mix=mix)
         self.judge = resolve_judge(config.judge, url=config.judge_url)
         measure_of(self.game, self.judge)
         self.state: GameState | None = None

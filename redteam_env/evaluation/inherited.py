@@ -39,7 +39,8 @@ def settings_for(
     run = first_run(specs)
     config = stored = {} if run is None else options_of(run) or {}
     if given.get("world") is not None:
-        config = config | {"judge_url": None, **world_options(given["world"])}
+        brought = world_options(given["world"], judge=given.get("judge"))
+        config = config | {"judge_url": None, **brought}
     values = {x: config.get(x) if given.get(x) is None else given[x] for x in names}
     if given.get("judge") is not None:
         values["judge_url"] = given.get("judge_url")

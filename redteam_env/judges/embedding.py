@@ -22,13 +22,14 @@ from redteam_env.border.seeds import all_seeds
 from redteam_env.embedders import embed_checked, embedder_name, resolve_embedder
 from redteam_env.game import Dialogue, Verdict, role_of
 from redteam_env.judges.lexical import is_refusal, lists_revision, says_something
-from redteam_env.protocols import Embedder, Judge
+from redteam_env.protocols import ENGLISH, Embedder, Judge, speaks
 from redteam_env.seeds.builtin import builtin
 
 PENALTY = 1.0
 """Weight of the squared norm, beside the sum of log losses (scikit-learn's C = .5 means the same)."""
 
 
+@speaks(ENGLISH)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingJudge:
     """Judges requests by their embeddings; see the module's text on what that is worth.
@@ -82,6 +83,7 @@ class EmbeddingJudge:
         )
 
 
+@speaks(ENGLISH)
 def embedding(embedder: str = "minilm") -> Judge:
     """A judge of embeddings, for tests and smoke runs.
 

@@ -19,6 +19,7 @@ from functools import cache, lru_cache
 from importlib.resources import files
 
 from redteam_env.game import Dialogue, Seed, Verdict, role_of
+from redteam_env.protocols import ENGLISH, speaks
 
 NAME = "lexical (smoke test only)"
 RULES = 1
@@ -141,6 +142,7 @@ def _sentence_is_harmful(sentence: str) -> bool:
     return lexicon.harmful.occur(plain, words) and not lexicon.context.occur(plain, words)
 
 
+@speaks(ENGLISH)
 @dataclass(frozen=True, slots=True)
 class LexicalJudge:
     """Judges by word lists; see the module's text on what that is worth.
@@ -172,6 +174,7 @@ class LexicalJudge:
         )
 
 
+@speaks(ENGLISH)
 @dataclass(frozen=True, slots=True)
 class SeedLabelsJudge:
     """Knows refusals by word lists, and whether the request is harmful from the seed's label.
@@ -220,11 +223,13 @@ class SeedLabelsJudge:
         )
 
 
+@speaks(ENGLISH)
 def lexical() -> LexicalJudge:
     """The judge made of word lists, for tests and smoke runs."""
     return LexicalJudge()
 
 
+@speaks(ENGLISH)
 def seed_labels() -> SeedLabelsJudge:
     """The label of each game's seed, and refusals by word lists, for tests and smoke runs."""
     return SeedLabelsJudge()

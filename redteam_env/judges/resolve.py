@@ -82,8 +82,16 @@ def resolve_parts(parts: Sequence[str | Judge], *, url: str | None = None) -> tu
 
 def takes_url(spec: str) -> bool:
     """Whether a judge, or one that it is made of, asks a server whose address may be given."""
+    return any(map(_asks, judges_in(spec)))
+
+
+def judges_in(spec: str) -> list[str]:
+    """Return the names of the judges in a specification: its own, and those that it is made of."""
+    head = spec.partition("?")[0].strip()
+    if head in registry.names("judges"):
+        return [head]
     words = re.split(r"[+,:=]", re.sub(r"\?[^+,]*", "", spec))
-    return any(_asks(word.strip()) for word in words)
+    return [word.strip() for word in words if _is_known(word.strip())]
 
 
 def _is_known(name: str) -> bool:
@@ -107,8 +115,6 @@ def _factory(name: str) -> Callable[..., Any]:
 
 
 def _asks(name: str) -> bool:
-    if not _is_known(name):
-        return False
     taken = _parameters(name)
     return PARTS not in taken and (
         "url" in taken or inspect.Parameter.VAR_KEYWORD in taken.values()

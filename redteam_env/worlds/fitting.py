@@ -1,20 +1,40 @@
 """Whether the parts of a game fit each other: a world's model knows no English, and its judge reads none.
 
-A plug-in says which language its texts are in by the attribute ``language`` of what its entry point names
-(:func:`redteam_env.protocols.speaks`): the name of a controlled world, ``english``, or any other word. A
-plug-in that says nothing fits everything, and so do files, hubs and other people's models.
+A plug-in says which language its texts are in by the attribute ``language`` of what its entry point names,
+or of its class (:func:`redteam_env.protocols.speaks`): the name of a controlled world, ``english``, or any
+other word. What says nothing fits everything, such as other people's models, judges and agents. Seeds that say
+nothing (files, the hub, values) are told by what they are: all of a world's requests can be decoded.
 """
 
-from collections.abc import Iterator, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 from redteam_env import registry
-from redteam_env.game import RedteamError
+from redteam_env.border.functions import Answer, Reading
+from redteam_env.game import RedteamError, Seed
+from redteam_env.judges.card import card_names
+from redteam_env.judges.resolve import judges_in
+from redteam_env.protocols import BASE, ENGLISH, Agent, Judge, SeedSource
+from redteam_env.runs import find_run
+from redteam_env.seeds.plain import PlainSeeds
+from redteam_env.seeds.source import ListSource, every_seed
+from redteam_env.utils.files import read_json
 from redteam_env.utils.lists import listed
+from redteam_env.worlds.apothecary.grammar import Language
+from redteam_env.worlds.apothecary.judge import ApothecaryJudge
 from redteam_env.worlds.apothecary.levels import APOTHECARY
-from redteam_env.worlds.embedded import CARD, MODELS
+from redteam_env.worlds.apothecary.lexicon import make_world
+from redteam_env.worlds.embedded import CARD, MODELS, world_of
+
+_ADAPTER = "adapter_config.json"
+_MIXTURE = "mixture:"
+_MOST_SHOWN = 80
+Decode = Callable[[str], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,54 +44,154 @@ class Part:
     Attributes:
         option: Such as ``seeds``.
         name: What it is called there.
-        language: The language of its texts.
+        language: The language of its texts; of seeds that are in none that is known, which one shows it.
     """
 
     option: str
     name: str
     language: str
 
+    def __str__(self) -> str:
+        return f"{'seed source' if self.option == 'seeds' else self.option} {self.name!r}"
+
+    @property
+    def another(self) -> str:
+        """How to ask for another one."""
+        return "another agent" if self.option == "agent" else f"another --{self.option}"
+
 
 def check_fit(
-    seeds: str,
-    judge: str,
+    seeds: str | SeedSource | PlainSeeds,
+    judge: str | Judge | Reading,
     *,
+    source: SeedSource | Sequence[Seed] | None = None,
     model: str | None = None,
-    agents: Sequence[str] = (),
+    agents: Sequence[str | Agent | Answer] = (),
     mix: bool = False,
 ) -> None:
-    """Refuse parts of a game that are in several languages. Nothing is read or loaded but plug-ins.
+    """Refuse parts of a game that are in several languages.
+
+    Without a source nothing is read or loaded but plug-ins, so that what names tell is told at once; with
+    it, seeds are looked at whose source says nothing.
 
     Args:
         seeds: The seeds, as :func:`redteam_env.seeds.resolve_seeds` takes them.
         judge: The judge, as :func:`redteam_env.judges.resolve.resolve_judge` takes it.
+        source: What the seeds are.
         model: The base model, if one plays.
-        agents: Registered agents that play.
+        agents: The agents that play, as a user names them, or themselves.
         mix: Allow it.
 
     Raises:
-        RedteamError: If two of them say that they are in different languages.
+        RedteamError: If two of them are in different languages.
     """
     if mix:
         return
-    parts = [
-        *(x for seed in listed(seeds) for x in _plugin("seeds", seed)),
-        *_plugin("judges", judge),
-        *_model(model),
-        *(x for agent in agents for x in _plugin("agents", agent)),
-    ]
+    of_seeds, all_say = _seeds(seeds)
+    rest = [*_judge(judge), *_model(model), *(x for agent in agents for x in _agent(agent))]
+    parts = [*of_seeds, *rest]
+    # the models of cards read any language that people speak: to them only a world's is foreign
+    cards = list(_cards(judge))
+    worlds = any(part.language in registry.names("worlds") for part in parts)
+    _check([*parts, *cards] if worlds else parts)
+    if all_say or source is None or not (parts or cards):
+        return
+    if told := list(_content(source, _named(seeds, source), parts, _decoders(judge, model))):
+        _check([*parts, *cards, *told])
+
+
+def _check(parts: Sequence[Part]) -> None:
     for one, other in combinations(parts, 2):
         if one.language != other.language:
             raise _misfit(one, other)
 
 
-def _plugin(kind: str, spec: str) -> Iterator[Part]:
+def _seeds(seeds: Any) -> tuple[list[Part], bool]:
+    """Return what seeds say of themselves, and whether all of them say it."""
+    if isinstance(seeds, str):
+        found = [list(_plugin("seeds", part)) for part in listed(seeds)]
+        return [part for own in found for part in own], all(found)
+    own = list(_object("seeds", seeds))
+    return own, bool(own)
+
+
+def _judge(judge: Any, option: str = "judge") -> Iterator[Part]:
+    """Return what a judge, or those that it is made of, say."""
+    if isinstance(judge, str):
+        for name in judges_in(judge):
+            yield from _plugin("judges", name, option)
+        return
+    for own in _made_of(judge):
+        yield from _object(option, own)
+
+
+def _made_of(judge: Any) -> Iterator[Any]:
+    """Return a judge and those behind it."""
+    yield judge
+    inner = getattr(judge, "inner", None)
+    parts = getattr(judge, "parts", ())
+    for own in (*(parts if isinstance(parts, tuple) else ()), *([inner] if inner else [])):
+        yield from _made_of(own)
+
+
+def _cards(judge: Any) -> Iterator[Part]:
+    """Return the cards of ours that a judge is named by."""
+    for name in judges_in(judge) if isinstance(judge, str) else ():
+        if name in card_names():
+            yield Part("judge", name, ENGLISH)
+
+
+def _agent(agent: Any) -> Iterator[Part]:
+    if not isinstance(agent, str):
+        yield from _object("agent", agent)
+        return
+    name, argument = registry.split_name(agent)
+    if name == "judge" and argument is not None:
+        yield from _judge(argument, "agent")
+    elif name in registry.names("agents"):
+        yield from _plugin("agents", name)
+    else:
+        yield from (Part("agent", agent, x.language) for x in _model(_base_of(agent)))
+
+
+def _base_of(agent: str) -> str | None:
+    """Return the model that weights on disk are of."""
+    place = Path(agent.removeprefix(_MIXTURE)).expanduser()
+    if agent == BASE:
+        return None
+    if agent in MODELS or (place / CARD).is_file():
+        return agent
+    if not place.is_dir():
+        return None
+    run = find_run(place)
+    if run is not None:
+        base = (run.stored_config() or {}).get("model")
+    else:
+        file = place / _ADAPTER
+        if not file.is_file():
+            return None
+        card = read_json(file, remedy="Restore it, or name another adapter.")
+        base = card.get("base_model_name_or_path") if isinstance(card, dict) else None
+    return base if isinstance(base, str) else None
+
+
+def _plugin(kind: str, spec: str, option: str = "") -> Iterator[Part]:
     name = registry.name_in(kind, spec)
     if name in registry.names(kind):
-        language = getattr(registry.load(kind, name), "language", None)
-        if isinstance(language, str):
-            option = kind if kind == "seeds" else registry.singular(kind)
-            yield Part(option, name, language)
+        option = option or (kind if kind == "seeds" else registry.singular(kind))
+        yield from _said(option, name, registry.load(kind, name))
+
+
+def _object(option: str, thing: Any) -> Iterator[Part]:
+    """Return what the class of an object says, or a function itself."""
+    says = thing if inspect.isroutine(thing) else type(thing)
+    return _said(option, str(getattr(thing, "name", getattr(says, "__name__", option))), says)
+
+
+def _said(option: str, name: str, says: Any) -> Iterator[Part]:
+    language = getattr(says, "language", None)
+    if isinstance(language, str):
+        yield Part(option, name, language)
 
 
 def _model(spec: str | None) -> Iterator[Part]:
@@ -81,22 +201,59 @@ def _model(spec: str | None) -> Iterator[Part]:
         yield Part("model", spec, APOTHECARY)
 
 
+def _named(seeds: Any, source: SeedSource | Sequence[Seed]) -> str:
+    """Return what seeds are called."""
+    return seeds if isinstance(seeds, str) else str(getattr(source, "name", "given"))
+
+
+def _content(
+    source: SeedSource | Sequence[Seed],
+    name: str,
+    parts: Sequence[Part],
+    decoders: Sequence[Decode],
+) -> Iterator[Part]:
+    """Return the language of seeds that say nothing, as far as it can be told."""
+    worlds = any(part.language == APOTHECARY for part in parts)
+    if isinstance(source, list | tuple):
+        seeds: Sequence[Seed] = source
+    elif worlds or isinstance(source, ListSource):  # what others keep may be long
+        seeds = every_seed(source)  # type: ignore[arg-type]  # no sequence
+    else:
+        return
+    foreign = next((x for x in seeds if not any(decode(x.text) for decode in decoders)), None)
+    if worlds and foreign is not None:
+        yield Part("seeds", name, f"another (as seed {foreign.id[:_MOST_SHOWN]!r} shows)")
+    elif not worlds and foreign is None and seeds:
+        yield Part("seeds", name, APOTHECARY)
+
+
+def _decoders(judge: Any, model: str | None) -> list[Decode]:
+    """Return what reads the language of each world that is named, and of the embedded one."""
+    found: list[Decode] = [_embedded()]
+    if not isinstance(judge, str):
+        found += [x.decode for x in _made_of(judge) if isinstance(x, ApothecaryJudge)]
+    if model is not None and (place := Path(model).expanduser()) and (place / CARD).is_file():
+        found.append(Language(make_world(world_of(place))).decode)
+    return found
+
+
+@cache
+def _embedded() -> Decode:
+    return Language(make_world()).decode
+
+
 def _misfit(one: Part, other: Part) -> RedteamError:
     worlds = registry.names("worlds")
     ours, theirs = (one, other) if one.language in worlds else (other, one)
-    if ours.language in worlds:
+    if ours.language not in worlds or theirs.option == "agent":
+        cure = f"Give {theirs.another}, or {ours.another}"
+    else:
         cure = (
             f"Give --world {ours.language} without --{theirs.option}, which brings parts that fit, or "
-            f"another --{ours.option}"
+            f"{ours.another}"
         )
-    else:
-        cure = f"Give another --{ours.option} or --{theirs.option}"
+    language = theirs.language if theirs.language.startswith("another ") else repr(theirs.language)
     return RedteamError(
-        f"The {_name(ours)} is in the language {ours.language!r}, the {_name(theirs)} in "
-        f"{theirs.language!r}: they do not fit each other. {cure}; or play them all the same with "
-        "--mix-worlds."
+        f"The {ours} is in the language {ours.language!r}, the {theirs} in {language}: they do not fit "
+        f"each other. {cure}; or play them all the same with --mix-worlds (mix_worlds=True in Python)."
     )
-
-
-def _name(part: Part) -> str:
-    return f"{'seed source' if part.option == 'seeds' else part.option} {part.name!r}"

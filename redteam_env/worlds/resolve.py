@@ -17,12 +17,13 @@ def is_invented(world: str | None, seeds: Any) -> bool:
     return world is not None and seeds == world_options(world).get("seeds")
 
 
-def world_options(name: str, arrangement: str | None = None) -> dict[str, Any]:
+def world_options(name: str, arrangement: str | None = None, judge: Any = None) -> dict[str, Any]:
     """Return the options of a world, its name under ``world`` among them.
 
     Args:
         name: A plug-in of the group ``redteam_env.worlds``, such as ``apothecary``.
         arrangement: For which arrangement of weights; by default the world's own.
+        judge: The judge that is used; what only the world's own can serve is left out with another one.
 
     Raises:
         RedteamError: If there is no such world, or its plug-in returns something else.
@@ -33,4 +34,4 @@ def world_options(name: str, arrangement: str | None = None) -> dict[str, Any]:
             f"The world {name!r} is {type(found).__name__}; its plug-in must return "
             "redteam_env.protocols.WorldOptions."
         )
-    return {**found.of(arrangement), "world": name}
+    return {**found.of(arrangement, judge), "world": name}

@@ -40,7 +40,8 @@ SINGLE = [(*game, seat, view) for game in GAMES for seat in SEATS for view in VI
 def settings(world, judge):
     """Return the keyword arguments of a game."""
     return ({} if world == "english" else {"world": world}) | {
-        "judge": {**JUDGES, **COMBINED}[judge]
+        "judge": {**JUDGES, **COMBINED}[judge],
+        "mix_worlds": True,
     }
 
 

@@ -188,6 +188,8 @@ def test_a_world_pays_more_than_one_value_against_nobody_in_particular(seat):
 
 
 def test_other_seeds_have_an_opponent_that_reads_any_text():
-    env = redteam_env.single_seat("defender_0", judge="apothecary", seeds="builtin")
+    env = redteam_env.single_seat(
+        "defender_0", judge="apothecary", seeds="builtin", mix_worlds=True
+    )
     observation, _ = env.reset(seed=0)
     assert observation["dialogue"]

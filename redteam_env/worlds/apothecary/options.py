@@ -85,4 +85,6 @@ def _options(model: str) -> WorldOptions:
     All of them have the same language, and so the same seeds and judge.
     """
     named = {"model": model, "prompts": model, "seeds": APOTHECARY, "judge": APOTHECARY}
-    return WorldOptions(options={**named, **TRAINING}, arrangements=dict(ARRANGEMENTS))
+    return WorldOptions(
+        options={**named, **TRAINING}, arrangements=dict(ARRANGEMENTS), of_judge=("callback",)
+    )

@@ -19,7 +19,7 @@ from algorithms.studies.quickstart.live import Watch, curves_text
 from algorithms.studies.quickstart.page import report
 from algorithms.studies.quickstart.race import measures
 from algorithms.studies.quickstart.result import DEFENDERS, HIDDEN, QUIZ, SCRIPTED, strict
-from algorithms.training.config import changed
+from algorithms.training.rundir import changed
 from redteam_env.cli.main import main
 from redteam_env.evaluation import evaluate, wilson
 from redteam_env.protocols import Reply

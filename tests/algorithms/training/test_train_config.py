@@ -7,7 +7,8 @@ import pytest
 
 from agents.lora.config import PolicyConfig
 from algorithms.reinforce_pp import ReinforcePPConfig
-from algorithms.training.config import FREE, RunConfig, TrainConfig, changed, completed
+from algorithms.training.config import FREE, RunConfig, TrainConfig
+from algorithms.training.rundir import changed, completed
 from redteam_env import GameConfig
 from redteam_env.game import RedteamError
 

@@ -34,10 +34,17 @@ def mine():
 def test_a_world_sets_everything_and_an_explicit_option_wins():
     brought = world_options("apothecary")
     assert brought.items() <= flat().items()
-    changed = flat(model="elsewhere", rank=2, callback=None, judge="lexical")
+    changed = flat(model="elsewhere", rank=2, judge="lexical", mix_worlds=True)
     assert changed["model"] == "elsewhere"
     assert (changed["rank"], changed["callback"], changed["judge"]) == (2, None, "lexical")
     assert changed["seeds"] == "apothecary"
+
+
+def test_what_only_the_worlds_judge_can_serve_goes_with_it():
+    with pytest.raises(RedteamError, match=r"'lexical' in 'english': they do not fit each other"):
+        flat(judge="lexical")
+    assert flat(judge="apothecary")["callback"] == "exact"
+    assert flat(judge="lexical", callback="novelty", mix_worlds=True)["callback"] == "novelty"
 
 
 @pytest.mark.parametrize("world", LEVELS)
@@ -117,7 +124,7 @@ def test_an_environment_of_a_world_speaks_its_language_and_pays_its_rewards():
         env.session.game.rewards.faithfulness_gate
         == world_options("apothecary")["faithfulness_gate"]
     )
-    raw = redteam_env.parallel_env(world="apothecary", judge="lexical")
+    raw = redteam_env.parallel_env(world="apothecary", judge="lexical", mix_worlds=True)
     assert raw.session.judge.name.startswith("lexical")
 
 
