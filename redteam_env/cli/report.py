@@ -26,7 +26,8 @@ class ReportOptions:
     Attributes:
         places: Runs, directories that evaluate, crossplay, rejudge or quickstart wrote, and results of
             bench and experiment; several stand side by side.
-        out: The file to write, with --format eval the directory of logs; files that are there are replaced.
+        out: The file to write, with --format eval the directory of logs; a report or logs that are there are
+            replaced.
         format: A page (html), or logs that inspect_ai's viewer opens (eval).
         show_text: Put what players wrote into the file, too; without it only games of an invented world
             have texts.
@@ -104,5 +105,5 @@ def _line(made: Made, seconds: float) -> str:
         "open": "its world is invented",
     }
     told = f"; {texts[made.texts]}" if made.games else ""
-    size = f"{made.size / 1e6:.1f} MB"
+    size = f"{made.size / 1e6:.1f} MB" if made.size >= 1e6 else f"{made.size / 1e3:.0f} kB"
     return f"{made.file}: {made.games:,} games, {size}, in {seconds:.1f} s{told}."

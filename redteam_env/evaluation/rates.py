@@ -121,7 +121,7 @@ def measure(episodes: Sequence[Episode]) -> Rates:
     """
     reasons = Counter(x.uncounted for x in episodes if x.uncounted is not None)
     return Rates(
-        **{name: _rate(name, episodes) for name in OUTCOMES},
+        **{name: one_rate(name, episodes) for name in OUTCOMES},
         games=len(episodes),
         void=reasons.total(),
         lost=sum(x.uncounted is not None or x.forfeit is not None for x in episodes),
@@ -129,7 +129,13 @@ def measure(episodes: Sequence[Episode]) -> Rates:
     )
 
 
-def _rate(name: str, episodes: Sequence[Episode]) -> Rate:
+def one_rate(name: str, episodes: Sequence[Episode]) -> Rate:
+    """Return one rate of a set of games.
+
+    Args:
+        name: Which rate, one of :data:`OUTCOMES`.
+        episodes: Played games, in any order.
+    """
     found = [(OUTCOMES[name](x), x.verdict) for x in episodes]
     known = [happened for happened, _ in found if happened is not None]
     if name in SUCCESSES and not any(

@@ -20,9 +20,16 @@ MOST_COUNTED = 10**12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lines:
-    """Sentences, a paragraph each; those that warn stand out."""
+    """Sentences, a paragraph each; those that warn stand out.
+
+    Attributes:
+        lines: The sentences.
+        title: What they are about; empty for none.
+        warning: Whether they warn.
+    """
 
     lines: Sequence[str]
+    title: str = ""
     warning: bool = False
     kind: str = "lines"
 
@@ -109,7 +116,8 @@ def stored_rate(record: Any) -> Rate | None:
 
 def stored_cell(record: Any) -> str:
     """Return a number that a file stores with its interval, whatever it is called there."""
-    if (rate := stored_rate(record)) is not None:
+    # of answers that come in clusters, the interval of k of n alone would be too narrow
+    if "effective" not in _named(record) and (rate := stored_rate(record)) is not None:
         return rate_cell(rate).plain
     if not isinstance(record, Mapping):
         own = finite(record)
@@ -128,6 +136,10 @@ def interval_of(record: Mapping[str, Any]) -> Interval | None:
         return None
     low, high = map(finite, ends)
     return None if low is None or high is None else Interval(low, high)
+
+
+def _named(record: Any) -> Mapping[str, Any]:
+    return record if isinstance(record, Mapping) else {}
 
 
 def _values(record: Mapping[str, Any]) -> list[Any]:

@@ -3,7 +3,8 @@
 Series are told apart by colour and by dashes. What is not a finite number is not drawn.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
@@ -20,9 +21,16 @@ SMOOTHED = 9
 COLUMNS = 300
 """Most points of a line; of more, neighbours are averaged."""
 _WIDTH, _HEIGHT = 640, 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 12, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 16, 14, 52
+_LABELLED = 38
+"""The upper margin of a chart whose vertical axis is named above it."""
 _ROWS = 13
 """Most rows of the table of numbers beside a chart."""
+
+TINY, HUGE = 1e-9, 1e100
+"""Values further from 0 are no measurement, and are not drawn; less between two values is nothing."""
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""The marks of an axis of shares."""
 
 Points = Sequence[tuple[float, float]]
 
@@ -70,8 +78,8 @@ def curves(
     if not known:
         return None
     steps = max(map(len, known.values()))
-    low, high = (0.0, 1.0) if share else _range([x for v in known.values() for x in v])
-    plane = _Plane(x=(1, max(2, steps)), y=(low, high))
+    ticks = SHARES if share else _ticks([x for v in known.values() for x in v])
+    plane = _Plane(x=(1, max(2, steps)), ticks=ticks)
     parts = plane.frame(x_label)
     for k, values in enumerate(known.values()):
         thin, thick = _thinned(values), _thinned(_smoothed(values))
@@ -100,6 +108,7 @@ def points(
     title: str,
     series: Mapping[str, Sequence[tuple[str, Share, Share]]],
     *,
+    joined: Container[str] = frozenset(),
     x_label: str,
     y_label: str,
     note: str = "",
@@ -108,7 +117,8 @@ def points(
 
     Args:
         title: What it shows.
-        series: For each name its points in order, which a line joins: what a point is called, and both shares.
+        series: For each name its points in order: what a point is called, and both shares.
+        joined: The names of series whose points a line joins; of these only the last is filled.
         x_label: What the first share is of.
         y_label: What the second share is of.
         note: What is to be known to read it.
@@ -119,15 +129,19 @@ def points(
     known = {name: found for name, found in series.items() if found}
     if not known:
         return None
-    plane = _Plane(x=(0, 1), y=(0, 1), height=360)
+    plane = _Plane(x=(0, 1), ticks=SHARES, height=380, top=_LABELLED)
     parts = plane.frame(x_label, y_label)
     rows = []
     for k, (name, found) in enumerate(known.items()):
         style = f"s{k % SERIES}"
-        if len(found) > 1:
+        line = name in joined and len(found) > 1
+        if line:
             parts.append(plane.line([(x.value, y.value) for _, x, y in found], f"join {style}"))
         for place, (label, x, y) in enumerate(found):
-            parts += plane.cross(x, y, style, f"{name}, {label}", last=place == len(found) - 1)
+            last = not line or place == len(found) - 1
+            # points of several series at one place are rings, the later within the earlier
+            size = 5 if line else max(3, 8 - k)
+            parts += plane.cross(x, y, style, f"{name}, {label}", last=last, size=size)
             rows.append([f"{name}, {label}", str(x), str(y)])
     return Figure(
         title=title,
@@ -142,16 +156,23 @@ class _Plane:
     """Maps numbers to places of a drawing."""
 
     def __init__(
-        self, *, x: tuple[float, float], y: tuple[float, float], height: int = _HEIGHT
+        self,
+        *,
+        x: tuple[float, float],
+        ticks: Sequence[float],
+        height: int = _HEIGHT,
+        top: int = _TOP,
     ) -> None:
         self._x = x
-        self._y = y
+        self._ticks = ticks
         self._height = height
+        self._top = top
 
     def _place(self, x: float, y: float) -> tuple[float, float]:
-        inner = (_WIDTH - _LEFT - _RIGHT, self._height - _TOP - _BOTTOM)
+        inner = (_WIDTH - _LEFT - _RIGHT, self._height - self._top - _BOTTOM)
+        low, high = self._ticks[0], self._ticks[-1]
         across = (x - self._x[0]) / (self._x[1] - self._x[0])
-        up = (y - self._y[0]) / (self._y[1] - self._y[0])
+        up = (y - low) / (high - low)
         return (
             round(_LEFT + inner[0] * min(1.0, max(0.0, across)), 1),
             round(self._height - _BOTTOM - inner[1] * min(1.0, max(0.0, up)), 1),
@@ -159,22 +180,20 @@ class _Plane:
 
     def frame(self, x_label: str, y_label: str = "") -> list[str]:
         """Return axes with their numbers."""
-        (low_x, high_x), (low_y, high_y) = self._x, self._y
+        low_x, high_x = self._x
         parts = []
-        for k in range(5):
-            y = low_y + (high_y - low_y) * k / 4
+        for y in self._ticks:
             left, top = self._place(low_x, y)
             right, _ = self._place(high_x, y)
             parts.append(f'<path class="grid" d="M{left} {top}H{right}"/>')
-            parts.append(_text(left - 6, top + 4, _number(y), "end"))
-        ticks = (low_x, (low_x + high_x) / 2, high_x)
-        for x, anchor in zip(ticks, ("start", "middle", "end"), strict=True):
-            left, top = self._place(x, low_y)
-            text = _number(x) if high_x <= 1 else f"{x:.0f}"
-            parts.append(_text(left, top + 15, text, anchor))
-        parts.append(_text(_WIDTH / 2, self._height - 4, x_label, "middle"))
+            parts.append(_text(left - 8, top + 5, _number(y), "end"))
+        between = (low_x + high_x) / 2
+        for x in (low_x, between if high_x <= 1 else float(round(between)), high_x):
+            left, top = self._place(x, self._ticks[0])
+            parts.append(_text(left, top + 20, _number(x) if high_x <= 1 else f"{x:.0f}", "middle"))
+        parts.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, self._height - 8, x_label, "middle"))
         if y_label:
-            parts.append(_text(_LEFT + 8, _TOP + 12, f"up: {y_label}", "start"))
+            parts.append(_text(4, 18, f"\u2191 {y_label}", "start"))
         return parts
 
     def line(self, found: Points, style: str) -> str:
@@ -182,7 +201,9 @@ class _Plane:
         places = " ".join(f"{a},{b}" for a, b in (self._place(x, y) for x, y in found))
         return f'<polyline class="{style}" points="{places}"/>'
 
-    def cross(self, x: Share, y: Share, style: str, label: str, *, last: bool) -> list[str]:
+    def cross(
+        self, x: Share, y: Share, style: str, label: str, *, last: bool, size: int
+    ) -> list[str]:
         """Return a point with its intervals; the last one of a series is filled."""
         left, top = self._place(x.value, y.value)
         parts = []
@@ -195,7 +216,7 @@ class _Plane:
         kind = "dot last" if last else "dot"
         tip = escape(shown(f"{label}: {x}, {y}"))
         parts.append(
-            f'<circle class="{kind} {style}" cx="{left}" cy="{top}" r="5"><title>{tip}</title></circle>'
+            f'<circle class="{kind} {style}" cx="{left}" cy="{top}" r="{size}"><title>{tip}</title></circle>'
         )
         return parts
 
@@ -206,8 +227,9 @@ class _Plane:
 
 
 def values_of(rows: Sequence[Mapping[str, object]], name: str) -> list[float | None]:
-    """Return a metric for each step; ``None`` where a row lacks it, or it is no finite number."""
-    return [finite(row.get(name)) for row in rows]
+    """Return a metric for each step; ``None`` where a row lacks it, or it is no number."""
+    values = (finite(row.get(name)) for row in rows)
+    return [x if x is not None and abs(x) < HUGE else None for x in values]
 
 
 def _smoothed(values: Sequence[float | None]) -> list[float | None]:
@@ -229,15 +251,25 @@ def _at(values: Sequence[float | None], place: int) -> float | None:
     return values[place] if place < len(values) else None
 
 
-def _range(values: Sequence[float | None]) -> tuple[float, float]:
+def _ticks(values: Sequence[float | None]) -> list[float]:
+    """Return round numbers, 3 to 7 of them, between whose ends all values lie."""
     known = [x for x in values if x is not None]
-    low, high = min(known), max(known)
-    margin = (high - low) * 0.05 or max(abs(high), 1.0) * 0.05
-    return (0.0 if low >= 0 else low - margin), high + margin
+    low, high = min(0.0, *known), max(0.0, *known)
+    if all(x > 0 for x in known) and min(known) > (high - low) / 2:
+        low = min(known)
+    width = high - low
+    if width < TINY * max(abs(low), abs(high), TINY):
+        width = max(abs(high), 1.0)
+    size = 10.0 ** math.floor(math.log10(width / 4))
+    step = next((k * size for k in (1, 2, 2.5, 5, 10) if width / (k * size) <= 5), 10 * size)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return [k * step for k in range(first, max(last, first + 1) + 1)]
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
+    if value is None:
+        return "-"
+    return f"{value:.3g}" if abs(value) < 1000 or abs(value) >= 1e9 else f"{value:,.0f}"
 
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:

@@ -4,8 +4,9 @@ A game is a sample: the request is its input, the dialogue its messages, and eac
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,9 @@ def write_logs(
     sources = [x for x in read_sources(places, most=most_games) if x.games]
     if not sources:
         raise RedteamError("None of these has games to write; a page tells what else they hold.")
-    made = {name: own for source in sources for name, own in _logs(source, show_text)}
+    made: dict[str, Any] = {}
+    for name, own in (x for source in sources for x in _logs(source, show_text)):
+        made[_unused(name, made)] = own
     files = []
     try:
         make_folder(out)
@@ -70,8 +73,14 @@ def _logs(source: Source, show_text: bool) -> list[tuple[str, Any]]:
     return [(_file_name(name), _log(name, source, own, show_text)) for name, own in groups]
 
 
+def _unused(name: str, used: Container[str]) -> str:
+    """Return a name of a file that no other log has."""
+    names = (name if k == 1 else f"{name}-{k}" for k in count(1))
+    return next(x for x in names if x not in used)
+
+
 def _file_name(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9@-]+", "-", name.removesuffix(".jsonl")).strip("-") or "games"
+    return re.sub(r"[^A-Za-z0-9@-]+", "-", name).strip("-") or "games"
 
 
 def _log(name: str, source: Source, groups: Sequence[Games], show_text: bool) -> Any:

@@ -16,6 +16,9 @@ from redteam_env.utils.files import write_text
 from redteam_env.utils.text import escape_controls
 
 MOST_GAMES = 10_000
+GENERATOR = "redteam-env report"
+"""What a page says that it was made by; a file that does not is not replaced."""
+_HEAD = 65_536
 _ASSETS = resources.files("redteam_env.page") / "assets"
 _TEMPLATE, _STYLE, _SCRIPT = "page.html.jinja", "page.css", "page.js"
 
@@ -46,7 +49,7 @@ def make_page(
 
     Args:
         places: Runs, and what evaluate, crossplay, rejudge, quickstart, bench and experiment wrote.
-        out: The file; one that is there is replaced.
+        out: The file; a report that is there is replaced.
         show_text: Put what players wrote into the file also where seeds are not of an invented world.
         most_games: Most games of the browser, and that are read of a run.
 
@@ -54,11 +57,11 @@ def make_page(
         What was written.
 
     Raises:
-        RedteamError: If jinja2 is missing, a directory cannot be reported on, or the file not written.
+        RedteamError: If jinja2 is missing, a directory cannot be reported on, or the file is there and no
+            report, or not to be written.
     """
     template = _template()  # what is missing is told before anything is read
-    if out.is_dir():
-        raise RedteamError(f"{str(out)!r} is a directory; name the file to write.")
+    _check_free(out)
     sources = read_sources(places, most=most_games)
     packed = pack(sources, show_text=show_text, most=most_games)
     text = render(template, sources, packed)
@@ -75,6 +78,23 @@ def make_page(
     )
 
 
+def _check_free(out: Path) -> None:
+    """Refuse to write over anything but a report."""
+    if out.is_dir():
+        raise RedteamError(f"{str(out)!r} is a directory; name the file to write.")
+    if not out.exists():
+        return
+    try:
+        with out.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError as error:
+        raise RedteamError(f"{str(out)!r} cannot be read: {error.strerror}.") from error
+    if head.strip() and GENERATOR.encode() not in head:
+        raise RedteamError(
+            f"{str(out)!r} is there and is no report; name another file with --out, or remove it."
+        )
+
+
 def render(template: Any, sources: Sequence[Source], packed: Packed) -> str:
     """Return the page."""
     style, script = _asset(_STYLE), _asset(_SCRIPT)
@@ -82,6 +102,7 @@ def render(template: Any, sources: Sequence[Source], packed: Packed) -> str:
     title = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     page: str = template.render(
         title=title,
+        generator=GENERATOR,
         sections=sections(sources),
         packed=packed,
         style=style,

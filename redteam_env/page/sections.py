@@ -1,23 +1,27 @@
 """The sections of a report, in the order in which they are read."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from redteam_env.evaluation import Rate, Rates, measure
-from redteam_env.evaluation.rates import OUTCOMES, difference
-from redteam_env.evaluation.rewrites import Variety, variety
-from redteam_env.game import Episode
+from redteam_env.evaluation.rates import OUTCOMES, difference, one_rate
 from redteam_env.page import words
-from redteam_env.page.blocks import Block, Lines, Section, Table, shown
+from redteam_env.page.blocks import Block, Lines, Section, Table, finite, interval_of, shown
 from redteam_env.page.charts import SERIES, Share, curves, points, values_of
+from redteam_env.page.diversity import diversity_section
+from redteam_env.page.glance import HEADLINE, Ends, ends_of, glance_section
 from redteam_env.page.sources import WINDOW, Kind, Source
-from redteam_env.page.stored import experiment_section, leaderboard_section, suites_section
+from redteam_env.page.stored import (
+    experiment_section,
+    leaderboard_section,
+    mapping_of,
+    suites_section,
+)
 from redteam_env.page.stored import league_section as payoffs
 from redteam_env.page.tables import HEAT_NOTE, heat, quickstart_tables
 from redteam_env.randomness import generator
-from redteam_env.report.tables import TITLES, difference_cell, rate_cell
+from redteam_env.report.tables import TITLES, difference_cell, number_cell, rate_cell
 
 OUTCOME_CURVES = {
     "attack success": "game/attack_success",
@@ -36,174 +40,31 @@ ROLE_CURVES = {
 }
 ROLES = ("attacker", "defender")
 FORM = "game/form_"
-HEADLINE = ("attack_success", "over_refusal_rewritten")
-"""The rates of the first screen."""
 POINTS = 5
 """So many stretches of a run become operating points."""
 HELD_OUT = "eval/"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ends:
-    """The first and the last games of a run.
-
-    Attributes:
-        titles: What they are called.
-        rates: Of each.
-        episodes: Of each.
-    """
-
-    titles: tuple[str, str]
-    rates: tuple[Rates, Rates]
-    episodes: tuple[list[Episode], list[Episode]]
-
-
 def sections(sources: Sequence[Source]) -> list[Section]:
     """Return all sections that there is something for."""
-    ends = {source.name: found for source in sources if (found := _ends(source)) is not None}
+    ends = {source.name: found for source in sources if (found := ends_of(source)) is not None}
+    compared, told = _compared(sources)
     every: list[Section | None] = [
-        _glance(sources, ends),
+        glance_section(sources, ends, told),
         _before_and_after(sources, ends),
-        _compared(sources),
+        compared,
+        suites_section(sources),
         _curves(sources),
         _operating(sources),
         _crossplay(sources),
         _forms(sources),
-        _diversity(sources, ends),
+        diversity_section(sources, ends),
         payoffs(sources),
         leaderboard_section(sources),
-        suites_section(sources),
         experiment_section(sources),
         _settings(sources),
     ]
     return [section for section in every if section is not None]
-
-
-def _ends(source: Source) -> Ends | None:
-    groups = [x for x in source.games if x.step is not None]
-    if len(groups) < 2:
-        return None
-    many = min(WINDOW, len(groups) // 2)
-    first, last = groups[:many], groups[-many:]
-    sides = [[x for group in side for x in group.episodes] for side in (first, last)]
-    titles = (_steps("the first", first), _steps("the last", last))
-    return Ends(
-        titles=titles,
-        rates=(measure(sides[0]), measure(sides[1])),
-        episodes=(sides[0], sides[1]),
-    )
-
-
-def _steps(which: str, groups: Sequence[Any]) -> str:
-    return f"{which} step" if len(groups) == 1 else f"{which} {len(groups)} steps"
-
-
-def _glance(sources: Sequence[Source], ends: Mapping[str, Ends]) -> Section:
-    """Return the first screen: what it is, the reading, and what to beware of."""
-    measured = {source.name: measure(source.episodes) for source in sources if source.games}
-    warnings = [
-        f"{source.name}: the judge {words.judge_name(source)} is for smoke runs only, its numbers are not to be reported."
-        for source in sources
-        if words.smoke_only(source)
-    ]
-    warnings += [
-        f"{words.lost(name, rates)} The rates are about the others."
-        for name, rates in measured.items()
-        if words.too_many_lost(rates)
-    ]
-    warnings += [f"{source.name}: {note}" for source in sources for note in source.notes]
-    blocks: list[Block] = [Lines(lines=[words.what(source) for source in sources])]
-    if warnings:
-        blocks.append(Lines(lines=warnings, warning=True))
-    if ends:
-        blocks.append(_headline(ends))
-    reading = [line for source in sources for line in _reading(source, ends)]
-    if any(source.kind is Kind.RUN for source in sources):
-        reading.append(words.ONE_RUN)
-    if measured:
-        reading.append(words.TOGETHER)
-    if reading:
-        blocks.append(Lines(lines=reading))
-    blocks.append(_facts(sources, measured))
-    return Section(anchor="glance", title="At a glance", blocks=blocks)
-
-
-def _headline(ends: Mapping[str, Ends]) -> Table:
-    """Return the two rates to look at first, of each run at both ends."""
-    headings = [f"{TITLES[rate]}, {end}" for rate in HEADLINE for end in ("first", "last")]
-    rows = [
-        [name, *(rate_cell(getattr(x, rate)).plain for rate in HEADLINE for x in own.rates)]
-        for name, own in ends.items()
-    ]
-    return Table(
-        title="The first and the last games of training [95 % interval]",
-        headings=["run", *headings],
-        rows=rows,
-    )
-
-
-def _reading(source: Source, ends: Mapping[str, Ends]) -> Iterator[str]:
-    """Return what the numbers of a source say, in words."""
-    if source.name in ends:
-        own = ends[source.name]
-        before, after = own.rates
-        for rate in HEADLINE:
-            pair = getattr(before, rate), getattr(after, rate)
-            if pair[0].n and pair[1].n:
-                yield f"{source.name}, {words.moved(rate, *pair, own.titles)}"
-    races = source.record.get("races") if source.kind is Kind.QUICKSTART else None
-    if isinstance(races, Mapping):
-        for name, race in races.items():
-            if isinstance(race, Mapping) and isinstance(race.get("sentence"), str):
-                yield f"{shown(name, 60)}: {shown(race['sentence'])}"
-    claims = source.record.items() if source.kind is Kind.EXPERIMENT else ()
-    told = [shown(x.get("verdict"), 40) for _, x in claims if isinstance(x, Mapping)]
-    if told:
-        counted = ", ".join(f"{told.count(x)} {x}" for x in dict.fromkeys(told))
-        yield f"{source.name}: of {len(told)} claims, {counted}."
-
-
-def _facts(sources: Sequence[Source], measured: Mapping[str, Rates]) -> Table:
-    rows: dict[str, Callable[[Source], str]] = {
-        "what": lambda x: str(x.kind),
-        "trained": lambda x: _setting(x, "algorithm"),
-        "weights": lambda x: _setting(x, "arrangement"),
-        "model": lambda x: _setting(x, "model"),
-        "seeds": lambda x: _setting(x, "seeds"),
-        "opponents": lambda x: _setting(x, "opponents"),
-        "steps": lambda x: (
-            f"{len(x.rows)} of {_setting(x, 'steps')}" if x.kind is Kind.RUN else "-"
-        ),
-        "judge": words.judge_name,
-        "judge's calibration": lambda x: "; ".join(words.calibration(x)),
-        "games in this report": lambda x: f"{measured[x.name].games:,}" if x.games else "none",
-        "void or forfeited": lambda x: _lost(measured.get(x.name)),
-        "version": lambda x: _version(x.record),
-        "written": lambda x: shown(x.record.get("written", "-"), 40),
-    }
-    cells = {title: [of(source) for source in sources] for title, of in rows.items()}
-    return Table(
-        title="What was trained and measured",
-        headings=["", *(source.name for source in sources)],
-        rows=[[title, *row] for title, row in cells.items() if set(row) != {"-"}],
-    )
-
-
-def _setting(source: Source, name: str) -> str:
-    value = source.settings.get(name)
-    return "-" if value is None or value == "" else shown(value, 120)
-
-
-def _lost(rates: Rates | None) -> str:
-    if rates is None or not rates.games:
-        return "-"
-    return f"{rates.lost} of {rates.games} ({rates.lost / rates.games:.1%})"
-
-
-def _version(record: Mapping[str, Any]) -> str:
-    versions = record.get("versions")
-    own = versions.get("redteam-env") if isinstance(versions, Mapping) else record.get("version")
-    return "-" if own is None else shown(own, 40)
 
 
 def _before_and_after(sources: Sequence[Source], ends: Mapping[str, Ends]) -> Section | None:
@@ -215,7 +76,7 @@ def _before_and_after(sources: Sequence[Source], ends: Mapping[str, Ends]) -> Se
             blocks.append(_rates(source.name, dict(zip(own.titles, own.rates, strict=True))))
         elif source.games and source.kind not in {Kind.CROSSPLAY, Kind.SUITES}:
             found = {group.title: measure(group.episodes) for group in source.games}
-            blocks.append(_rates(source.name, found))
+            blocks.append(_rates(source.name, found, _corrected(source)))
     if not blocks:
         return None
     trained = any(name in ends for name in (source.name for source in sources))
@@ -227,13 +88,35 @@ def _before_and_after(sources: Sequence[Source], ends: Mapping[str, Ends]) -> Se
     )
 
 
-def _rates(name: str, found: Mapping[str, Rates]) -> Table:
+def _rates(
+    name: str, found: Mapping[str, Rates], corrected: Mapping[str, str] | None = None
+) -> Table:
     shown_rates = [x for x in OUTCOMES if any(getattr(rates, x).n for rates in found.values())]
     rows = [
         [TITLES[x], *(_counted(getattr(rates, x)) for rates in found.values())] for x in shown_rates
     ]
     rows.append(["void games", *(f"{rates.void}/{rates.games}" for rates in found.values())])
-    return Table(title=f"{name} [95 % interval], games", headings=["rate", *found], rows=rows)
+    headings = ["rate", *found]
+    if corrected:
+        headings.append("corrected for the judge's errors")
+        for row, rate in zip(rows, [*shown_rates, ""], strict=True):
+            row.append(corrected.get(rate, "-"))
+    return Table(title=f"{name} [95 % interval], games", headings=headings, rows=rows)
+
+
+def _corrected(source: Source) -> dict[str, str]:
+    """Return the rates of an evaluation that it stored corrected for the judge's errors."""
+    if len(source.games) != 1:
+        return {}
+    stored = mapping_of(mapping_of(source.record.get("result")).get("corrected"))
+    cells = {}
+    for name, own in stored.items():
+        value, ends = finite(mapping_of(own).get("rate")), interval_of(mapping_of(own))
+        if value is not None and ends is not None:
+            cells[str(name)] = number_cell(value, ends).plain
+        else:
+            cells[str(name)] = f"none: {shown(mapping_of(own).get('reason', 'not stored'), 80)}"
+    return cells
 
 
 def _counted(rate: Rate) -> str:
@@ -241,16 +124,16 @@ def _counted(rate: Rate) -> str:
     return f"{cell} {rate.k}/{rate.n}" if rate.n else cell
 
 
-def _compared(sources: Sequence[Source]) -> Section | None:
-    """Return paired differences of evaluations that played the same games."""
+def _compared(sources: Sequence[Source]) -> tuple[Section | None, list[str]]:
+    """Return paired differences of evaluations that played the same games, and what they say."""
     found = [x for x in sources if x.kind is Kind.EVALUATION and len(x.games) == 1]
     if len(found) < 2:
-        return None
+        return None, []
     first, *others = found
     same = [x for x in others if _schedule(x) == _schedule(first)]
     judged = [x for x in same if words.judge_name(x) == words.judge_name(first)]
     if not judged:
-        return None
+        return None, []
     differences = {
         x.name: {
             rate: difference(
@@ -267,7 +150,7 @@ def _compared(sources: Sequence[Source]) -> Section | None:
         words.differs(rate, own, (first.name, name))
         for name, rates in differences.items()
         for rate, own in rates.items()
-        if own.value is not None
+        if own.value is not None and rate in HEADLINE
     ]
     table = Table(
         title=f"Difference to {first.name}, on the same games [95 % interval]",
@@ -277,7 +160,7 @@ def _compared(sources: Sequence[Source]) -> Section | None:
             for x in words.READ
         ],
     )
-    return Section(anchor="compared", title="Compared", blocks=[Lines(lines=lines), table])
+    return Section(anchor="compared", title="Compared", blocks=[table]), [*lines, words.MANY]
 
 
 def _schedule(source: Source) -> list[Any]:
@@ -319,15 +202,19 @@ def _curves(sources: Sequence[Source]) -> Section | None:
 
 def _operating(sources: Sequence[Source]) -> Section | None:
     """Return attack success against over-refusal."""
-    series = {source.name: list(_points(source)) for source in sources if source.games}
+    series: dict[str, list[tuple[str, Share, Share]]] = {}
+    for source in sources:
+        for name, label, x, y in _points(source):
+            series.setdefault(name, []).append((label, x, y))
     figure = points(
         "Operating points",
-        {name: found for name, found in series.items() if found},
+        series,
+        joined={source.name for source in sources if source.kind is Kind.RUN},
         x_label=f"{TITLES['over_refusal_rewritten']}, low is good",
         y_label=f"{TITLES['attack_success']}, low is good",
         note=(
-            "Bars are 95 % intervals, each point's own. A run's points are its stretches in order; the filled one "
-            "is its last. Down and left is better for the defender."
+            "Bars are 95 % intervals, each point's own. A run's points are its stretches in order, joined by a "
+            "line; the filled one is its last. Other points are pairings. Down and left is better for the defender."
         ),
     )
     if figure is None:
@@ -340,23 +227,32 @@ def _operating(sources: Sequence[Source]) -> Section | None:
     )
 
 
-def _points(source: Source) -> Iterator[tuple[str, Share, Share]]:
+def _points(source: Source) -> Iterator[tuple[str, str, Share, Share]]:
+    """Return of each point the series that it belongs to, what it is called, and both shares."""
     groups = source.games
     if source.kind is Kind.RUN:
         many = min(POINTS, len(groups))
-        edges = [k * len(groups) // many for k in range(many + 1)]
+        edges = [k * len(groups) // many for k in range(many + 1)] if groups else []
         stretches = [groups[a:b] for a, b in pairwise(edges)]
     else:
         stretches = [(group,) for group in groups]
     for stretch in stretches:
-        rates = measure([x for group in stretch for x in group.episodes])
-        x, y = _share(rates.over_refusal_rewritten), _share(rates.attack_success)
-        if x is not None and y is not None:
-            ends = stretch[0].title, stretch[-1].title
-            label = ends[0] if len(stretch) == 1 else f"{ends[0]} to {ends[1]}"
-            if source.kind is Kind.CROSSPLAY:
-                label = f"{stretch[0].attacker} against {stretch[0].defender}"
-            yield label, x, y
+        episodes = [x for group in stretch for x in group.episodes]
+        x, y = (
+            _share(one_rate(name, episodes))
+            for name in ("over_refusal_rewritten", "attack_success")
+        )
+        if x is None or y is None:
+            continue
+        first, last = stretch[0], stretch[-1]
+        label = first.title if len(stretch) == 1 else f"{first.title} to {last.title}"
+        name = source.name
+        if source.kind is Kind.CROSSPLAY:
+            name, label = (
+                f"{name}: {shown(first.defender, 60)}",
+                f"against {shown(first.attacker, 60)}",
+            )
+        yield name, label, x, y
 
 
 def _share(rate: Rate) -> Share | None:
@@ -396,58 +292,24 @@ def _forms(sources: Sequence[Source]) -> Section | None:
     return Section(anchor="forms", title="What attackers found", blocks=drawn)
 
 
-def _diversity(sources: Sequence[Source], ends: Mapping[str, Ends]) -> Section | None:
-    blocks: list[Block | None] = []
-    for source in sources:
-        if source.name in ends:
-            own = ends[source.name]
-            found = {
-                title: variety(episodes)
-                for title, episodes in zip(own.titles, own.episodes, strict=True)
-            }
-        elif source.kind is Kind.EVALUATION:
-            found = {group.title: variety(group.episodes) for group in source.games}
-        else:
-            continue
-        blocks.append(_variety(source.name, {k: x for k, x in found.items() if x is not None}))
-        novelty = {"attacker": values_of(source.rows, "attacker/novelty")}
-        blocks.append(curves(f"{source.name}: novelty of rewrites", novelty, share=False))
-    drawn = [x for x in blocks if x is not None]
-    if not drawn:
-        return None
-    about = "Few different words or many near duplicates tell of an attacker that has collapsed."
-    return Section(anchor="diversity", title="Diversity of rewrites", about=about, blocks=drawn)
-
-
-def _variety(name: str, found: Mapping[str, Variety]) -> Table | None:
-    if not found:
-        return None
-    measures: dict[str, Callable[[Variety], str]] = {
-        "rewrites compared": lambda x: f"{x.rewrites:,}",
-        "distinct words": lambda x: f"{x.distinct_1:.3f}",
-        "distinct word pairs": lambda x: f"{x.distinct_2:.3f}",
-        "near duplicates": lambda x: f"{x.near_duplicates:.3f}",
-        "self-BLEU (low is varied)": lambda x: "-" if x.self_bleu is None else f"{x.self_bleu:.3f}",
-    }
-    rows = [[title, *map(of, found.values())] for title, of in measures.items()]
-    return Table(title=name, headings=["measure", *found], rows=rows)
-
-
 def _settings(sources: Sequence[Source]) -> Section | None:
-    """Return what differs between the settings of several sources, and all settings of one."""
-    known = [source for source in sources if source.settings]
-    if not known:
-        return None
-    names = list(dict.fromkeys(name for source in known for name in source.settings))
-    rows = [[shown(name, 60), *(_value(x.settings, name) for x in known)] for name in names]
-    differing = [row for row in rows if len(set(row[1:])) > 1]
-    headings = ["setting", *(source.name for source in known)]
+    """Return what differs between the settings of sources of one kind, and all settings."""
     blocks: list[Block] = []
-    if len(known) > 1:
-        title = f"What differs: {len(differing)} of {len(rows)} settings"
-        blocks.append(Table(title=title, headings=headings, rows=differing))
-    blocks += [_departures(x) for x in known if x.departures is not None]
-    blocks.append(Table(title="All settings", headings=headings, rows=rows))
+    kinds = dict.fromkeys(source.kind for source in sources if source.settings)
+    for kind in kinds:
+        known = [source for source in sources if source.settings and source.kind is kind]
+        names = list(dict.fromkeys(name for source in known for name in source.settings))
+        rows = [[shown(name, 60), *(_value(x.settings, name) for x in known)] for name in names]
+        differing = [row for row in rows if len(set(row[1:])) > 1]
+        headings = ["setting", *(source.name for source in known)]
+        of = f", {kind}" if len(kinds) > 1 else ""
+        if len(known) > 1:
+            title = f"What differs: {len(differing)} of {len(rows)} settings{of}"
+            blocks.append(Table(title=title, headings=headings, rows=differing))
+        blocks += [_departures(x) for x in known if x.departures is not None]
+        blocks.append(Table(title=f"All settings{of}", headings=headings, rows=rows))
+    if not blocks:
+        return None
     return Section(anchor="settings", title="Settings, side by side", blocks=blocks)
 
 
@@ -457,7 +319,7 @@ def _departures(source: Source) -> Block:
         [shown(name, 60), *(_value(own, side) for side in ("recipe", "run"))]
         for name, own in (source.departures or {}).items()
     ]
-    recipe = f"the recipe {_setting(source, 'recipe')}"
+    recipe = f"the recipe {_value(source.settings, 'recipe')}"
     if not rows:
         return Lines(lines=[f"{source.name} differs from {recipe} in nothing."])
     title = f"{source.name} differs from {recipe}"
@@ -465,4 +327,5 @@ def _departures(source: Source) -> Block:
 
 
 def _value(settings: Mapping[str, Any], name: str) -> str:
-    return shown(settings[name], 120) if name in settings else "-"
+    value = settings.get(name)
+    return "-" if value is None else shown(value, 120)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from redteam_env.evaluation.stored import REPORT, read_last_games, stored_games
+from redteam_env.evaluation.stored import REPORT, Stored, read_last_games, stored_games
 from redteam_env.evaluation.stored import SCHEMA as REPORT_SCHEMA
 from redteam_env.game import Episode, RedteamError
 from redteam_env.runs import DIFFERS, EPISODES, METRICS, Run, read_league
@@ -25,6 +25,7 @@ RESULT, LEADERBOARD, CLAIMS, PLAN = (
     "claims.json",
     "experiment.json",
 )
+BENCH = "bench.json"
 FIGURES = "figures.json"
 WINDOW = 9
 """Most steps whose games stand for a run's beginning, and for its end."""
@@ -84,6 +85,7 @@ class Source:
         league: Of a run with a league, the league's newest state.
         parts: Of an experiment, the figures of each part.
         notes: What could not be read, or is missing.
+        partial: Of a run of which not all games were read, how many were.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Source:
     league: Mapping[str, Any] | None = None
     parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    partial: str = ""
 
     @property
     def episodes(self) -> list[Episode]:
@@ -108,7 +111,8 @@ def read_sources(places: Sequence[Path], *, most: int) -> list[Source]:
 
     Args:
         places: The directories. One that holds several runs, as a quickstart's does, gives several sources.
-        most: Most games that are read of a run: its first and last steps are, and others at even distances.
+        most: Most games that are read of all runs together: of each its first and last steps, and others at
+            even distances.
 
     Returns:
         What they hold, each with a name of its own.
@@ -116,13 +120,13 @@ def read_sources(places: Sequence[Path], *, most: int) -> list[Source]:
     Raises:
         RedteamError: If one is missing, none of ours, damaged at its heart, or of another schema.
     """
-    found: list[tuple[Path, Source]] = []
-    for place in places:
-        folder = place.expanduser()
+    folders = [place.expanduser() for place in places]
+    for folder in folders:
         if not folder.is_dir():
-            raise RedteamError(f"There is no directory {str(place)!r}; {_WHAT}")
+            raise RedteamError(f"There is no directory {str(folder)!r}; {_WHAT}")
         check_links(folder)
-        found += _read(folder, most)
+    runs = sum(Run(folder).record() is not None for folder in folders)
+    found = [x for folder in folders for x in _read(folder, most // max(1, runs))]
     names = _names([folder for folder, _ in found])
     return [replace(source, name=name) for (_, source), name in zip(found, names, strict=True)]
 
@@ -134,7 +138,7 @@ def _read(folder: Path, most: int) -> list[tuple[Path, Source]]:
     if (folder / REPORT).is_file():
         return [(folder, _evaluation(folder))]
     if (folder / LEADERBOARD).is_file():
-        return [(folder, _plain(folder, LEADERBOARD, Kind.BENCH))]
+        return [(folder, _bench(folder))]
     if (folder / PLAN).is_file() or (folder / CLAIMS).is_file():
         return [(folder, _experiment(folder))]
     inner = [x for x in sorted(folder.iterdir()) if x.is_dir() and Run(x).record() is not None]
@@ -152,6 +156,17 @@ def _plain(folder: Path, file: str, kind: Kind) -> Source:
     settings = record.get("settings")
     return Source(
         name="", kind=kind, record=record, settings=settings if isinstance(settings, dict) else {}
+    )
+
+
+def _bench(folder: Path) -> Source:
+    source = _plain(folder, LEADERBOARD, Kind.BENCH)
+    plan = _object(folder / BENCH) if (folder / BENCH).is_file() else {}
+    options = plan.get("options")
+    return replace(
+        source,
+        settings=options if isinstance(options, dict) else {},
+        record={**{name: plan[name] for name in ("versions",) if name in plan}, **source.record},
     )
 
 
@@ -186,15 +201,17 @@ def _evaluation(folder: Path) -> Source:
     notes: list[str] = []
     games: tuple[Games, ...] = ()
     try:
+        stored = stored_games(folder)
+        names = [_title(x, report) for x in stored]
         games = tuple(
             Games(
-                title=x.name,
+                title=name if names.count(name) == 1 else f"{name} ({x.name})",
                 attacker=x.seats[0],
                 defender=x.seats[1],
                 step=None,
                 episodes=x.episodes,
             )
-            for x in stored_games(folder)
+            for name, x in zip(names, stored, strict=True)
         )
     except RedteamError:
         notes = ["It has no games, or a file of them is damaged: redteam-env rejudge tells which."]
@@ -213,6 +230,13 @@ def _evaluation(folder: Path) -> Source:
         games=games,
         notes=tuple(notes),
     )
+
+
+def _title(stored: Stored, report: Mapping[str, Any]) -> str:
+    """Return what games are called: the suite that they are of, or who played."""
+    if isinstance(report["result"], list):
+        return Path(stored.file).stem
+    return f"{stored.seats[0]} against {stored.seats[1]}"
 
 
 def _kind(report: Mapping[str, Any]) -> Kind:
@@ -239,8 +263,7 @@ def _run(run: Run, most: int) -> Source:
     if not games:
         told = "None of its games could be read." if len(notes) > said else "It has no games yet."
         notes.append(told)
-    elif len(games) < len(steps):
-        notes.append(f"Games of {len(games)} of its {len(steps)} steps are in this report.")
+    partial = f"Games of {len(games)} of its {len(steps)} steps are in this report."
     return Source(
         name="",
         kind=Kind.RUN,
@@ -251,6 +274,7 @@ def _run(run: Run, most: int) -> Source:
         departures=_departures(run, notes),
         league=_league(run, notes),
         notes=tuple(notes),
+        partial=partial if 0 < len(games) < len(steps) else "",
     )
 
 
