@@ -73,7 +73,7 @@ MAY_IMPORT = {
     "playing": "game protocols attacks border registry faithfulness judges seeds worlds envs evaluation",
     "bridges": "game protocols border envs playing rollout utils",
     "report": "utils evaluation",
-    "page": "game utils randomness runs trust evaluation report",
+    "page": "game utils randomness runs trust evaluation report worlds.resolve",
     "page.games": "worlds.apothecary",  # whose judge tells how a rewrite hides a name
     "distil": f"{BASE} border utils",
     # what may be named, by plug-ins and by cards

@@ -29,6 +29,10 @@ LENGTHS = (4000, 2000, 1000, 500, 250, 100)
 """Most characters of a text: the first at which the games fit."""
 FORM = "form_"
 RARE_DIGITS = 3
+_SAMPLE = 400
+"""Games that are packed to see how long texts may be."""
+Row = tuple[int, str, Episode, Sequence[str]]
+"""The place of a source, what its group is called, a game, and its tactics."""
 
 
 class Texts(StrEnum):
@@ -75,11 +79,10 @@ def pack(sources: Sequence[Source], *, show_text: bool, most: int) -> Packed:
     chosen = _spread(games, most)
     texts = texts_of([x for _, _, x in chosen], show_text=show_text)
     tactics = _tactics([x for _, _, x in chosen])
-    for length in LENGTHS:
-        table = _Table([source.name for source in sources], texts, length)
-        for (place, title, episode), own in zip(chosen, tactics, strict=True):
-            table.add(place, title, episode, own)
-        data = table.packed()
+    names = [source.name for source in sources]
+    rows = [(*x, own) for x, own in zip(chosen, tactics, strict=True)]
+    for length in _lengths(names, rows, texts):
+        data = _packed(names, rows, texts, length)
         if len(data) <= MOST_BYTES:
             break
     return Packed(
@@ -118,6 +121,25 @@ def outcome(episode: Episode) -> str:
     if OUTCOMES[name](episode):
         return "harm told"
     return "harmful, refused" if refused else "harmful, no harm told"
+
+
+def _lengths(names: Sequence[str], rows: Sequence[Row], texts: Texts) -> Sequence[int]:
+    """Return the lengths of texts to try, from the first at which a sample says that the games fit."""
+    if texts is Texts.ABSENT or len(rows) <= 2 * _SAMPLE:
+        return LENGTHS
+    sample = _spread(rows, _SAMPLE)
+    room = MOST_BYTES * len(sample) / len(rows)
+    for place, length in enumerate(LENGTHS):
+        if len(_packed(names, sample, texts, length)) <= room:
+            return LENGTHS[place:]
+    return LENGTHS[-1:]
+
+
+def _packed(names: Sequence[str], rows: Sequence[Row], texts: Texts, length: int) -> str:
+    table = _Table(names, texts, length)
+    for row in rows:
+        table.add(*row)
+    return table.packed()
 
 
 class _Table:

@@ -1,8 +1,12 @@
 """Directories as training and evaluation leave them, with texts that are meant to do harm."""
 
+import base64
+import gzip
 import json
+from html.parser import HTMLParser
 
 from redteam_env.game import ATTACKER, DEFENDER, Episode, Seed, Turn, Verdict
+from redteam_env.page import make_page
 from redteam_env.runs import Run
 
 HOSTILE = (
@@ -80,3 +84,37 @@ def make_evaluation(folder, episodes, **result):
     (folder / "report.json").write_text(json.dumps(report))
     (folder / "episodes.jsonl").write_text("".join(f"{x.to_json()}\n" for x in episodes))
     return folder
+
+
+class Parsed(HTMLParser):
+    """The elements and the text of a page."""
+
+    def __init__(self, page):
+        super().__init__(convert_charrefs=True)
+        self.elements, self.words, self.inside = [], [], ""
+        self.data, self.pending = "", ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        self.inside = dict(attrs).get("id", "") if tag == "script" else tag
+
+    def handle_data(self, data):
+        if self.inside == "data":
+            self.data += data
+        elif self.lasttag not in {"script", "style"}:
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+    @property
+    def games(self):
+        return json.loads(gzip.decompress(base64.b64decode(self.data)))
+
+
+def made(tmp_path, *places, **options):
+    out = tmp_path / "report.html"
+    make_page(places, out, **options)
+    return Parsed(out.read_text(encoding="utf-8"))

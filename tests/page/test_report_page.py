@@ -1,15 +1,12 @@
 """A report says what the directories say, holds no text that it should not, and runs none of it."""
 
-import base64
-import gzip
 import json
 import random
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from support_pages import CONFIG, HOSTILE, game, make_evaluation, make_run
+from support_pages import CONFIG, HOSTILE, game, made, make_evaluation, make_run
 
 from redteam_env.cli.main import main
 from redteam_env.game import RedteamError
@@ -17,40 +14,6 @@ from redteam_env.page import make_page
 
 pytest.importorskip("jinja2")
 RESULTS = Path(__file__).parents[2] / "examples" / "results"
-
-
-class Parsed(HTMLParser):
-    """The elements and the text of a page."""
-
-    def __init__(self, page):
-        super().__init__(convert_charrefs=True)
-        self.elements, self.words, self.inside = [], [], ""
-        self.data, self.pending = "", ""
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        self.inside = dict(attrs).get("id", "") if tag == "script" else tag
-
-    def handle_data(self, data):
-        if self.inside == "data":
-            self.data += data
-        elif self.lasttag not in {"script", "style"}:
-            self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
-
-    @property
-    def games(self):
-        return json.loads(gzip.decompress(base64.b64decode(self.data)))
-
-
-def made(tmp_path, *places, **options):
-    out = tmp_path / "report.html"
-    make_page(places, out, **options)
-    return Parsed(out.read_text(encoding="utf-8"))
 
 
 def everywhere(value):
