@@ -194,7 +194,14 @@
     at("browser").hidden = false;
     const form = at("filters");
     form.addEventListener("submit", (event) => event.preventDefault());
-    form.addEventListener("reset", () => setTimeout(() => { show = data.texts === "open"; again(); }));
+    form.addEventListener("reset", (event) => {
+      event.preventDefault();
+      for (const select of form.querySelectorAll("select")) select.selectedIndex = 0;
+      at("f-search").value = "";
+      at("f-show").checked = false;
+      show = data.texts === "open";
+      again();
+    });
     form.addEventListener("input", (event) => {
       if (event.target.id === "f-show") { show = event.target.checked; again(); } else filter();
     });
