@@ -14,6 +14,7 @@ from agents.lora.agent import ModelAgent
 from agents.lora.backend import HfBackend
 from agents.lora.cards import POLICY_FILE, WEIGHTS_FILE, read_card, read_policy
 from agents.lora.chat import ChatCodec
+from agents.lora.completing import CompletionAgent
 from agents.lora.config import PolicyConfig
 from agents.lora.policy import make_codec
 from agents.lora.probe import check_model
@@ -122,6 +123,25 @@ class PolicyPool:
                 )
             )
         return found
+
+    def completer(self) -> CompletionAgent:
+        """Return an agent that goes on with texts as they stand, with the pool's base.
+
+        The base needs no chat template.
+
+        Raises:
+            RedteamError: If no base was named, or it cannot be loaded.
+        """
+        if self._base is None:
+            raise RedteamError(
+                "A pool without a base has nothing that goes on with texts; name one."
+            )
+        config = self._config
+        base = load_base(self._base, device=config.device, dtype=config.dtype)
+        check_model(base)
+        return CompletionAgent(
+            base=base, max_new_tokens=config.max_new_tokens, batch=config.generation_batch
+        )
 
     def _weights(self, spec: str, role: str) -> tuple[_Loaded, str]:
         """Return the model that a specification names, and the weights' name there."""

@@ -135,10 +135,14 @@ def check_same(out: Path, file: Path, plan: Mapping[str, Any]) -> None:
 
 
 def _lacking(found: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
-    """Return what a plan tells that a found one does not: of all, and of the suites that stand in both."""
-    pairs = [(found, plan), (found.get("settings"), plan["settings"])]
+    """Return what an earlier version's plan does not tell: of suites that stand in both, and of all else.
+
+    Whatever else plans of one version do not tell alike, other options made.
+    """
     then, now = found.get("suites"), plan.get("suites", {})
-    pairs += [(then.get(name), now[name]) for name in now] if isinstance(then, dict) else []
+    pairs = [(then.get(name), now[name]) for name in now] if isinstance(then, dict) else []
+    if found.get("version") != plan["version"]:
+        pairs += [(found, plan), (found.get("settings"), plan["settings"])]
     return sorted(
         {x for then, now in pairs if isinstance(then, dict) for x in now.keys() - then.keys()}
     )

@@ -255,17 +255,24 @@ def _labels(answer: Answer, asked: Sequence[int]) -> list[Completion]:
 class AgentBackend:
     """Asks a model in this process, which comes as an agent: chat messages in, text out.
 
+    A query that is a text is the one message of a request: the agent is to go on with it as it stands.
+
     Attributes:
         agent: The model; it should be greedy.
     """
 
     agent: Agent
 
-    def complete(self, queries: Sequence[Sequence[Message]], /) -> list[Completion]:
+    def complete(self, queries: Sequence[str | Sequence[Message]], /) -> list[Completion]:
         """Return one completion for each query, in order."""
         requests = [
-            TurnRequest(seat="judge_0", role="judge", messages=messages, path=("judge", k))
-            for k, messages in enumerate(queries)
+            TurnRequest(
+                seat="judge_0",
+                role="judge",
+                messages=[{"role": "user", "content": x}] if isinstance(x, str) else x,
+                path=("judge", k),
+            )
+            for k, x in enumerate(queries)
         ]
         replies = agents.act(self.agent, requests)
         return [

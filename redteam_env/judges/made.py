@@ -84,7 +84,8 @@ def card_judge(
             card's.
         protocol: How it is asked. By default it follows from the url; without one, a card that allows
             it runs in this process if a model is named.
-        agent: The model in process, instead of a name.
+        agent: The model in process, instead of a name. Of a card whose prompt is a text (``form = "text"``)
+            it goes on with the one message of a request as it stands.
         concurrency: Most requests under way at once.
         timeout: Seconds that one attempt may take.
         retries: Further attempts after a failure that may pass.
@@ -353,6 +354,22 @@ def _count(asked: QuestionCard, total: int, card: Card) -> int:
     return (total - single) // (len(card.questions) - single)
 
 
+def _is_text(card: Card) -> bool:
+    """Whether a card's model is to go on with texts, where others are chatted with.
+
+    Raises:
+        RedteamError: If it is to do both.
+    """
+    asked = (*card.questions, *([] if card.content is None else [card.content]))
+    forms = {x.form for x in asked}
+    if "text" in forms and len(forms) > 1:
+        raise RedteamError(
+            f"The card of {card.name!r} asks in the forms {', '.join(sorted(forms))}; a model in this process "
+            'goes on with texts (form = "text") or answers chats, so give all its questions one of the two.'
+        )
+    return "text" in forms
+
+
 def _in_process(card: Card, agent: Agent | None, told: _Told) -> Backend[Any]:
     from redteam_env.judges.backends import AgentBackend  # noqa: PLC0415 - see _served()
 
@@ -370,7 +387,7 @@ def _in_process(card: Card, agent: Agent | None, told: _Told) -> Backend[Any]:
                 max_new_tokens=told.max_tokens or card.max_tokens,
                 temperature=0.0,
             )
-            agent = pool.load("base", "judge")
+            agent = pool.completer() if _is_text(card) else pool.load("base", "judge")
         except RedteamError as error:
             raise RedteamError(f"{error} {card.missing}") from error
     return AgentBackend(agent=agent)

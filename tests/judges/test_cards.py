@@ -388,7 +388,10 @@ def test_a_wrong_card_is_one_clear_error(own_card, change, message):
         ({"card": "harmbench", "protocol": "chat"}, "Unknown protocol 'chat'"),
         ({"card": "llamaguard3", "protocol": "transformers", "url": "http://x"}, "in this process"),
         ({"card": "plain", "url": "http://127.0.0.1:9", "concurrency": 0}, "concurrency"),
-        ({"card": "harmbench", "agent": Model(str)}, "cannot be asked through an agent"),
+        (
+            {"card": "strongreject_finetuned", "agent": Model(str)},
+            "cannot be asked through an agent",
+        ),
     ],
 )
 def test_a_wrong_option_is_one_clear_error(options, message):
@@ -400,8 +403,9 @@ def test_a_wrong_option_is_one_clear_error(options, message):
 @pytest.mark.parametrize(
     ("name", "local"),
     [
-        ("wildguard", "serve a local copy"),
-        ("harmbench", "serve a local copy"),
+        ("strongreject_finetuned", "serve a local copy"),
+        ("granite_guardian", "serve a local copy"),
+        ("wildguard", "name a local copy by model=DIR"),
         ("llamaguard3", "name a local copy by model=DIR"),
     ],
 )
