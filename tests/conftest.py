@@ -20,8 +20,10 @@ LONGEST = (
     "test_league_runs.py",
     "test_algorithms_run.py",
     "test_quickstart.py",
+    "test_every_fault.py",
+    "test_embedded_models.py",
 )
-"""Files of half a minute each; they begin first, so that no process is left alone with one."""
+"""Files of half a minute each, or of minutes with the slow tests; they begin first, so that no process is left alone with one."""
 
 os.environ.setdefault(
     "OMP_NUM_THREADS", "1"

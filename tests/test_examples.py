@@ -1,5 +1,6 @@
 """Every example is short and runs; with the real small model where it trains (slow)."""
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -40,13 +41,10 @@ OUTPUT = {
 }
 
 
-def run(example, *arguments, cwd):
+def run(example, cwd):
+    """Run an example as it stands, in a process of its own."""
     result = subprocess.run(
-        [sys.executable, str(example), *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, str(example)], cwd=cwd, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
     assert OUTPUT[example.stem] in f"\n{result.stdout}"
@@ -66,7 +64,7 @@ def test_every_example_is_known_here_and_at_most_60_lines():
 @pytest.mark.parametrize(
     "example", [x for x in EXAMPLES if x.stem not in LONG], ids=lambda path: path.stem
 )
-def test_example_runs(example, tmp_path, tiny):
+def test_example_runs(example, tmp_path, tiny, monkeypatch, capsys):
     for library in NEEDS.get(example.stem, ()):
         pytest.importorskip(library)
     arguments = (
@@ -74,29 +72,30 @@ def test_example_runs(example, tmp_path, tiny):
     )
     if example.stem == "bridge_trl":
         arguments = (tiny, 1)
-    run(example, *arguments, cwd=tmp_path)
+    # in this process, which has imported already what most of them need seconds for
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [str(example), *map(str, arguments)])
+    runpy.run_path(str(example), run_name="__main__")
+    assert OUTPUT[example.stem] in f"\n{capsys.readouterr().out}"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("example", [x for x in EXAMPLES if x.stem in LONG], ids=lambda x: x.stem)
 def test_long_example_runs(example, tmp_path):
-    run(example, cwd=tmp_path)
+    run(example, tmp_path)
+
+
+def test_training_examples_name_the_same_model():
+    for example in EXAMPLES:
+        if example.stem in TRAINING:
+            assert 'else "smollm2"' in example.read_text(encoding="utf-8"), example.name
 
 
 @pytest.mark.slow
 @pytest.mark.registry
-@pytest.mark.parametrize(
-    "example", [x for x in EXAMPLES if x.stem in TRAINING], ids=lambda x: x.stem
-)
-def test_training_example_runs_as_it_stands(example, tmp_path):
-    run(example, cwd=tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.registry
-def test_a_trained_run_plays_against_the_base(tmp_path):
+def test_a_training_example_runs_as_it_stands_and_the_run_plays_against_the_base(tmp_path):
     example = next(x for x in EXAMPLES if x.stem == "train_bipolicy")
-    run(example, cwd=tmp_path)
+    run(example, tmp_path)
     command = [sys.executable, "-m", "redteam_env.cli.main", "crossplay"]
     command += ["runs/example-bipolicy", "base", "--games", "8", "--max-new-tokens", "8"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -30,8 +30,9 @@ def test_the_version_is_the_same_everywhere():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert str(citation["version"]) == PROJECT["version"]
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    newest = re.findall(r"^## (\S+)", changelog, re.MULTILINE)[0]
-    assert newest in {"Unreleased", PROJECT["version"]}
+    unreleased, newest, *_ = re.findall(r"^## (.+)", changelog, re.MULTILINE)
+    assert unreleased == "Unreleased"
+    assert re.fullmatch(rf"{re.escape(PROJECT['version'])} \(\d{{4}}-\d\d-\d\d\)", newest)
 
 
 @pytest.fixture(scope="module")

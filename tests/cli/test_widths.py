@@ -4,6 +4,7 @@ import io
 import json
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from rich.console import Console
 from agents.capability_command import CapabilityOptions
 from agents.capability_command import _print as print_capability
 from algorithms.studies.bench.terminal import terminal
+from redteam_env.cli import doctor
+from redteam_env.cli.imports import broken_imports
 from redteam_env.cli.main import main
 from redteam_env.utils.tables import LONG, Column, FittedTable, significant
 
@@ -44,6 +47,15 @@ columns = { text = "ask", label = "label" }
 """
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 _DROPPED = re.compile(r"Not shown in \d+\s+columns:[^.]*\.")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imported_once():
+    """Let doctor import the packages of others once, which takes seconds, and not for every width."""
+    with pytest.MonkeyPatch.context() as patch:
+        known = cache(broken_imports)
+        patch.setattr(doctor, "broken_imports", lambda names: known(tuple(names)))
+        yield
 
 
 @pytest.fixture(scope="module")

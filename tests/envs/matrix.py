@@ -33,7 +33,12 @@ VIEWS = {
     "features": lambda env: EmbeddingObservation(env, "hashing"),
     "numbers": lambda env: EmbeddingObservation(TacticActions(env), "hashing"),
 }
-GAMES = [*itertools.product(WORLDS, JUDGES), *itertools.product(WORLDS[:1], COMBINED)]
+GAMES = [
+    *itertools.product(("english", "apothecary"), JUDGES),
+    *((world, "apothecary") for world in WORLDS if world not in {"english", "apothecary"}),
+    *itertools.product(WORLDS[:1], COMBINED),
+]
+"""Worlds of one language differ in their seeds, which no judge but the world's own tells apart."""
 SINGLE = [(*game, seat, view) for game in GAMES for seat in SEATS for view in VIEWS]
 
 

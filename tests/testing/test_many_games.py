@@ -287,4 +287,4 @@ class KeepsHandles(Keeps):
     [(KeepsObjects, "objects"), (KeepsBytes, "memory"), (KeepsHandles, "handles")],
 )
 def test_a_leak_shows(leak, what):
-    assert what in grows(leak(), warm=1000, games=4000)
+    assert what in grows(leak(), warm=500, games=2000)

@@ -123,7 +123,7 @@ def test_a_training_that_finds_no_memory_at_its_nth_operation_resumes_to_the_sam
 def test_wherever_a_training_finds_no_memory_it_resumes_to_the_same_bytes(
     tiny_config, tmp_path, whole
 ):
-    numbers = itertools.count(1, 97)
+    numbers = itertools.count(1, 193)
     while out_of_memory(tiny_config, tmp_path / f"run-{(n := next(numbers))}", whole, n):
         pass
     assert n > 5_000
