@@ -5,12 +5,70 @@ are read as files: no plug-in is imported, and nothing of torch.
 """
 
 import re
+from collections.abc import Mapping
 from functools import cache
+from importlib.util import find_spec
+from types import MappingProxyType
 
 from redteam_env import registry
 from redteam_env.game import RedteamError, prompt_sets
 from redteam_env.utils.docs import static_summary
+from redteam_env.utils.places import names_code
 from redteam_env.utils.text import escape_controls
+
+KINDS_OF_OPTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(
+            (
+                *("attacker", "attackers", "defender", "defenders", "opponent", "judge_player"),
+                *("scripted_attackers", "scripted_defenders"),
+            ),
+            "agents",
+        ),
+        **dict.fromkeys(("seeds", "source"), "seeds"),
+        "judge": "judges",
+        **dict.fromkeys(("algorithm", "algorithms"), "algorithms"),
+        "policy": "policies",
+        "opponents": "opponents",
+        "callback": "callbacks",
+        "logger": "loggers",
+        "world": "worlds",
+        "recipe": "recipes",
+        "attack": "attacks",
+        "embedder": "embedders",
+        **dict.fromkeys(("suite", "suites", "eval_suites", "defence_suites"), "suites"),
+    }
+)
+"""The options that name plug-ins, with the kind of these."""
+CODE = re.compile(r"(?P<place>[^?:]+\.py|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*)")
+"""How a plug-in is named by its code: ``mine.py:Judge`` or ``package.module:Judge``."""
+
+FORMS = ("attack", "mixed", "mixture")
+"""What stands before the colon of agents that are no plug-ins."""
+
+
+def code_in(option: str, text: str) -> str | None:
+    """Return the part of an option's text that names code, and no plug-in that is known; ``None`` without one.
+
+    Args:
+        option: The option, such as ``judge``.
+        text: Its text, perhaps several names with commas between them.
+    """
+    if option not in KINDS_OF_OPTIONS:
+        return None
+    known = registry.names(KINDS_OF_OPTIONS[option])
+    for part in text.split(","):
+        spec = part.partition("?")[0].strip()
+        if spec in known:
+            continue
+        if names_code(spec):
+            return spec
+        code = CODE.fullmatch(spec)
+        if code is None or code["place"] in (*known, *FORMS):
+            continue
+        if "." in code["place"] or find_spec(code["place"]) is not None:
+            return spec
+    return None
 
 
 def choices(kind: str) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from redteam_env.seeds.source import SPLITS
 from redteam_env.trust import STARTED, in_words_of, sealed
 from redteam_env.utils.files import sha256_of
 from redteam_env.utils.packages import versions
-from redteam_env.utils.places import is_bare, places_in
+from redteam_env.utils.places import is_bare, names_code, places_in, rooted
 
 STACK = ("redteam-env", "pettingzoo", "gymnasium", "numpy", "torch", "transformers", "peft")
 """Distributions whose versions a run's record holds."""
@@ -188,6 +188,11 @@ def _session(plugins: Mapping[str, Mapping[str, str]], processes: int) -> dict[s
 
 def _check_same(run: Path, record: Mapping[str, Any], now: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse to go on with anything that would change results; what has no record is not compared."""
+    started = record.get(STARTED)
+    plugins = record.get("plugins")
+    if isinstance(plugins, Mapping) and isinstance(started, str):
+        record = {**record, "plugins": _of_places(plugins, Path(started))}
+        now = {**now, "plugins": _of_places(now["plugins"], Path.cwd())}
     differences = [
         f"{what}.{name}: {there!r} there, {found.get(name)!r} now"
         for what, found in now.items()
@@ -202,6 +207,15 @@ def _check_same(run: Path, record: Mapping[str, Any], now: Mapping[str, Mapping[
             f"{str(run)!r} was begun with something else ({'; '.join(differences)}). Restore what it was "
             "begun with, or give another --out."
         )
+
+
+def _of_places(plugins: Mapping[str, Any], start: Path) -> dict[str, Any]:
+    """Return what is recorded of plug-ins, those that are named by their code under absolute places."""
+    split = {name: name.partition("/") for name in plugins}
+    return {
+        f"{kind}/{rooted(own, start=start) if names_code(own) else own}": plugins[name]
+        for name, (kind, _, own) in split.items()
+    }
 
 
 def _warn_of_versions(run: Path, record: Mapping[str, Any], now: Mapping[str, Any]) -> None:

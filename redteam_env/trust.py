@@ -5,7 +5,9 @@ directory that it was started in: whatever they name, its user named. In anybody
 outside its directory and the servers are used only if the user names them, too, or says yes.
 """
 
+import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -13,12 +15,14 @@ from typing import Any
 from urllib.parse import unquote
 
 from redteam_env import registry
+from redteam_env.choices import code_in
 from redteam_env.game import GameConfig, RedteamError, prompt_sets
 from redteam_env.judges import card as judge_cards
 from redteam_env.protocols import BASE
 from redteam_env.registry import split_name
 from redteam_env.runs import Run, find_run
 from redteam_env.suites import card as suite_cards
+from redteam_env.utils.argv import option_of
 from redteam_env.utils.consent import confirm
 from redteam_env.utils.lists import listed
 from redteam_env.utils.places import (
@@ -26,6 +30,7 @@ from redteam_env.utils.places import (
     is_bare,
     leaves,
     links_out,
+    names_code,
     parts_of,
     places_within,
     rooted,
@@ -154,17 +159,30 @@ def with_roots(options: Mapping[str, Any], start: Path) -> dict[str, Any]:
 def allow(run: Run, options: Mapping[str, Any]) -> None:
     """Have the user confirm places outside a run, and servers, that its own options name.
 
-    In a run that this account began, the user named them.
+    In a run that this account began, the user named them. Code is imported for no run's word, whoever began it.
 
     Args:
         run: The run.
         options: Of :func:`options_of`, those that the user did not give himself.
 
     Raises:
-        RedteamError: If nobody confirms one, or the run's record cannot be read.
+        RedteamError: If one names code, nobody confirms one, or the run's record cannot be read.
     """
+    for name, value in options.items():
+        code = code_in(name, value) if isinstance(value, str) else None
+        if code is not None:
+            shown = _from_here(value)
+            raise RedteamError(
+                f"The run {str(run.path)!r} names code as its {name}: {shown!r}. Code that a run names is not run "
+                f"unless you name it yourself; if you trust it, add {option_of(name)} {shlex.quote(shown)}."
+            )
     if not is_own(run):
         confirm_named(options, root=run.path, source=f"The config.json of {str(run.path)!r}")
+
+
+def _from_here(text: str) -> str:
+    """Return an option's text with the places in this directory as one types them here."""
+    return text.replace(f"{Path.cwd()}{os.sep}", "")
 
 
 def allow_place(text: str, *, holder: Path, option: str) -> None:
@@ -322,4 +340,6 @@ def _confirm_card(place: Path, *, root: Path, named_by: str) -> None:
 
 
 def _may_name(name: str, value: Any) -> bool:
-    return isinstance(value, str) and (name not in _NO_PLACES or value.startswith(MIXED))
+    return isinstance(value, str) and (
+        name not in _NO_PLACES or value.startswith(MIXED) or names_code(value)
+    )

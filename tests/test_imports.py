@@ -60,7 +60,9 @@ MAY_IMPORT = {
     "testing": f"{BASE} border envs",
     "suites": f"{BASE} border utils registry seeds.source",
     # what a stranger's cards would have fetched
-    "trust": "game protocols registry runs utils judges.card suites.card",
+    # what may be named, by plug-ins and by cards
+    "choices": "game registry utils recipes judges.card suites.card",
+    "trust": "game choices protocols registry runs utils judges.card suites.card",
     "provenance": "game protocols border judges.identity registry runs trust seeds.source utils",
     "evaluation": (
         f"{BASE} attacks border utils registry runs trust faithfulness rollout worlds.embedded embedders "
@@ -76,8 +78,6 @@ MAY_IMPORT = {
     "page": "game utils randomness runs trust evaluation report worlds.resolve",
     "page.games": "worlds.apothecary",  # whose judge tells how a rewrite hides a name
     "distil": f"{BASE} border utils",
-    # what may be named, by plug-ins and by cards
-    "choices": "game registry utils recipes judges.card suites.card",
     "usage": "game choices utils",  # how commands read their words
     "cli": (
         "game protocols border attacks utils registry choices usage runs trust embedders faithfulness rollout judges seeds worlds envs suites "

@@ -17,8 +17,7 @@ from functools import cache
 from types import MappingProxyType
 
 from redteam_env import registry
-from redteam_env.choices import choices
-from redteam_env.cli.named_code import KINDS_OF_OPTIONS
+from redteam_env.choices import KINDS_OF_OPTIONS, choices
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.protocols import BASE
 from redteam_env.utils.argv import HELP_ALL, help_of

@@ -1,12 +1,13 @@
 """Plug-ins that a command line names by where their code is: ``mine.py:Judge`` or ``package.module:Judge``.
 
-Modules are those that are installed, and those of the working directory that no installed one hides. Such a word is imported and registered under itself before the command runs, so that it can stand wherever the
-name of a plug-in can. Only the words of the command line are read: what a run, a card or a plan of somebody
-else names in this form is unknown until its user names it, too.
+Modules are those that are installed, and those of the working directory that no installed one hides. Such a word
+is imported and registered under itself before the command runs, so that it can stand wherever the name of a
+plug-in can. Only the words of the command line are read: what a run, a card or a plan names in this form is not
+imported until its user names it, too. A run records such a word as any other place: as it was given, with the
+directory that it is taken from (:func:`redteam_env.trust.with_roots`).
 """
 
 import inspect
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
@@ -18,40 +19,14 @@ from typing import Any
 
 from redteam_env import registry
 from redteam_env.border.functions import as_agent, as_judge
+from redteam_env.choices import CODE, FORMS, KINDS_OF_OPTIONS
 from redteam_env.game import RedteamError
 from redteam_env.utils.places import ATTACK, MIXED
 
-KINDS_OF_OPTIONS: Mapping[str, str] = MappingProxyType(
-    {
-        **dict.fromkeys(
-            (
-                *("attacker", "attackers", "defender", "defenders", "opponent", "judge_player"),
-                *("scripted_attackers", "scripted_defenders"),
-            ),
-            "agents",
-        ),
-        **dict.fromkeys(("seeds", "source"), "seeds"),
-        "judge": "judges",
-        **dict.fromkeys(("algorithm", "algorithms"), "algorithms"),
-        "policy": "policies",
-        "opponents": "opponents",
-        "callback": "callbacks",
-        "logger": "loggers",
-        "world": "worlds",
-        "recipe": "recipes",
-        "attack": "attacks",
-        "embedder": "embedders",
-        **dict.fromkeys(("suite", "suites", "eval_suites", "defence_suites"), "suites"),
-    }
-)
-"""The options that name plug-ins, with the kind of these."""
 _PLAYING = ("evaluate", "crossplay")
 """Commands whose words without an option are agents."""
 _IN_PROCESSES = ("bench", "experiment")
 """Commands that work in processes of their own, which know what is installed and what a plan registers."""
-_FORMS = ("attack", "mixed", "mixture")
-"""What stands before the colon of agents that are no plug-ins."""
-_CODE = re.compile(r"(?P<place>[^?:]+\.py|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*)")
 
 
 def name_code(command: str, argv: Sequence[str]) -> None:
@@ -65,8 +40,8 @@ def name_code(command: str, argv: Sequence[str]) -> None:
         RedteamError: If a file is not there, cannot be imported, or has nothing of that name.
     """
     for kind, spec in _named(command, argv):
-        code = _CODE.fullmatch(spec)
-        if code is None or code["place"] in (*registry.names(kind), *_FORMS):
+        code = CODE.fullmatch(spec)
+        if code is None or code["place"] in (*registry.names(kind), *FORMS):
             continue
         if not _is_there(code["place"]):
             continue
@@ -107,7 +82,7 @@ def _within(kind: str, word: str) -> Iterator[tuple[str, str]]:
     if kind == "agents" and spec.startswith(ATTACK):
         kind, spec = "attacks", spec.removeprefix(ATTACK)
     if kind == "attacks":
-        code = _CODE.match(spec)
+        code = CODE.match(spec)
         method = spec.partition(":")[0]
         if code is not None and method not in registry.names(kind):
             method = code[0]

@@ -25,6 +25,8 @@ BARE = (
 _BARE_ENDINGS = ("_file", "_dir", "_path", "_directory", "_folder")
 _SCHEMES = ("http", "https")
 _SEPARATORS = re.compile(r"[+,=?&]")
+_CODE = re.compile(r"(?:^|(?<=[:\s]))([^?:\s][^?:]*\.py)(?=:[A-Za-z_]\w*(?:[?:]|$))")
+"""The file of a plug-in that is named by its code, also behind ``attack:`` and the like."""
 ATTACK, MIXED = "attack:", "mixed:"
 """What the specification of a standing attack begins with, as an agent and as the opponents of a run."""
 
@@ -32,6 +34,11 @@ ATTACK, MIXED = "attack:", "mixed:"
 def is_bare(option: str) -> bool:
     """Whether an option's text may be a place that looks like a word."""
     return option in BARE or option.endswith(_BARE_ENDINGS)
+
+
+def names_code(text: str) -> bool:
+    """Whether an option's text names a plug-in by the file of its code, such as ``mine.py:Judge``."""
+    return any(_CODE.search(part.strip()) for part in text.split(","))
 
 
 def places_in(
@@ -82,6 +89,8 @@ def rooted(text: str, *, start: Path, names: Collection[str] = (), bare: bool = 
     if "," in text and not (start / text).exists():
         parts = (rooted(part, start=start, names=names, bare=bare) for part in text.split(","))
         return ",".join(parts)
+    if _CODE.search(text):
+        return _CODE.sub(lambda x: os.path.normpath(start / Path(x[1]).expanduser()), text)
     for word in _words(text):
         place = None if word in names else _place(word, start, bare=bare)
         if place is not None:

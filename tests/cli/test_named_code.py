@@ -1,12 +1,16 @@
 """Code can be named wherever a plug-in can, on the command line and nowhere else."""
 
 import json
+import re
 import sys
 
 import pytest
 
 from redteam_env import registry
 from redteam_env.cli.main import main
+from redteam_env.game import RedteamError
+from redteam_env.runs import Run
+from redteam_env.trust import STARTED, allow, in_words_of, options_of, sealed
 
 CODE = """
 from redteam_env import DataCard, Reply, Seed, Verdict
@@ -176,3 +180,49 @@ def test_a_strangers_run_names_no_code(code, tmp_path, capsys):
     said = capsys.readouterr().err
     assert "it ran" not in said
     assert "mine.py:Judge" in said
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("command", ["evaluate", "crossplay", "train"])
+def test_a_run_that_names_code_says_so_and_how_to_name_it(code, tmp_path, command, own, capsys):
+    run = Run(tmp_path / "run")
+    (run.path / "checkpoints").mkdir(parents=True)
+    (tmp_path / "mine.py").write_text("raise SystemExit('it ran')")
+    config = {"seeds": "builtin", "judge": "mine.py:Judge?harm=true", "thinking": "none"}
+    record = {"config": config, "versions": {}, STARTED: str(tmp_path)}
+    run.write_record(sealed(record) if own else record)
+    words = ["--out", "run", "--resume"] if command == "train" else ["run", "--games", "2"]
+    assert main([command, *words]) == 2
+    said = capsys.readouterr().err
+    assert "it ran" not in said
+    assert "names code as its judge: 'mine.py:Judge?harm=true'" in said
+    assert "add --judge 'mine.py:Judge?harm=true'." in said
+    assert said.count("\n") == 1
+
+
+def test_a_run_means_the_code_of_the_directory_that_it_was_started_in(code, tmp_path, monkeypatch):
+    run = Run(tmp_path / "run")
+    run.path.mkdir()
+    config = {
+        "judge": "mine.py:Judge?harm=false",
+        "algorithm": "sub/mine.py:Learner",
+        "opponent": "attack:mine.py:Attack:mine.py:Agent?attempts=2",
+        "opponents": "mixed:pair,mine.py:Attack,self",
+        "suites": "mine.py:one,lexical,package.module:Thing",
+    }
+    run.write_record({"config": config, "versions": {}, STARTED: str(tmp_path)})
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    meant = options_of(run)
+    assert meant == {
+        "judge": f"{tmp_path}/mine.py:Judge?harm=false",
+        "algorithm": f"{tmp_path}/sub/mine.py:Learner",
+        "opponent": f"attack:{tmp_path}/mine.py:Attack:{tmp_path}/mine.py:Agent?attempts=2",
+        "opponents": f"mixed:pair,{tmp_path}/mine.py:Attack,self",
+        "suites": f"{tmp_path}/mine.py:one,lexical,package.module:Thing",
+    }
+    same = {"judge": "../mine.py:Judge?harm=false"}
+    assert in_words_of(run, same) == {"judge": config["judge"]}
+    with pytest.raises(RedteamError, match=re.escape(f"add --judge '{meant['judge']}'.")):
+        allow(run, {"judge": meant["judge"]})
