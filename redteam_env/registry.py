@@ -17,7 +17,7 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import Any
 
 from redteam_env.border import calls
@@ -124,24 +124,30 @@ def _check_kind(kind: str) -> None:
 
 
 def _entries(kind: str) -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in _announced(kind, tuple(sys.path))}
+    return {entry.name: entry for entry in _announced(kind)}
 
 
-@lru_cache(maxsize=64)
-def _announced(kind: str, _path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
-    """Return the entry points of a kind; reading them takes long, so once for each search path."""
-    return tuple(entry_points(group=f"redteam_env.{kind}"))
+def _announced(kind: str) -> tuple[EntryPoint, ...]:
+    """Return the entry points of a kind."""
+    return _all_announced(tuple(sys.path))[kind]
+
+
+@lru_cache(maxsize=4)
+def _all_announced(_path: tuple[str, ...]) -> Mapping[str, tuple[EntryPoint, ...]]:
+    """Return those of all kinds; every distribution is looked at, so once for each search path."""
+    announced = entry_points()
+    return {kind: tuple(announced.select(group=f"redteam_env.{kind}")) for kind in KINDS}
 
 
 def _distribution(entry: EntryPoint) -> str | None:
     """Return the name of the distribution that an entry point comes from."""
-    return _distribution_of(entry, tuple(sys.path))
+    return _name_of(entry.dist) if entry.dist else None
 
 
-@lru_cache(maxsize=512)
-def _distribution_of(entry: EntryPoint, _path: tuple[str, ...]) -> str | None:
-    """Return the same; reading it takes milliseconds, so once for each entry point and search path."""
-    return entry.dist.name if entry.dist else None
+@lru_cache(maxsize=64)
+def _name_of(distribution: Distribution) -> str:
+    """Return the name of a distribution; reading it takes milliseconds."""
+    return distribution.name
 
 
 def names(kind: str) -> tuple[str, ...]:
@@ -194,7 +200,7 @@ def load(kind: str, name: str) -> Any:
     if (kind, name) in _local:
         return _local[kind, name]
     entry = _entries(kind).get(name)
-    rivals = {e.value for e in _announced(kind, tuple(sys.path)) if e.name == name}
+    rivals = {e.value for e in _announced(kind) if e.name == name}
     if len(rivals) > 1:
         raise RedteamError(
             f"Several distributions announce the {singular(kind)} {name!r}: {sorted(rivals)}. "

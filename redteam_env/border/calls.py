@@ -17,7 +17,6 @@ from redteam_env.game import RedteamError, Seed
 from redteam_env.game.values import Unfit, shown, told
 from redteam_env.randomness import Address
 from redteam_env.utils import machine
-from redteam_env.utils.aside import run_aside
 
 T = TypeVar("T")
 
@@ -101,7 +100,11 @@ def call(
 
 def finished(value: Any) -> Any:
     """Return what a coroutine returns in the end; other values as they are."""
-    return run_aside(value) if inspect.iscoroutine(value) else value
+    if not inspect.iscoroutine(value):
+        return value
+    from redteam_env.utils.aside import run_aside  # noqa: PLC0415 - asyncio, which most do without
+
+    return run_aside(value)
 
 
 def reading(

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from scipy.special import nctdtr, nctdtrinc, stdtrit
-
+from redteam_env.evaluation import student
 from redteam_env.evaluation.statistics import Interval
 from redteam_env.game import RedteamError
 
@@ -80,7 +79,7 @@ def compare_runs(a: Sequence[float], b: Sequence[float]) -> Contrast:
     freedom = sum(parts) ** 2 / sum(
         part**2 / (len(x) - 1) for part, x in zip(parts, (a, b), strict=True)
     )
-    half = float(stdtrit(freedom, 0.5 + CONFIDENCE / 2)) * math.sqrt(sum(parts))
+    half = student.quantile(freedom, 0.5 + CONFIDENCE / 2) * math.sqrt(sum(parts))
     interval = Interval(difference - half, difference + half)
     found = Contrast(difference=difference, interval=interval, seeds=seeds)
     if found.told_apart or seeds is None:
@@ -100,7 +99,7 @@ def detectable_difference(deviation: float, seeds: int) -> float:
         RedteamError: If the deviation is negative or there are fewer than two seeds.
     """
     freedom, limit = _test(deviation, seeds)
-    noncentrality = float(nctdtrinc(freedom, 1 - POWER, limit))
+    noncentrality = student.noncentrality_with(freedom, 1 - POWER, limit)
     return noncentrality * deviation * math.sqrt(2 / seeds)
 
 
@@ -119,8 +118,8 @@ def detectable_mean(deviation: float, runs: int, *, level: float = 1 - CONFIDENC
         RedteamError: If the deviation is negative or there are fewer than two runs.
     """
     _check(deviation, runs)
-    limit = float(stdtrit(runs - 1, 1 - level / 2))
-    return float(nctdtrinc(runs - 1, 1 - POWER, limit)) * deviation / math.sqrt(runs)
+    limit = student.quantile(runs - 1, 1 - level / 2)
+    return student.noncentrality_with(runs - 1, 1 - POWER, limit) * deviation / math.sqrt(runs)
 
 
 def detection_rate(difference: float, deviation: float, seeds: int) -> float:
@@ -138,8 +137,8 @@ def detection_rate(difference: float, deviation: float, seeds: int) -> float:
     if not deviation:
         return float(difference != 0)
     noncentrality = abs(difference) / (deviation * math.sqrt(2 / seeds))
-    below, above = nctdtr(freedom, noncentrality, -limit), nctdtr(freedom, noncentrality, limit)
-    return float(below + 1 - above)
+    below, upto = (student.noncentral_below(freedom, noncentrality, t) for t in (-limit, limit))
+    return below + 1 - upto
 
 
 def seeds_needed(difference: float, deviation: float) -> int | None:
@@ -192,7 +191,7 @@ def _test(deviation: float, seeds: int) -> tuple[int, float]:
     """Return the degrees of freedom and the limit beyond which a difference counts as found."""
     _check(deviation, seeds)
     freedom = 2 * seeds - 2
-    return freedom, float(stdtrit(freedom, 0.5 + CONFIDENCE / 2))
+    return freedom, student.quantile(freedom, 0.5 + CONFIDENCE / 2)
 
 
 def _check(deviation: float, seeds: int) -> None:

@@ -7,8 +7,7 @@ run are in :mod:`redteam_env.evaluation.statistics`.
 import math
 from collections.abc import Sequence
 
-from scipy.special import stdtr, stdtrit
-
+from redteam_env.evaluation import student
 from redteam_env.evaluation.statistics import Interval, checked_confidence
 
 
@@ -30,7 +29,7 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval
         return None
     mean = math.fsum(values) / n
     spread = math.sqrt(math.fsum((x - mean) ** 2 for x in values) / (n - 1) / n)
-    half = float(stdtrit(n - 1, 0.5 + checked_confidence(confidence) / 2)) * spread
+    half = student.quantile(n - 1, 0.5 + checked_confidence(confidence) / 2) * spread
     return Interval(mean - half, mean + half)
 
 
@@ -54,7 +53,7 @@ def t_test(values: Sequence[float]) -> float | None:
     spread = math.sqrt(math.fsum((x - mean) ** 2 for x in values) / (n - 1) / n)
     if not spread:
         return float(mean == 0)
-    return float(2 * stdtr(n - 1, -abs(mean) / spread))
+    return 2 * student.below(n - 1, -abs(mean) / spread)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
+from redteam_env.evaluation import student
 from redteam_env.game import RedteamError
 
 _CHUNK = 2_000_000
@@ -257,7 +257,7 @@ def expanded_tail(confidence: float, clusters: int) -> float:
     tail = (1 - checked_confidence(confidence)) / 2
     if clusters < 2:  # all resamples are the same
         return tail
-    quantile = float(stdtrit(clusters - 1, tail)) * math.sqrt(clusters / (clusters - 1))
+    quantile = student.quantile(clusters - 1, tail) * math.sqrt(clusters / (clusters - 1))
     return NormalDist().cdf(quantile)
 
 
@@ -326,8 +326,8 @@ def wilson_of_shares(
     if not all(x in {0, 1} for x in shares):
         spread = math.fsum((x - mean) ** 2 for x in shares) / max(1, n - 1) / n
         if spread:
-            student = float(stdtrit(n - 1, 0.5 + confidence / 2))
-            effective = min(max(n, trials), max(n, mean * (1 - mean) / spread * (z / student) ** 2))
+            t = student.quantile(n - 1, 0.5 + confidence / 2)
+            effective = min(max(n, trials), max(n, mean * (1 - mean) / spread * (z / t) ** 2))
     low, high = _score_limits(mean, effective, z)
     return Interval(0.0 if mean == 0 else min(low, mean), 1.0 if mean == 1 else max(high, mean))
 
@@ -359,7 +359,7 @@ def share_of(outcomes: Sequence[bool], clusters: Sequence[Hashable]) -> Share:
         return Share(k, n, float(size))
     spread = float(((sums - p * counts) ** 2).sum()) * size / (size - 1) / n**2
     effective = p * (1 - p) / spread if spread else float(n)
-    effective *= (float(stdtrit(n - 1, 0.975)) / float(stdtrit(size - 1, 0.975))) ** 2
+    effective *= (student.quantile(n - 1, 0.975) / student.quantile(size - 1, 0.975)) ** 2
     return Share(k, n, min(float(n), max(1.0, effective)))
 
 

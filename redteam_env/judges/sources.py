@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from redteam_env.game import RedteamError, check_fields
 from redteam_env.utils.constants import constants_in
 from redteam_env.utils.packages import Member, fetch
@@ -99,6 +97,8 @@ class Source:
         return read_text(fetch(member), most=MOST_BYTES_OF_TOML)
 
     def _yaml(self, content: str) -> Any:
+        import yaml  # noqa: PLC0415 - slow to import, and read by few cards
+
         try:
             documents = [x for x in yaml.safe_load_all(content) if x is not None]
         except (yaml.YAMLError, RecursionError) as error:

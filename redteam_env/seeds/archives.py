@@ -10,8 +10,6 @@ import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import yaml
-
 from redteam_env.game import Seed
 from redteam_env.protocols import ENGLISH, DataCard, speaks
 from redteam_env.seeds.columns import refuse_arguments
@@ -65,6 +63,8 @@ def _strongreject(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _advbench(text: str) -> Iterator[tuple[str, str]]:
+    import yaml  # noqa: PLC0415 - slow to import, and for this one alone
+
     for row in yaml.safe_load(text)["seeds"]:
         yield row["value"], row["harm_categories"][0]
 
