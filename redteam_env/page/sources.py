@@ -217,7 +217,8 @@ def _evaluation(folder: Path) -> Source:
         notes = ["It has no games, or a file of them is damaged: redteam-env rejudge tells which."]
     settings = report.get("settings")
     result = report["result"]
-    if (cut := result.get("cut") if isinstance(result, dict) else None) and type(cut) is int:
+    cut = result.get("cut") if isinstance(result, dict) else None
+    if type(cut) is int and cut > 0:
         notes.append(
             f"{cut} searches ended with what this judge does not call a success, so rates of rewritten games lie "
             "between bounds, which redteam-env rejudge prints; those here are about the attempts made."

@@ -323,3 +323,10 @@ def test_damaged_departures_from_a_recipe_are_told_of_and_hide_nothing_else(tmp_
     page = made(tmp_path, make_run(tmp_path / "mine", differs_from_recipe=[1]))
     assert "Whether it follows its recipe cannot be read" in page.text
     assert "All settings" in page.text
+
+
+@pytest.mark.parametrize(("cut", "said"), [(3, True), (0, False), (HOSTILE, False), (None, False)])
+def test_rates_that_another_judge_left_between_bounds_are_told_of(tmp_path, cut, said):
+    folder = make_evaluation(tmp_path / "again", [game(k) for k in range(3)], cut=cut)
+    text = made(tmp_path, folder).text
+    assert ("3 searches ended with what this judge does not call a success" in text) == said
