@@ -82,7 +82,7 @@ def export(argv: Sequence[str]) -> int:
         what = "adapter" if weights["adapter"] else "model"
         line = f"{weights['folder']}: {what} of {' and '.join(weights['roles'])}, base {weights['base']}"
         console.print(safe_text(line), soft_wrap=True)
-        console.print(safe_text(f"  {weights['serve']}"), soft_wrap=True)
+        console.out(safe_text(f"  {weights['serve']}"))  # to be copied as it stands
     return 0
 
 

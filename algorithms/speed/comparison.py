@@ -1,7 +1,7 @@
 """A training step beside TRL's, and arrangements beside each other: parts ``trl`` and ``arrangements``."""
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
 from typing import Any
@@ -110,7 +110,7 @@ def _trl_laps(
 
 def _trl_rows(
     options: SpeedConfig, name: str, lead: int, found: Mapping[str, Sequence[Lap]]
-) -> list[Measured]:
+) -> Iterator[Measured]:
     part = "trl"
     time = {way: seconds(laps, options.threads) for way, laps in found.items() if laps}
     most = {way: peak(laps) for way, laps in found.items() if laps}
@@ -150,6 +150,7 @@ def _trl_rows(
                 part,
             ),
         ]
+    yield from rows
     with side("the machine's rates", machine_rates, {"threads": options.threads}) as machine:
         rates = machine.lap().facts
     work = step_operations(
@@ -159,14 +160,14 @@ def _trl_rows(
     )
     reached = work / rates["flops"] / time["ours"]
     what = f"{label}: share of the least time of our step"
-    speed = Measured(
+    yield Measured(
         what="products of float32 matrices",
         value=rates["flops"] / 1e9,
         unit="GFLOP/s",
         more=True,
         part=part,
     )
-    return [*rows, speed, Measured(what=what, value=reached, more=True, part=part)]
+    yield Measured(what=what, value=reached, more=True, part=part)
 
 
 def arrangements(options: SpeedConfig, progress: Progress) -> Iterable[Measured]:
@@ -175,6 +176,9 @@ def arrangements(options: SpeedConfig, progress: Progress) -> Iterable[Measured]
     Args:
         options: The sizes.
         progress: Called as ``progress(phase, done, total)``.
+
+    Yields:
+        What was measured, as soon as it is.
     """
     spec = {
         "threads": options.threads,
@@ -193,18 +197,17 @@ def arrangements(options: SpeedConfig, progress: Progress) -> Iterable[Measured]
 
     both = ("bipolicy", "shared")
     sides = {name: (step_of_arrangement, {**spec, "arrangement": name}) for name in both}
-    found = take_turns(sides, warm=1, laps=options.repeats, report=report)
+    time: dict[str, float] = {}
+    most: dict[str, float] = {}
+    for name, laps in take_turns(sides, warm=1, laps=options.repeats, report=report):
+        time[name], most[name] = seconds(laps, options.threads), peak(laps)
+        yield Measured(what=f"{name}: step", value=time[name], unit="s", part=part)
+        yield Measured(what=f"{name}: peak", value=most[name], unit="GB", part=part)
+    yield ratio("time, bipolicy / shared", time["bipolicy"], time["shared"], 1.1, part)
+    yield ratio("peak memory, bipolicy / shared", most["bipolicy"], most["shared"], 1.1, part)
     alone = {"independent": (step_of_arrangement, {**spec, "arrangement": "independent"})}
     # the second step is the first that finds the optimisers' moments
-    found |= take_turns(alone, warm=1, laps=1, report=report)
-    time = {name: seconds(found[name], options.threads) for name in both}
-    most = {name: peak(laps) for name, laps in found.items()}
-    return [
-        *(Measured(what=f"{x}: step", value=time[x], unit="s", part=part) for x in both),
-        *(Measured(what=f"{x}: peak", value=most[x], unit="GB", part=part) for x in most),
-        ratio("time, bipolicy / shared", time["bipolicy"], time["shared"], 1.1, part),
-        ratio("peak memory, bipolicy / shared", most["bipolicy"], most["shared"], 1.1, part),
-        ratio(
-            "peak memory, bipolicy / independent", most["bipolicy"], most["independent"], 0.45, part
-        ),
-    ]
+    [(name, laps)] = take_turns(alone, warm=1, laps=1, report=report)
+    yield Measured(what=f"{name}: peak", value=peak(laps), unit="GB", part=part)
+    what = f"peak memory, bipolicy / {name}"
+    yield ratio(what, most["bipolicy"], peak(laps), 0.45, part)

@@ -21,6 +21,12 @@ from redteam_env.seeds.resolve import resolve_seeds
 PART = "game"
 _GAMES = 2000
 _SECONDS = 1.0
+_ROWS = {
+    "batched play": ("batched play, scripted agents, lexical judge", "games/s", 5000.0),
+    "our AEC face": ("AEC face", "steps/s", None),
+    "rps": ("PettingZoo's rps", "steps/s", None),
+}
+"""What the rate of each side is called, its unit and its budget."""
 
 
 def batched(spec: Mapping[str, Any], turns: Turns) -> None:  # noqa: ARG001 - every side has a spec
@@ -83,6 +89,9 @@ def measure(options: SpeedConfig, progress: Progress) -> Iterable[Measured]:
         options: The sizes.
         progress: Called as ``progress(phase, done, total)``.
 
+    Yields:
+        What was measured, as soon as it is.
+
     Raises:
         RedteamError: If PettingZoo's game cannot be played for want of pygame.
     """
@@ -103,24 +112,11 @@ def measure(options: SpeedConfig, progress: Progress) -> Iterable[Measured]:
         "our AEC face": (aec_steps, {**spec, "env": "redteam"}),
         "rps": (aec_steps, {**spec, "env": "rps"}),
     }
-    found = take_turns(sides, warm=1, laps=options.repeats, report=report)
-    rate = {
-        name: float(np.median([next(iter(lap.facts.values())) / lap.cpu_seconds for lap in laps]))
-        for name, laps in found.items()
-    }
-    ours, theirs = rate["our AEC face"], rate["rps"]
-    return [
-        Measured(
-            what="batched play, scripted agents, lexical judge",
-            value=rate["batched play"],
-            unit="games/s",
-            budget=5000.0,
-            more=True,
-            part=PART,
-        ),
-        Measured(what="AEC face", value=ours, unit="steps/s", more=True, part=PART),
-        Measured(what="PettingZoo's rps", value=theirs, unit="steps/s", more=True, part=PART),
-        Measured(
-            what="AEC steps, ours / rps", value=ours / theirs, budget=0.5, more=True, part=PART
-        ),
-    ]
+    rate: dict[str, float] = {}
+    for name, laps in take_turns(sides, warm=1, laps=options.repeats, report=report):
+        each = [next(iter(lap.facts.values())) / lap.cpu_seconds for lap in laps]
+        rate[name] = float(np.median(each))
+        what, unit, budget = _ROWS[name]
+        yield Measured(what=what, value=rate[name], unit=unit, budget=budget, more=True, part=PART)
+    share = rate["our AEC face"] / rate["rps"]
+    yield Measured(what="AEC steps, ours / rps", value=share, budget=0.5, more=True, part=PART)

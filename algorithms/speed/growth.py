@@ -61,6 +61,10 @@ def measure(options: SpeedConfig, progress: Progress) -> Iterable[Measured]:
             rank = _RANK if name == "adapters" else options.rank
             spec = {**_LEAST, "games": _GAMES, name: size, "rank": rank}
             laps[size] = _last_lap(name, spec, options)
+            if size in {sizes[0], sizes[-1]}:
+                value = seconds([laps[size]], options.threads)
+                what = f"step with {size} {name}"
+                yield Measured(what=what, value=value, unit="s", part=PART)
         yield from _rows(name, laps, options.threads)
 
 
@@ -75,26 +79,22 @@ def _last_lap(name: str, spec: Mapping[str, Any], options: SpeedConfig) -> Lap:
 def _rows(name: str, laps: Mapping[int, Lap], threads: int) -> list[Measured]:
     sizes = list(laps)
     times = {size: seconds([lap], threads) for size, lap in laps.items()}
-    rows = [
-        Measured(what=f"step with {size} {name}", value=times[size], unit="s", part=PART)
-        for size in (sizes[0], sizes[-1])
-    ]
     label = f"exponent of time, {name} {sizes[0]} to {sizes[-1]}"
     fitted = exponent(sizes, [times[size] for size in sizes])
-    rows.append(Measured(what=label, value=fitted, budget=EXPONENT, part=PART))
+    growth = Measured(what=label, value=fitted, budget=EXPONENT, part=PART)
     first, last = laps[sizes[0]], laps[sizes[-1]]
     if name == "adapters":
         added = (sizes[-1] - sizes[0]) * last.facts["adapter_gb"]
         value = (last.peak_gb - first.peak_gb) / added
         what = "peak memory added / size of the adapters added"
-        return [*rows, Measured(what=what, value=value, budget=FLAT, part=PART)]
+        return [growth, Measured(what=what, value=value, budget=FLAT, part=PART)]
     if name == "games":
         start = min((size for size in sizes if size >= _MICRO_BATCH), default=sizes[-1])
         what = f"peak memory, {sizes[-1]} games / {start} games"
         value = last.peak_gb / laps[start].peak_gb
-        return [*rows, Measured(what=what, value=value, budget=FLAT, part=PART)]
+        return [growth, Measured(what=what, value=value, budget=FLAT, part=PART)]
     what = f"peak memory, {sizes[-1]} exchanges / {sizes[0]}"
-    return [*rows, Measured(what=what, value=last.peak_gb / first.peak_gb, part=PART)]
+    return [growth, Measured(what=what, value=last.peak_gb / first.peak_gb, part=PART)]
 
 
 def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:

@@ -41,6 +41,9 @@ def measure(options: SpeedConfig, progress: Progress) -> Iterable[Measured]:
     Args:
         options: The sizes.
         progress: Called as ``progress(phase, done, total)``.
+
+    Yields:
+        What was measured, as soon as it is.
     """
     total, done = 2 * (options.repeats + 2) + 2, 0
 
@@ -61,25 +64,27 @@ def measure(options: SpeedConfig, progress: Progress) -> Iterable[Measured]:
         "self-play": (step_with_versions, {**spec, "versions": 0}),
         "league": (step_with_versions, {**spec, "versions": options.versions}),
     }
-    found = take_turns(sides, warm=1, laps=1, report=report)
+    league = f"league of {options.versions} past versions a seat"
+    most: dict[str, float] = {}
+    for name, laps in take_turns(sides, warm=1, laps=1, report=report):
+        most[name] = peak(laps)
+        what = league if name == "league" else name
+        yield Measured(what=f"{what}: peak", value=most[name], unit="GB", part=PART)
+    what = f"peak memory, {league} / self-play"
+    yield ratio(what, most["league"], most["self-play"], 1.2, PART)
     run = {"threads": options.threads, "games": options.games}
     sides = {
         "training": (run_once, {**run, "bench": False}),
         "benchmark": (run_once, {**run, "bench": True}),
     }
-    timed = take_turns(sides, warm=1, laps=options.repeats, report=report)
-    most = {name: peak(laps) for name, laps in found.items()}
-    bare, bench = (seconds(timed[x], options.threads) for x in ("training", "benchmark"))
     length = f"run of {_STEPS * options.games:,} games, with the start of its process"
-    name = f"league of {options.versions} past versions a seat"
-    return [
-        Measured(what="self-play: peak", value=most["self-play"], unit="GB", part=PART),
-        Measured(what=f"{name}: peak", value=most["league"], unit="GB", part=PART),
-        ratio(f"peak memory, {name} / self-play", most["league"], most["self-play"], 1.2, PART),
-        Measured(what=f"training, a {length}", value=bare, unit="s", part=PART),
-        Measured(what=f"bench, the same {length}", value=bench, unit="s", part=PART),
-        ratio(f"time, bench / training, a {length}", bench, bare, 1.03, PART),
-    ]
+    titles = {"training": f"training, a {length}", "benchmark": f"bench, the same {length}"}
+    time: dict[str, float] = {}
+    for name, laps in take_turns(sides, warm=1, laps=options.repeats, report=report):
+        time[name] = seconds(laps, options.threads)
+        yield Measured(what=titles[name], value=time[name], unit="s", part=PART)
+    what = f"time, bench / training, a {length}"
+    yield ratio(what, time["benchmark"], time["training"], 1.03, PART)
 
 
 def step_with_versions(spec: Mapping[str, Any], turns: Turns) -> None:

@@ -136,7 +136,7 @@ def take_turns(
     warm: int,
     laps: int,
     report: Callable[[str], None],
-) -> dict[str, list[Lap]]:
+) -> Iterator[tuple[str, list[Lap]]]:
     """Run sides one after the other, again and again.
 
     Args:
@@ -145,8 +145,8 @@ def take_turns(
         laps: Laps of each that count.
         report: Called with the name of the side that begins a lap.
 
-    Returns:
-        The laps of each side that count.
+    Yields:
+        Each side with its laps that count, as soon as it has all of them.
     """
     done: dict[str, list[Lap]] = {name: [] for name in sides}
     with ExitStack() as stack:
@@ -160,7 +160,8 @@ def take_turns(
                 found = one.lap()
                 if lap >= warm:
                     done[name].append(found)
-    return done
+                if lap == warm + laps - 1:
+                    yield name, done[name]
 
 
 class Turns:

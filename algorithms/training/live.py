@@ -66,7 +66,7 @@ def run_heartbeat(config: TrainConfig, *, leads: bool) -> Heartbeat:
 
     def say(line: str) -> None:
         if not silent:
-            console.print(broken(safe_text(line), console.width), soft_wrap=True)
+            console.print(safe_text(line), soft_wrap=True)
 
     return Heartbeat(say, beats=not (silent or config.run.quiet))
 

@@ -224,8 +224,11 @@ def _show(console: Console, found: dict[str, Any]) -> None:
         "cache": f"{cache['directory']} ({len(cache['entries'])} entries)",
     }
     console.print(facts_table(facts))
-    for entry in cache["entries"]:
-        console.print(safe_text(f"  {entry['bytes'] / 1e6:9.1f} MB  {entry['name']}"))
+    if cache["entries"]:
+        table = FittedTable("", Column(heading="", words=True), headings=False)
+        for entry in cache["entries"]:
+            table.row(f"{entry['bytes'] / 1e6:9.1f} MB", entry["name"])
+        console.print(table)
     console.print()
     rows = [(x or "always", _state(x, found["packages"])) for x in _extras(found["packages"])]
     console.print(_table(("extra", "state"), rows))

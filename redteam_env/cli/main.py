@@ -14,7 +14,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import metadata
 from types import FrameType
 
@@ -23,7 +23,7 @@ from rich.text import Text
 from redteam_env import registry
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.utils.argv import help_of
-from redteam_env.utils.console import make_console, tolerate_any_text
+from redteam_env.utils.console import fitted_stdout, make_console, tolerate_any_text
 from redteam_env.utils.docs import static_summary
 from redteam_env.utils.machine import refusal
 from redteam_env.utils.text import escape_controls, safe_text
@@ -72,7 +72,7 @@ def _exit_code(arguments: list[str], *, debug: bool) -> int:
         text, code = _told(error)
         if debug:
             traceback.print_exception(error)
-        sys.stderr.write(f"error: {_line(text)}\n")
+        make_console(stderr=True).print(Text(f"error: {_line(text)}"), soft_wrap=True)
     return code
 
 
@@ -169,8 +169,9 @@ def _run(arguments: list[str]) -> int:
         from redteam_env.cli.named_code import name_code  # only where code may be named
 
         name_code(name, rest)
-    with help_of(rest) as words:
-        code = registry.load(KIND, name)(words)
+    command = registry.load(KIND, name)
+    with help_of(rest) as words, fitted_stdout() if "--help" in words else nullcontext():
+        code = command(words)
     if not isinstance(code, int):
         raise RedteamError(f"The command {name!r} returned {code!r}; a command returns an int.")
     return code

@@ -138,6 +138,5 @@ def _show(console: Console, episode: Episode) -> None:
         seed=episode.seed, rewritten=episode.rewritten, turns=episode.turns, to_move=None
     )
     for part in story(state, episode):
-        # a terminal would break words where its lines end; a file's lines are of any length
-        console.print(safe_text(part.text, part.style), soft_wrap=not console.is_terminal)
+        console.print(safe_text(part.text, part.style), soft_wrap=True)
     console.print()

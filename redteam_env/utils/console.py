@@ -1,5 +1,6 @@
 """Where reports are printed: consoles that never cut a table, and a progress bar on stderr."""
 
+import codecs
 import io
 import json
 import math
@@ -7,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -18,6 +19,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.text import Text
 
 from redteam_env.utils.heartbeat import Heartbeat
 from redteam_env.utils.tables import broken
@@ -26,10 +28,26 @@ from redteam_env.utils.text import escape_controls, safe_text
 WIDE = 1000
 _COUNTS = 30
 """Cells of a progress bar that its numbers take."""
+_SPELLED = "redteam_env.spelled"
+_PLAIN = {"\N{BULLET}": "*", "\N{HORIZONTAL ELLIPSIS}": "..."}
+"""What is written for marks of layout that an encoding lacks."""
+_NARROW = 60
+"""Cells of a terminal that are too few for a bar beside its title."""
 
 
 class _Console(Console):
-    """A console that leaves a closed pipe to the command line, which has one answer to it."""
+    """A console that leaves a closed pipe to the command line, and breaks no word where a terminal's line ends."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print; where a line is too long for the terminal, it is broken between words."""
+        if self.is_terminal and options.get("end", "\n") == "\n":
+            objects = tuple(
+                broken(x if isinstance(x, Text) else Text(x), self.width)
+                if isinstance(x, str | Text)
+                else x
+                for x in objects
+            )
+        super().print(*objects, **options)
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
@@ -47,6 +65,53 @@ def make_console(*, stderr: bool = False) -> Console:
     if not console.is_terminal:
         console.width = WIDE
     return console
+
+
+class _Fitted:
+    """A stream that gets line breaks between words where a line is too long.
+
+    Args:
+        stream: Where the text goes; whatever else is asked of this object is asked of that.
+        width: The longest line, in cells.
+    """
+
+    def __init__(self, stream: TextIO, width: int) -> None:
+        self._stream = stream
+        self._width = width
+        self._begun = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Pass on all lines that are whole."""
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            plain = Text.from_ansi(line)
+            fits = plain.cell_len <= self._width
+            self._stream.write(f"{line if fits else broken(plain, self._width).plain}\n")
+        return len(text)
+
+    def end(self) -> None:
+        """Pass on what is left of a line."""
+        self._stream.write(self._begun)
+
+
+@contextmanager
+def fitted_stdout() -> Iterator[None]:
+    """Have no line that is written to stdout be longer than the terminal; a file's lines are of any length."""
+    console = make_console()
+    if not console.is_terminal:
+        yield
+        return
+    stream = sys.stdout
+    fitted = _Fitted(stream, console.width)
+    sys.stdout = fitted
+    try:
+        yield
+    finally:
+        fitted.end()
+        sys.stdout = stream
 
 
 def print_json(value: Any) -> None:
@@ -67,9 +132,19 @@ def strict(value: Any) -> Any:
 
 def tolerate_any_text() -> None:
     """Let stdout and stderr spell out characters that their encoding lacks, instead of failing."""
+    codecs.register_error(_SPELLED, _spelled)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=_SPELLED)
+
+
+def _spelled(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Return what is written for the first character that cannot be, and where it goes on."""
+    if isinstance(error, UnicodeEncodeError):
+        plain = _PLAIN.get(error.object[error.start])
+        if plain is not None:
+            return plain, error.start + 1
+    return codecs.backslashreplace_errors(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +185,7 @@ def progress_bar(*, visible: bool = True) -> Iterator[Shown]:
     console = make_console(stderr=True)
     beats = visible and not console.is_terminal
     with Heartbeat(
-        lambda line: console.print(broken(safe_text(line), console.width), soft_wrap=True),
-        beats=beats,
+        lambda line: console.print(safe_text(line), soft_wrap=True), beats=beats
     ) as heartbeat:
         if beats or not visible:
             yield Shown(heartbeat.doing, heartbeat)
@@ -122,11 +196,13 @@ def progress_bar(*, visible: bool = True) -> Iterator[Shown]:
 
 @contextmanager
 def _bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    drawn = console.width >= _NARROW
     room = console.width - _COUNTS
+    longest = 2 * room // 3 if drawn else room
     bar = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=min(40, room // 3)),
+        *([BarColumn(bar_width=min(40, room // 3))] if drawn else []),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         console=console,
@@ -137,8 +213,8 @@ def _bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
 
         def report(phase: str, done: int, total: int) -> None:
             title = escape_controls(phase)
-            if len(title) > 2 * room // 3:
-                title = f"{title[: 2 * room // 3 - 4]} ..."
+            if len(title) > longest:
+                title = f"{title[: longest - 3].rpartition(' ')[0] or title[: longest - 4]} ..."
             bar.update(task, description=title, completed=done, total=total)
 
         yield report

@@ -1,7 +1,6 @@
 import json
 
 import pytest
-from rich.console import Console
 
 from redteam_env.cli.main import main
 from redteam_env.game import Episode
@@ -123,10 +122,8 @@ def test_on_a_terminal_no_word_is_broken(capsys, monkeypatch, plugins):
             return [Reply(text="whole words only " * 20) for _ in requests]
 
     plugins("agents", "talker", lambda role: Talker())
-    monkeypatch.setattr(
-        "redteam_env.cli.play.make_console",
-        lambda: Console(force_terminal=True, width=50, color_system=None),
-    )
+    for name, value in {"TTY_COMPATIBLE": "1", "COLUMNS": "50", "TERM": "dumb"}.items():
+        monkeypatch.setenv(name, value)
     assert main(["play", *WORDS, "--defender", "talker", "--games", "1"]) == 0
     told = capsys.readouterr().out.partition("defender_0:")[2].partition("verdict:")[0]
     lines = told.splitlines()

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -34,7 +35,39 @@ COMMANDS = {
     "worlds show": ["worlds", "show", "apothecary"],
     "models list": ["models", "list"],
     "plan": ["plan", "--model", "smollm2"],
+    "commands": ["--help"],
+    "runs list": ["runs", "list", str(RESULTS)],
 }
+WITH_STDERR = {"play": ["play", "--games", "1"], "an error": ["evalute"]}
+HELPS = [
+    *(
+        ["bench"],
+        ["capability"],
+        ["crossplay"],
+        ["data"],
+        ["data", "get"],
+        ["data", "sft"],
+        ["doctor"],
+    ),
+    *(
+        ["evaluate"],
+        ["experiment"],
+        ["export"],
+        ["judge"],
+        ["judge", "calibrate"],
+        ["judge", "serve"],
+    ),
+    *(["models"], ["plan"], ["play"], ["push"], ["quickstart"], ["recipes"], ["recipes", "show"]),
+    *(
+        ["rejudge"],
+        ["report"],
+        ["runs"],
+        ["runs", "diff"],
+        ["speed"],
+        ["train"],
+        ["worlds"],
+    ),
+]
 CARD = """
 title = "A small suite of one's own"
 source = "a test"
@@ -64,11 +97,12 @@ def piped():
     return {}
 
 
-def ran(arguments, width=None, encoding="utf-8"):
+def ran(arguments, width=None, encoding="utf-8", streams=("stdout",)):
     """Return what a command prints on a terminal of a width, or into a pipe."""
     out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "stdout", out)
+    with pytest.MonkeyPatch.context() as patch, suppress(SystemExit):
+        for stream in streams:
+            patch.setattr(sys, stream, out)
         if width is not None:
             patch.setenv("TTY_COMPATIBLE", "1")
             patch.setenv("COLUMNS", str(width))
@@ -95,6 +129,24 @@ def test_a_command_fits_its_terminal(name, width, piped):
     if name not in piped:
         piped[name] = ran(COMMANDS[name])
     check(ran(COMMANDS[name], width), piped[name], width)
+
+
+@pytest.mark.parametrize("width", [80, 40])
+@pytest.mark.parametrize("name", WITH_STDERR)
+def test_what_stands_beside_a_table_fits_too(name, width):
+    streams = ("stdout", "stderr")
+    whole = ran(WITH_STDERR[name], streams=streams)
+    check(ran(WITH_STDERR[name], width, streams=streams), whole, width)
+
+
+@pytest.mark.parametrize("command", HELPS, ids=" ".join)
+def test_help_fits_a_narrow_terminal(command):
+    whole = ran([*command, "--help"])
+    shown = ran([*command, "--help"], 40)
+    assert "…" not in shown
+    assert [x for x in shown.splitlines() if len(x) > 40] == []
+    outside = " ".join(x for x in shown.splitlines() if x[:1] not in set("│╭╰|+"))
+    assert set(outside.split()) - {"..."} <= set(whole.split())
 
 
 @pytest.mark.parametrize("name", ["data list", "crossplay", "recipes show"])

@@ -42,7 +42,10 @@ def test_a_side_answers_each_lap_and_its_prints_disturb_nothing():
 def test_sides_take_turns_and_first_laps_do_not_count():
     seen = []
     pair = {"a": (sides.counts, SPEC), "b": (sides.counts, {**SPEC, "start": 20})}
-    found = take_turns(pair, warm=1, laps=2, report=seen.append)
+    turns = take_turns(pair, warm=1, laps=2, report=seen.append)
+    first = next(turns)
+    assert (first[0], len(seen)) == ("a", 5), "a side is told of before the others end"
+    found = dict([first, *turns])
     assert seen == ["a", "b"] * 3
     assert [lap.facts["number"] for lap in found["a"]] == [7, 8]
     assert [lap.facts["number"] for lap in found["b"]] == [22, 23]
