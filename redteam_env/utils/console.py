@@ -4,6 +4,7 @@ import codecs
 import io
 import json
 import math
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -64,6 +65,8 @@ def make_console(*, stderr: bool = False) -> Console:
     console = _Console(stderr=stderr, markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
         console.width = WIDE
+    elif console.is_dumb_terminal:  # of which rich says that it has 80 columns
+        console.width = shutil.get_terminal_size().columns
     return console
 
 
