@@ -16,7 +16,7 @@ from agents.sharing.settings import ExportConfig
 from redteam_env.game import RedteamError
 from redteam_env.usage import read
 from redteam_env.utils.consent import has_person
-from redteam_env.utils.console import make_console
+from redteam_env.utils.console import make_console, print_json
 from redteam_env.utils.text import safe_text
 
 _REPO = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
@@ -47,6 +47,7 @@ class PushOptions(ExportConfig):
         public: Let everybody see it; by default it is private.
         dry_run: List what would be uploaded, and upload nothing.
         yes: Do not ask before uploading.
+        json: Print JSON.
     """
 
     run: Annotated[str, tyro.conf.Positional]
@@ -54,6 +55,7 @@ class PushOptions(ExportConfig):
     public: bool = False
     dry_run: bool = False
     yes: bool = False
+    json: bool = False
 
 
 def export(argv: Sequence[str]) -> int:
@@ -124,10 +126,16 @@ def _push(folder: Path, told: Mapping[str, Any], options: PushOptions) -> int:
             f"The results in {options.run!r} hold what players wrote, which may be harmful. Export it again "
             "without --texts, or give --texts here, too."
         )
+    files = dict(files_of(folder, told))
     console = make_console(stderr=not options.dry_run)
-    for name, size in files_of(folder, told).items():
-        console.print(safe_text(f"{size / 1e6:10.3f} MB  {name}"))
+    if not (options.dry_run and options.json):
+        for name, size in files.items():
+            console.print(safe_text(f"{size / 1e6:10.3f} MB  {name}"))
     who = "public" if options.public else "private"
+    record = {"repo": options.repo, "public": options.public, "files": files}
+    if options.dry_run and options.json:
+        print_json({**record, "uploaded": None})
+        return 0
     if options.dry_run:
         console.print(safe_text(f"Nothing was uploaded; this would go to {options.repo} ({who})."))
         return 0
@@ -137,7 +145,10 @@ def _push(folder: Path, told: Mapping[str, Any], options: PushOptions) -> int:
     from huggingface_hub import HfApi  # noqa: PLC0415 - takes time to import
 
     where = upload(folder, told, options.repo, public=options.public, api=HfApi())
-    make_console().print(safe_text(f"Uploaded: {where}"), soft_wrap=True)
+    if options.json:
+        print_json({**record, "uploaded": where})
+    else:
+        make_console().print(safe_text(f"Uploaded: {where}"), soft_wrap=True)
     return 0
 
 

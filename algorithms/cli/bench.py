@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from algorithms.cli.verified import print_verified
 from algorithms.studies.bench.cells import check_parts
 from algorithms.studies.bench.config import BenchConfig, config_from
 from algorithms.studies.bench.ladder import RUNGS, check_ladder, is_ladder, register
@@ -23,7 +24,6 @@ from redteam_env.usage import need, read
 from redteam_env.utils.console import make_console, print_json
 from redteam_env.utils.lists import listed
 from redteam_env.utils.locks import held
-from redteam_env.utils.text import safe_text
 
 PROG = "redteam-env bench"
 ABOUT = "Train every algorithm in every arrangement on equal budgets and rank them with intervals."
@@ -76,10 +76,12 @@ class Verify:
         file: leaderboard.json, or the directory it is in.
         use: Files and folders outside of it, and ids of the hub, that its manifest names, and that may be
             read or fetched.
+        json: Print JSON instead of lines.
     """
 
     file: Annotated[str, tyro.conf.Positional]
     use: tuple[str, ...] = ()
+    json: bool = False
 
 
 def bench(argv: Sequence[str]) -> int:
@@ -169,8 +171,5 @@ def _verify(action: Verify) -> int:
 
     say = make_console(stderr=True).print
     wrong = verify(Path(action.file).expanduser(), say=say, used=action.use)
-    console = make_console()
-    for line in wrong:
-        console.print(safe_text(f"differs: {line}"))
-    console.print(f"{len(wrong)} differences." if wrong else "Every number holds.")
+    print_verified(wrong, "Every number holds.", as_json=action.json)
     return 1 if wrong else 0

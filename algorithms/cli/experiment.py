@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from algorithms.cli.verified import print_verified
 from algorithms.studies.executors import ExecutorName
 from algorithms.studies.manifest import check_manifest, open_directory
 from algorithms.studies.study import INTERRUPTED, Where, run_study
@@ -73,10 +74,12 @@ class Verify:
         report: A directory that report wrote.
         use: Files and folders outside of it, and ids of the hub, that its manifest names, and that may be
             read or fetched.
+        json: Print JSON instead of lines.
     """
 
     report: Annotated[str, tyro.conf.Positional]
     use: tuple[str, ...] = ()
+    json: bool = False
 
 
 def experiment(argv: Sequence[str]) -> int:
@@ -148,10 +151,5 @@ def _verify(action: Verify) -> int:
 
     say = make_console(stderr=True).print
     wrong = verify_report(Path(action.report).expanduser(), say=say, used=action.use)
-    console = make_console()
-    for line in wrong:
-        console.print(f"differs: {line}")
-    console.print(
-        f"{len(wrong)} differences." if wrong else "Every verdict and every figure holds."
-    )
+    print_verified(wrong, "Every verdict and every figure holds.", as_json=action.json)
     return 1 if wrong else 0

@@ -217,6 +217,8 @@ def test_a_sound_report_verifies_and_leaves_everything_one_needs(made, capsys):
     assert {x.suffix for x in made[1].iterdir()} == {".json", ".parquet", ".md", ".svg"}
     assert main(["bench", "verify", str(made[1])]) == 0
     assert "Every number holds" in capsys.readouterr().out
+    assert main(["bench", "verify", str(made[1]), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"holds": True, "differences": []}
     page = (made[1] / "leaderboard.md").read_text()
     assert "a command" in page
     assert "| grpo, bipolicy | 1.00 [1.00, 1.00] |" in page

@@ -160,6 +160,8 @@ def test_the_same_command_again_does_nothing_twice(place):
 def test_the_report_of_a_real_run_verifies(reported, capsys):
     assert main(["experiment", "verify", str(reported)]) == 0
     assert "Every verdict and every figure holds." in capsys.readouterr().out
+    assert main(["experiment", "verify", str(reported), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"holds": True, "differences": []}
 
 
 def change_figure(folder):

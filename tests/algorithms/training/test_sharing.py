@@ -246,6 +246,10 @@ def test_push_lists_asks_and_refuses_texts(two_steps, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "model.safetensors" in said
     assert "Nothing was uploaded" in said
+    assert push_command([*words, "--dry-run", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["files"]["model.safetensors"] > 0
+    assert (told["repo"], told["public"], told["uploaded"]) == ("me/mine", False, None)
     with pytest.raises(RedteamError, match="add --yes"):
         push_command(words)
     out = str(tmp_path / "out")
