@@ -66,7 +66,7 @@ def make_console(*, stderr: bool = False) -> Console:
     if not console.is_terminal:
         console.width = WIDE
     elif console.is_dumb_terminal:  # of which rich says that it has 80 columns
-        console.width = shutil.get_terminal_size().columns
+        console.size = shutil.get_terminal_size()
     return console
 
 
