@@ -229,7 +229,7 @@ class _Table:
         return [
             *map(_flag, fields),
             None if verdict.score is None else _short(verdict.score),
-            self._word(shown(verdict.judge, 120)),
+            self._word(shown(verdict.judge)),
             self._text(verdict.raw) if verdict.raw else 0,
         ]
 

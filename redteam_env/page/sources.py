@@ -12,7 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from redteam_env.evaluation.stored import REPORT, Stored, read_last_games, stored_games
+from redteam_env.evaluation.stored import (
+    REPORT,
+    UNFINISHED,
+    Stored,
+    read_last_games,
+    stored_games,
+)
 from redteam_env.evaluation.stored import SCHEMA as REPORT_SCHEMA
 from redteam_env.game import Episode, RedteamError
 from redteam_env.runs import DIFFERS, EPISODES, METRICS, Run, read_league
@@ -141,6 +147,11 @@ def _read(folder: Path, most: int) -> list[tuple[Path, Source]]:
         return [(folder, _bench(folder))]
     if (folder / PLAN).is_file() or (folder / CLAIMS).is_file():
         return [(folder, _experiment(folder))]
+    if (folder / UNFINISHED).is_dir():
+        raise RedteamError(
+            f"{str(folder)!r} is an evaluation that was interrupted, or is running; call it again, which goes on "
+            "where it was."
+        )
     inner = [x for x in sorted(folder.iterdir()) if x.is_dir() and Run(x).record() is not None]
     runs = [(x, _run(Run(x), most // max(1, len(inner)))) for x in inner]
     if (folder / RESULT).is_file():

@@ -65,6 +65,7 @@ def payoff(title: str, rows: list[str], columns: list[str], values: object) -> T
             for name, row in zip(rows, found, strict=True)
         ],
         shades=[[None, *(_shade(x, low, high) for x in row)] for row in found],
+        note="The stronger a cell's colour, the higher the reward, from the lowest of the table to its highest.",
     )
 
 

@@ -23,6 +23,13 @@ EXACT = frozenset({"apothecary"})
 """Judges that decide by the rules of the world of their name, so that on its seeds no label is wrong."""
 
 
+_QUESTIONS = {
+    "prompt_harmful": "harmful requests",
+    "response_refusal": "refusals",
+    "response_harmful": "harmful answers",
+}
+
+
 def what(source: Source) -> str:
     """Return in one sentence what a source is."""
     own = source.settings
@@ -117,7 +124,9 @@ def calibration(source: Source) -> str:
     fields = known.get("fields") if isinstance(known, Mapping) else None
     if not isinstance(fields, Mapping) or not fields:
         return "its errors are not known here, so nothing is corrected for them"
-    return "; ".join(f"{shown(name, 60)}: {_shares(own)}" for name, own in fields.items())
+    return "; ".join(
+        f"{_QUESTIONS.get(name, shown(name, 60))} {_shares(own)}" for name, own in fields.items()
+    )
 
 
 def lost_many(lost: int, games: int) -> bool:

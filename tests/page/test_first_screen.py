@@ -129,7 +129,7 @@ def test_suites_without_attack_say_nothing_of_attempts(tmp_path):
 
 def test_a_judges_errors_have_the_interval_that_was_stored_with_them(tmp_path):
     page = made(tmp_path, make_suites(tmp_path / "mine"))
-    known = "response_refusal: sensitivity 0.90 [0.40, 1.00], specificity 0.90 [0.40, 1.00]"
+    known = "refusals sensitivity 0.90 [0.40, 1.00], specificity 0.90 [0.40, 1.00]"
     assert f"Judge: lexical. Calibration: {known}." in page.text
 
 

@@ -195,12 +195,14 @@ def test_damaged_games_and_numbers_that_are_none_are_left_out_and_told(tmp_path)
         ({"config.json": '{"schema": 0, "config": {}}'}, "schema"),
         ({"config.json": '{"schema": 1, "conf'}, "config.json"),
         ({"report.json": "[]"}, "report.json"),
+        ({"unfinished/plan.json": "{}"}, "that was interrupted, or is running"),
     ],
 )
 def test_other_directories_are_refused_in_one_line(tmp_path, capsys, files, told):
     folder = tmp_path / "place"
     folder.mkdir()
     for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
     assert main(["report", str(folder), "-o", str(tmp_path / "out.html")]) == 2
     error = capsys.readouterr().err
