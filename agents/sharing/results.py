@@ -10,13 +10,14 @@ from redteam_env.evaluation.rates import OUTCOMES, measure
 from redteam_env.evaluation.stored import Stored, games_of_run, stored_games
 from redteam_env.game import Episode, RedteamError, role_of
 from redteam_env.report import rate_cell
+from redteam_env.report.tables import TITLES
 from redteam_env.runs import Run
 from redteam_env.utils.redaction import redacted
 from redteam_env.utils.text import escape_controls
 
 FOLDER = "results"
 LAST = 5
-"""Steps of training whose games stand for a run that nobody evaluated."""
+"""Steps of training whose games stand for a run without an evaluation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +109,7 @@ class Results:
                 rate = getattr(rates, outcome)
                 if rate.n:
                     shown = f"{rate_cell(rate).plain} | {rate.k}/{rate.n}"
-                    lines.append(f"| {outcome.replace('_', ' ')} | {shown} |")
+                    lines.append(f"| {TITLES[outcome]} | {shown} |")
             parts.append("\n".join(lines))
         return "\n\n".join(parts)
 

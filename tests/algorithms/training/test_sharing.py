@@ -156,7 +156,8 @@ def test_the_card_says_what_the_run_recorded(exported, two_steps):
         "Trained for 2 steps",
         "good for smoke runs only",
         "95 %",
-        "attack success",
+        "| attack success (rewritten) |",
+        "--attacker ./attacker --defender ./defender --model someone/tiny --prompts prompts",
         "vllm serve someone/tiny --enable-lora --max-lora-rank 8 --lora-modules defender=./defender",
     ):
         assert said in text
@@ -201,18 +202,19 @@ def test_smollm2_is_told_by_its_hub_id():
     from agents.sharing.bases import base_of
     from agents.sharing.weights import Weights
 
-    def named(model):
+    def named(model, asked=None):
         card = {"full": False, "base_fingerprint": "f" * 16}
         weights = Weights(
             name="a", roles=("a",), place=Path(), model=model, revision=None, card=card
         )
-        return base_of(weights, named=None, needed=True)
+        return base_of(weights, named=asked, needed=True)
 
     assert named("smollm2").name == "HuggingFaceTB/SmolLM2-135M-Instruct"
     assert "Q4_1" in named("smollm2").note
     assert named("/cache/models--org--name/snapshots/abc").name == "org/name"
     assert named("org/name").name == "org/name"
     assert named("apothecary").copied
+    assert named("smollm2", "copy").copy_of == "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
 def test_push_uploads_an_export_to_a_private_repository(exported, monkeypatch):
@@ -276,4 +278,6 @@ def test_the_worlds_model_and_tokenizer_are_read_by_plain_libraries(finished, tm
     assert AutoTokenizer.from_pretrained(out)(text)["input_ids"] == own(text)["input_ids"]
     card = (out / "README.md").read_text()
     assert "its verdicts are exact" in card
+    assert "| the folder base: apothecary, a model of this library |" in card
+    assert "--attacker template --defender ./ --model ./base --world apothecary" in card
     assert "license: apache-2.0" in card
