@@ -23,8 +23,8 @@ ELSEWHERE = {
     ".github/CODE_OF_CONDUCT.md": "code_of_conduct.md",
     ".github/SECURITY.md": "security.md",
 }
-FIRST = ("README", "concepts")
-"""The guide's pages that are read first; the others follow by name."""
+GUIDE = "guide/README.md"
+"""The page that lists the guide's pages, in the order in which they are read."""
 LINK = re.compile(
     r"(?P<image>!?)\[(?P<words>[^\]\[]*)\]\((?P<target>[^)\s#:]+)(?P<anchor>#[^)\s]*)?\)"
 )
@@ -34,8 +34,14 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Make the navigation from the files that there are."""
     docs = Path(config.docs_dir)
 
+    listed = re.findall(
+        r"^\| \[(\w+)\.md\]", (docs / GUIDE).read_text(encoding="utf-8"), re.MULTILINE
+    )
+    order = {name: place for place, name in enumerate(["README", *listed])}
+
     def pages(pattern: str) -> list[str]:
-        found = sorted(docs.glob(pattern), key=lambda x: (x.stem not in FIRST, x.as_posix()))
+        last = len(order)
+        found = sorted(docs.glob(pattern), key=lambda x: (order.get(x.stem, last), x.as_posix()))
         return [path.relative_to(docs).as_posix() for path in found]
 
     reference = ["reference/index.md", *(f"reference/{name}.md" for name in public_modules())]
@@ -43,7 +49,11 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         {"Start": "index.md"},
         {"Guide": [*pages("guide/*.md"), "many_gpus.md", "papers.md"]},
         {"Tutorials": pages("guide/tutorials/*.md")},
-        {"Results": pages("results/*/*.md")},
+        {
+            "Results": [
+                {result_name(x): x} for x in sorted(pages("results/*/*.md"), key=result_name)
+            ]
+        },
         {"Reference": reference},
         {
             "Project": [
@@ -55,6 +65,13 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         },
     ]
     return config
+
+
+def result_name(page: str) -> str:
+    """Return what a page of results is called in the navigation: its folder, and what it is of that."""
+    _, folder, file = page.split("/")
+    stem = file.removesuffix(".md")
+    return folder.capitalize() + ("" if stem == "README" else f": {stem}")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
