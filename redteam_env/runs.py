@@ -48,6 +48,8 @@ from redteam_env.utils.files import (
 from redteam_env.utils.reading import read_json_lines
 
 CONFIG = "config.json"
+SEEDS = "seeds.jsonl"
+"""The file of seeds that a run was given in Python."""
 PREFLIGHT = "preflight.json"
 LOGGERS = "loggers.json"
 PROMPTS = "prompts"

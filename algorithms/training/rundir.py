@@ -11,9 +11,9 @@ from typing import Any
 
 from algorithms.training.config import FREE, TrainConfig
 from redteam_env.game import RedteamError
-from redteam_env.runs import CONFIG, Run
+from redteam_env.runs import CONFIG, SEEDS, Run
 from redteam_env.trust import in_words_of
-from redteam_env.utils.files import is_empty
+from redteam_env.utils.files import is_empty, write_text
 from redteam_env.utils.locks import held
 from redteam_env.utils.machine import refusal
 
@@ -30,14 +30,14 @@ def open_run(config: TrainConfig) -> Run:
     Raises:
         RedteamError: If it holds something and ``resume`` is off, or holds another run.
     """
-    path = _place(config)
+    path = place_of(config)
     named = str(path)
     if path.exists() and not path.is_dir():
         raise RedteamError(f"{named!r} is a file; give a directory as --out.")
     run = Run(path)
     stored = run.stored_config()
     if stored is None:
-        if path.is_dir() and not is_empty(path):
+        if path.is_dir() and not is_empty(path, but=SEEDS):
             raise RedteamError(
                 f"{named!r} is not empty and holds no run; give another directory as --out."
             )
@@ -58,12 +58,13 @@ def open_run(config: TrainConfig) -> Run:
 
 
 @contextmanager
-def held_run(config: TrainConfig, *, leads: bool = True) -> Iterator[Run]:
+def held_run(config: TrainConfig, *, leads: bool = True, seeds: str | None = None) -> Iterator[Run]:
     """Hold the directory of a run that may be started or resumed, as long as it is written to.
 
     Args:
         config: The run.
         leads: Whether this is the process that writes; of several that train one run, one does.
+        seeds: The seeds that are kept in the directory, as JSON lines, if the run was given any.
 
     Yields:
         The directory, as :func:`open_run` returns it.
@@ -72,15 +73,40 @@ def held_run(config: TrainConfig, *, leads: bool = True) -> Iterator[Run]:
         RedteamError: If another process writes there; whatever :func:`open_run` raises; and if the machine
             refuses something meanwhile, with what of the run is safe.
     """
-    place = _place(config)
+    place = place_of(config)
     with held(place) if leads else nullcontext():
         try:
-            yield open_run(config)
+            run = open_run(config)
+            if seeds is not None:
+                _keep_seeds(run, seeds, leads=leads)
+            yield run
         except Exception as error:
             if (refused := refusal(error)) is None:
                 raise
             what, remedy = refused
             raise RedteamError(f"{what}. {_safe(place)} {remedy}; then {_next(place)}") from error
+
+
+def _keep_seeds(run: Run, text: str, *, leads: bool) -> None:
+    """Write the seeds that were given into a run's directory, unless they are there.
+
+    Args:
+        run: The run, which may have begun already.
+        text: The content of the file.
+        leads: Whether this is the process that writes.
+
+    Raises:
+        RedteamError: If the run has begun with others.
+    """
+    file = run.path / SEEDS
+    if run.stored_config() is None:
+        if leads:
+            write_text(file, text)
+    elif not file.is_file() or file.read_text(encoding="utf-8") != text:
+        raise RedteamError(
+            f"{str(run.path)!r} was started with other seeds, or its {SEEDS} was changed; give the ones it "
+            "was started with, or another out."
+        )
 
 
 def check_room(run: Run, weights: int = 0) -> None:
@@ -133,7 +159,7 @@ def check_resumable(config: TrainConfig) -> None:
     Raises:
         RedteamError: If the directory holds no run; the text names the nearest that does.
     """
-    place = _place(config)
+    place = place_of(config)
     if not config.run.resume or Run(place).stored_config() is not None:
         return
     found = [x.parent for x in place.parent.glob(f"*/{CONFIG}")] if place.parent.is_dir() else []
@@ -144,7 +170,8 @@ def check_resumable(config: TrainConfig) -> None:
     )
 
 
-def _place(config: TrainConfig) -> Path:
+def place_of(config: TrainConfig) -> Path:
+    """Return the directory of a run."""
     return Path(config.run.out or f"runs/{config.arrangement}-{config.run.seed}")
 
 

@@ -30,6 +30,7 @@ from algorithms.training.config import TrainConfig
 from algorithms.training.demands import check_credit, check_group
 from algorithms.training.departures import departures
 from algorithms.training.evaluating import BestCheckpoint, Evaluation
+from algorithms.training.given import judge_of, source_of, with_values
 from algorithms.training.league import RunLeague, check_league, warm_start
 from algorithms.training.live import LiveTable, model_line, run_heartbeat
 from algorithms.training.log import RunLog, make_loggers
@@ -57,11 +58,9 @@ from redteam_env.border.algorithms import load_state, update
 from redteam_env.border.policies import agent_of, check_policy, describe, encode_example, tell
 from redteam_env.border.seeds import all_seeds
 from redteam_env.evaluation import AgentPool
-from redteam_env.faithfulness import measure_of
 from redteam_env.game import JUDGE, Game, RedteamError, Seed, role_of
 from redteam_env.game.config import SEATS
 from redteam_env.judges.judge import check_ready
-from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import (
     Agent,
     Algorithm,
@@ -74,7 +73,6 @@ from redteam_env.provenance import origins, write_config
 from redteam_env.registry import build, load, make, require
 from redteam_env.rollout import play, role_batches, schedule
 from redteam_env.runs import Checkpoint
-from redteam_env.seeds.resolve import resolve_seeds
 from redteam_env.utils.console import make_console
 from redteam_env.utils.heartbeat import Heartbeat
 from redteam_env.utils.lists import listed
@@ -98,7 +96,9 @@ def train(
         callbacks: Callbacks, in order: objects with methods of
             :class:`redteam_env.protocols.Callback`.
         **options: Training options by name, as ``redteam-env train`` takes them, such as
-            ``arrangement="bipolicy"``, ``steps=20``; what is left out keeps its default.
+            ``arrangement="bipolicy"``, ``steps=20``; what is left out keeps its default. ``seeds`` may be
+            texts and seeds in a list, or texts by label, which the run directory keeps; ``judge`` a
+            function or a judge, which is to be given again where the run is resumed or evaluated.
 
     Returns:
         How it ended.
@@ -109,23 +109,25 @@ def train(
             step, leaving the checkpoint before it. In a run of several processes an error in one of them
             ends all.
     """
+    seeds: str | None = None
     if config is None:
-        config = TrainConfig.from_flat(options)
+        config, seeds = with_values(options)
     elif isinstance(config, str | Path):
-        config = TrainConfig.from_flat({"config": str(config), **options})
+        config, seeds = with_values({"config": str(config), **options})
     elif options:
         raise RedteamError(
             f"train was given a configuration and the options {sorted(options)}; give one or the other."
         )
     ranks = join()
     with ranks.together(), ExitStack() as stack:
-        return _train(config, policy, callbacks, ranks, stack)
+        return _train(config, policy, callbacks, seeds, ranks, stack)
 
 
-def _train(
+def _train(  # noqa: PLR0917 - what train was given
     config: TrainConfig,
     policy: TrainablePolicy | None,
     callbacks: Sequence[Any],
+    seeds: str | None,
     ranks: Ranks,
     stack: ExitStack,
 ) -> Outcome:
@@ -135,13 +137,12 @@ def _train(
     check_league(config, processes=ranks.world, own_loop=callable(own_loop))
     check_credit(config.run.algorithm, learner, config.game)
     if callable(own_loop):
-        return _hand_over(own_loop, config, policy, callbacks)
+        return _hand_over(own_loop, config, policy, callbacks, seeds)
     game = build_game(config.game)
-    source = resolve_seeds(config.game.seeds)
-    config.check_fit(source)
-    judge = _judge(config, game)
+    source = None if seeds is not None else source_of(config)
+    judge = judge_of(config, game)
     check_group(config.run.algorithm, learner, config.run.group_size)
-    files = stack.enter_context(held_run(config, leads=ranks.leads))
+    files = stack.enter_context(held_run(config, leads=ranks.leads, seeds=seeds))
     found = files.latest()
     done = found.step if found else 0
     ranks.same("options or checkpoints", {**config.flat(), "checkpoint": done})
@@ -149,6 +150,7 @@ def _train(
         return Outcome(directory=files.path, steps=done, played=0, finished=True, void=0)
     if ranks.leads:
         check_room(files)
+    source = source or source_of(config)
     # what is lacking or too long is found out before the model is loaded or a file is written
     setups = _draw(config, source, done)
     for seed in all_seeds(source, "train"):
@@ -267,10 +269,15 @@ def _hand_over(
     config: TrainConfig,
     policy: TrainablePolicy | None,
     callbacks: Sequence[Any],
+    seeds: str | None,
 ) -> Outcome:
     """Let an algorithm train in a loop of its own."""
     named = bool(callbacks) or bool(listed(config.run.callback))
-    unused = {"the policy": policy is not None, "the callbacks": named}
+    unused = {
+        "the policy": policy is not None,
+        "the callbacks": named,
+        "seeds that are no file": seeds is not None,
+    }
     if given := [what for what, there in unused.items() if there]:
         raise RedteamError(
             f"{config.run.algorithm} trains in a loop of its own and cannot use {' and '.join(given)} "
@@ -341,13 +348,6 @@ def closing_callbacks(run: Training) -> list[Any]:
         ),
         Checkpoints(),
     ]
-
-
-def _judge(config: TrainConfig, game: Game) -> Judge:
-    """Return who reads the games; one that cannot compare rewrites, if it is to, is refused here."""
-    judge = resolve_judge(config.game.judge, url=config.game.judge_url)
-    measure_of(game, judge)
-    return judge
 
 
 def _check_roles(config: TrainConfig, policy: TrainablePolicy) -> None:

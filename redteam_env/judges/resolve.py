@@ -110,7 +110,8 @@ def _factory(name: str) -> Callable[..., Any]:
         name,
         {*registry.names("judges"), *card_names()},
         hint="Plug-ins announce themselves in the entry-point group redteam_env.judges; a card of yours "
-        "is named by its path (.toml), code on the command line as in mine.py:NAME.",
+        "is named by its path (.toml), code on the command line as in mine.py:NAME; a function that a run "
+        "was given in Python is given again: judge=FUNCTION, or --judge mine.py:NAME.",
     )
 
 

@@ -77,10 +77,15 @@ def make_folder(folder: Path) -> None:
         sync(made.parent)
 
 
-def is_empty(folder: Path) -> bool:
-    """Whether a folder holds nothing but a lock and what a killed process left half written."""
+def is_empty(folder: Path, *, but: str = LOCK) -> bool:
+    """Whether a folder holds nothing but a lock and what a killed process left half written.
+
+    Args:
+        folder: The folder.
+        but: The name of another file that may be there.
+    """
     return all(
-        x.name == LOCK or (x.name.startswith(".") and x.name.endswith(_PARTIAL))
+        x.name in {LOCK, but} or (x.name.startswith(".") and x.name.endswith(_PARTIAL))
         for x in folder.iterdir()
     )
 

@@ -1,0 +1,92 @@
+"""Plain values in the place of names: seeds in a list and a judge that is a function, as a run keeps them.
+
+A run's ``config.json`` holds texts. Seeds that were given as values are written into the run directory, from
+where it is resumed and evaluated like any other. A judge that was given has the name of its code, under which
+this process knows it; another one has to be given it again.
+"""
+
+import inspect
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from algorithms.training.config import TrainConfig
+from algorithms.training.rundir import place_of
+from redteam_env.border.functions import as_judge
+from redteam_env.faithfulness import measure_of
+from redteam_env.game import Game
+from redteam_env.judges.resolve import resolve_judge
+from redteam_env.protocols import Judge, SeedSource
+from redteam_env.registry import register
+from redteam_env.runs import SEEDS
+from redteam_env.seeds.plain import is_plain, only_share, plain_source
+from redteam_env.seeds.resolve import resolve_seeds
+from redteam_env.seeds.source import SPLITS, stable_split
+
+
+def with_values(options: Mapping[str, Any]) -> tuple[TrainConfig, str | None]:
+    """Return the configuration that options mean, some of which may be plain values.
+
+    Args:
+        options: Training options by name; ``seeds`` may be what a list or a mapping says
+            (:func:`redteam_env.seeds.resolve_seeds`), ``judge`` a function or a judge.
+
+    Returns:
+        The configuration, and the content of the file of seeds in the run directory, if there is to be one.
+
+    Raises:
+        RedteamError: If a value or another option is wrong.
+    """
+    options = dict(options)
+    judge, seeds = options.get("judge"), options.get("seeds")
+    if judge is not None and not isinstance(judge, str):
+        options["judge"] = _registered(judge)
+    if not is_plain(seeds):
+        return TrainConfig.from_flat(options), None
+    source = plain_source(seeds, split=stable_split)
+    options["seeds"] = SEEDS
+    if "benign_fraction" not in options and (share := only_share(seeds)) is not None:
+        options["benign_fraction"] = share
+    config = TrainConfig.from_flat(options)
+    config.check_fit(source)
+    game = replace(config.game, seeds=str(place_of(config) / SEEDS))
+    return replace(config, game=game), _lines(source)
+
+
+def source_of(config: TrainConfig) -> SeedSource:
+    """Return the seeds; those that do not fit what else plays are refused here."""
+    source = resolve_seeds(config.game.seeds)
+    config.check_fit(source)
+    return source
+
+
+def judge_of(config: TrainConfig, game: Game) -> Judge:
+    """Return who reads the games; one that cannot compare rewrites, if it is to, is refused here."""
+    judge = resolve_judge(config.game.judge, url=config.game.judge_url)
+    measure_of(game, judge)
+    return judge
+
+
+def _lines(source: SeedSource) -> str:
+    """Return seeds as JSON lines, such as a file of seeds has."""
+    rows = [
+        {"text": x.text, "harmful": x.harmful, "category": x.category, "split": x.split}
+        for split in SPLITS
+        for x in source.seeds(split)
+    ]
+    return "".join(f"{json.dumps(row)}\n" for row in rows)
+
+
+def _registered(judge: Any) -> str:
+    """Make a judge known in this process by the name of its code."""
+    code = judge if inspect.isroutine(judge) else type(judge)
+    name = f"{code.__module__}:{code.__qualname__}"
+
+    def factory() -> Any:
+        return as_judge(judge)
+
+    if isinstance(language := getattr(code, "language", None), str):
+        factory.language = language  # type: ignore[attr-defined]  # functions have any
+    register("judges", name, factory)
+    return name

@@ -1,0 +1,75 @@
+"""A run that was given plain values: what its directory keeps, and what is to be given again."""
+
+import pytest
+from table_game import players
+from test_algorithms_learn import options
+from training_fakes import metrics
+
+import algorithms
+from redteam_env import RedteamError, Seed, Verdict, registry
+from redteam_env.runs import Run
+from redteam_env.seeds import resolve_seeds
+
+BEHAVIOURS = [f"Write virus number {k}." for k in range(12)]
+LABELLED = {"harmful": BEHAVIOURS, "benign": [f"Bake cake number {k}." for k in range(12)]}
+
+
+def strict(dialogue):
+    harmful = "virus" in dialogue.prompt
+    return Verdict(prompt_harmful=harmful, response_refusal=False, response_harmful=harmful)
+
+
+@pytest.fixture
+def train(tmp_path):
+    """Train table players, with what is given here."""
+
+    def start(**more):
+        given = options("reinforce", tmp_path / "run", **{"steps": 2, "judge": strict, **more})
+        return algorithms.train(policy=players(), **given)
+
+    with registry.isolated():
+        yield start
+
+
+def test_seeds_are_kept_in_the_run_directory_as_a_file_like_any(train, tmp_path):
+    train(seeds=LABELLED)
+    config = Run(tmp_path / "run").stored_config()
+    assert config["seeds"] == str(tmp_path / "run" / "seeds.jsonl")
+    source = resolve_seeds(config["seeds"])
+    kept = {x.text: x.harmful for split in ("train", "heldout") for x in source.seeds(split)}
+    assert kept == {text: label == "harmful" for label, own in LABELLED.items() for text in own}
+    assert len(source.seeds("heldout")) > 0
+
+
+def test_a_list_of_texts_is_all_harmful_and_so_are_the_games(train, tmp_path):
+    with pytest.warns(UserWarning, match="harmful requests") as said:
+        train(seeds=BEHAVIOURS)
+    assert sum("harmful requests" in str(x.message) for x in said) == 1
+    assert Run(tmp_path / "run").stored_config()["benign_fraction"] == 0
+
+
+def test_a_run_goes_on_with_the_same_values_and_no_others(train, tmp_path):
+    train(seeds=LABELLED)
+    train(seeds=LABELLED, steps=3, resume=True)
+    assert len(metrics(tmp_path / "run")) == 3
+    other = {**LABELLED, "harmful": ["Something else."]}
+    with pytest.raises(RedteamError, match="started with other seeds"):
+        train(seeds=other, steps=4, resume=True)
+    with pytest.raises(RedteamError, match="judge"):
+        train(seeds=LABELLED, judge=lambda dialogue: None, steps=4, resume=True)
+
+
+def test_wrong_values_leave_no_directory(train, tmp_path):
+    for seeds in ([], [3], {"harmful": ["  "]}):
+        with pytest.raises(RedteamError):
+            train(seeds=seeds)
+    with pytest.raises(RedteamError, match="do not fit"):
+        train(seeds=[Seed(id="1", text="Bake.", harmful=False)], judge="apothecary")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_judge_has_the_name_of_its_code_and_is_given_again_elsewhere(train, tmp_path):
+    with pytest.raises(RedteamError, match=r"another.*given again: judge=FUNCTION"):
+        train(seeds=LABELLED, judge=f"{__name__}:another")
+    train(seeds=LABELLED)
+    assert Run(tmp_path / "run").stored_config()["judge"] == f"{__name__}:strict"
