@@ -31,6 +31,14 @@ CONFIG = {
 }
 
 
+FIELDS = {
+    "response_refusal": {
+        name: {"k": 9, "n": 10, "effective": 4.0, "rate": 0.9, "interval": [0.4, 1.0]}
+        for name in ("sensitivity", "specificity")
+    }
+}
+
+
 def game(k=0, *, text="plain words", source="mine", harmful=True, told=False, **fields):
     """A rewritten game, whose texts all say the same."""
     own = {
@@ -84,6 +92,57 @@ def make_evaluation(folder, episodes, **result):
     (folder / "report.json").write_text(json.dumps(report))
     (folder / "episodes.jsonl").write_text("".join(f"{x.to_json()}\n" for x in episodes))
     return folder
+
+
+def rewrite(folder, **fields):
+    """Change fields of what an evaluation stored."""
+    file = folder / "report.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+    return folder
+
+
+def make_crossplay(folder, told):
+    """A cross-play of two attackers and one defender, each of 40 harmful games."""
+    result = {"attackers": ["a", "b"], "defenders": ["c", "d"]}
+    make_evaluation(folder, [])
+    (folder / "episodes").mkdir()
+    for (k, j), own in told.items():
+        file = folder / "episodes" / f"attacker-{k}-defender-{j}.jsonl"
+        file.write_text(
+            "".join(f"{game(x, text=f'words {k} {x}', told=own).to_json()}\n" for x in range(40))
+        )
+    return rewrite(folder, command="crossplay", result=result)
+
+
+def make_suites(folder, *, attacked=True):
+    """Two suites, of which one has no value of its own metric."""
+    make_evaluation(folder, [])
+    (folder / "plan.json").write_text("{}")
+    (folder / "episodes").mkdir()
+    rate = {"value": 0.3, "interval": [0.2, 0.4], "answers": 40}
+    none = {"value": None, "interval": None, "answers": 0, "reason": "the judge does not grade"}
+    within = [
+        {"attempts": k, "rate": k / 10, "interval": [k / 20, k / 5], "requests": 40}
+        for k in (1, 2, 3)
+    ]
+    attack = {
+        "attack": "best_of_n",
+        "attempts": 3,
+        "success_within": within,
+        "queries": {"target": 99, "attacker": 0, "judge": 98},
+    }
+    result = []
+    for name, own in (("one", "success"), ("two", "graded")):
+        figures = {"success": rate, "compliance": rate, "refusal": rate, "graded": none}
+        row = {"label": "harmful", "own_metric": own, "requests": 40, "answers": 40}
+        suite = {"name": name, "title": name.title(), "rows": [{**row, "figures": figures}]}
+        result.append({**suite, "attacked": attack} if attacked else suite)
+        games = [game(x, text=f"words {x} {name}") for x in range(4)]
+        file = folder / "episodes" / f"{name}.jsonl"
+        file.write_text("".join(f"{x.to_json()}\n" for x in games))
+    settings = {"judge": "lexical", "seeds": "builtin", "model": "smollm2", "defender": "comply"}
+    settings |= {"attack": "best_of_n", "attempts": 3} if attacked else {}
+    return rewrite(folder, result=result, settings=settings, calibration={"fields": FIELDS})
 
 
 class Parsed(HTMLParser):

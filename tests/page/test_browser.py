@@ -5,13 +5,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support_pages import HOSTILE, game, make_run
+from support_pages import HOSTILE, game, make_crossplay, make_run, make_suites
 
 from redteam_env.game import ATTACKER, DEFENDER
 from redteam_env.page import make_page
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("jinja2")
+RESULTS = Path(__file__).parents[2] / "examples" / "results"
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
@@ -181,6 +182,23 @@ def test_axe_finds_nothing(browser, plain, width, scheme):
         page.check("#f-show")
         found = axe.run(page).response["violations"]
         assert [(x["id"], x["impact"], x["nodes"][0]["html"][:200]) for x in found] == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_measurements_fit_and_axe_finds_nothing(browser, tmp_path, width):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    pairs = {(k, j): k == j for k in range(2) for j in range(2)}
+    places = [make_crossplay(tmp_path / "cross", pairs), make_suites(tmp_path / "suites")]
+    places += [RESULTS / "bench", RESULTS / "claims"]
+    make_page(places, tmp_path / "report.html")
+    size = {"width": width, "height": 900}
+    with opened(browser, tmp_path / "report.html", viewport=size, bypass_csp=True) as page:
+        found = axe.run(page).response["violations"]
+        assert [(x["id"], x["impact"], x["nodes"][0]["html"][:200]) for x in found] == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.emulate_media(media="print")
+        page.set_viewport_size({"width": 718, "height": 1000})  # of A4 within its margins
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 

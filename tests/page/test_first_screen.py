@@ -5,7 +5,18 @@ import re
 from pathlib import Path
 
 import pytest
-from support_pages import CONFIG, game, made, make_evaluation, make_run
+from support_pages import (
+    CONFIG,
+    FIELDS,
+    HOSTILE,
+    game,
+    made,
+    make_crossplay,
+    make_evaluation,
+    make_run,
+    make_suites,
+    rewrite,
+)
 
 from redteam_env.game import ATTACKER, DEFENDER, Generation, RedteamError, Turn
 from redteam_env.page import make_page
@@ -14,68 +25,11 @@ pytest.importorskip("jinja2")
 RESULTS = Path(__file__).parents[2] / "examples" / "results"
 WORLD = {"world": "apothecary", "seeds": "apothecary", "judge": "apothecary"}
 EXACT = "exact: the rules of the world decide"
-FIELDS = {
-    "response_refusal": {
-        name: {"k": 9, "n": 10, "effective": 4.0, "rate": 0.9, "interval": [0.4, 1.0]}
-        for name in ("sensitivity", "specificity")
-    }
-}
 
 
 def first_screen(page):
     """The text up to the next section."""
     return page.text.partition("What was trained and measured")[0]
-
-
-def rewrite(folder, **fields):
-    """Change fields of what an evaluation stored."""
-    file = folder / "report.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
-    return folder
-
-
-def make_crossplay(folder, told):
-    """A cross-play of two attackers and one defender, each of 40 harmful games."""
-    result = {"attackers": ["a", "b"], "defenders": ["c", "d"]}
-    make_evaluation(folder, [])
-    (folder / "episodes").mkdir()
-    for (k, j), own in told.items():
-        file = folder / "episodes" / f"attacker-{k}-defender-{j}.jsonl"
-        file.write_text(
-            "".join(f"{game(x, text=f'words {k} {x}', told=own).to_json()}\n" for x in range(40))
-        )
-    return rewrite(folder, command="crossplay", result=result)
-
-
-def make_suites(folder, *, attacked=True):
-    """Two suites, of which one has no value of its own metric."""
-    make_evaluation(folder, [])
-    (folder / "plan.json").write_text("{}")
-    (folder / "episodes").mkdir()
-    rate = {"value": 0.3, "interval": [0.2, 0.4], "answers": 40}
-    none = {"value": None, "interval": None, "answers": 0, "reason": "the judge does not grade"}
-    within = [
-        {"attempts": k, "rate": k / 10, "interval": [k / 20, k / 5], "requests": 40}
-        for k in (1, 2, 3)
-    ]
-    attack = {
-        "attack": "best_of_n",
-        "attempts": 3,
-        "success_within": within,
-        "queries": {"target": 99, "attacker": 0, "judge": 98},
-    }
-    result = []
-    for name, own in (("one", "success"), ("two", "graded")):
-        figures = {"success": rate, "compliance": rate, "refusal": rate, "graded": none}
-        row = {"label": "harmful", "own_metric": own, "requests": 40, "answers": 40}
-        suite = {"name": name, "title": name.title(), "rows": [{**row, "figures": figures}]}
-        result.append({**suite, "attacked": attack} if attacked else suite)
-        games = [game(x, text=f"words {x} {name}") for x in range(4)]
-        file = folder / "episodes" / f"{name}.jsonl"
-        file.write_text("".join(f"{x.to_json()}\n" for x in games))
-    settings = {"judge": "lexical", "seeds": "builtin", "model": "smollm2", "defender": "comply"}
-    settings |= {"attack": "best_of_n", "attempts": 3} if attacked else {}
-    return rewrite(folder, result=result, settings=settings, calibration={"fields": FIELDS})
 
 
 def test_an_evaluation_has_its_rates_and_a_reading(tmp_path):
@@ -240,3 +194,45 @@ def test_of_several_runs_as_many_games_are_read_as_of_one(tmp_path):
     page = made(tmp_path, *runs, most_games=32)
     assert len(page.games["games"]) == 32
     assert page.text.count("Games of 4 of its 12 steps are in this report.") == 2
+
+
+def hostile(value, evil):
+    """The value with every text in it replaced, and every name of an object followed, by a hostile one."""
+    if isinstance(value, str):
+        return f"{value}{evil}"
+    if isinstance(value, list):
+        return [hostile(x, evil) for x in value]
+    if isinstance(value, dict):
+        more = {f"{name}{evil}": hostile(x, evil) for name, x in value.items()}
+        return {**{name: hostile(x, evil) for name, x in value.items()}, **more}
+    return value
+
+
+def test_hostile_names_in_every_measurement_are_text(tmp_path):
+    evil = "".join(x for x in HOSTILE if len(x) < 1000)
+    folders = [
+        make_suites(tmp_path / "suites"),
+        make_crossplay(tmp_path / "cross", {(0, 0): True, (1, 1): False}),
+        make_evaluation(tmp_path / "one", [game(k) for k in range(4)], corrected={"x": evil}),
+    ]
+    for folder in folders:
+        report = json.loads((folder / "report.json").read_text())
+        changed = {name: hostile(report[name], evil) for name in ("result", "settings", "judge")}
+        rewrite(folder, **changed, calibration={"fields": hostile({"a": FIELDS}, evil)})
+    for name in ("bench/leaderboard.json", "claims/claims.json"):
+        (tmp_path / name).parent.mkdir()
+        stored = json.loads((RESULTS / name).read_text())
+        short = {key: x[:2] if isinstance(x, list) else x for key, x in list(stored.items())[:4]}
+        (tmp_path / name).write_text(json.dumps(hostile(short, evil)))
+    page = made(tmp_path, *folders, tmp_path / "bench", tmp_path / "claims")
+    tags = {tag for tag, _ in page.elements}
+    assert not tags & {"img", "image", "iframe", "object", "embed", "link", "b"}
+    assert [x for tag, x in page.elements if tag == "script"] == [
+        {"type": "application/octet-stream", "id": "data"},
+        {},
+    ]
+    for tag, attributes in page.elements:
+        assert not [name for name in attributes if name.startswith("on") or name == "style"], tag
+        assert attributes.get("href", "#").startswith("#")
+    whole = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\x1b\u2028\u2029]", whole)
