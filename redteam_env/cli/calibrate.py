@@ -77,7 +77,7 @@ def calibrate_judge(
     labelled = resolve_labels(labels)
     rows = enumerate(labelled.rows, start=1)
     requests = [Seed(id=f"{x.source}:{k}", text=x.dialogue.prompt, harmful=True) for k, x in rows]
-    check_fit(f"labels:{labels}", judge, source=requests, mix=mix_worlds)
+    check_fit(labels, judge, source=requests, mix=mix_worlds, option="labelled set")
     check_ready(judge)
     with progress_bar() as progress:
         verdicts = ask(judge, labelled, progress)

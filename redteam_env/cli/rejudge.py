@@ -166,8 +166,8 @@ def _suites(options: RejudgeOptions) -> int:
 
 
 def _judge(options: RejudgeOptions, seeds: Sequence[Seed]) -> tuple[Judge, Calibration | None]:
-    games = f"games:{options.place}"
-    check_fit(games, options.judge, source=seeds, mix=options.mix_worlds)
+    place, mix = str(options.place), options.mix_worlds
+    check_fit(place, options.judge, source=seeds, mix=mix, option="directory")
     judge = resolve_judge(options.judge, url=options.judge_url)
     calibration = calibration_of(judge)
     check_ready(judge)

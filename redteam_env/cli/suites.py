@@ -91,12 +91,13 @@ def _evaluate(
     suites = {x.name: loaded.get(x.name) or _registered(x.name, options, table) for x in entries}
     for name, suite in suites.items():
         check_fit(
-            f"suite:{name}",
+            name,
             table.judge,
             source=suite.seeds,
             model=table.settings["model"],
             agents=[defender, *filter(None, [writer])],
             mix=table.mix_worlds,
+            option="suite",
         )
     attack = attack_of(options, table) if options.attack is not None else None
     embedder = None if options.embedder is None else resolve_embedder(options.embedder)

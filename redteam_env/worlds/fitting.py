@@ -34,6 +34,8 @@ from redteam_env.worlds.embedded import CARD, MODELS, world_of
 _ADAPTER = "adapter_config.json"
 _MIXTURE = "mixture:"
 _MOST_SHOWN = 80
+_OPTIONS = ("seeds", "judge", "model")
+"""The options of a world that it brings itself."""
 Decode = Callable[[str], Any]
 
 
@@ -42,7 +44,7 @@ class Part:
     """A part of a game, by the option that names it.
 
     Attributes:
-        option: Such as ``seeds``.
+        option: Such as ``seeds``, or what else it is, such as ``agent``.
         name: What it is called there.
         language: The language of its texts; of seeds that are in none that is known, which one shows it.
     """
@@ -57,7 +59,7 @@ class Part:
     @property
     def another(self) -> str:
         """How to ask for another one."""
-        return "another agent" if self.option == "agent" else f"another --{self.option}"
+        return f"another --{self.option}" if self.option in _OPTIONS else f"another {self.option}"
 
 
 def check_fit(
@@ -68,6 +70,7 @@ def check_fit(
     model: str | None = None,
     agents: Sequence[str | Agent | Answer] = (),
     mix: bool = False,
+    option: str = "seeds",
 ) -> None:
     """Refuse parts of a game that are in several languages.
 
@@ -81,13 +84,14 @@ def check_fit(
         model: The base model, if one plays.
         agents: The agents that play, as a user names them, or themselves.
         mix: Allow it.
+        option: What the seeds are called, if they are requests from elsewhere, such as ``suite``.
 
     Raises:
         RedteamError: If two of them are in different languages.
     """
     if mix:
         return
-    of_seeds, all_say = _seeds(seeds)
+    of_seeds, all_say = _seeds(seeds) if option == "seeds" else ([], False)
     rest = [*_judge(judge), *_model(model), *(x for agent in agents for x in _agent(agent))]
     parts = [*of_seeds, *rest]
     # the models of cards read any language that people speak: to them only a world's is foreign
@@ -96,7 +100,9 @@ def check_fit(
     _check([*parts, *cards] if worlds else parts)
     if all_say or source is None or not (parts or cards):
         return
-    if told := list(_content(source, _named(seeds, source), parts, _decoders(judge, model))):
+    if told := list(
+        _content(source, (option, _named(seeds, source)), parts, _decoders(judge, model))
+    ):
         _check([*parts, *cards, *told])
 
 
@@ -208,7 +214,7 @@ def _named(seeds: Any, source: SeedSource | Sequence[Seed]) -> str:
 
 def _content(
     source: SeedSource | Sequence[Seed],
-    name: str,
+    named: tuple[str, str],
     parts: Sequence[Part],
     decoders: Sequence[Decode],
 ) -> Iterator[Part]:
@@ -222,9 +228,9 @@ def _content(
         return
     foreign = next((x for x in seeds if not any(decode(x.text) for decode in decoders)), None)
     if worlds and foreign is not None:
-        yield Part("seeds", name, f"another (as seed {foreign.id[:_MOST_SHOWN]!r} shows)")
+        yield Part(*named, f"another (as seed {foreign.id[:_MOST_SHOWN]!r} shows)")
     elif not worlds and foreign is None and seeds:
-        yield Part("seeds", name, APOTHECARY)
+        yield Part(*named, APOTHECARY)
 
 
 def _decoders(judge: Any, model: str | None) -> list[Decode]:
@@ -245,7 +251,7 @@ def _embedded() -> Decode:
 def _misfit(one: Part, other: Part) -> RedteamError:
     worlds = registry.names("worlds")
     ours, theirs = (one, other) if one.language in worlds else (other, one)
-    if ours.language not in worlds or theirs.option == "agent":
+    if ours.language not in worlds or theirs.option not in _OPTIONS:
         cure = f"Give {theirs.another}, or {ours.another}"
     else:
         cure = (
