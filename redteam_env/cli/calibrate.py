@@ -10,6 +10,7 @@ import tyro
 from rich.text import Text
 
 from redteam_env.cli.options import shown_as
+from redteam_env.cli.results import judging
 from redteam_env.evaluation.calibration import (
     Calibration,
     FieldCalibration,
@@ -26,7 +27,7 @@ from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Judge
 from redteam_env.report import CORRECTED, judge_line, place_lines
 from redteam_env.seeds.labelled import LabelledSet, resolve_labels
-from redteam_env.utils.console import make_console, progress_bar
+from redteam_env.utils.console import make_console
 from redteam_env.utils.files import write_text
 from redteam_env.utils.tables import Column, FittedTable
 from redteam_env.utils.text import safe_text
@@ -79,7 +80,7 @@ def calibrate_judge(
     requests = [Seed(id=f"{x.source}:{k}", text=x.dialogue.prompt, harmful=True) for k, x in rows]
     check_fit(labels, judge, source=requests, mix=mix_worlds, option="labelled set")
     check_ready(judge)
-    with progress_bar() as progress:
+    with judging(name, judge_url) as progress:
         verdicts = ask(judge, labelled, progress)
     failed = Counter(verdict.error for verdict in verdicts if verdict.error is not None)
     found = calibrate(judge, labelled, verdicts, seed=seed)

@@ -8,7 +8,7 @@ import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,17 +72,10 @@ class Keeping:
         Yields:
             Is called as ``progress(phase, done, total)``.
         """
-        with progress_bar() as bar:
-            if self.out is None:
-                yield bar
-                return
-            place = escape_controls(str(self.out))
-            if _begun(self.out):
-                bar.say(f"Going on with the games in {place}.")
-            answer = "Ctrl-C: finishing this batch; again to stop now."
-            with noted_interrupts(lambda: bar.at_once(answer)) as pressed:
-                self.games.stopping = lambda: bool(pressed)
-                yield bar
+        with stoppable(keeps=self.out is not None) as (bar, self.games.stopping):
+            if self.out is not None and _begun(self.out):
+                bar.say(f"Going on with the games in {escape_controls(str(self.out))}.")
+            yield bar
 
     def write(self, report: Mapping[str, Any], files: Mapping[str, Sequence[Episode]]) -> None:
         """Write the results into the directory, and remove what was kept for them.
@@ -104,6 +97,25 @@ class Keeping:
             shutil.rmtree(self.out / UNFINISHED)
         except OSError as error:
             raise RedteamError(f"--out {str(self.out)!r} could not be written: {error}.") from error
+
+
+@contextmanager
+def stoppable(*, keeps: bool) -> Iterator[tuple[Shown, Callable[[], bool]]]:
+    """Show progress; after Ctrl-C what is begun is finished, and a second one ends it at once.
+
+    Args:
+        keeps: Whether what is finished is kept; else the first Ctrl-C ends it.
+
+    Yields:
+        What is called as ``progress(phase, done, total)``, and what tells whether to stop.
+    """
+    with progress_bar() as bar:
+        if not keeps:
+            yield bar, bool
+            return
+        answer = "Ctrl-C: finishing this batch; again to stop now."
+        with noted_interrupts(lambda: bar.at_once(answer)) as pressed:
+            yield bar, lambda: bool(pressed)
 
 
 @contextmanager

@@ -62,7 +62,8 @@ def _exit_code(arguments: list[str], *, debug: bool) -> int:
         code = _run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
+        begun = "\n" * sys.stderr.isatty()  # a terminal shows ^C on the line that it stands in
+        sys.stderr.write(f"{begun}interrupted\n")
         return INTERRUPTED
     except BrokenPipeError:
         # the interpreter flushes stdout once more at exit, which must not fail again

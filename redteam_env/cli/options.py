@@ -157,8 +157,8 @@ class Table:
 
 
 def say_models(table: Table, progress: Shown) -> None:
-    """Say which models were loaded and where they run."""
-    for words in table.pool.models():
+    """Say which models were loaded since it was said last, and where they run."""
+    for words in table.pool.new_models():
         progress.say(f"Model: {words}.")
 
 

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 
 from redteam_env.cli.main import version
 from redteam_env.cli.options import judge_record, parse, shown_as
-from redteam_env.cli.results import exit_code, reserve, suites_exit_code, write_results
+from redteam_env.cli.results import exit_code, judging, reserve, suites_exit_code, write_results
 from redteam_env.evaluation import measure
 from redteam_env.evaluation.calibration import Calibration, calibration_of
 from redteam_env.evaluation.rejudge import Asked, check_read, rejudge, under, verdicts_on
@@ -30,7 +30,7 @@ from redteam_env.judges.judge import check_ready
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Judge
 from redteam_env.report import MOST_LOST, rejudged_report, suites_rejudged_report
-from redteam_env.utils.console import make_console, print_json, progress_bar
+from redteam_env.utils.console import make_console, print_json
 from redteam_env.utils.text import safe_text
 from redteam_env.worlds import check_fit
 
@@ -89,7 +89,7 @@ def rejudge_games(argv: Sequence[str]) -> int:
     judge, calibration = _judge(options, [x.seed for games in stored for x in games.episodes])
     check_read([x for games in stored for x in _attempts(games)], judge)
     played = [x for games in stored for x in (*games.episodes, *_attempts(games))]
-    with progress_bar() as progress:
+    with judging(options.judge, options.judge_url) as progress:
         verdicts = verdicts_on(played, judge, progress)
     tables = [
         rejudge(
@@ -131,7 +131,7 @@ def _suites(options: RejudgeOptions) -> int:
         alike = [suite for suite in stored.suites if suite.has_contexts is has_contexts]
         played = [game for suite in alike for game in suite.episodes]
         reader = for_contexts(judge) if has_contexts else judge
-        with progress_bar() as progress:
+        with judging(options.judge, options.judge_url) as progress:
             verdicts = verdicts_on(played, reader, progress)
         found |= dict.fromkeys([suite.name for suite in alike], verdicts)
     suites = [

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,11 @@ from redteam_env.evaluation import Rates
 from redteam_env.evaluation.stored import PLAN, REPORT, SCHEMA
 from redteam_env.evaluation.suite_play import SuiteResult
 from redteam_env.game import Episode, RedteamError
+from redteam_env.utils.console import Shown, progress_bar
 from redteam_env.utils.files import is_empty, read_record, write_aside, write_text
+
+CACHED = "cached:"
+"""What a judge's name begins with whose verdicts are remembered."""
 
 
 def exit_code(rates: Rates, allowed: float) -> int:
@@ -58,6 +63,27 @@ def suites_exit_code(results: Sequence[SuiteResult], allowed: float) -> int:
         )
         return 3
     return 0
+
+
+@contextmanager
+def judging(spec: str, url: str | None) -> Iterator[Shown]:
+    """Show who judges and how far that is; after Ctrl-C say how verdicts are remembered.
+
+    Args:
+        spec: The judge, as the user named it.
+        url: Its address, if one was given.
+
+    Yields:
+        Is called as ``progress(phase, done, total)``.
+    """
+    with progress_bar() as bar:
+        bar.say(f"Judge: {spec}{f' at {url}' if url else ''}.")
+        try:
+            yield bar
+        except KeyboardInterrupt:
+            if not spec.startswith(CACHED):
+                bar.say(f"Nothing was kept; {CACHED}{spec} remembers each verdict.")
+            raise
 
 
 def reserve(out: Path | None, plan: Mapping[str, Any] | None = None) -> None:

@@ -1,24 +1,26 @@
 """``redteam-env evaluate --suite``: a defender on the requests of benchmark suites.
 
-With ``--out`` the games of a suite are written as soon as it was played. The same command with the same
-directory goes on with the suites that are missing.
+With ``--out`` games are written part by part. The same command with the same directory goes on with those that
+are missing.
 """
 
 import hashlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from redteam_env.cli.attacks import AttackedParts, attack_of, attacker_of, under_attack
 from redteam_env.cli.evaluate import SCHEMA, EvaluateOptions
+from redteam_env.cli.keeping import stoppable
 from redteam_env.cli.main import version
-from redteam_env.cli.options import Table, judge_record, set_table
+from redteam_env.cli.options import Table, judge_record, say_models, set_table
 from redteam_env.cli.results import reserve, suites_exit_code
 from redteam_env.embedders import embedder_name, resolve_embedder
 from redteam_env.evaluation.attacked import attack_record
+from redteam_env.evaluation.kept import KeptGames
 from redteam_env.evaluation.rewrites import Variety, variety
 from redteam_env.evaluation.stored import GAMES, REPORT
 from redteam_env.evaluation.suite_play import (
@@ -33,11 +35,11 @@ from redteam_env.evaluation.suites import RegisteredSuite, registered_suite
 from redteam_env.faithfulness import check_compared
 from redteam_env.game import Episode, RedteamError
 from redteam_env.judges import for_contexts
-from redteam_env.protocols import Attack, Progress
+from redteam_env.protocols import Attack
 from redteam_env.report import attack_lines, suites_report, usage_lines, variety_report
 from redteam_env.seeds.source import normalise
 from redteam_env.suites import Entry, Suite, check_data, load_suite, resolve_entries
-from redteam_env.utils.console import make_console, print_json, progress_bar
+from redteam_env.utils.console import Shown, make_console, print_json
 from redteam_env.utils.files import read_record, write_text
 from redteam_env.utils.locks import held
 from redteam_env.utils.reading import read_lines
@@ -104,9 +106,12 @@ def _evaluate(
     plan = _plan(options, defender, table, suites)
     reserve(options.out, plan)
     results = []
-    with progress_bar() as progress:
+    with stoppable(keeps=options.out is not None) as (progress, stopping):
         for name, suite in suites.items():
-            result = _played(name, suite, options, defender, table, attack, progress)
+            if stopping():
+                raise KeyboardInterrupt
+            shown = (progress, stopping)
+            result = _played(name, suite, options, defender, table, attack, shown)
             if options.out is not None:
                 if result.attacked is not None:
                     record = {"schema": SCHEMA, "attacked": dict(result.attacked)}
@@ -212,7 +217,7 @@ def _played(  # noqa: PLR0917 - what it takes to play one suite
     defender: str,
     table: Table,
     attack: Attack | None,
-    progress: Progress,
+    shown: tuple[Shown, Callable[[], bool]],
 ) -> SuiteResult:
     """Return a suite's result, from its file of games if it was played before."""
     same: dict[str, Any] = {
@@ -233,6 +238,9 @@ def _played(  # noqa: PLR0917 - what it takes to play one suite
     agent = table.pool.agent(defender, "defender", **_decoding(options, suite))
     judge = for_contexts(table.judge) if suite.card.form == "context" else table.judge
 
+    progress, stopping = shown
+    say_models(table, progress)
+
     def titled(phase: str, done: int, total: int) -> None:
         progress(f"{name}: {phase}", done, total)
 
@@ -240,7 +248,7 @@ def _played(  # noqa: PLR0917 - what it takes to play one suite
         setups = suite.setups(path=(options.seed, "suite", name), limit=options.limit)
         game = long_enough(table.game, setups)
         attacking = under_attack(options, table, attack, agent, game, judge=judge, progress=titled)
-        tried = _parts(options, name).attack(attacking, setups)
+        tried = _parts(options, name, stopping).attack(attacking, setups)
         same["attacked"] = attack_record(
             str(options.attack), options.tries, attacking.queries, tried, judge
         )
@@ -253,6 +261,7 @@ def _played(  # noqa: PLR0917 - what it takes to play one suite
         attacker=suite.attacker() if isinstance(suite, RegisteredSuite) else None,
         batch_size=options.batch_size,
         progress=titled,
+        kept=(KeptGames(options.out and options.out / GAMES, stopping), f"{name}.part"),
     )
     return play_suite(suite, make, limit=options.limit, **same)
 
@@ -303,9 +312,11 @@ def _digest(suite: Suite) -> str:
     return hashlib.sha256(texts.encode()).hexdigest()
 
 
-def _parts(options: EvaluateOptions, name: str) -> AttackedParts:
+def _parts(
+    options: EvaluateOptions, name: str, stopping: Callable[[], bool] = bool
+) -> AttackedParts:
     out = options.out
-    return AttackedParts(None if out is None else out / GAMES / f"{name}.part.jsonl")
+    return AttackedParts(None if out is None else out / GAMES / f"{name}.part.jsonl", stopping)
 
 
 def _attacked(out: Path, name: str) -> Path:

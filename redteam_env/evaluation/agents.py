@@ -91,6 +91,7 @@ class AgentPool:
             max_new_tokens or policy_defaults().max_new_tokens, float(temperature)
         )
         self._policies: Any = None
+        self._told: list[str] = []
         self._registered: dict[tuple[str, str, Sampling], Agent] = {}
 
     def agents(self, seats: Sequence[tuple[str, str]]) -> list[Agent]:
@@ -166,12 +167,15 @@ class AgentPool:
         )
         return check_agent(found, f"agent {spec!r}")
 
-    def models(self) -> list[str]:
-        """Return the models of this process that were loaded, and where each runs, in words."""
+    def new_models(self) -> list[str]:
+        """Return the models of this process that were loaded since it was asked last, and where each runs."""
         plugin = Plugin(self._policies, f"plug-in {LOADER!r}", methods=False)
         if not hasattr(self._policies, "models"):  # nothing is loaded, or it is another plug-in
             return []
-        return call(plugin, "models", returns="a list of texts", read=_texts)
+        found = call(plugin, "models", returns="a list of texts", read=_texts)
+        new = [words for words in found if words not in self._told]
+        self._told += new
+        return new
 
     def usage(self) -> list[dict[str, Any]]:
         """Return what agents behind an API took so far, as plain JSON: one entry for each and role."""

@@ -7,10 +7,10 @@ from typing import Any
 from redteam_env.attacks import best
 from redteam_env.border.judges import check_judge
 from redteam_env.evaluation.calibration import Calibration
+from redteam_env.evaluation.kept import KeptGames
 from redteam_env.evaluation.suite_scores import SuiteRow, Tried, score_suite
 from redteam_env.game import ATTACKER, DEFENDER, Episode, Game
 from redteam_env.protocols import Agent, GameSetup, Judge, Progress
-from redteam_env.rollout import play
 from redteam_env.suites import Suite
 
 Attempting = Callable[[Sequence[GameSetup]], Tried]
@@ -65,6 +65,7 @@ def direct(
     attacker: Agent | None = None,
     batch_size: int | None = None,
     progress: Progress | None = None,
+    kept: tuple[KeptGames, str] | None = None,
 ) -> Attempting:
     """Return what asks each request as it stands, or as the suite dresses it, some times over.
 
@@ -76,8 +77,10 @@ def direct(
         attacker: Who dresses the requests of a suite that has them rewritten.
         batch_size: Most requests handed to the defender in one call; by default all.
         progress: Called as ``progress(phase, done, total)``.
+        kept: Keeps the games while they are played, in a file of this name; by default nothing does.
     """
     check_judge(judge)
+    games, name = kept or (KeptGames(), "")
 
     def make(setups: Sequence[GameSetup]) -> Tried:
         # who dresses requests knows the games by their addresses
@@ -86,7 +89,8 @@ def direct(
             for setup in setups
             for k in range(attempts)
         ]
-        episodes = play(
+        episodes = games.play(
+            name,
             several,
             {DEFENDER: defender, **({} if attacker is None else {ATTACKER: attacker})},
             judge,

@@ -1,4 +1,5 @@
 import json
+import signal
 
 import pytest
 from support_servers import RecordedJudgeServer
@@ -224,6 +225,27 @@ def test_ctrl_c_says_what_is_kept(suite, tmp_path, capsys, plugins):
     kept, interrupted = capsys.readouterr().err.splitlines()
     assert kept == f"What {out} holds is kept; the same command goes on from there."
     assert interrupted == "interrupted"
+
+
+def test_a_suite_that_was_cut_goes_on_within_it(suite, tmp_path, capsys, plugins):
+    asked = []
+
+    class Cut:
+        def act(self, requests):
+            asked.append([x.path for x in requests])
+            if len(asked) == 2:
+                signal.raise_signal(signal.SIGINT)
+            return [Reply(text="no") for _ in requests]
+
+    plugins("agents", "cut", lambda role: Cut())
+    out = tmp_path / "out"
+    arguments = [*command(suite(), defender="cut"), "--batch-size", "1", "--out", str(out)]
+    assert main(arguments) == 130
+    assert "finishing this batch; again to stop now" in capsys.readouterr().err
+    assert len(asked) == 2
+    assert main(arguments) == 0
+    assert len({path for paths in asked for path in paths}) == len(asked), "none is asked twice"
+    assert [x.name for x in (out / "episodes").iterdir()] == ["small.jsonl"]
 
 
 def test_a_directory_of_another_evaluation_is_refused(suite, tmp_path, capsys):
