@@ -97,11 +97,8 @@ Version history
 """
 
 from pettingzoo.utils.env import AECEnv, ParallelEnv  # type: ignore[import-untyped]  # no py.typed
-from pettingzoo.utils.wrappers import (  # type: ignore[import-untyped]  # no py.typed
-    OrderEnforcingWrapper,
-)
 
-from redteam_env.envs.aec import RedTeamAEC
+from redteam_env.envs.aec import OrderedAEC, RedTeamAEC
 from redteam_env.envs.config import EnvConfig, takes
 from redteam_env.envs.parallel import RedTeamParallel
 
@@ -114,7 +111,7 @@ def env(config: EnvConfig) -> AECEnv[str, dict[str, str], str]:
 
     :mod:`redteam_env.redteam_v0` has the rules, spaces and rewards.
     """
-    return OrderEnforcingWrapper(RedTeamAEC(config))
+    return OrderedAEC(RedTeamAEC(config))
 
 
 @takes(EnvConfig)

@@ -313,13 +313,11 @@ def judge_all(
     said = [rules.rewrites(state) for state in states]
 
     def names(texts: Sequence[Sequence[object]]) -> Games:
-        games = [k for k, own in enumerate(texts) for _ in own]
-        return games_of(
-            lambda place: game_name(
-                paths[games[place]] if paths else (), states[games[place]].seed
-            ),
-            len(games),
-        )
+        def name(place: int) -> str:
+            k = [k for k, own in enumerate(texts) for _ in own][place]
+            return game_name(paths[k] if paths else (), states[k].seed)
+
+        return games_of(name, sum(map(len, texts)))
 
     verdicts = iter(
         judges_border.verdicts(

@@ -3,6 +3,7 @@
 from typing import Any
 
 from pettingzoo.utils.env import AECEnv  # type: ignore[import-untyped]  # no py.typed there
+from pettingzoo.utils.wrappers import OrderEnforcingWrapper  # type: ignore[import-untyped]  # the same
 
 from redteam_env.envs.config import EnvConfig
 from redteam_env.envs.face import Face
@@ -21,7 +22,7 @@ class RedTeamAEC(Face, AECEnv):  # type: ignore[misc]  # untyped base
         self.rewards: dict[str, float] = {}
         self.terminations: dict[str, bool] = {}
         self.truncations: dict[str, bool] = {}
-        self.infos: dict[str, Info] = {}
+        self._infos: dict[str, Info] | None = {}
         self.agent_selection = self.possible_agents[0]
         self._cumulative_rewards: dict[str, float] = {}
 
@@ -40,6 +41,13 @@ class RedTeamAEC(Face, AECEnv):  # type: ignore[misc]  # untyped base
         self.rewards = dict.fromkeys(self.agents, 0.0)
         self._cumulative_rewards = dict.fromkeys(self.agents, 0.0)
         self._update()
+
+    @property
+    def infos(self) -> dict[str, Info]:
+        """What else the seats may know, put together when it is first asked for after a move."""
+        if self._infos is None:
+            self._infos = {agent: self.session.info(agent) for agent in self.agents}
+        return self._infos
 
     def observe(self, agent: str) -> Observation:
         """Return what a seat sees: its instruction and the public dialogue."""
@@ -70,5 +78,19 @@ class RedTeamAEC(Face, AECEnv):  # type: ignore[misc]  # untyped base
         over = self.session.episode is not None
         self.terminations = dict.fromkeys(self.agents, over)
         self.truncations = dict.fromkeys(self.agents, False)
-        self.infos = {agent: self.session.info(agent) for agent in self.agents}
+        self._infos = None
         self.agent_selection = to_move or self.agents[0]
+
+
+class OrderedAEC(OrderEnforcingWrapper):  # type: ignore[misc]  # untyped base
+    """PettingZoo's check of the calling order, for any AEC environment.
+
+    PettingZoo's own asks it for each of the five parts of :meth:`last`, which takes as long as the answer.
+    """
+
+    def last(self, observe: bool = True) -> Any:
+        """Return what the seat to move sees, what it got, how its game ended if it did, and its info."""
+        return self.env.last(observe) if self._has_reset else super().last(observe)
+
+    def __str__(self) -> str:
+        return str(self.env)

@@ -131,7 +131,12 @@ class Session:
             RedteamError: If the game is over or was not started, or the action is no text. The
                 game then stands as it stood.
         """
-        act_together([self], [action])
+        state = apply_reply(self.game, self.running, _reply(action))
+        episode = None
+        if state.to_move is None:
+            (reading,) = judge_all(self.judge, self.game, [state])
+            episode = finish(self.game, state, reading)
+        self.state, self.episode = state, episode
 
     def observation_space(self, seat: str) -> Dict:
         """Return the space of a seat's observations; its bounds hold in every game."""

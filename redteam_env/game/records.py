@@ -168,16 +168,19 @@ class Verdict:
     @property
     def unknown(self) -> tuple[str, ...]:
         """The names of the fields that are unknown."""
+        read = (self.prompt_harmful, self.response_refusal, self.response_harmful)
+        if None not in read:
+            return ()
         names = ("prompt_harmful", "response_refusal", "response_harmful")
-        return tuple(name for name in names if getattr(self, name) is None)
+        return tuple(name for name, value in zip(names, read, strict=True) if value is None)
 
     @property
     def void_reason(self) -> str | None:
         """Why a game with this verdict is void, or ``None`` for a whole verdict."""
         if self.error is not None:
             return f"judge error: {self.error}"
-        if self.unknown:
-            return f"judge left unknown: {', '.join(self.unknown)}"
+        if unknown := self.unknown:
+            return f"judge left unknown: {', '.join(unknown)}"
         return None
 
 

@@ -182,11 +182,9 @@ class Game:
             raise RedteamError(f"The action of {seat} is {shown(text)}; an action is a str.")
         if error is not None and not isinstance(error, str):
             raise RedteamError(f"The error of {seat} is {shown(error)}; give the reason as a str.")
-        clean, native = (
-            _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", str(x)) for x in (text, thought)
-        )
+        clean = _encodable(text)
         cut = cut_action(clean, self.max_action_chars)
-        native = native[: self.max_action_chars]
+        native = _encodable(thought)[: self.max_action_chars]
         if error is None:
             rule = self.thinking_of(seat)
             split = split_action(
@@ -329,10 +327,11 @@ class Game:
 
     def _spans(self, state: GameState) -> list[tuple[int, int]]:
         """Return the turns, from and up to, that are judged and paid together."""
+        if self.credit == "episode" or not state.rewritten:
+            return [(0, len(state.turns))]
         players = len([seat for seat in self.seats if seat != JUDGE])
         turns = len([turn for turn in state.turns if turn.seat != JUDGE])
-        size = players if self.credit == "turn" and state.rewritten else turns
-        spans = [(k, min(k + size, turns)) for k in range(0, turns, size)]
+        spans = [(k, min(k + players, turns)) for k in range(0, turns, players)]
         return [*spans[:-1], (spans[-1][0], len(state.turns))]  # the judge's turn is with the last
 
     def finish(
@@ -397,19 +396,14 @@ class Game:
             components[seat] = self.rewards.forfeit(role_of(seat), must_think=must_think)
             samples = (seat,)
         elif verdicts and void is None:
-            faithful = [
-                is_faithful(state, x, found, span) for x, span in zip(read, spans, strict=True)
-            ]
-            exchanges = [
-                Exchange(
-                    verdict=given,
-                    components=self._paid(state, x, state.turns[slice(*span)], faithful=kept),
-                )
-                for given, x, span, kept in zip(verdicts, read, spans, faithful, strict=True)
-            ]
-            for exchange in exchanges:
-                add_components(components, exchange.components)
-            samples = self._samples(state, faithful=all(faithful))
+            faithful = True
+            for given, x, span in zip(verdicts, read, spans, strict=True):
+                kept = is_faithful(state, x, found, span)
+                paid = self._paid(state, x, state.turns[slice(*span)], faithful=kept)
+                exchanges.append(Exchange(verdict=given, components=paid))
+                add_components(components, paid)
+                faithful = faithful and kept
+            samples = self._samples(state, faithful=faithful)
         return Episode(
             seed=state.seed,
             rewritten=state.rewritten,
@@ -427,23 +421,25 @@ class Game:
 
     def _as_paid(self, state: GameState, verdict: Verdict) -> Verdict:
         """Return a verdict as the game pays by it: on a raw prompt with the label that is known."""
-        if state.rewritten or self.prompt_label == "judge":
+        known = state.seed.harmful
+        if state.rewritten or self.prompt_label == "judge" or verdict.prompt_harmful is known:
             return verdict
-        return replace(verdict, prompt_harmful=state.seed.harmful)
+        return replace(verdict, prompt_harmful=known)
 
     def _paid(
         self, state: GameState, verdict: Verdict, turns: Sequence[Turn], *, faithful: bool
     ) -> dict[str, dict[str, float]]:
         """Return what some turns pay each seat, by the verdict on the dialogue up to the last of them."""
+        judges = JUDGE in self.seats
         paid = self.rewards.score(
             seed_harmful=state.seed.harmful,
             rewritten=state.rewritten,
             verdict=verdict,
             formats=self._formats(turns),
-            judged=judgement(turns),
+            judged=judgement(turns) if judges else None,
             faithful=faithful,
         )
-        if any(turn.seat == JUDGE and turn.forfeit for turn in turns):
+        if judges and any(turn.seat == JUDGE and turn.forfeit for turn in turns):
             paid["judge"] = self.rewards.forfeit("judge", must_think=self.must_think(JUDGE))
         return {seat: dict(paid.get(role_of(seat), {})) for seat in self.seats}
 
@@ -451,20 +447,15 @@ class Game:
         kept = {
             seat: [x.well_formed for x in turns if x.seat == seat and x.error is None]
             for seat in self.seats
+            if self.must_think(seat)
         }
-        return {role_of(x): all(kept[x]) for x in self.seats if self.must_think(x) and kept[x]}
-
-    @staticmethod
-    def _played(state: GameState, seat: str) -> bool:
-        return any(turn.seat == seat and turn.error is None for turn in state.turns)
+        return {role_of(seat): all(turns) for seat, turns in kept.items() if turns}
 
     def _samples(self, state: GameState, *, faithful: bool) -> tuple[str, ...]:
-        drop = self.rewards.drop_unfaithful and state.rewritten and not faithful
-        return tuple(
-            seat
-            for seat in self.seats
-            if self._played(state, seat) and not (drop and role_of(seat) == "defender")
-        )
+        played = {turn.seat for turn in state.turns if turn.error is None}
+        if self.rewards.drop_unfaithful and state.rewritten and not faithful:
+            played = {seat for seat in played if role_of(seat) != "defender"}
+        return tuple([seat for seat in self.seats if seat in played])
 
     def replay(self, episode: Episode) -> Episode:
         """Play a recorded game again from its action texts and its verdict.
@@ -497,3 +488,9 @@ class Game:
             path=episode.path,
             group=episode.group,
         )
+
+
+def _encodable(text: str) -> str:
+    """Return a text with its lone surrogates replaced, which no encoding can hold."""
+    plain = str(text)
+    return plain if plain.isascii() else _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", plain)

@@ -42,12 +42,15 @@ class GameState:
         """Return why the game is void, if it is: a seat failed, or a verdict is not whole."""
         if self.error is not None:
             return f"{role_of(self._played[-1].seat)} error: {self.error}"
-        return next((x.void_reason for x in verdicts if x.void_reason is not None), None)
+        return next(filter(None, (x.void_reason for x in verdicts)), None)
 
     @property
     def judged(self) -> bool:
         """Whether the game is over and a judge is to read it."""
-        return self.to_move is None and not self.forfeited and self.error is None
+        if self.to_move is not None:
+            return False
+        played = self._played
+        return not (played and (played[-1].forfeit or played[-1].error is not None))
 
     @property
     def dialogue(self) -> Dialogue:

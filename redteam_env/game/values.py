@@ -67,7 +67,7 @@ def scalar(value: Any) -> Any:
 
 def flag(value: Any) -> bool:
     """Return a real boolean; no text, no number stands for one."""
-    own = scalar(value)
+    own = value if type(value) is bool else scalar(value)
     if own is True or own is False:
         return own
     raise Unfit(f"is {shown(value)}", "give True or False")
