@@ -173,11 +173,11 @@ def _curves(sources: Sequence[Source]) -> Section | None:
         return None
     blocks: list[Block | None] = []
     if len(runs) == 1:
-        own = {title: values_of(runs[0].rows, key) for title, key in OUTCOME_CURVES.items()}
+        own = {title: _outcomes(runs[0], key) for title, key in OUTCOME_CURVES.items()}
         blocks.append(curves("Outcomes of the games of training", own, share=True))
     else:
         for title, key in OUTCOME_CURVES.items():
-            own = {run.name: values_of(run.rows, key) for run in runs[:SERIES]}
+            own = {run.name: _outcomes(run, key) for run in runs[:SERIES]}
             blocks.append(curves(f"{title[:1].upper()}{title[1:]}", own, share=True))
     for title, (key, share) in ROLE_CURVES.items():
         several = len(runs) > 1
@@ -198,6 +198,18 @@ def _curves(sources: Sequence[Source]) -> Section | None:
         about=f"Thin lines are single steps, thick ones means of up to {WINDOW} steps.{many}",
         blocks=[x for x in blocks if x is not None],
     )
+
+
+def _outcomes(run: Source, key: str) -> list[float | None]:
+    """Return a rate for each step: as the run measured it, else of the games that were read."""
+    values = values_of(run.rows, key)
+    name = key.removeprefix("game/")
+    if name not in OUTCOMES or any(x is not None for x in values):
+        return values
+    for group in run.games:
+        if group.step is not None and group.step < len(values):
+            values[group.step] = one_rate(name, group.episodes).value
+    return values
 
 
 def _operating(sources: Sequence[Source]) -> Section | None:

@@ -220,7 +220,7 @@ def _told_from(rate: str, first: str, defenders: Mapping[str, Sequence[int]]) ->
     same = [name for name, (lower, higher, _) in defenders.items() if not lower and not higher]
     if same:
         names = ", ".join(same[:6]) + (f" and {len(same) - 6} more" if len(same) > 6 else "")
-        apart.append(f"{names} against no attacker told apart")
+        apart.append(f"{names} told apart against no attacker")
     return f"{TITLES[rate]}, compared with the defender {first}: {'; '.join(apart)}."
 
 

@@ -236,3 +236,10 @@ def test_hostile_names_in_every_measurement_are_text(tmp_path):
         assert attributes.get("href", "#").startswith("#")
     whole = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert not re.search("[\u202a-\u202e\u2066-\u2069\x1b\u2028\u2029]", whole)
+
+
+def test_over_refusal_of_rewritten_requests_has_a_curve_though_runs_do_not_store_it(tmp_path):
+    games = [[game(k, harmful=False, told=step > 1) for k in range(4)] for step in range(4)]
+    page = made(tmp_path, make_run(tmp_path / "run", games=games))
+    told = "over-refusal, rewritten label kept 1 0.5 1 2 0.5 1 3 0.5 1 4 0.5 1"
+    assert told in page.text
