@@ -141,13 +141,13 @@ def _all_announced(_path: tuple[str, ...]) -> Mapping[str, tuple[EntryPoint, ...
 
 def _distribution(entry: EntryPoint) -> str | None:
     """Return the name of the distribution that an entry point comes from."""
-    return _name_of(entry.dist) if entry.dist else None
+    return _release_of(entry.dist)[0] if entry.dist else None
 
 
 @lru_cache(maxsize=64)
-def _name_of(distribution: Distribution) -> str:
-    """Return the name of a distribution; reading it takes milliseconds."""
-    return distribution.name
+def _release_of(distribution: Distribution) -> tuple[str, str]:
+    """Return name and version of a distribution; reading them takes milliseconds."""
+    return distribution.name, distribution.version
 
 
 def names(kind: str) -> tuple[str, ...]:
@@ -177,7 +177,7 @@ def found() -> list[Plugin]:
     plugins = [Plugin(k, name, "registered in process", "-") for k, name in sorted(_local)]
     for kind in KINDS:
         for entry in _entries(kind).values():
-            dist = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "-"
+            dist = " ".join(_release_of(entry.dist)) if entry.dist else "-"
             plugins.append(Plugin(kind, entry.name, entry.value, dist))
     return plugins
 

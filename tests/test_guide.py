@@ -2,8 +2,7 @@
 
 import ast
 import re
-import subprocess
-import sys
+import runpy
 from pathlib import Path
 
 import pytest
@@ -34,13 +33,13 @@ BLOCKS = [
 
 
 @pytest.mark.parametrize("code", BLOCKS)
-def test_each_python_block_runs(code, tmp_path):
+def test_each_python_block_runs(code, tmp_path, monkeypatch):
     for library in sorted(imported(code)):
         pytest.importorskip(library)
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr
+    monkeypatch.chdir(tmp_path)
+    script = tmp_path / "block.py"
+    script.write_text(code, encoding="utf-8")
+    runpy.run_path(str(script), run_name="__main__")
 
 
 @pytest.mark.parametrize("page", TEXTS)

@@ -95,26 +95,22 @@ def test_case_n1_every_help_comes_without_extras(without_torch):
     assert [x for x in found if x[1] != 0 or x[3]] == []
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("train", "--out", "{}/run", "--steps", "1"),
-        ("bench", "--out", "{}/bench"),
+def test_case_n1_a_command_that_needs_torch_says_what_to_install(tmp_path, without_torch):
+    commands = [
+        ("train", "--out", f"{tmp_path}/run", "--steps", "1"),
+        ("bench", "--out", f"{tmp_path}/bench"),
         ("worlds", "check", "apothecary"),
         ("models", "get", "apothecary"),
         ("play", "--world", "apothecary", "--defender", "base"),
         ("evaluate", "base", "--world", "apothecary"),
         ("speed",),
-    ],
-    ids=lambda arguments: arguments[0],
-)
-def test_case_n1_a_command_that_needs_torch_says_what_to_install(
-    arguments, tmp_path, without_torch
-):
-    result = without_torch(*[x.format(tmp_path) for x in arguments])
-    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
-    assert re.search(r"pip install 'redteam-env\[(\w+,)*train\]'", result.stderr)
-    assert result.returncode == 2
+    ]
+    found = each(without_torch, commands)
+    assert len(found) == len(commands)
+    for command, (code, _, err) in zip(commands, found, strict=True):
+        assert code == 2, command
+        assert len(err.strip().splitlines()) == 1, err
+        assert re.search(r"pip install 'redteam-env\[(\w+,)*train\]'", err), command
 
 
 def test_case_n1_quickstart_says_what_to_install_and_leaves_nothing(tmp_path, without_torch):
