@@ -24,6 +24,7 @@ from redteam_env.usage import need, read
 from redteam_env.utils.console import make_console, print_json
 from redteam_env.utils.lists import listed
 from redteam_env.utils.locks import held
+from redteam_env.utils.text import safe_text
 
 PROG = "redteam-env bench"
 ABOUT = "Train every algorithm in every arrangement on equal budgets and rank them with intervals."
@@ -142,6 +143,15 @@ def _run(config: BenchConfig, command: str, code: str | None) -> int:
         return _bench(config, command, code)
 
 
+def _placed(policy: Any) -> str:
+    """Return on what a benchmark's runs are trained, in words; empty for policies without a model."""
+    model = getattr(policy, "model", None)
+    if model is None:
+        return ""
+    own = {x: getattr(policy, x, None) for x in ("device", "dtype", "backend")}
+    return f"Model: {', '.join([model, *(f'{x} {y}' for x, y in own.items() if y)])}. "
+
+
 def _bench(config: BenchConfig, command: str, code: str | None) -> int:
     from algorithms.studies.bench.report import write_report
     from algorithms.studies.bench.terminal import terminal
@@ -149,9 +159,12 @@ def _bench(config: BenchConfig, command: str, code: str | None) -> int:
     root = Path(config.out).expanduser()
     open_directory(root / MANIFEST, manifest_of(config), what="benchmark")
     root = root.resolve()  # jobs may have another working directory
-    every = tasks(config, able(config))
+    cells = able(config)
+    every = tasks(config, cells)
     where = Where(executor=config.executor, job=config.job, workers=config.workers)
     work, console = partial(do, config, root), make_console(stderr=True)
+    policy = config.options(cells[0], 0, root).policy
+    console.print(safe_text(f"{_placed(policy)}{len(every)} tasks, {config.workers} side by side."))
     if not run_study(root, every, work, where, console, code=code):
         return INTERRUPTED
     target = Path(config.to).expanduser() if config.to else root / "report"

@@ -15,6 +15,8 @@ EVERY_S = 30.0
 """Seconds of silence before a sign of life."""
 PHASE_S = 5.0
 """Seconds of silence before a new phase is told of."""
+_MANY = 100_000
+"""Parameters from which a model is told of in millions."""
 
 
 class Heartbeat:
@@ -120,7 +122,9 @@ def model_words(
     """
     parts = [model]
     if parameters:
-        parts.append(f"{parameters / 1e6:,.1f} M parameters")
+        many = parameters >= _MANY
+        told = f"{parameters / 1e6:,.1f} M" if many else f"{parameters:,}"
+        parts.append(f"{told} parameters")
     if placement:
         parts.append(placement)
     if backend:
