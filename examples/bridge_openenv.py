@@ -13,7 +13,8 @@ from redteam_env.bridges import SeatTask
 from redteam_env.bridges.openenv import app
 
 defender = SeatTask("defender_0", opponent="template", seeds="builtin", judge="seed_labels")
-config = uvicorn.Config(app(defender), host="127.0.0.1", port=0, log_level="error")
+# OpenEnv's server may log an error when the client hangs up; one in a game reaches the client
+config = uvicorn.Config(app(defender), host="127.0.0.1", port=0, log_level="critical")
 server = uvicorn.Server(config)
 thread = threading.Thread(target=server.run)
 thread.start()
