@@ -18,6 +18,7 @@ from algorithms.studies.quickstart.race import WINDOW, curves_of
 from redteam_env.game import RedteamError
 from redteam_env.report import Curve, mean, sparkline
 from redteam_env.runs import Run
+from redteam_env.utils.heartbeat import Heartbeat
 from redteam_env.worlds.apothecary import ApothecaryJudge
 
 LOOK_S = 1.0
@@ -48,6 +49,7 @@ class Watch:
         self._said = {name: len(run.rows()) for name, run in self._runs.items()}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
+        self._alive = Heartbeat(self._print, beats=not console.is_terminal)
         self._live: Live | None = None
         if console.is_terminal and not quiet:
             self._live = Live(console=console, auto_refresh=False, transient=True)
@@ -56,6 +58,7 @@ class Watch:
         if not self._quiet:
             if self._live is not None:
                 self._live.start()
+            self._alive.__enter__()
             self._thread.start()
         return self
 
@@ -70,6 +73,7 @@ class Watch:
         self._over.set()
         self._thread.join()
         self._look()
+        self._alive.__exit__(kind, error, traceback)
         if self._live is not None:
             self._live.stop()
 
@@ -83,6 +87,7 @@ class Watch:
             if self._live is not None:
                 self._live.update(self._drawn(rows), refresh=True)
             else:
+                self._alive.doing("training", sum(map(len, rows.values())), self._steps * len(rows))
                 self._say(rows)
 
     def _drawn(self, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Group:
@@ -106,8 +111,10 @@ class Watch:
             self._said[name] = done
             curves = curves_of(found[max(0, done - EVERY) : done], self._judge)
             parts = [f"{title} {_number(mean(curve))}" for title, curve in curves.items()]
-            line = f"{name} {done}/{self._steps}: {', '.join(parts)}"
-            self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+            self._alive.say(f"{name} {done}/{self._steps}: {', '.join(parts)}")
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def curves_text(title: str, curves: Mapping[str, Curve], steps: int, console: Console) -> Text:

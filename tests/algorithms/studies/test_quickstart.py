@@ -194,6 +194,18 @@ def test_without_a_terminal_a_run_is_told_in_lines(finished):
     assert all("attack success" in line for line in said)
 
 
+def test_without_a_terminal_slow_steps_give_signs_of_life(finished, monkeypatch):
+    monkeypatch.setattr("redteam_env.utils.heartbeat.EVERY_S", 0.0)
+    place = finished[2] / "runs/quickstart"
+    stream = io.StringIO()
+    runs = {"shared": place / "shared"}
+    with Watch(runs, 90, console=Console(file=stream, width=1000), quiet=False):
+        deadline = time.monotonic() + 30
+        while "training 2/90, for 0:00:0" not in stream.getvalue():
+            assert time.monotonic() < deadline, stream.getvalue()
+            time.sleep(0.05)
+
+
 def test_going_on_with_a_finished_one_trains_nothing_and_finds_the_same(
     finished, result, monkeypatch, capsys
 ):
