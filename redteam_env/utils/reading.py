@@ -98,10 +98,10 @@ def read_lines(file: Path) -> Iterator[tuple[int, str]]:
 
 
 def read_json_lines(file: Path, *, remedy: str) -> tuple[list[tuple[str, Any]], str | None]:
-    """Return the values of a file of JSON lines; a last line that is cut off is left out.
+    """Return the values of a file of JSON lines; a last line that was not written whole is left out.
 
-    A process that was killed while it wrote, or that writes just now, leaves a last line that has no line
-    break and is no JSON. Any other line that is no JSON is an error.
+    A process that is killed while it writes, a full disk or a power failure leaves a last line that is no
+    JSON, and a process that writes just now one without its end. Any other line that is no JSON is an error.
 
     Args:
         file: The file; one that ends in ``.gz`` is unpacked.
@@ -116,15 +116,19 @@ def read_json_lines(file: Path, *, remedy: str) -> tuple[list[tuple[str, Any]], 
         RedteamError: As :func:`read_lines` and :func:`parse_json`.
     """
     found: list[tuple[str, Any]] = []
+    damage: RedteamError | None = None
+    place = ""
     for number, line in _raw_lines(file):
+        if damage is not None:
+            raise damage
         place = f"Line {number} of {str(file)!r}"
         try:
             found.append((place, parse_json(line, place=place, remedy=remedy)))
-        except RedteamError:
-            if line.endswith(b"\n"):
-                raise
-            return found, place  # no line comes behind one without a line break
-    return found, None
+        except RedteamError as error:
+            damage = error
+        if not line.endswith(b"\n"):
+            break  # what comes now is being written
+    return found, None if damage is None else place
 
 
 def _raw_lines(file: Path) -> Iterator[tuple[int, bytes]]:

@@ -86,6 +86,8 @@ number = 3
 def code(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(CODE)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "mine", None)  # afterwards it is as it was
+    del sys.modules["mine"]
 
 
 @pytest.mark.parametrize(
