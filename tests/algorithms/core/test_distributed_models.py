@@ -114,7 +114,7 @@ def test_a_launcher_starts_processes_that_train_together(options, tmp_path, laun
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("2 of 2 steps done") == 1
-    assert result.stderr.count("step 2 ·") == 1
+    assert result.stderr.count("step 2/2 ·") == 1
     assert len(metrics(tmp_path / "run")) == 2
     assert json.loads((tmp_path / "run" / "config.json").read_text())["processes"] == 2
 
