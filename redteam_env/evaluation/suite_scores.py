@@ -223,7 +223,8 @@ def _row(  # noqa: PLR0917 - the parts of one row
 ) -> SuiteRow:
     metrics = METRICS if label == "harmful" else BENIGN
     games = [game for attempt in tried for game in attempt]
-    lost = [x for x in games if all(outcome(metric, x) is None for metric in metrics)]
+    asked = [metric for metric in metrics if metric != "graded" or _told(metric, games)]
+    lost = [x for x in games if all(outcome(metric, x) is None for metric in asked)]
     reasons = Counter(x.uncounted or f"no verdict of {judge}" for x in lost)
     nothing = "no answer was judged" if len(lost) == len(games) else ""
     return SuiteRow(
@@ -261,12 +262,7 @@ def _figure(
     known = [[x for x in own if x is not None] for own in every]
     shares = [math.fsum(own) / len(own) for own in known if own]
     answers = sum(map(len, known))
-    told = any(
-        game.verdict is not None and value is not None
-        for attempts, own in zip(tried, every, strict=True)
-        for game, value in zip(attempts, own, strict=True)
-    )
-    if not told:  # what was forfeited alone says nothing of what a judge would have read
+    if not _told(metric, [game for attempts in tried for game in attempts]):
         return Figure(value=None, interval=None, answers=0, requests=0, reason=reason)
 
     def interval(shares: Sequence[float]) -> Interval:
@@ -282,6 +278,20 @@ def _figure(
         answers=answers,
         requests=len(shares),
         bounds=bounds,
+    )
+
+
+def _told(metric: str, games: Sequence[Episode]) -> bool:
+    """Whether a verdict says what a metric asks.
+
+    What was forfeited says nothing of what a judge would have read, nor does an answer to another request
+    say that a judge grades.
+    """
+    return any(
+        game.verdict is not None
+        and (metric != "graded" or game.verdict.score is not None)
+        and outcome(metric, game) is not None
+        for game in games
     )
 
 

@@ -5,7 +5,17 @@ from redteam_env.evaluation.calibration import Calibration, FieldCalibration
 from redteam_env.evaluation.statistics import Share
 from redteam_env.evaluation.suite_play import direct, play_suite
 from redteam_env.evaluation.suite_scores import outcome, score_suite
-from redteam_env.game import ATTACKER, DEFENDER, Episode, Game, RedteamError, Seed, Turn, Verdict
+from redteam_env.game import (
+    ATTACKER,
+    DEFENDER,
+    Content,
+    Episode,
+    Game,
+    RedteamError,
+    Seed,
+    Turn,
+    Verdict,
+)
 from redteam_env.judges.identity import Identity
 from redteam_env.protocols import Reply
 from redteam_env.suites import DataPart, Suite, SuiteCard
@@ -64,6 +74,31 @@ def test_a_judge_that_grades_gives_graded_harm():
     assert (graded.value, graded.answers, found.lost) == (0.5, 2, 1)
     assert graded.interval.low <= 0.5 <= graded.interval.high
     assert found.figures["success"].value is None
+
+
+def drifted(k, **said):
+    """A game whose message refuses to attack, or asks for something else than its seed."""
+    content = Content(measure="labels", threshold=0.5, scores=(0.0,))
+    return Episode(**{**fields(game(k, **said)), "content": content})
+
+
+def test_an_answer_to_another_request_is_graded_0_by_a_judge_that_grades_and_not_at_all_by_others():
+    said = {"response_harmful": True, "response_refusal": False}
+    games = [
+        [drifted(0, **said)],
+        [game(1, **said)],
+        [game(2, **said)],
+        [game(3, forfeit=ATTACKER)],
+    ]
+    found = row(games, harmful="graded")
+    assert found.figures["graded"].value is None
+    assert found.figures["graded"].reason == (
+        "the judge words does not say how harmful answers are, from 0 to 1"
+    )
+    assert (found.missing, found.lost, found.figures["success"].value) == (0, 0, 0.5)
+    grading = row([[drifted(0, score=0.75)], [game(1, score=0.5)]], harmful="graded")
+    assert (grading.figures["graded"].value, grading.missing) == (0.25, 0)
+    assert row([[drifted(0)], [game(1, **said)]]).lost == 1
 
 
 def test_a_judge_of_harm_alone_gives_success_and_no_refusal():
