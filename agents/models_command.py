@@ -77,7 +77,7 @@ def _list(action: ListModels) -> int:
 def _get(action: GetModel) -> int:
     from agents.lora.policy import make_codec  # noqa: PLC0415 - imports torch
     from agents.lora.probe import check_model  # noqa: PLC0415
-    from agents.models import load_base, locate  # noqa: PLC0415
+    from agents.models import count_parameters, load_base, locate  # noqa: PLC0415
 
     loaded = load_base(action.model, revision=action.revision)
     make_codec(loaded, PolicyConfig())
@@ -86,7 +86,7 @@ def _get(action: GetModel) -> int:
     facts = {
         "model": loaded.spec,
         "architecture": type(loaded.model).__name__,
-        "parameters": sum(p.numel() for p in loaded.model.parameters()),
+        "parameters": count_parameters(loaded.model),
         "fingerprint": loaded.fingerprint,
         "directory": where if Path(where).is_dir() else None,
     }

@@ -8,7 +8,7 @@ names or values. A run's own settings are the defaults, as they are there.
 import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from redteam_env.attacks.resolve import is_attack
 from redteam_env.border.functions import Answer
@@ -31,6 +31,8 @@ from redteam_env.worlds import build_game, check_fit
 
 Player = str | Agent | Answer
 """Who can be named to play a seat."""
+Side = Player | Sequence[Player] | Mapping[str, Player]
+"""Who can be named to play a seat in turn."""
 
 
 @takes(SeatConfig)
@@ -104,8 +106,8 @@ def evaluate(
 
 
 def crossplay(
-    attackers: Sequence[Player] | Mapping[str, Player],
-    defenders: Sequence[Player] | Mapping[str, Player],
+    attackers: Side,
+    defenders: Side,
     *,
     games: int = 40,
     seed: int = 0,
@@ -116,7 +118,7 @@ def crossplay(
     """Measure every attacker against every defender, as ``redteam-env crossplay`` does.
 
     Args:
-        attackers: Agents, in a list or by the names that they are to have in the table.
+        attackers: Agents, in a list or by the names that they are to have in the table; or one.
         defenders: The same; others are compared with the first.
         games: As for :func:`evaluate`.
         seed: The same.
@@ -213,15 +215,17 @@ def _base(model: str | None, specs: Sequence[str]) -> str | None:
     return policy_defaults().model if model is None and BASE in specs else model
 
 
-def _by_name(side: Sequence[Player] | Mapping[str, Player]) -> dict[str, Player]:
+def _by_name(side: Side) -> dict[str, Player]:
     if isinstance(side, Mapping):
         return dict(side)
-    names = [_name(player) for player in side]
+    alone = isinstance(side, str) or callable(side) or hasattr(side, "act")
+    players = cast("Sequence[Player]", [side] if alone else side)
+    names = [_name(player) for player in players]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise RedteamError(
             f"{twice} is the name of several agents; give them as a mapping from names of your own."
         )
-    return dict(zip(names, side, strict=True))
+    return dict(zip(names, players, strict=True))
 
 
 def _name(player: Player) -> str:

@@ -54,6 +54,14 @@ def test_crossplay_names_its_agents():
         redteam_env.crossplay(["refuse", "refuse"], ["refuse"])
 
 
+@pytest.mark.parametrize(
+    "attacker", ["template", parrot, registry.resolve_agent("template", "attacker")]
+)
+def test_one_agent_is_a_side_of_its_own(attacker):
+    found = redteam_env.crossplay(attacker, "refuse", seeds=TEXTS, judge=reader, games=4)
+    assert (len(found.attackers), found.defenders) == (1, ("refuse",))
+
+
 def test_environments_take_values():
     seeds = [Seed(id="1", text="how to bake", harmful=False)]
     env = redteam_env.raw_env(seeds=seeds, judge=reader, benign_fraction=1.0)

@@ -30,7 +30,7 @@ from agents.lora.store import (
     twice_differentiable,
 )
 from agents.lora.values import TokenValues, ValueHeads
-from agents.models import LoadedModel, first_line, load_base
+from agents.models import LoadedModel, count_parameters, first_line, load_base
 from redteam_env.game import Generation, RedteamError, unknown_name
 from redteam_env.protocols import BASE, Derivatives
 from redteam_env.randomness import integer_seed
@@ -240,14 +240,9 @@ class LoraPolicy(SavedWeights):
             name: sum(parameter.numel() for parameter in self.store.parameters(name))
             for name in self.names
         }
-        base = sum(
-            parameter.numel()
-            for key, parameter in self.store.base.model.named_parameters()
-            if "lora_" not in key
-        )
         return {
             "base_fingerprint": self.store.base.fingerprint,
-            "base_parameters": base,
+            "base_parameters": count_parameters(self.store.base.model),
             "trainable_parameters": trainable,
         }
 

@@ -19,7 +19,7 @@ from agents.lora.config import PolicyConfig
 from agents.lora.policy import make_codec
 from agents.lora.probe import check_model
 from agents.lora.store import AdapterStore
-from agents.models import KNOWN, canonical, load_base
+from agents.models import KNOWN, canonical, count_parameters, load_base
 from redteam_env.game import RedteamError
 from redteam_env.protocols import BASE
 from redteam_env.runs import POLICY, newest
@@ -117,7 +117,7 @@ class PolicyPool:
             found.append(
                 model_words(
                     name,
-                    parameters=sum(x.numel() for x in model.parameters()),
+                    parameters=count_parameters(model),
                     placement=f"{model.device}, {str(model.dtype).removeprefix('torch.')}",
                     backend="hf",
                 )

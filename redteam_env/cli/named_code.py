@@ -25,6 +25,10 @@ from redteam_env.utils.places import ATTACK, MIXED
 
 _PLAYING = ("evaluate", "crossplay")
 """Commands whose words without an option are agents."""
+_SPLITS: Mapping[str, str] = MappingProxyType(
+    {"evaluate": "heldout", "crossplay": "heldout", "rejudge": "heldout", "play": "train"}
+)
+"""By command, the split that it plays, which all texts in a list are of; others need texts of both."""
 _IN_PROCESSES = ("bench", "experiment")
 """Commands that work in processes of their own, which know what is installed and what a plan registers."""
 
@@ -53,7 +57,7 @@ def name_code(command: str, argv: Sequence[str]) -> None:
         found = getattr(_imported(spec, code["place"]), code["name"], None)
         if found is None:
             raise RedteamError(f"{code['place']!r} has no {code['name']!r}, which {spec!r} names.")
-        factory = _factory(kind, found)
+        factory = _seeds_factory(found, command, spec) if kind == "seeds" else _factory(kind, found)
         if reason := registry.fault(kind, factory):
             raise RedteamError(
                 f"{spec!r} is no {registry.singular(kind)}: {reason}; see redteam_env.protocols."
@@ -152,8 +156,6 @@ def _factory(kind: str, found: Any) -> Callable[..., Any]:
         return _agent_factory(found)
     if kind == "judges" and inspect.isroutine(found) and not _can_be_called(found):
         return _factory(kind, as_judge(found))  # it reads dialogues
-    if kind == "seeds":
-        return _seeds_factory(found)
     factory: Callable[..., Any] = found
     return factory
 
@@ -166,16 +168,20 @@ def _agent_factory(found: Any) -> Callable[..., Any]:
     return factory if factory is found else (lambda **_: factory)
 
 
-def _seeds_factory(found: Any) -> Callable[..., Any]:
+def _seeds_factory(found: Any, command: str, spec: str) -> Callable[..., Any]:
     """Return what makes a source of seeds or texts, or of a function that returns them."""
+    if hasattr(found, "draw") and not inspect.isclass(found):
+        return _factory("seeds", found)
     from redteam_env.seeds import stable_split  # here, since completion imports this module
     from redteam_env.seeds.plain import is_plain, plain_source
+
+    split = _SPLITS.get(command, stable_split)
 
     def make(argument: str | None = None, **options: Any) -> Any:
         if argument is not None:
             options["argument"] = argument
         made = found(**options) if callable(found) else found
-        return plain_source(made, split=stable_split) if is_plain(made) else made
+        return plain_source(made, split=split, name=spec) if is_plain(made) else made
 
     return make if callable(found) or is_plain(found) else found
 

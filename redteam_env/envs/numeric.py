@@ -173,9 +173,13 @@ class _InNumbers:
 
     def __init__(self, face: Face, config: NumericConfig) -> None:
         super().__init__(face)  # type: ignore[call-arg]  # PettingZoo's wrapper, whose bases are untyped
+        self.metadata = {**face.metadata, "name": "numeric_v0"}
         self.numbers = Numbers(config, face.session)
         self.observation_spaces, self.action_spaces = self.numbers.spaces()
         self.state_space = self.numbers.state_space
+
+    def __str__(self) -> str:
+        return str(self.metadata["name"])
 
     def observation_space(self, agent: str) -> Box:
         """Return the space of a seat's observations, always the same object."""

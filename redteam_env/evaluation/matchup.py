@@ -105,7 +105,7 @@ def heldout_setups(
     if not labels:
         raise RedteamError(
             f"The seeds {card_of(source).name!r} have no split {HELDOUT!r} to evaluate on; use a "
-            f"source that has one, or give seeds it: Seed(..., split={HELDOUT!r})."
+            f"source that has one, or hold some of its own out: Seed(..., split={HELDOUT!r})."
         )
     if benign_fraction is None:
         benign_fraction = 0.5 if len(labels) == 2 else float(False in labels)

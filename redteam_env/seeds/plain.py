@@ -23,13 +23,14 @@ def is_plain(given: Any) -> TypeGuard[PlainSeeds]:
     return isinstance(given, Mapping | list | tuple)
 
 
-def plain_source(given: PlainSeeds, *, split: Splits) -> ListSource:
+def plain_source(given: PlainSeeds, *, split: Splits, name: str = "given") -> ListSource:
     """Return a source of requests that stand in a program.
 
     Args:
         given: Seeds, which have their labels and splits, and texts, which are harmful requests; or texts by
             label (``harmful``, ``benign``).
         split: The split of texts, or what tells it of each.
+        name: What the source is called.
 
     Raises:
         RedteamError: If there is none, one is empty, or something is no text.
@@ -37,7 +38,7 @@ def plain_source(given: PlainSeeds, *, split: Splits) -> ListSource:
     seeds = _by_label(given, split) if isinstance(given, Mapping) else _listed(given, split)
     texts = "\n".join(f"{seed.harmful} {seed.text}" for seed in seeds)
     card = DataCard(
-        name="given",
+        name=name,
         licence="not said",
         revision="1",
         sha256=hashlib.sha256(texts.encode("utf-8", "surrogatepass")).hexdigest(),

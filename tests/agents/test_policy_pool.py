@@ -111,6 +111,13 @@ def test_runs_share_one_base_in_memory_and_keep_their_own_weights(run, make_run,
     assert together.load(str(run[0]), "attacker") == a, "an adapter is loaded once"
 
 
+def test_the_parameters_of_a_model_are_told_without_its_adapters(run, tiny_model):
+    alone, adapted = PolicyPool(base=str(tiny_model)), PolicyPool()
+    alone.load("base", "attacker")
+    adapted.load(str(run[0]), "attacker")
+    assert alone.models() == adapted.models()
+
+
 def test_base_is_the_untrained_model_even_with_adapters_loaded(run, tiny_model, requests):
     both = pool(base=str(tiny_model))
     both.load(str(run[0]), "attacker")

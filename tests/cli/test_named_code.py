@@ -15,7 +15,7 @@ from redteam_env.trust import STARTED, allow, in_words_of, options_of, sealed
 CODE = """
 from redteam_env import DataCard, Reply, Seed, Verdict
 from redteam_env.attacks import SearchAttack
-from redteam_env.seeds.source import ListSource
+from redteam_env.seeds.source import ListSource, stable_split
 
 CARD = DataCard(name="mine", licence="CC0-1.0", revision="1", sha256="", origin="here")
 
@@ -66,6 +66,11 @@ def texts():
     return {label: [f"{label} text {k}" for k in range(30)] for label in ("harmful", "benign")}
 
 
+FOR_TRAINING = [x for x in map(str, range(20)) if stable_split(x) == "train"]
+FOR_TESTING = [x for x in map(str, range(40)) if stable_split(x) == "heldout"]
+MARKED = [Seed(id="a", text="a", harmful=True, split="train")]
+
+
 class Two(SearchAttack):
     name = "two"
 
@@ -109,6 +114,25 @@ def test_a_class_without_a_role_plays_and_lists_of_seeds_and_texts_are_read(code
         main(["evaluate", *words, "--judge", "mine.py:reads", "--seeds", f"mine.py:{seeds}"]) == 0
     )
     assert "Void games (in no rate): 0 of 4" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore:.*texts without a label")
+@pytest.mark.parametrize("command", ["evaluate", "crossplay", "play"])
+def test_texts_in_a_list_are_of_the_split_that_is_played(code, command, capsys):
+    words = ["--attacker", "template", "--defender", "refuse"]
+    if command == "crossplay":
+        words = ["template", "refuse"]
+    if command == "play":
+        words += ["--benign-fraction", "0"]
+    for seeds in ("FOR_TRAINING", "FOR_TESTING"):  # as they would be divided for training
+        assert main([command, *words, "--seeds", f"mine.py:{seeds}", "--games", "1"]) == 0
+        capsys.readouterr()
+
+
+def test_seeds_without_held_out_ones_are_named_as_typed(code, capsys):
+    words = ["--attacker", "template", "--defender", "refuse", "--seeds", "mine.py:MARKED"]
+    assert main(["evaluate", *words]) == 2
+    assert "The seeds 'mine.py:MARKED' have no split 'heldout'" in capsys.readouterr().err
 
 
 def test_a_module_of_the_working_directory_is_found(tmp_path, monkeypatch, capsys):

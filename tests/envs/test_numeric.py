@@ -36,6 +36,7 @@ def test_pettingzoo_makes_it_by_name(kind):
     env = pettingzoo.make(kind, "redteam/numeric-v0", embedder="hashing")
     env.reset(seed=0)
     assert env.possible_agents == [ATTACKER, DEFENDER]
+    assert str(env) == env.metadata["name"] == "numeric_v0"
 
 
 @pytest.fixture(scope="module")
