@@ -26,6 +26,7 @@ from redteam_env.border.functions import Answer, as_agent
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.game.values import told
 from redteam_env.protocols import Agent
+from redteam_env.utils.extras import cure_of
 from redteam_env.utils.machine import used_up
 from redteam_env.utils.owners import DISTRIBUTION, OURS, clash_of
 
@@ -45,6 +46,8 @@ KINDS = (
     "recipes",
     "commands",
 )
+_PLAIN = {("agents", "policy"): "playing with a model", ("policies", "lora"): "training"}
+"""What plug-ins of ours that users do not name are for."""
 _local: dict[tuple[str, str], Any] = {}
 
 
@@ -220,6 +223,8 @@ def load(kind: str, name: str) -> Any:
     try:
         found = entry.load()
     except (Exception, SystemExit) as error:
+        if (lacking := _lacking(kind, name, error)) is not None:
+            raise lacking from error
         cure = _missing(error) or "Repair or uninstall it; everything else goes on working."
         raise RedteamError(
             f"The plug-in {name!r} ({entry.value}{origin}) cannot be imported: "
@@ -237,7 +242,17 @@ def _missing(error: BaseException) -> str:
     """Return how to get a library that an import lacks; nothing for other errors."""
     if not isinstance(error, ModuleNotFoundError) or not error.name:
         return ""
-    return f"Install what provides {error.name!r} (for our own: pip install 'redteam-env[train]')."
+    return f"Install what provides {error.name!r}."
+
+
+def _lacking(kind: str, name: str, error: BaseException) -> RedteamError | None:
+    """Return the error for a plug-in of ours that lacks a package of an extra, in few words."""
+    entry = None if (kind, name) in _local else _entries(kind).get(name)
+    if entry is None or _distribution(entry) != DISTRIBUTION:
+        return None
+    cure = cure_of(error)
+    what = _PLAIN.get((kind, name), f"the {singular(kind)} {name!r}")
+    return None if cure is None else RedteamError(f"{what} {cure}")
 
 
 def _check_clash(entry: EntryPoint) -> None:
@@ -438,6 +453,8 @@ def make(kind: str, name: str, factory: Any, /, *arguments: Any, **options: Any)
     except Exception as error:
         if used_up(error):
             raise
+        if (lacking := _lacking(kind, name, error)) is not None:
+            raise lacking from error
         cure = _missing(error) or "Repair it, or leave it out."
         raise RedteamError(f"The {what} cannot be made: {told(error)}. {cure}") from error
 

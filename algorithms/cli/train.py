@@ -12,7 +12,13 @@ from typing import Any
 
 import tyro
 
-from algorithms.training.config import RunConfig, TrainConfig, components, with_presets
+from algorithms.training.config import (
+    RunConfig,
+    TrainConfig,
+    components,
+    has_own_loop,
+    with_presets,
+)
 from algorithms.training.departures import departures
 from algorithms.training.presets import check_needs, file_options
 from algorithms.training.rundir import check_resumable
@@ -20,7 +26,7 @@ from redteam_env.game import RedteamError
 from redteam_env.report import usage_lines
 from redteam_env.runs import Run
 from redteam_env.trust import allow, check_links, options_of, with_roots
-from redteam_env.usage import read
+from redteam_env.usage import need, read
 from redteam_env.utils.argv import joined, named_in, value_of
 from redteam_env.utils.console import make_console, strict
 from redteam_env.utils.text import safe_text
@@ -86,6 +92,7 @@ def _train(argv: Sequence[str], ranks: Any) -> int:
     spoken = os.environ.get("LOCAL_RANK", "0") == "0"
     with ranks.together(), nullcontext() if spoken else _silence():
         config = parse_train(argv)
+        _check_torch(config.run)
         check_resumable(config)
     notes = make_console(stderr=True)
     if ranks.leads and not config.run.json:
@@ -120,6 +127,12 @@ def _train(argv: Sequence[str], ranks: Any) -> int:
     ):  # another's weights are played by a plug-in of its own
         console.print(f"Compare it with: redteam-env crossplay {outcome.directory} base")
     return 0
+
+
+def _check_torch(run: RunConfig) -> None:
+    """Refuse to train a model without torch; policies of others, and loops of their own, ask for what they need."""
+    if run.policy == RunConfig().policy and not has_own_loop(run.algorithm):
+        need("train", {"torch": "train"})
 
 
 def _departing(config: TrainConfig) -> str:

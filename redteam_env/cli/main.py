@@ -91,7 +91,7 @@ def _told(error: Exception) -> tuple[str, int]:
 
 
 def _needed(module: str) -> str:
-    from redteam_env.cli.doctor import extra_of  # only when one is missing
+    from redteam_env.utils.extras import extra_of  # only when one is missing
 
     return extra_of(module)
 

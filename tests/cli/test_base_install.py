@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from redteam_env.cli.doctor import needed_packages
-from redteam_env.cli.imports import module_of
+from redteam_env.utils.extras import module_of
 
 WITHOUT = """
 import sys
@@ -103,6 +103,7 @@ def test_case_n1_a_command_that_needs_torch_says_what_to_install(tmp_path, witho
         ("models", "get", "apothecary"),
         ("play", "--world", "apothecary", "--defender", "base"),
         ("evaluate", "base", "--world", "apothecary"),
+        ("evaluate", "refuse", "--attacker", "base", "--world", "apothecary"),
         ("speed",),
     ]
     found = each(without_torch, commands)
@@ -111,15 +112,21 @@ def test_case_n1_a_command_that_needs_torch_says_what_to_install(tmp_path, witho
         assert code == 2, command
         assert len(err.strip().splitlines()) == 1, err
         assert re.search(r"pip install 'redteam-env\[(\w+,)*train\]'", err), command
+        assert "ModuleNotFoundError" not in err
+    assert found[0][2] == "error: train needs torch: pip install 'redteam-env[train]'\n"
+    assert (
+        found[4][2]
+        == f"error: playing with a model needs torch: {found[0][2].partition('torch: ')[2]}"
+    )
 
 
 def test_case_n1_quickstart_says_what_to_install_and_leaves_nothing(tmp_path, without_torch):
     result = without_torch("quickstart", "--out", str(tmp_path / "quickstart"), "--steps", "1")
     *progress, error = result.stderr.strip().splitlines()
     assert not any("error" in line or "Traceback" in line for line in progress), result.stderr
-    assert error.startswith("error: ")
+    assert not progress
+    assert error == "error: quickstart needs torch: pip install 'redteam-env[train]'"
     assert not list(tmp_path.iterdir())
-    assert "pip install 'redteam-env[train]'" in error
     assert result.returncode == 2
 
 

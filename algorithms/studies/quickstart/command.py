@@ -30,7 +30,7 @@ from algorithms.training.rundir import open_run
 from redteam_env.game import Count, RedteamError, at_least, check_fields
 from redteam_env.page import make_page
 from redteam_env.runs import Run
-from redteam_env.usage import read
+from redteam_env.usage import need, read
 from redteam_env.utils.console import make_console, print_json, progress_bar
 from redteam_env.utils.files import write_text
 from redteam_env.utils.locks import held
@@ -91,6 +91,7 @@ def quickstart(argv: Sequence[str]) -> int:
         RedteamError: If a value is wrong or the directory cannot be used.
     """
     options = parse_quickstart(argv)
+    need("quickstart", {"torch": "train"})
     out = Path(options.out or free_directory(OUT))
     configs = {name: run_config(name, options, out) for name in ARRANGEMENTS}
     with held(out):
