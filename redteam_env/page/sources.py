@@ -5,6 +5,7 @@ Only a directory that is none of ours, or of another schema, is refused.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -21,7 +22,7 @@ from redteam_env.evaluation.stored import (
 )
 from redteam_env.evaluation.stored import SCHEMA as REPORT_SCHEMA
 from redteam_env.game import Episode, RedteamError
-from redteam_env.runs import DIFFERS, EPISODES, METRICS, Run, read_league
+from redteam_env.runs import CONFIG, DIFFERS, EPISODES, METRICS, Run, read_league
 from redteam_env.trust import check_links
 from redteam_env.utils.files import read_json, read_record
 
@@ -142,7 +143,7 @@ def _read(folder: Path, most: int) -> list[tuple[Path, Source]]:
     if run.record() is not None:
         return [(folder, _run(run, most))]
     if (folder / REPORT).is_file():
-        return [(folder, _evaluation(folder))]
+        return [(folder, _evaluation(folder / REPORT))]
     if (folder / LEADERBOARD).is_file():
         return [(folder, _bench(folder))]
     if (folder / PLAN).is_file() or (folder / CLAIMS).is_file():
@@ -156,10 +157,21 @@ def _read(folder: Path, most: int) -> list[tuple[Path, Source]]:
     runs = [(x, _run(Run(x), most // max(1, len(inner)))) for x in inner]
     if (folder / RESULT).is_file():
         return [(folder, _plain(folder, RESULT, Kind.QUICKSTART)), *runs]
-    if not runs:
+    if not runs and not (runs := _alone(folder, most)):
         empty = "is empty" if not any(folder.iterdir()) else "holds nothing to report on"
         raise RedteamError(f"{str(folder)!r} {empty}; {_WHAT}")
     return runs
+
+
+def _alone(folder: Path, most: int) -> list[tuple[Path, Source]]:
+    """Return what stands alone, as where results are published: reports of any name, a run's metrics."""
+    found: list[tuple[Path, Source]] = []
+    if (folder / METRICS).is_file():
+        found.append((folder, _run(Run(folder), most)))
+    for file in sorted(folder.glob("*.json")):
+        with suppress(RedteamError):  # it is something else
+            found.append((file.with_suffix(""), _evaluation(file)))
+    return found
 
 
 def _plain(folder: Path, file: str, kind: Kind) -> Source:
@@ -207,12 +219,13 @@ def _experiment(folder: Path) -> Source:
     )
 
 
-def _evaluation(folder: Path) -> Source:
-    report = read_record(folder / REPORT, remedy=_RESTORE, schema=REPORT_SCHEMA, needed=["result"])
+def _evaluation(file: Path) -> Source:
+    """Return what a report says; one that has another name than it was written under has no games."""
+    report = read_record(file, remedy=_RESTORE, schema=REPORT_SCHEMA, needed=["result"])
     notes: list[str] = []
     games: tuple[Games, ...] = ()
     try:
-        stored = stored_games(folder)
+        stored = stored_games(file.parent) if file.name == REPORT else []
         names = [_title(x, report) for x in stored]
         games = tuple(
             Games(
@@ -224,6 +237,8 @@ def _evaluation(folder: Path) -> Source:
             )
             for name, x in zip(names, stored, strict=True)
         )
+        if not games:
+            notes = ["It is a report alone: its games are not here."]
     except RedteamError:
         notes = ["It has no games, or a file of them is damaged: redteam-env rejudge tells which."]
     settings = report.get("settings")
@@ -260,8 +275,8 @@ def _kind(report: Mapping[str, Any]) -> Kind:
 
 
 def _run(run: Run, most: int) -> Source:
-    record = run.record() or {}
-    notes: list[str] = []
+    record = run.record()
+    notes = [] if record is not None else [f"There is no {CONFIG}: what was trained is not known."]
     rows: list[dict[str, Any]] = []
     try:
         rows, left_out = run.read_rows()
@@ -273,14 +288,14 @@ def _run(run: Run, most: int) -> Source:
     said = len(notes)
     games = _games(run, _chosen(run, steps, most), notes)
     if not games:
-        told = "None of its games could be read." if len(notes) > said else "It has no games yet."
-        notes.append(told)
+        none = "It has no games yet." if record is not None else "Its games are not here."
+        notes.append("None of its games could be read." if len(notes) > said else none)
     partial = f"Games of {len(games)} of its {len(steps)} steps are in this report."
     return Source(
         name="",
         kind=Kind.RUN,
-        record=record,
-        settings=record["config"],
+        record=record or {},
+        settings=(record or {}).get("config", {}),
         rows=rows,
         games=tuple(games),
         departures=_departures(run, notes),

@@ -32,21 +32,10 @@ _QUESTIONS = {
 
 def what(source: Source) -> str:
     """Return in one sentence what a source is."""
-    own = source.settings
     record = source.record
     judged = f"judged by {short_judge(source)}"
     if source.kind is Kind.RUN:
-        weights = {
-            "shared": "one adapter for both roles",
-            "bipolicy": "one adapter for each role",
-        }
-        arrangement = str(own.get("arrangement"))
-        how = weights.get(arrangement, shown(arrangement, 60))
-        return (
-            f"{source.name}: a training run. {_of(own, 'algorithm')} trained {how} of the model "
-            f"{_of(own, 'model')} for {len(source.rows)} of {_of(own, 'steps')} steps of "
-            f"{_of(own, 'games')} games, on the seeds {_of(own, 'seeds')}, {judged}."
-        )
+        return f"{source.name}: {_training(source, judged)}."
     if source.kind is Kind.QUICKSTART:
         return f"{source.name}: a quickstart, two arrangements trained in the world {_of(record, 'world')}."
     if source.kind is Kind.BENCH:
@@ -64,6 +53,24 @@ def what(source: Source) -> str:
         sides = f"{seats[0][0]} against {seats[1][0]}" if seats else "no games"
     names = {Kind.CROSSPLAY: "a cross-play", Kind.REJUDGED: "games that were judged again"}
     return f"{source.name}: {names.get(source.kind, 'an evaluation')}, {sides}, {judged}."
+
+
+def _training(source: Source, judged: str) -> str:
+    """Return what was trained in a run, as far as it is known."""
+    if not source.record:
+        return f"metrics of {len(source.rows)} steps of a training run"
+    own = source.settings
+    weights = {
+        "shared": "one adapter for both roles",
+        "bipolicy": "one adapter for each role",
+    }
+    arrangement = str(own.get("arrangement"))
+    how = weights.get(arrangement, shown(arrangement, 60))
+    return (
+        f"a training run. {_of(own, 'algorithm')} trained {how} of the model {_of(own, 'model')} for "
+        f"{len(source.rows)} of {_of(own, 'steps')} steps of {_of(own, 'games')} games, on the seeds "
+        f"{_of(own, 'seeds')}, {judged}"
+    )
 
 
 def pairs(source: Source) -> list[tuple[str, str]]:

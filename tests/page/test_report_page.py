@@ -173,7 +173,7 @@ def test_a_running_run_without_games_is_a_page_that_says_so(tmp_path):
 def test_damaged_games_and_numbers_that_are_none_are_left_out_and_told(tmp_path):
     run = make_run(tmp_path / "half", rows=[])
     (run / "episodes" / "step-000001.jsonl").write_text('{"schema": 1, "seed"')
-    (run / "episodes" / "step-000002.jsonl").write_text('{"schema": 1, "seed"\n')
+    (run / "episodes" / "step-000002.jsonl").write_text('{"schema": 1, "seed"\n{}\n')
     (run / "metrics.jsonl").write_text(
         '{"step": 0, "attacker/reward": NaN, "defender/reward": 1e999}\n'
         '{"step": 1, "attacker/reward": 0.25, "game/attack_success": "0.5"}\n{"step": 2, "att'
@@ -217,6 +217,16 @@ def test_shipped_results_make_leaderboards_and_claims(tmp_path):
     assert "0.93 [0.90, 0.97]" in page.text
     assert "co-trained attackers are more diverse" in page.text.lower()
     assert "supported" in page.text
+
+
+def test_shipped_reports_and_metrics_are_read_where_they_stand_alone(tmp_path):
+    page = made(tmp_path, RESULTS / "english")
+    assert "english: metrics of 40 steps of a training run." in page.text
+    assert "There is no config.json" in page.text
+    assert "Reward, by role" in page.text
+    assert "best-after: It is a report alone: its games are not here." in page.text
+    assert "crossplay: a cross-play" in page.text
+    assert "preflight" not in page.text
 
 
 def broken(value, rng):
