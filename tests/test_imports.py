@@ -150,7 +150,7 @@ MAY_IMPORT = {
         "algorithms.training algorithms.grpo algorithms.reinforce_pp"
     ),
     "algorithms.cli": (
-        "game protocols usage utils runs trust report recipes algorithms.core.ranks algorithms.training "
+        "game protocols usage utils runs report recipes algorithms.core.ranks algorithms.training "
         "algorithms.studies algorithms.speed"
     ),
 }

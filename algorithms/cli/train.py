@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -20,12 +19,16 @@ from algorithms.training.config import (
     with_presets,
 )
 from algorithms.training.departures import departures
-from algorithms.training.presets import check_needs, file_options
+from algorithms.training.presets import (
+    begun_run,
+    check_needs,
+    meant_as_begun,
+    resumed_options,
+)
 from algorithms.training.rundir import check_resumable
 from redteam_env.game import RedteamError
 from redteam_env.report import usage_lines
 from redteam_env.runs import Run
-from redteam_env.trust import allow, check_links, options_of, with_roots
 from redteam_env.usage import need, read
 from redteam_env.utils.argv import joined, named_in, value_of
 from redteam_env.utils.console import make_console, strict
@@ -200,15 +203,8 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
     argv = joined(argv, LISTS)
     found, said = {name: value_of(argv, name) for name in CHOOSING}, named_in(argv)
     given = {name: None if x == "None" else x for name, x in found.items() if x is not None}
-    run = _resumed(argv)
-    stored = {} if run is None else options_of(run) or {}
-    if run is not None:
-        check_links(run.path)
-        allow(run, {x: y for x, y in stored.items() if x not in said})
-    if stored:
-        chosen = {**stored, **file_options(given, said), **given}
-    else:
-        chosen = with_presets(given, said)
+    run = begun_run({"resume": "--resume" in argv, "out": value_of(argv, "out")})
+    chosen = with_presets(given, said) if run is None else resumed_options(run, given, said)
     parts = components(chosen)
     defaults = {name: x for name, x in chosen.items() if name not in given}
     options = dataclasses.make_dataclass(
@@ -238,36 +234,14 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
     return config
 
 
-def _resumed(argv: Sequence[str]) -> Run | None:
-    """Return the run to resume; ``None`` if another one is to be begun."""
-    out = value_of(argv, "out")
-    if "--resume" not in argv or out is None:
-        return None
-    run = Run(Path(out))
-    return None if run.stored_config() is None else run
-
-
 def _as_begun(parts: Mapping[str, Any], run: Run) -> dict[str, Any]:
-    """Return the settings of all components; words that the run was begun with mean what they did there.
-
-    The same command from another directory goes on with the same files, unless there are files of these
-    names.
-
-    Raises:
-        RedteamError: If such a file lies outside the run, which is somebody else's, and nobody confirms it.
-    """
-    words, meant = run.stored_config() or {}, options_of(run) or {}
-    moved = {x: y for x, y in meant.items() if y != words[x]}
-    here = with_roots({name: words[name] for name in moved}, Path.cwd())
-    found: dict[str, Any] = {}
-    used: dict[str, Any] = {}
-    for part, settings in parts.items():
-        names = {field.name for field in dataclasses.fields(settings)} & moved.keys()
-        again = {x: moved[x] for x in names if getattr(settings, x) == words[x] == here[x]}
-        used |= again
-        found[part] = dataclasses.replace(settings, **again)
-    allow(run, used)
-    return found
+    """Return the settings of all components; words that the run was begun with mean what they did there."""
+    names = {part: [x.name for x in dataclasses.fields(own)] for part, own in parts.items()}
+    again = meant_as_begun(run, {x: getattr(parts[part], x) for part in parts for x in names[part]})
+    return {
+        part: dataclasses.replace(own, **{x: again[x] for x in names[part] if x in again})
+        for part, own in parts.items()
+    }
 
 
 def _default(kind: Any, defaults: Mapping[str, Any]) -> Any:

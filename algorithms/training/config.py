@@ -288,12 +288,14 @@ class TrainConfig:
         said = tuple(options)
         options = with_presets(options, said)
         check_needs(options, said)
+        return cls.of_options(options)
+
+    @classmethod
+    def of_options(cls, options: Mapping[str, Any]) -> "TrainConfig":
+        """Make a configuration from options alone; what is left out keeps its default."""
         kinds = components(options)
         fields = {part: [f.name for f in dataclasses.fields(kind)] for part, kind in kinds.items()}
-        known = [name for names in fields.values() for name in names]
-        for name in options:
-            if name not in known:
-                raise unknown_name("training option", name, known)
+        _check_known(options, "training option", used=options)
         for kind in kinds.values():
             check_values(kind, options)
         return cls.of(

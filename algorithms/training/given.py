@@ -8,10 +8,11 @@ this process knows it; another one has to be given it again.
 import inspect
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
-from algorithms.training.config import TrainConfig
+from algorithms.training.config import TrainConfig, components
+from algorithms.training.presets import begun_run, meant_as_begun, resumed_options
 from algorithms.training.rundir import place_of
 from redteam_env.border.functions import as_judge
 from redteam_env.faithfulness import measure_of
@@ -19,7 +20,7 @@ from redteam_env.game import Game
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Judge, SeedSource
 from redteam_env.registry import register
-from redteam_env.runs import SEEDS
+from redteam_env.runs import SEEDS, Run
 from redteam_env.seeds.plain import is_plain, only_share, plain_source
 from redteam_env.seeds.resolve import resolve_seeds
 from redteam_env.seeds.source import SPLITS, stable_split
@@ -27,6 +28,8 @@ from redteam_env.seeds.source import SPLITS, stable_split
 
 def with_values(options: Mapping[str, Any]) -> tuple[TrainConfig, str | None]:
     """Return the configuration that options mean, some of which may be plain values.
+
+    Where a run is resumed, what is left out is the run's own.
 
     Args:
         options: Training options by name; ``seeds`` may be what a list or a mapping says
@@ -42,16 +45,28 @@ def with_values(options: Mapping[str, Any]) -> tuple[TrainConfig, str | None]:
     judge, seeds = options.get("judge"), options.get("seeds")
     if judge is not None and not isinstance(judge, str):
         options["judge"] = _registered(judge)
+    run = begun_run(options)
     if not is_plain(seeds):
-        return TrainConfig.from_flat(options), None
+        return _config(options, run), None
     source = plain_source(seeds, split=stable_split)
     options["seeds"] = SEEDS
-    if "benign_fraction" not in options and (share := only_share(seeds)) is not None:
+    share = None if run is not None else only_share(seeds)
+    if "benign_fraction" not in options and share is not None:
         options["benign_fraction"] = share
-    config = TrainConfig.from_flat(options)
+    config = _config(options, run)
     config.check_fit(source)
     game = replace(config.game, seeds=str(place_of(config) / SEEDS))
     return replace(config, game=game), _lines(source)
+
+
+def _config(options: Mapping[str, Any], run: Run | None) -> TrainConfig:
+    """Return what options mean; what is left out where a run is resumed is the run's own."""
+    if run is None:
+        return TrainConfig.from_flat(options)
+    found = resumed_options(run, options, options)
+    known = {x.name for kind in components(found).values() for x in fields(kind)}
+    own = {x: y for x, y in found.items() if x in known or x in options}
+    return TrainConfig.of_options({**own, **meant_as_begun(run, own)})
 
 
 def source_of(config: TrainConfig) -> SeedSource:

@@ -1,7 +1,7 @@
-"""Training options that were not given one by one: those of a file, of a recipe, and of a scale.
+"""Training options that were not given one by one: of a resumed run, a file, a recipe, and a scale.
 
-What the user gives counts most, then what the file says (``config``), then the recipe. A scale counts more
-than what stands below the place that names it.
+What the user gives counts most, then what the file says (``config``), then the recipe; where a run is resumed,
+the run. A scale counts more than what stands below the place that names it.
 """
 
 from collections.abc import Collection, Mapping
@@ -93,6 +93,59 @@ def file_options(options: Mapping[str, Any], said: Collection[str]) -> dict[str,
     found = with_roots(table, root)
     confirm_named(_unsaid(found, said), root=root, source=f"The file {str(place)!r}")
     return found
+
+
+def begun_run(options: Mapping[str, Any]) -> Run | None:
+    """Return the run that options resume; ``None`` if another one is to be begun.
+
+    Args:
+        options: Values by name; ``resume`` and ``out`` tell.
+    """
+    out = options.get("out")
+    if not options.get("resume") or not isinstance(out, str):
+        return None
+    run = Run(Path(out))
+    return None if run.stored_config() is None else run
+
+
+def resumed_options(run: Run, options: Mapping[str, Any], said: Collection[str]) -> dict[str, Any]:
+    """Return options over those of the run that they resume.
+
+    Args:
+        run: The run.
+        options: Values by name.
+        said: The names of all that the user gave himself, which may be more than ``options`` holds.
+
+    Raises:
+        RedteamError: If the run names what nobody confirms: code, and in somebody else's run places outside of
+            it and servers; or as :func:`file_options`.
+    """
+    check_links(run.path)
+    stored = options_of(run) or {}
+    found = {x: y for x, y in stored.items() if x not in OF_THE_COMMAND}
+    allow(run, _unsaid(found, said))
+    return {**found, **file_options(options, said), **options}
+
+
+def meant_as_begun(run: Run, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options whose words the run was begun with, as they were meant there.
+
+    The same command from another directory goes on with the same files, unless there are files of these
+    names.
+
+    Args:
+        run: The run.
+        options: All values by name.
+
+    Raises:
+        RedteamError: If such a file lies outside the run, which is somebody else's, and nobody confirms it.
+    """
+    words, meant = run.stored_config() or {}, options_of(run) or {}
+    moved = {x: y for x, y in meant.items() if y != words[x]}
+    here = with_roots({name: words[name] for name in moved}, Path.cwd())
+    used = {x: y for x, y in moved.items() if options.get(x) == words[x] == here[x]}
+    allow(run, used)
+    return used
 
 
 def _place(config: Any) -> Path:

@@ -96,9 +96,10 @@ def train(
         callbacks: Callbacks, in order: objects with methods of
             :class:`redteam_env.protocols.Callback`.
         **options: Training options by name, as ``redteam-env train`` takes them, such as
-            ``arrangement="bipolicy"``, ``steps=20``; what is left out keeps its default. ``seeds`` may be
-            texts and seeds in a list, or texts by label, which the run directory keeps; ``judge`` a
-            function or a judge, which is to be given again where the run is resumed or evaluated.
+            ``arrangement="bipolicy"``, ``steps=20``; what is left out keeps its default, or, with ``resume``
+            and the ``out`` of a run, is as it is there. ``seeds`` may be texts and seeds in a list, or texts by
+            label, which the run directory keeps; ``judge`` a function or a judge, which is to be given again
+            where the run is resumed or evaluated.
 
     Returns:
         How it ended.

@@ -16,6 +16,7 @@ from redteam_env.border.calls import (
     nothing,
     record,
 )
+from redteam_env.border.functions import asked_by
 from redteam_env.border.records import generation, real
 from redteam_env.game import Generation
 from redteam_env.game.values import Unfit, flag, number, optional, text
@@ -44,11 +45,12 @@ def act(agent: Agent, requests: Sequence[TurnRequest]) -> list[Reply]:
     """
     asked = list(requests)
     count = len(asked)
+    asks, returns = asked_by(agent, _REPLIES)
     return call(
-        Plugin(agent, f"agent of {asked[0].seat}", methods=False),
+        Plugin(agent, f"agent of {asked[0].seat}", methods=False, asks=asks),
         "act",
         requests,
-        returns=_REPLIES,
+        returns=returns,
         read=lambda value: each(
             value, reply, noun="replies", count=count, to=f"to {count} requests"
         ),

@@ -33,14 +33,18 @@ class Plugin:
         thing: The plug-in.
         what: What it is called, such as ``judge 'lexical'``.
         methods: Whether messages begin with the method, as it has several.
+        asks: What its user wrote, if it passes on what that answers, such as ``judge function mine``.
     """
 
     thing: Any
     what: str
     methods: bool = True
+    asks: str = ""
 
     def subject(self, method: str) -> str:
         """Return what a sentence about one of its methods begins with."""
+        if self.asks:
+            return f"Your {self.asks}"
         return f"{method}() of the {self.what}" if self.methods else f"The {self.what}"
 
 
@@ -91,6 +95,10 @@ def call(
         found = finished(function(*arguments, **options))
     except (RedteamError, CancelledError):
         raise
+    except Unfit as unfit:  # of what a function answered
+        raise refusal(
+            plugin, method, unfit.came, returns, games, place=unfit.place, give=unfit.give
+        ) from None
     except Exception as error:
         if machine.used_up(error) or (writes and machine.refusal(error) is not None):
             raise
@@ -143,7 +151,7 @@ def refusal(
     """Return the error that names a plug-in, its method, the game, what came and what was expected."""
     where = f", for {games(place)}" if games is not None else ""
     cure = f"; {give}" if give else ""
-    name = f"{type(plugin.thing).__name__}.{method}()"
+    name = "It" if plugin.asks else f"{type(plugin.thing).__name__}.{method}()"
     return RedteamError(f"{plugin.subject(method)} {came}{where}{cure}. {name} returns {returns}.")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from redteam_env.border import calls
 from redteam_env.game import Dialogue, Verdict
+from redteam_env.game.values import Unfit, shown
 from redteam_env.protocols import Reply, TurnRequest
 
 Answer = Callable[[Sequence[Mapping[str, str]]], Any]
@@ -19,14 +20,21 @@ class FunctionAgent:
 
     Args:
         function: Gets the chat messages of a turn and returns a text or a reply.
+
+    Attributes:
+        asks: What messages call the function.
+        returns: What it returns, in words.
     """
+
+    returns = "a text for the chat messages of one turn"
 
     def __init__(self, function: Answer) -> None:
         self._function = function
+        self.asks = f"agent function {_name(function)}"
 
     def act(self, requests: Sequence[TurnRequest]) -> list[Reply]:
         """Ask it about each turn."""
-        answers = [calls.finished(self._function(request.messages)) for request in requests]
+        answers = _answers(self._function, [x.messages for x in requests], (str, Reply))
         return [answer if isinstance(answer, Reply) else Reply(text=answer) for answer in answers]
 
 
@@ -38,17 +46,21 @@ class FunctionJudge:
 
     Attributes:
         name: The function's name.
+        asks: What messages call the function.
+        returns: What it returns, in words.
     """
 
     smoke_only = False
+    returns = "one redteam_env.Verdict for one redteam_env.Dialogue"
 
     def __init__(self, function: Reading) -> None:
         self._function = function
-        self.name = getattr(function, "__name__", type(function).__name__)
+        self.name = _name(function)
+        self.asks = f"judge function {self.name}"
 
     def judge(self, dialogues: Sequence[Dialogue]) -> list[Verdict]:
         """Ask it about each dialogue."""
-        return [calls.finished(self._function(dialogue)) for dialogue in dialogues]
+        return _answers(self._function, dialogues, Verdict)
 
 
 def as_agent(thing: Any) -> Any:
@@ -59,6 +71,41 @@ def as_agent(thing: Any) -> Any:
 def as_judge(thing: Any) -> Any:
     """Return a judge that asks a function; what is no function as it is."""
     return FunctionJudge(thing) if _is_function(thing, "judge") else thing
+
+
+def asked_by(thing: Any, returns: str) -> tuple[str, str]:
+    """Return what messages call the function that an agent or a judge asks, and what that returns.
+
+    Args:
+        thing: The agent or judge.
+        returns: What its method returns, in words, if it asks none.
+    """
+    if isinstance(thing, FunctionAgent | FunctionJudge):
+        return thing.asks, thing.returns
+    return "", returns
+
+
+def _name(function: Any) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def _answers(
+    function: Callable[[Any], Any],
+    questions: Sequence[Any],
+    kind: type[Any] | tuple[type[Any], ...],
+) -> list[Any]:
+    """Return what a function answers to each of several questions.
+
+    Raises:
+        Unfit: If one is of another kind, with its place.
+    """
+    found: list[Any] = []
+    for question in questions:
+        answer = calls.finished(function(question))
+        if not isinstance(answer, kind):
+            raise Unfit(f"returned {shown(answer)}", "", place=len(found))
+        found.append(answer)
+    return found
 
 
 def _is_function(thing: Any, method: str) -> bool:

@@ -15,6 +15,7 @@ from redteam_env.border.calls import (
     mapping,
     method_of,
 )
+from redteam_env.border.functions import asked_by
 from redteam_env.border.records import verdict
 from redteam_env.game import Dialogue, Episode, RedteamError, Seed, Verdict
 from redteam_env.game.values import Unfit, flag, number, optional, text
@@ -53,7 +54,7 @@ def verdicts(
         named(judge),
         "judge_seeded" if told else "judge",
         *((dialogues, seeds) if told else (dialogues,)),
-        returns=_VERDICTS,
+        returns=asked_by(judge, _VERDICTS)[1],
         read=lambda value: each(
             value, verdict, noun="verdicts", count=count, to=f"on {count} dialogues"
         ),
@@ -73,9 +74,8 @@ def named(judge: Any) -> Plugin:
         name = getattr(judge, "name", None)
     except Exception:  # noqa: BLE001 - it has no name that could be told
         name = None
-    return Plugin(
-        judge, f"judge {name if isinstance(name, str) else type(judge).__name__!r}", methods=False
-    )
+    what = f"judge {name if isinstance(name, str) else type(judge).__name__!r}"
+    return Plugin(judge, what, methods=False, asks=asked_by(judge, "")[0])
 
 
 def notice(judge: Any) -> str | None:

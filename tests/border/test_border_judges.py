@@ -14,7 +14,9 @@ from redteam_env.evaluation import evaluate
 from redteam_env.game import ATTACKER, DEFENDER
 from redteam_env.judges import always, record
 from redteam_env.judges.judge import Completion, Question, TemplateJudge
+from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Reply
+from redteam_env.registry import resolve_agent
 from redteam_env.rollout import play
 from redteam_env.testing import faults
 
@@ -270,3 +272,31 @@ def test_an_environment_stands_as_it_stood_after_a_judges_fault():
     assert env.agent_selection == DEFENDER
     env.step("No.")
     assert env.episode.verdict == fair()
+
+
+def strict(dialogue):
+    return dialogue.prompt == "never"
+
+
+def silent(messages):
+    """Answer nothing."""
+
+
+def broken(messages):
+    raise ValueError("no")
+
+
+def test_functions_are_told_of_by_their_own_names():
+    answers = {seat: resolve_agent(lambda messages: "No.", seat) for seat in (ATTACKER, DEFENDER)}
+    with pytest.raises(
+        RedteamError, match=r"Your judge function strict returned False, for game"
+    ) as told:
+        play(GAMES, answers, resolve_judge(strict))
+    assert str(told.value).endswith(
+        "It returns one redteam_env.Verdict for one redteam_env.Dialogue."
+    )
+    for function, came in ((silent, "returned None"), (broken, "raised ValueError: no")):
+        given = {**answers, DEFENDER: resolve_agent(function, DEFENDER)}
+        match = f"Your agent function {function.__name__} {came}.* It returns a text"
+        with pytest.raises(RedteamError, match=match):
+            play(GAMES, given, resolve_judge("always"))

@@ -1,5 +1,7 @@
 """A run that was given plain values: what its directory keeps, and what is to be given again."""
 
+import json
+
 import pytest
 from table_game import players
 from test_algorithms_learn import options
@@ -57,6 +59,28 @@ def test_a_run_goes_on_with_the_same_values_and_no_others(train, tmp_path):
         train(seeds=other, steps=4, resume=True)
     with pytest.raises(RedteamError, match="judge"):
         train(seeds=LABELLED, judge=lambda dialogue: None, steps=4, resume=True)
+
+
+def test_what_is_left_out_on_resume_is_the_runs_own(train, tmp_path):
+    train(seeds=LABELLED)
+    run = Run(tmp_path / "run")
+    before = run.stored_config()
+    algorithms.train(policy=players(), out=str(run.path), resume=True, steps=3)
+    assert len(metrics(run.path)) == 3
+    assert run.stored_config() == {**before, "steps": 3}
+    with pytest.raises(RedteamError, match=r"other options \(games: 16 there, 3 now\)"):
+        algorithms.train(policy=players(), out=str(run.path), resume=True, steps=4, games=3)
+
+
+def test_nor_does_a_program_use_what_a_strangers_run_names_outside_of_it(train, tmp_path):
+    train(seeds=LABELLED)
+    run, outside = Run(tmp_path / "run"), tmp_path / "seeds.csv"
+    outside.write_text("text")
+    record = run.record()
+    record["config"]["seeds"] = str(outside)
+    (run.path / "config.json").write_text(json.dumps(record))
+    with pytest.raises(RedteamError, match=r"seeds.*not used unless you name it yourself"):
+        algorithms.train(policy=players(), out=str(run.path), resume=True, steps=3)
 
 
 def test_wrong_values_leave_no_directory(train, tmp_path):
