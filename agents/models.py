@@ -23,7 +23,7 @@ from transformers.utils import find_adapter_config_file
 from transformers.utils import logging as transformers_logging
 
 from agents.tiny import TINY, get_tiny, tiny_directory
-from redteam_env.game import RedteamError
+from redteam_env.game import RedteamError, unknown_name
 from redteam_env.utils.console import make_console
 from redteam_env.utils.files import write_aside
 from redteam_env.utils.packages import CACHE_VARIABLE, Member, cache_directory, fetch
@@ -148,9 +148,11 @@ def locate(spec: str) -> str:
     parts = spec.split("/")
     if len(parts) == 2 and all(parts) and not spec.startswith((".", "~")):
         return spec
-    raise RedteamError(
-        f"Unknown model {spec!r}: it is neither a known name ({', '.join(KNOWN)}), nor a "
-        "directory, nor a hub id of the form owner/name."
+    raise unknown_name(
+        "model",
+        spec,
+        KNOWN,
+        hint="Or name a model's directory (there is none of that name), or a hub id of the form owner/name.",
     )
 
 

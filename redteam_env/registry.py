@@ -12,7 +12,7 @@ Tests that register plug-ins of their own do so inside :func:`isolated`.
 import dataclasses
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +29,7 @@ from redteam_env.protocols import Agent
 from redteam_env.utils.extras import cure_of
 from redteam_env.utils.machine import used_up
 from redteam_env.utils.owners import DISTRIBUTION, OURS, clash_of
+from redteam_env.utils.places import code_hint
 
 KINDS = (
     "agents",
@@ -121,6 +122,25 @@ def singular(kind: str) -> str:
     return {"policies": "policy", "seeds": "seed source"}.get(kind, kind.removesuffix("s"))
 
 
+def unknown_plugin(kind: str, name: str, allowed: Iterable[str], *, hint: str = "") -> RedteamError:
+    """Build the error for a name that no plug-in of a kind has.
+
+    Args:
+        kind: One of :data:`KINDS`.
+        name: The name that was given.
+        allowed: The names that would have been right. Those with a colon are left out: code that was given
+            to this process has them, and nobody else can ask for it.
+        hint: A sentence on what else could have been named.
+
+    Returns:
+        An error that says, too, how code is named, if the name looks like a file of it.
+    """
+    known = [x for x in allowed if ":" not in x]
+    code = code_hint(name)
+    hints = " ".join(filter(None, (code, hint)))
+    return unknown_name(singular(kind), name, known, hint=hints, guess=not code)
+
+
 def _check_kind(kind: str) -> None:
     if kind not in KINDS:
         raise unknown_name("kind of plug-in", kind, KINDS)
@@ -210,8 +230,8 @@ def load(kind: str, name: str) -> Any:
             "Uninstall all but one."
         )
     if entry is None:
-        raise unknown_name(
-            singular(kind),
+        raise unknown_plugin(
+            kind,
             name,
             names(kind),
             hint=f"Plug-ins announce themselves in the entry-point group redteam_env.{kind}; code of your "

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from redteam_env.game import RedteamError, unknown_name
+from redteam_env.game import RedteamError
 from redteam_env.protocols import Agent
-from redteam_env.registry import build, load, names
+from redteam_env.registry import build, load, names, unknown_plugin
 from redteam_env.utils.lists import queried, value_of
-from redteam_env.utils.places import ATTACK
+from redteam_env.utils.places import ATTACK, code_hint
 
 _OPTIONS = re.compile(r"\?(?=[a-z_]+=)")
 _RESERVED = ("kind", "name", "attacker", "seed")
@@ -55,7 +55,8 @@ def parse_attack(spec: str) -> AttackSpec:
     known = names("attacks")
     method = max((x for x in known if f"{head}:".startswith(f"{x}:")), key=len, default="")
     if not method:
-        raise unknown_name("attack", head.partition(":")[0], known)
+        named = head if code_hint(head) else head.partition(":")[0]
+        raise unknown_plugin("attacks", named, known)
     colon, attacker = head[len(method) : len(method) + 1], head[len(method) + 1 :]
     if colon and not attacker:
         raise RedteamError(

@@ -24,7 +24,7 @@ from redteam_env.border.attacks import check_attack
 from redteam_env.border.calls import Plugin, as_it_is, call, listed
 from redteam_env.evaluation.mixture import is_mixture, load_mixture, run_of
 from redteam_env.faithfulness import check_compared
-from redteam_env.game import Game, RedteamError, unknown_name
+from redteam_env.game import Game, RedteamError
 from redteam_env.protocols import BASE, Agent, Judge, Usage
 from redteam_env.registry import build, load, require, resolve_agent, settings, split_name
 from redteam_env.runs import Run, SavedAgent, find_run, find_saved
@@ -323,8 +323,8 @@ def check_spec(spec: str) -> None:
         return
     if _HUB_ID.fullmatch(spec) and not place.parent.is_dir():  # else a mistyped path
         return
-    raise unknown_name(
-        "agent",
+    raise registry.unknown_plugin(
+        "agents",
         spec,
         names,
         hint="Or name a run, adapter or model directory (there is none of that name), or a hub id "

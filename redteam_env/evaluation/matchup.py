@@ -100,7 +100,7 @@ def heldout_setups(
     Raises:
         RedteamError: If the source has no held-out seeds or ``games`` is below 1.
     """
-    seed = demand(seed, whole, "seed")
+    games, seed = demand(games, whole, "games"), demand(seed, whole, "seed")
     labels = {x.harmful for x in all_seeds(source, HELDOUT)}
     if not labels:
         raise RedteamError(

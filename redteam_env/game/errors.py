@@ -26,7 +26,7 @@ def _shown(char: str) -> str:
 
 
 def unknown_name(
-    what: str, name: object, allowed: Iterable[str], *, hint: str = ""
+    what: str, name: object, allowed: Iterable[str], *, hint: str = "", guess: bool = True
 ) -> RedteamError:
     """Build the error for a name that is not among the allowed ones.
 
@@ -35,14 +35,15 @@ def unknown_name(
         name: The value that was given.
         allowed: The names that would have been right.
         hint: A sentence on how to add one.
+        guess: Whether the nearest match is suggested; not where it may mean the opposite.
 
     Returns:
         An error that lists the allowed names and the nearest match.
     """
     names = sorted(map(str, allowed))
-    near = difflib.get_close_matches(str(name), names, n=1)
-    guess = f" Did you mean {near[0]!r}?" if near else ""
+    near = difflib.get_close_matches(str(name), names, n=1) if guess else []
+    meant = f" Did you mean {near[0]!r}?" if near else ""
     listed = ", ".join(names) or "none is installed"
     return RedteamError(
-        f"Unknown {what} {name!r}.{guess} Allowed: {listed}.{' ' + hint if hint else ''}"
+        f"Unknown {what} {name!r}.{meant} Allowed: {listed}.{' ' + hint if hint else ''}"
     )

@@ -378,7 +378,10 @@ def reward_table(
     elif isinstance(rewards, str):
         if rewards not in PRESETS:
             raise unknown_name(
-                "rewards preset", rewards, PRESETS, hint="A RewardTable or a callable works too."
+                "rewards preset",
+                rewards,
+                PRESETS,
+                hint="In Python a RewardTable or a callable works, too.",
             )
         table = PRESETS[rewards]
     elif callable(rewards):

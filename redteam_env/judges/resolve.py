@@ -15,7 +15,7 @@ from typing import Any
 from redteam_env import registry
 from redteam_env.border.functions import Reading, as_judge
 from redteam_env.border.judges import check_judge
-from redteam_env.game import RedteamError, unknown_name
+from redteam_env.game import RedteamError
 from redteam_env.judges.card import ENDING, card_names
 from redteam_env.judges.made import card_judge
 from redteam_env.protocols import Judge
@@ -105,8 +105,8 @@ def _factory(name: str) -> Callable[..., Any]:
         return found
     if _is_known(name):
         return partial(card_judge, name)
-    raise unknown_name(
-        "judge",
+    raise registry.unknown_plugin(
+        "judges",
         name,
         {*registry.names("judges"), *card_names()},
         hint="Plug-ins announce themselves in the entry-point group redteam_env.judges; a card of yours "

@@ -10,6 +10,7 @@ from redteam_env.seeds.columns import OPTIONS, REQUESTS, Columns, Row, check_opt
 from redteam_env.seeds.layouts import LAYOUTS, layout_named
 from redteam_env.seeds.source import ListSource
 from redteam_env.utils.files import sha256_of
+from redteam_env.utils.places import code_hint
 from redteam_env.utils.reading import (
     first_json,
     parse_json,
@@ -113,7 +114,8 @@ def read_table(path: Path, argument: str, options: Mapping[str, str]) -> Table:
     if ending == ".gz":
         ending = Path(path.stem).suffix.lower()
     if ending not in _ENDINGS:
-        raise unknown_name(f"ending of the file {argument!r}:", ending, _ENDINGS)
+        hint = code_hint(argument)
+        raise unknown_name(f"ending of the file {argument!r}:", ending, _ENDINGS, hint=hint)
     if "rows" in options and ending != _JSON:
         raise RedteamError(
             f"rows={options['rows']!r} says where in a .json file the rows stand; {path.name} has no "

@@ -82,7 +82,7 @@ def _by_label(given: Mapping[str, Sequence[str]], split: Splits) -> list[Seed]:
     seeds: list[Seed] = []
     for label, texts in given.items():
         if label not in LABELS:
-            raise unknown_name("label of seeds", label, LABELS)
+            raise unknown_name("label of seeds", label, LABELS, guess=False)
         if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
             raise RedteamError(
                 f"The {label} seeds are {shown(texts)}; give a list of texts, {_HOW}."

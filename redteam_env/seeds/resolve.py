@@ -13,11 +13,12 @@ from redteam_env import registry
 from redteam_env.border.seeds import check_source
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.protocols import SeedSource
-from redteam_env.registry import build
+from redteam_env.registry import build, unknown_plugin
 from redteam_env.seeds.files import FILE_ENDINGS
 from redteam_env.seeds.plain import PlainSeeds, is_plain, plain_source
 from redteam_env.seeds.source import combine, only_label
 from redteam_env.utils.lists import queried
+from redteam_env.utils.places import code_hint
 
 ONLY = {"harmful": True, "benign": False}
 _RESERVED = ("kind", "name", "argument")
@@ -56,14 +57,14 @@ def _part(part: str) -> SeedSource:
     head, options = _options(part)
     only = options.pop("only", None)
     if only is not None and only not in ONLY:
-        raise unknown_name(f"label in {part!r}:", only, ONLY)
+        raise unknown_name(f"label in {part!r}:", only, ONLY, guess=False)
     known = registry.names("seeds")
     name, colon, argument = (head, "", "") if head in known else head.partition(":")
     if name not in known:
         if not head.lower().endswith(FILE_ENDINGS) and not Path(head).expanduser().exists():
-            raise unknown_name(
-                "seed source",
-                name,
+            raise unknown_plugin(
+                "seeds",
+                head if code_hint(head) else name,
                 known,
                 hint="A file is named by its path (.csv, .tsv, .txt, .json, .jsonl, .parquet), a data "
                 "set of the hub by hub:ID.",

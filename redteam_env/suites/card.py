@@ -132,7 +132,7 @@ class SuiteCard:
             raise RedteamError("metric is empty; give harmful = ..., benign = ..., or both.")
         for label, metric in self.metric.items():
             if label not in LABELS:
-                raise unknown_name("label in metric", label, LABELS)
+                raise unknown_name("label in metric", label, LABELS, guess=False)
             check_metric(metric, label)
         wanted = int(self.form == "template")
         if self.template.count(REQUEST_SLOT) != 1 or (self.template != REQUEST_SLOT) != wanted:

@@ -126,8 +126,8 @@ def _named(name: str) -> list[Entry]:
     elif name in group_names():
         return _group(name)
     elif name not in card_names():
-        raise unknown_name(
-            "suite",
+        raise registry.unknown_plugin(
+            "suites",
             name,
             (*card_names(), *group_names(), *registered),
             hint=f"A card of your own is named by its path (NAME{ENDING}).",

@@ -41,6 +41,18 @@ def names_code(text: str) -> bool:
     return any(_CODE.search(part.strip()) for part in text.split(","))
 
 
+def code_hint(text: str) -> str:
+    """Return a sentence on how code is named, for a name that looks like a file of it; else nothing."""
+    code = _CODE.search(text)
+    file = code[1] if code else text.removesuffix(":")
+    if not file.endswith(".py"):
+        return ""
+    return (
+        f"Code is named on the command line, as in {file}:NAME; in Python give the object itself, or "
+        "register it with redteam_env.register."
+    )
+
+
 def places_in(
     text: str, *, start: Path, names: Collection[str] = (), bare: bool = False
 ) -> list[Path]:

@@ -56,6 +56,11 @@ def test_what_is_no_model_is_an_error_that_says_what_is(spec):
         locate(spec)
 
 
+def test_a_name_with_a_slip_is_told_the_nearest():
+    with pytest.raises(RedteamError, match="Did you mean 'smollm2'"):
+        locate("smolm2")
+
+
 def test_a_directory_that_is_no_model_is_an_error_that_names_it(tmp_path):
     with pytest.raises(RedteamError, match=rf"{tmp_path}.*config\.json"):
         load_base(str(tmp_path))

@@ -340,7 +340,7 @@ def test_wrong_rewards_are_named_with_what_works():
         reward_table("self_redtem")
     assert str(caught.value) == (
         "Unknown rewards preset 'self_redtem'. Did you mean 'self_redteam'? Allowed: magic, safety_only, "
-        "self_redteam, self_redteam_all_one, zero_sum. A RewardTable or a callable works too."
+        "self_redteam, self_redteam_all_one, zero_sum. In Python a RewardTable or a callable works, too."
     )
     with pytest.raises(RedteamError, match=r"Unknown rewards 3\. Allowed: magic"):
         reward_table(3)
