@@ -26,6 +26,7 @@ from agents.tiny import TINY, get_tiny, tiny_directory
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.utils.console import make_console
 from redteam_env.utils.files import write_aside
+from redteam_env.utils.hub import quiet_hub
 from redteam_env.utils.packages import CACHE_VARIABLE, Member, cache_directory, fetch
 from redteam_env.worlds import MODELS, embedded_model
 
@@ -411,16 +412,14 @@ def _sample(tensor: torch.Tensor) -> bytes:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep the library's bars and notes out of ours; errors still raise."""
-    hub = logging.getLogger("huggingface_hub")
-    hub_level, level = hub.level, transformers_logging.get_verbosity()
-    hub.setLevel(logging.ERROR)
+    level = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity(logging.ERROR)
     transformers_logging.disable_progress_bar()
     try:
-        yield
+        with quiet_hub():
+            yield
     finally:
         transformers_logging.set_verbosity(level)
-        hub.setLevel(hub_level)
         if bars:
             transformers_logging.enable_progress_bar()

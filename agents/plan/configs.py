@@ -11,6 +11,7 @@ from typing import Any
 from agents.plan.shapes import SHAPES, SMOLLM2, Shape
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.utils.files import read_record
+from redteam_env.utils.hub import quiet_hub
 from redteam_env.worlds import MODELS, embedded_model
 
 CONFIG = "config.json"
@@ -150,7 +151,8 @@ def _fetch(model: str, revision: str | None) -> Path:
             f"pip install 'redteam-env[train]'. Known without it: {', '.join(SHAPES)}."
         ) from error
     try:
-        return Path(hf_hub_download(model, CONFIG, revision=revision))
+        with quiet_hub():
+            return Path(hf_hub_download(model, CONFIG, revision=revision))
     except Exception as error:  # the client's errors share no class: network, access, bad name
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise RedteamError(

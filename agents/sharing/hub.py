@@ -7,6 +7,7 @@ from typing import Any
 
 from agents.sharing.export import EXPORT
 from redteam_env.game import RedteamError
+from redteam_env.utils.hub import quiet_hub
 
 
 def files_of(folder: Path, told: Mapping[str, Any]) -> dict[str, int]:
@@ -37,16 +38,17 @@ def upload(folder: Path, told: Mapping[str, Any], repo: str, *, public: bool, ap
             to be.
     """
     try:
-        made = api.create_repo(repo, private=not public, exist_ok=True, repo_type="model")
-        if not public:
-            _check_private(repo, api)
-        api.upload_folder(
-            repo_id=repo,
-            repo_type="model",
-            folder_path=folder,
-            allow_patterns=[glob.escape(name) for name in files_of(folder, told)],
-            commit_message="Weights trained with redteam-env",
-        )
+        with quiet_hub():
+            made = api.create_repo(repo, private=not public, exist_ok=True, repo_type="model")
+            if not public:
+                _check_private(repo, api)
+            api.upload_folder(
+                repo_id=repo,
+                repo_type="model",
+                folder_path=folder,
+                allow_patterns=[glob.escape(name) for name in files_of(folder, told)],
+                commit_message="Weights trained with redteam-env",
+            )
     except RedteamError:
         raise
     except Exception as error:  # the client has classes of its own for each thing that goes wrong

@@ -364,12 +364,11 @@ def usage_lines(rows: Sequence[Mapping[str, Any]]) -> Text:
 
 def judge_line(judge: str, smoke_only: bool) -> Text:
     """Return the judge's name, and a warning if it is good for smoke runs only."""
-    line = safe_text(f"Judge: {judge}")
-    if smoke_only:
-        name = judge.partition(" (")[0]
-        warning = f"\n{name} judge: for smoke runs only, not for reported numbers"
-        line.append_text(safe_text(warning, style="bold yellow"))
-    return line
+    if not smoke_only:
+        return safe_text(f"Judge: {judge}")
+    name = judge.replace(" (smoke test only)", "")
+    warning = f"Judge: {name}, for smoke runs only, not for reported numbers"
+    return safe_text(warning, style="bold yellow")
 
 
 def _interval(interval: Interval, *, sign: str = "") -> str:

@@ -14,6 +14,7 @@ from redteam_env.protocols import DataCard
 from redteam_env.seeds.columns import OPTIONS, Columns, Row, check_options
 from redteam_env.seeds.layouts import LAYOUTS as NAMED
 from redteam_env.seeds.source import ListSource
+from redteam_env.utils.hub import quiet_hub
 
 HUB_OPTIONS = {
     "config": "configuration of the data set",
@@ -129,12 +130,13 @@ def _load(argument: str, options: Mapping[str, str], layout: Layout | None) -> A
         if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
             found = datasets.load_from_disk(str(path))
         else:
-            found = datasets.load_dataset(
-                str(path) if path.is_dir() else argument,
-                options.get("config", layout.config if layout else None),
-                revision=options.get("revision"),
-                **(layout.load if layout else {}),
-            )
+            with quiet_hub():
+                found = datasets.load_dataset(
+                    str(path) if path.is_dir() else argument,
+                    options.get("config", layout.config if layout else None),
+                    revision=options.get("revision"),
+                    **(layout.load if layout else {}),
+                )
     except Exception as error:  # datasets passes on whatever its transport raises
         raise RedteamError(_cannot_load(argument, error, local=path.is_dir())) from error
     if not isinstance(found, dict):

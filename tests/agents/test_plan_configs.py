@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -146,6 +147,16 @@ def test_a_model_that_the_hub_does_not_have_is_named(hub):
     message = error_of("nobody/nothing")
     assert "'nobody/nothing'" in message
     assert "a directory with its config.json" in message
+
+
+def test_the_clients_retries_are_not_told(monkeypatch, caplog):
+    def unreachable(*_, **__):
+        logging.getLogger("huggingface_hub.utils").warning("Retrying in 1s [Retry 1/5].")
+        raise OSError("no network")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", unreachable)
+    assert "no network" in error_of("nobody/nothing")
+    assert not caplog.records
 
 
 def test_a_known_name_with_a_revision_is_asked_for_too(hub):

@@ -194,8 +194,9 @@ def test_an_adapter_directory_names_its_own_base(policy, tmp_path, capsys):
 
 def test_a_smoke_judge_says_so(capsys):
     assert main(["evaluate", "echo", "--games", "4", "--judge", "lexical"]) == 0
-    warning = "lexical judge: for smoke runs only, not for reported numbers"
-    assert warning in capsys.readouterr().out
+    warning = "Judge: lexical, for smoke runs only, not for reported numbers"
+    assert warning in (shown := capsys.readouterr().out)
+    assert shown.count("smoke") == 1
 
 
 def test_a_judge_that_does_not_answer_is_found_out_before_playing(plugins, capsys):

@@ -74,7 +74,7 @@ def test_reports_hold_no_text_of_players(matchup):
 def test_a_smoke_judge_carries_its_warning(setups, judge, say):
     judge.name, judge.smoke_only = "lexical (smoke test only)", True
     agents = {"x": say(lambda _: "hello")}
-    warning = "lexical judge: for smoke runs only, not for reported numbers"
+    warning = "Judge: lexical, for smoke runs only, not for reported numbers"
     played = evaluate(agents["x"], agents["x"], setups, judge)
     assert warning in shown(rates_report(played))
     assert warning in shown(comparison_report(compare(played, played)))

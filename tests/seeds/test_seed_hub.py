@@ -1,3 +1,4 @@
+import logging
 import sys
 
 import datasets
@@ -49,6 +50,16 @@ def error_of(argument, **options):
 
 def found(source):
     return {seed.text: seed.harmful for seed in every_seed(source)}
+
+
+def test_the_clients_retries_are_not_told(monkeypatch, caplog):
+    def unreachable(*_, **__):
+        logging.getLogger("huggingface_hub.utils").warning("Retrying in 1s [Retry 1/5].")
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    assert "no network" in error_of("nobody/nothing")
+    assert not caplog.records
 
 
 def test_a_saved_dataset_is_read(tmp_path):
