@@ -30,6 +30,7 @@ from redteam_env.game import (
     Verdict,
     role_of,
 )
+from redteam_env.game.values import whole
 from redteam_env.protocols import (
     Agent,
     Batch,
@@ -164,7 +165,7 @@ def play(
         seat: agents_border.facing(agent, agents, f"agent of {seat}")
         for seat, agent in agents.items()
     }
-    if batch_size is not None and batch_size < 1:
+    if batch_size is not None and demand(batch_size, whole, "batch_size") < 1:
         raise RedteamError(f"batch_size is {batch_size}; give at least 1, or None for all.")
     measure_of(rules, judge)  # whether rewrites can be compared is found out before anybody plays
     states = [rules.start(setup.seed, rewritten=setup.rewritten) for setup in setups]

@@ -191,6 +191,9 @@ def test_no_games_and_no_batch_are_refused():
         setups(0)
     with pytest.raises(RedteamError, match="batch_size is 0"):
         play(setups(1), agents(), HashJudge(), batch_size=0)
+    for size in ("x", 2.5):
+        with pytest.raises(RedteamError, match=f"batch_size is {size!r}; give a whole number"):
+            play(setups(1), agents(), HashJudge(), batch_size=size)
 
 
 def test_no_setups_are_no_episodes():
