@@ -14,7 +14,7 @@ from redteam_env.attacks.resolve import is_attack
 from redteam_env.border.functions import Answer
 from redteam_env.envs.config import EnvConfig, SeatConfig, takes
 from redteam_env.envs.single_seat import SingleSeat
-from redteam_env.evaluation import AgentPool, CrossPlay, Matchup, heldout_setups
+from redteam_env.evaluation import AgentPool, CrossPlay, Matchup, heldout_setups, run_defaults
 from redteam_env.evaluation import crossplay as _crossplay
 from redteam_env.evaluation import evaluate as _evaluate
 from redteam_env.evaluation.agents import policy_defaults
@@ -35,7 +35,15 @@ Side = Player | Sequence[Player] | Mapping[str, Player]
 """Who can be named to play a seat in turn."""
 
 
-@takes(SeatConfig)
+def _of_opponent(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of the run that an opponent names; of others nothing."""
+    if not isinstance(opponent := given.get("opponent"), str):
+        return {}
+    found = settings_for([opponent], given, (*_OF_GAME, "model"))
+    return {x: y for x, y in found.items() if y is not None}
+
+
+@takes(SeatConfig, inherited=_of_opponent)
 def single_seat(config: SeatConfig) -> SingleSeat:
     """Return one seat of the game as a Gymnasium environment."""
     if not isinstance(config.opponent, str):
@@ -45,7 +53,8 @@ def single_seat(config: SeatConfig) -> SingleSeat:
     judge: Judge | None = None
     if is_attack(config.opponent):
         judge = resolve_judge(config.judge, url=config.judge_url)
-    pool = AgentPool(model, game=build_game(config), judge=judge)
+    longest = run_defaults([config.opponent]).get("max_new_tokens")
+    pool = AgentPool(model, longest, game=build_game(config), judge=judge)
     role = "attacker" if config.seat == DEFENDER else "defender"
     agent = pool.agent(config.opponent, role)
     return SingleSeat(dataclasses.replace(config, opponent=agent))

@@ -8,6 +8,8 @@ import pytest
 import redteam_env
 from redteam_env import RedteamError, Reply, Seed, Verdict, registry
 from redteam_env.cli.main import main
+from redteam_env.runs import Run
+from redteam_env.worlds import world_options
 
 
 def polite(messages):
@@ -181,3 +183,15 @@ def test_a_seat_takes_the_opponents_of_the_command_line():
     assert "I am tiny." in seen["dialogue"]
     with pytest.raises(RedteamError, match="Unknown agent 'nobody'"):
         redteam_env.single_seat("defender_0", opponent="nobody")
+
+
+def test_a_seat_takes_the_settings_of_the_run_that_plays_the_other(tmp_path):
+    registry.register("agents", "policy", Loader, replace=True)
+    options = world_options("apothecary") | {"exchanges": 2}
+    Run(tmp_path).write_record({"config": options})
+    seat = redteam_env.single_seat("defender_0", str(tmp_path), rewrite_fraction=1.0)
+    told, config = {"seeds", "judge", "exchanges", "prompts", "world"}, seat.session.config
+    assert {x: getattr(config, x) for x in told} == {x: options[x] for x in told}
+    seat.reset(seed=1)
+    own = redteam_env.single_seat("defender_0", opponent=str(tmp_path), exchanges=1)
+    assert own.session.config.exchanges == 1

@@ -81,9 +81,9 @@ class SeatConfig(EnvConfig):
         opponent: Who plays the other seat: what ``redteam-env play --attacker`` takes (the name of an
             agent, ``base``, a run, adapter or model directory), or an
             :class:`~redteam_env.protocols.Agent`, or a function from the chat messages of a turn to a
-            text. By default, with seeds and judge of the
-            controlled world, what its base model was shown in that role; else ``template`` attacks and ``comply``
-            defends. A judge's seat is played by the judge.
+            text. Settings that are not given are those of the run that it names. By default, with seeds
+            and judge of the controlled world, what its base model was shown in that role; else
+            ``template`` attacks and ``comply`` defends. A judge's seat is played by the judge.
         model: The model that an opponent ``base`` means; by default the world's, else ``smollm2``.
     """
 
@@ -97,13 +97,19 @@ class SeatConfig(EnvConfig):
             raise unknown_name("seat", self.seat, self.seats)
 
 
-def takes(options: Callable[P, C]) -> Callable[[Callable[[C], T]], Callable[P, T]]:
+def takes(
+    options: Callable[P, C],
+    *,
+    inherited: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda _: {},
+) -> Callable[[Callable[[C], T]], Callable[P, T]]:
     """Let a function of one settings object take the settings themselves.
 
     So the names, types and defaults of the arguments are stated once, in the settings class.
 
     Args:
         options: The settings class.
+        inherited: Returns settings in place of defaults, from those that are given; a world's go before
+            them.
 
     Returns:
         A decorator. The decorated function refuses unknown arguments with a :class:`RedteamError`
@@ -115,15 +121,17 @@ def takes(options: Callable[P, C]) -> Callable[[Callable[[C], T]], Callable[P, T
 
         @functools.wraps(make)
         def build(*args: P.args, **kwargs: P.kwargs) -> T:
-            given = dict(kwargs)
+            given = signature.bind_partial(*args).arguments | kwargs
+            defaults = dict(inherited(given))
             if (world := given.get("world")) is not None:
                 brought = world_options(str(world), judge=given.get("judge"))
-                known = {x: brought[x] for x in brought if x in signature.parameters}
-                kwargs = {**known, **kwargs}  # type: ignore[assignment]
+                defaults |= {x: brought[x] for x in brought if x in signature.parameters}
             if "benign_fraction" not in given and (
                 (share := only_share(given.get("seeds"))) is not None
             ):
-                kwargs = {**kwargs, "benign_fraction": share}  # type: ignore[assignment]
+                defaults["benign_fraction"] = share
+            taken = {x: y for x, y in defaults.items() if x not in given}
+            kwargs = {**taken, **kwargs}  # type: ignore[assignment]
             for name in kwargs:
                 if name not in signature.parameters:
                     raise unknown_name("argument", name, signature.parameters)
