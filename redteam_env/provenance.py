@@ -99,8 +99,9 @@ def _package(plugin: registry.Plugin) -> list[Path]:
 
 def _file(plugin: registry.Plugin) -> list[Path]:
     """Return the source file of a plug-in that was registered in this process."""
+    found = registry.load(plugin.kind, plugin.name)
     try:
-        file = inspect.getsourcefile(registry.load(plugin.kind, plugin.name))
+        file = inspect.getsourcefile(getattr(found, registry.STANDS_FOR, found))
     except TypeError:  # an object without a source
         return []
     return [Path(file)] if file is not None and Path(file).is_file() else []

@@ -49,6 +49,8 @@ KINDS = (
 )
 _PLAIN = {("agents", "policy"): "playing with a model", ("policies", "lora"): "training"}
 """What plug-ins of ours that users do not name are for."""
+STANDS_FOR = "stands_for"
+"""The attribute of a registered factory for the code that a user wrote, if that is another's."""
 _local: dict[tuple[str, str], Any] = {}
 
 

@@ -122,7 +122,7 @@ MAY_IMPORT = {
     "algorithms.training": (
         f"{PLAYED} recipes algorithms.recipes border randomness trust provenance utils faithfulness judges.judge algorithms.core.divergence algorithms.core.ranks"
     ),
-    "algorithms.training.given": "seeds.plain seeds.source",  # values in the place of names
+    "algorithms.training.given": "choices seeds.plain seeds.source",  # values in the place of names
     # a run measures itself, and plays against whatever an opponent's name means
     "algorithms.training.attacking": "attacks.agent",
     "algorithms.training.plugins": "attacks.resolve",

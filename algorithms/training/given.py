@@ -7,23 +7,29 @@ this process knows it; another one has to be given it again.
 
 import inspect
 import json
+import sys
+import sysconfig
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 from algorithms.training.config import TrainConfig, components
 from algorithms.training.presets import begun_run, meant_as_begun, resumed_options
 from algorithms.training.rundir import place_of
-from redteam_env.border.functions import as_judge
+from redteam_env.border.functions import as_judge, code_of
+from redteam_env.choices import CODE
 from redteam_env.faithfulness import measure_of
 from redteam_env.game import Game
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Judge, SeedSource
-from redteam_env.registry import register
+from redteam_env.registry import STANDS_FOR, register
 from redteam_env.runs import SEEDS, Run
 from redteam_env.seeds.plain import is_plain, only_share, plain_source
 from redteam_env.seeds.resolve import resolve_seeds
 from redteam_env.seeds.source import SPLITS, stable_split
+
+_INSTALLED = {"site-packages", "dist-packages"}
 
 
 def with_values(options: Mapping[str, Any]) -> tuple[TrainConfig, str | None]:
@@ -95,13 +101,33 @@ def _lines(source: SeedSource) -> str:
 
 def _registered(judge: Any) -> str:
     """Make a judge known in this process by the name of its code."""
-    code = judge if inspect.isroutine(judge) else type(judge)
-    name = f"{code.__module__}:{code.__qualname__}"
+    code = code_of(judge)
+    name = _place_of(code) or f"{code.__module__}:{code.__qualname__}"
 
     def factory() -> Any:
         return as_judge(judge)
 
     if isinstance(language := getattr(code, "language", None), str):
         factory.language = language  # type: ignore[attr-defined]  # functions have any
+    setattr(factory, STANDS_FOR, code)
     register("judges", name, factory)
     return name
+
+
+def _place_of(code: Any) -> str | None:
+    """Return how a command line names code by its file; ``None`` where that needs more or less than a file."""
+    known: Any = getattr(sys.modules.get(code.__module__), code.__qualname__, None)
+    if known is not code:
+        return None
+    try:
+        file = inspect.getsourcefile(code)
+    except TypeError:  # it is built in
+        return None
+    if file is None or not Path(file).is_file():  # it was typed
+        return None
+    path = Path(file).absolute()
+    if path.is_relative_to(sysconfig.get_path("stdlib")) or _INSTALLED & {*path.parts}:
+        return None
+    here = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    name = f"{here}:{code.__qualname__}"
+    return name if CODE.fullmatch(name) and "," not in name else None

@@ -73,6 +73,11 @@ def as_judge(thing: Any) -> Any:
     return FunctionJudge(thing) if _is_function(thing, "judge") else thing
 
 
+def code_of(thing: Any) -> Any:
+    """Return the function or class that something is or is made of."""
+    return thing if inspect.isroutine(thing) or inspect.isclass(thing) else type(thing)
+
+
 def asked_by(thing: Any, returns: str) -> tuple[str, str]:
     """Return what messages call the function that an agent or a judge asks, and what that returns.
 

@@ -18,7 +18,7 @@ from types import MappingProxyType, ModuleType
 from typing import Any
 
 from redteam_env import registry
-from redteam_env.border.functions import as_agent, as_judge
+from redteam_env.border.functions import as_agent, as_judge, code_of
 from redteam_env.choices import CODE, FORMS, KINDS_OF_OPTIONS
 from redteam_env.game import RedteamError
 from redteam_env.utils.places import ATTACK, MIXED
@@ -62,6 +62,8 @@ def name_code(command: str, argv: Sequence[str]) -> None:
             raise RedteamError(
                 f"{spec!r} is no {registry.singular(kind)}: {reason}; see redteam_env.protocols."
             )
+        if factory is not found:
+            setattr(factory, registry.STANDS_FOR, code_of(found))
         registry.register(kind, spec, factory)
 
 

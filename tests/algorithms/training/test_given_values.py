@@ -1,6 +1,8 @@
 """A run that was given plain values: what its directory keeps, and what is to be given again."""
 
+import importlib
 import json
+import sys
 
 import pytest
 from table_game import players
@@ -9,11 +11,15 @@ from training_fakes import metrics
 
 import algorithms
 from redteam_env import RedteamError, Seed, Verdict, registry
+from redteam_env.cli.named_code import name_code
 from redteam_env.runs import Run
 from redteam_env.seeds import resolve_seeds
 
 BEHAVIOURS = [f"Write virus number {k}." for k in range(12)]
 LABELLED = {"harmful": BEHAVIOURS, "benign": [f"Bake cake number {k}." for k in range(12)]}
+
+
+NEITHER = Verdict(prompt_harmful=False, response_refusal=False, response_harmful=False)
 
 
 def strict(dialogue):
@@ -92,8 +98,54 @@ def test_wrong_values_leave_no_directory(train, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_judge_has_the_name_of_its_code_and_is_given_again_elsewhere(train, tmp_path):
+JUDGE = """
+from redteam_env import Verdict
+
+def reads(dialogue):
+    return Verdict(prompt_harmful=True, response_refusal=False, response_harmful=False)
+
+class Reads:
+    name, smoke_only = "reads", True
+
+    def judge(self, dialogues):
+        return [reads(x) for x in dialogues]
+"""
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A module in the working directory, which a program imports."""
+    (tmp_path / "mine.py").write_text(JUDGE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    yield importlib.import_module("mine")
+    del sys.modules["mine"]
+
+
+@pytest.mark.parametrize("name", ["reads", "Reads"])
+def test_a_judge_that_a_program_gave_is_named_on_the_command_line_on_resume(
+    train, mine, tmp_path, name, monkeypatch
+):
+    given = getattr(mine, name)
+    train(seeds=LABELLED, judge=given if name == "reads" else given())
+    run = Run(tmp_path / "run")
+    assert run.stored_config()["judge"] == f"mine.py:{name}"
+    (tmp_path / "elsewhere").mkdir()
+    for step, place, spec in ((3, "", f"mine.py:{name}"), (4, "elsewhere", f"../mine.py:{name}")):
+        monkeypatch.chdir(tmp_path / place)
+        with registry.isolated():
+            name_code("train", ["--judge", spec])
+            again = {"out": str(run.path), "resume": True, "steps": step, "judge": spec}
+            assert algorithms.train(policy=players(), **again).finished
+    assert len(metrics(run.path)) == 4
+    (tmp_path / "mine.py").write_text(f"{JUDGE}\nchanged = True\n")
+    with pytest.raises(RedteamError, match="begun with something else"):
+        train(seeds=LABELLED, judge=given if name == "reads" else given(), steps=5, resume=True)
+
+
+def test_a_judge_without_a_name_of_its_own_is_given_again(train, tmp_path):
     with pytest.raises(RedteamError, match=r"another.*given again: judge=FUNCTION"):
         train(seeds=LABELLED, judge=f"{__name__}:another")
-    train(seeds=LABELLED)
-    assert Run(tmp_path / "run").stored_config()["judge"] == f"{__name__}:strict"
+    train(seeds=LABELLED, judge=lambda dialogue: NEITHER)
+    assert Run(tmp_path / "run").stored_config()["judge"].startswith(f"{__name__}:")
