@@ -26,9 +26,9 @@ from redteam_env.utils.places import ATTACK, MIXED
 _PLAYING = ("evaluate", "crossplay")
 """Commands whose words without an option are agents."""
 _SPLITS: Mapping[str, str] = MappingProxyType(
-    {"evaluate": "heldout", "crossplay": "heldout", "rejudge": "heldout", "play": "train"}
+    {"evaluate": "heldout", "crossplay": "heldout", "play": "train"}
 )
-"""By command, the split that it plays, which all texts in a list are of; others need texts of both."""
+"""By command, the split that it plays, which all texts in a list are of; others divide them."""
 _IN_PROCESSES = ("bench", "experiment")
 """Commands that work in processes of their own, which know what is installed and what a plan registers."""
 
