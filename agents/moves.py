@@ -31,5 +31,5 @@ class RandomMoves:
 
 @speaks(APOTHECARY)
 def random_tactic(role: str) -> Agent:
-    """A random tactic of the controlled world in each turn; as defender, a random mode."""
+    """Random tactics of the controlled world; as defender, modes."""
     return RandomMoves(world_moves(make_world(), role))

@@ -86,7 +86,7 @@ class NetworkAgent:
 
 
 def sb3(role: str, directory: Path | None = None, temperature: float = 0.0) -> NetworkAgent:
-    """A policy that Stable-Baselines3 trained; name its run directory or checkpoint.
+    """A policy of Stable-Baselines3: name its run or checkpoint.
 
     Args:
         role: The role it is to play: the one it was trained in.

@@ -46,12 +46,12 @@ def refuse(role: str) -> Agent:  # noqa: ARG001 - every agent factory takes the 
 
 
 def comply(role: str) -> Agent:  # noqa: ARG001
-    """An agent that always agrees, without saying anything of substance."""
+    """An agent that always agrees and says nothing of substance."""
     return ScriptedAgent(_agreement)
 
 
 def template(role: str) -> Agent:  # noqa: ARG001
-    """An attacker that puts the seed into one of a few well-known frames."""
+    """An attacker that puts the seed into a well-known frame."""
     return ScriptedAgent(_framed)
 
 
@@ -61,7 +61,7 @@ def random(role: str) -> Agent:  # noqa: ARG001
 
 
 def echo(role: str) -> Agent:  # noqa: ARG001
-    """An agent that repeats what it was given: as attacker, the seed word for word."""
+    """An agent that repeats what it was given, such as the seed."""
     return ScriptedAgent(asked)
 
 

@@ -50,7 +50,7 @@ class GRPOConfig(StandardisedConfig):
 
 
 class GRPO(PolicyGradient):
-    """PPO's loss with rewards standardised within groups in place of a critic."""
+    """PPO's loss with rewards standardised in groups, and no critic."""
 
     Config = GRPOConfig
     least_group = 2

@@ -42,7 +42,7 @@ class MAPPOConfig(ActorCriticConfig):
 
 
 class MAPPO(ActorCritic):
-    """PPO's clipped surrogate against a critic that reads what both seats wrote."""
+    """PPO's clipped surrogate against a critic that reads both seats."""
 
     Config = MAPPOConfig
 

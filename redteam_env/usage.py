@@ -11,7 +11,7 @@ import shutil
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import tyro
 
@@ -131,7 +131,8 @@ def _fields(kind: Any, default: Any, often: Sequence[str]) -> Iterator[tuple[str
         if field.name in often:
             hint = hints[field.name]
             text = next((x for x in map(_said, getattr(hint, "__metadata__", ())) if x), None)
-            about = tyro.conf.arg(help=_brief(text or docs.get(field.name, "")))
+            metavar = "NAME" if set(get_args(hint)) == {str, type(None)} else None
+            about = tyro.conf.arg(help=_brief(text or docs.get(field.name, "")), metavar=metavar)
             given = (
                 {}
                 if any(value is x for x in (dataclasses.MISSING, tyro.MISSING))
@@ -176,8 +177,13 @@ def _listed(option: str, kind: str) -> str:
 
 def _on_one_line(option: str, kind: str) -> str:
     """Return the names of a kind, as many as fit."""
-    names = ", ".join(map(escape_controls, choices_of(kind)))
-    return _fitted(f"{option_of(option)}: {names}", _columns())
+    names = [escape_controls(name) for name in choices_of(kind)]
+    for shown in range(len(names), 0, -1):
+        rest = f", and {len(names) - shown} more" if shown < len(names) else ""
+        line = f"{option_of(option)}: {', '.join(names[:shown])}{rest}"
+        if len(line) <= _columns():
+            return line
+    return f"{option_of(option)}: {len(names)} names"
 
 
 def _columns() -> int:

@@ -62,7 +62,7 @@ class PolicyConfig:
             the frozen base.
         bases: Models of roles that play on another one than model, such as
             judge:Qwen/Qwen2.5-3B-Instruct; several with a comma between them.
-        model: smollm2, tiny-random, a local model directory, or a hub id such as
+        model: smollm2, tiny-random, a model directory, or a hub id such as
             Qwen/Qwen2.5-0.5B-Instruct.
         revision: Branch, tag or commit of a hub model.
         rank: LoRA rank.

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 import tyro
+from rich.console import Console
 
 from algorithms.training.config import (
     RunConfig,
@@ -25,7 +26,7 @@ from algorithms.training.presets import (
     meant_as_begun,
     resumed_options,
 )
-from algorithms.training.rundir import check_resumable
+from algorithms.training.rundir import check_resumable, place_of
 from redteam_env.game import RedteamError
 from redteam_env.report import usage_lines
 from redteam_env.runs import Run
@@ -89,8 +90,6 @@ def train(argv: Sequence[str]) -> int:
 
 
 def _train(argv: Sequence[str], ranks: Any) -> int:
-    from algorithms.training.trainer import train as run
-
     # the processes of one machine have one command line, and one of them says what is wrong with it
     spoken = os.environ.get("LOCAL_RANK", "0") == "0"
     with ranks.together(), nullcontext() if spoken else _silence():
@@ -103,7 +102,7 @@ def _train(argv: Sequence[str], ranks: Any) -> int:
             notes.print(f"Training in {ranks.world} processes.")
         if config.run.recipe is not None:
             notes.print(safe_text(_departing(config)), soft_wrap=True)
-    outcome = run(config)
+    outcome = _run(config, notes if ranks.leads else None)
     if not ranks.leads:
         return _exit_code(outcome)
     if config.run.json:
@@ -136,6 +135,28 @@ def _check_torch(run: RunConfig) -> None:
     """Refuse to train a model without torch; policies of others, and loops of their own, ask for what they need."""
     if run.policy == RunConfig().policy and not has_own_loop(run.algorithm):
         need("train", {"torch": "train"})
+
+
+def _run(config: TrainConfig, notes: Console | None) -> Any:
+    from algorithms.training.trainer import train as run
+
+    try:
+        return run(config)
+    except KeyboardInterrupt:
+        if notes is not None:
+            notes.print(safe_text(_stopped_at_once(config)), soft_wrap=True)
+        raise
+
+
+def _stopped_at_once(config: TrainConfig) -> str:
+    """Return what is kept of a run that a second Ctrl-C ended."""
+    steps = [x.step for x in Run(place_of(config)).checkpoints()]
+    if not steps:
+        return "Stopped at once, before the first checkpoint: no step is kept; give the command with --resume."
+    return (
+        f"Stopped at once: what came after the last checkpoint (step {steps[-1]}) is not kept; the same "
+        "command with --resume goes on from there."
+    )
 
 
 def _departing(config: TrainConfig) -> str:

@@ -51,8 +51,8 @@ class RunConfig:
     """How long a run is and where it goes.
 
     Attributes:
-        recipe: A published training, such as self_redteam_3b, whose settings take the place of the
-            defaults; redteam-env recipes list names all.
+        recipe: A published training, such as self_redteam_3b, whose settings are the defaults;
+            redteam-env recipes list names all.
         config: Where further options stand: a TOML file (option = value), a run, or its config.json.
         scale: full, or tiny: a recipe, or anything else, in seconds, with a small random model, a judge
             that always says the same, built-in data and few games, steps and tokens.

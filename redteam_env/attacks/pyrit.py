@@ -23,7 +23,7 @@ MODULE = "pyrit.converter"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PyritAttack(SearchAttack):
-    """Converters in their order, each once; those beyond the number of attempts are not tried.
+    """Converters in their order, each once, up to the number of attempts.
 
     Attributes:
         converters: Names of PyRIT's converter classes, with a comma between them.

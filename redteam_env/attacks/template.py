@@ -15,7 +15,7 @@ from redteam_env.game import RedteamError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateAttack(SearchAttack):
-    """Templates in the order of their file, each once; those beyond the number of attempts are not tried.
+    """Templates in their file's order, each once, up to the attempts.
 
     Attributes:
         file: A text file with one template a line, ``{text}`` where the request belongs; by default the

@@ -95,8 +95,8 @@ class EvaluateOptions(MeasureOptions):
             requests from a local file of the same shape.
         limit: Most requests of each suite, drawn at random; of a registered one, so many are made, by
             default --games.
-        attempts: How often each request is asked, which without --attack needs a temperature above 0 for
-            more than once; with --attack the most attempts at each, which end with a success.
+        attempts: How often each request is asked; with --attack the most attempts at each, which end with a
+            success. Without --attack more than once needs a temperature above 0.
     """
 
     agent: Annotated[str | None, tyro.conf.Positional, shown_as("[AGENT]")] = None

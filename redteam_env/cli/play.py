@@ -39,9 +39,9 @@ class PlayOptions(GameOptions):
     """Who plays, and how many games.
 
     Attributes:
-        attacker: Attacker: human, template, echo, refuse, comply, random, base, a run, adapter or
-            model directory, a hub id, endpoint:MODEL@URL or endpoint:FILE.toml.
-        defender: Defender: the same.
+        attacker: Who attacks: human, an agent of the list, base, a run, a directory or a hub id; an adapter's
+            or a model's directory will do, and endpoint:MODEL@URL or endpoint:FILE.toml.
+        defender: Who defends: human, an agent of the list, base, a run, a directory or a hub id.
         judge_player: Who plays the judge's seat, beside the judge: human, judge:NAME, or as the others; by
             default there is no such seat.
         games: Number of games.

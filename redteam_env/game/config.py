@@ -57,7 +57,7 @@ class GameConfig:
             is paid for agreement with the judge, which still decides what the others are paid.
         rewrite_fraction: Share of games in which the attacker plays; 0 is raw seeds only.
         benign_fraction: Share of benign seeds.
-        thinking: none, optional or required for all seats, or for some, such as
+        thinking: none, optional or required; or by seat, such as
             attacker_0=required,defender_0=none.
         leak_on_violation: Show malformed turns as a whole, as Self-RedTeam's code does.
         prompts: Instruction texts: default, example (shorter, one example each, for small models),

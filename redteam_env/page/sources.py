@@ -117,7 +117,8 @@ def read_sources(places: Sequence[Path], *, most: int) -> list[Source]:
     """Read directories.
 
     Args:
-        places: The directories. One that holds several runs, as a quickstart's does, gives several sources.
+        places: The directories. One that holds several runs, as a quickstart's does, gives several sources;
+            one that is named twice is read once.
         most: Most games that are read of all runs together: of each its first and last steps, and others at
             even distances.
 
@@ -127,7 +128,10 @@ def read_sources(places: Sequence[Path], *, most: int) -> list[Source]:
     Raises:
         RedteamError: If one is missing, none of ours, damaged at its heart, or of another schema.
     """
-    folders = [place.expanduser() for place in places]
+    named: dict[Path, Path] = {}
+    for place in places:
+        named.setdefault(place.expanduser().resolve(), place.expanduser())
+    folders = list(named.values())
     for folder in folders:
         if not folder.is_dir():
             raise RedteamError(f"There is no directory {str(folder)!r}; {_WHAT}")

@@ -75,6 +75,12 @@ def test_what_else_may_be_chosen_is_named_in_a_line_and_listed_in_the_long_help(
     assert "papers" not in lines["--recipe"]
 
 
+@pytest.mark.parametrize("command", ["train", "play", "evaluate", "bench"])
+def test_no_text_of_the_short_help_is_cut(shown, command):
+    lines = shown(command, "--help").splitlines()
+    assert [x for x in lines if x.rstrip(" │").endswith("...") or " ... (" in x] == []
+
+
 def test_no_help_imports_the_choices_that_it_lists(shown, monkeypatch):
     for name in ("algorithms.rloo", "algorithms.sb3.learners"):
         monkeypatch.delitem(sys.modules, name, raising=False)

@@ -35,6 +35,12 @@ def test_the_page_says_what_was_trained_on_what(tmp_path):
     assert "for smoke runs only" in page.text
 
 
+def test_a_directory_that_is_named_twice_is_read_once(tmp_path):
+    run = make_run(tmp_path / "mine")
+    places = [run, run.parent / "." / run.name, run / ".." / run.name]
+    assert make_page(places, tmp_path / "page.html").sources == ("mine",)
+
+
 def test_intervals_that_lie_apart_tell_of_a_change_and_others_do_not(tmp_path):
     often, never = [game(k, told=True) for k in range(40)], [game(k) for k in range(40)]
     page = made(tmp_path, make_run(tmp_path / "fell", games=[often, never]))

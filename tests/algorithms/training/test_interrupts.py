@@ -88,6 +88,14 @@ def test_the_command_says_how_to_go_on_and_exits_with_130(arguments, press, caps
     assert "2 of 2 steps done" in capsys.readouterr().out
 
 
+def test_the_command_says_what_a_second_ctrl_c_loses(arguments, press, capsys):
+    press({2: 2})
+    assert main(arguments(judge="pressed", json=False, checkpoint_every=1)) == 130
+    shown = capsys.readouterr().err
+    assert "what came after the last checkpoint (step 1) is not kept" in shown
+    assert "--resume goes on from there" in shown
+
+
 def test_case_a4_sigterm_is_ctrl_c_with_an_exit_code_of_its_own(arguments, capsys, doubles):
     judge = CallbackJudge(before=lambda: signal.raise_signal(signal.SIGTERM))
     doubles("judges", "terminated", lambda: judge)
