@@ -1,5 +1,7 @@
 """The real vLLM reads exports: an adapter on its base, and a merged model."""
 
+import gc
+
 import pytest
 import torch
 from tiny_models import completions
@@ -38,6 +40,9 @@ def theirs(model, adapter=None):
         lora_request=LoRARequest("defender", 1, str(adapter)) if adapter else None,
         use_tqdm=False,
     )
+    engine.llm_engine.engine_core.shutdown()
+    del engine
+    gc.collect()  # later its end would take the groups of processes from the next engine
     return torch.tensor(
         [
             told.prompt_logprobs[k][ids[k]].logprob
