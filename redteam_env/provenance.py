@@ -11,7 +11,6 @@ import inspect
 import json
 import platform
 import subprocess
-import warnings
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +24,7 @@ from redteam_env.protocols import Judge, SeedSource
 from redteam_env.runs import DIFFERS, Run
 from redteam_env.seeds.source import SPLITS
 from redteam_env.trust import STARTED, in_words_of, sealed
+from redteam_env.utils import notices
 from redteam_env.utils.files import sha256_of
 from redteam_env.utils.packages import versions
 from redteam_env.utils.places import is_bare, names_code, places_in, rooted
@@ -223,9 +223,8 @@ def _warn_of_versions(run: Path, record: Mapping[str, Any], now: Mapping[str, An
     last = (record.get("sessions") or [record])[-1].get("versions", {})
     changes = [f"{x} {last[x]} then, {now.get(x)} now" for x in last if last[x] != now.get(x)]
     if changes:
-        warnings.warn(
+        notices.warn(
             f"{str(run)!r} goes on with other versions ({', '.join(changes)}); it may not be repeatable.",
-            stacklevel=3,
         )
 
 

@@ -110,7 +110,7 @@ MAY_IMPORT = {
     "agents.worlds_command": "game usage utils worlds agents.pretrain",
     # algorithms: one that learns can be copied out with its core
     "algorithms.core": f"{BASE} border",
-    "algorithms.core.supervised": "utils.reading",  # a user's file of examples
+    "algorithms.core.supervised": "utils.notices utils.reading",  # a user's file of examples
     **{f"algorithms.{name}": "game protocols algorithms.core" for name in ALGORITHMS},
     "algorithms.mappo": "game protocols border algorithms.core",  # asks the policy for prompts
     "algorithms.online_dpo": "game protocols border algorithms.core",  # takes its loss by itself

@@ -6,7 +6,6 @@ file for a defender from a model's own answers.
 """
 
 import sys
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from redteam_env.game import (
 )
 from redteam_env.game.thinking import OPEN, compose, split_action
 from redteam_env.protocols import TrainablePolicy
+from redteam_env.utils import notices
 from redteam_env.utils.reading import parse_json, read_lines
 
 _NEEDED = "It needs to be a JSON object with the non-empty texts prompt and response."
@@ -69,10 +69,9 @@ def read_examples(file: str, policy: TrainablePolicy, game: Game) -> dict[str, l
             continue
         examples.setdefault(role, []).append(example)
     if cut:
-        warnings.warn(
+        notices.warn(
             f"{cut} of the examples in {file!r} are left out: with their thoughts they are longer than the "
             "longest completion. Raise max_new_tokens to learn from them.",
-            stacklevel=2,
         )
     if not examples:
         reason = "holds none that fits into the longest completion" if cut else "is empty"

@@ -13,10 +13,12 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib import metadata
 from types import FrameType
+from typing import TextIO
 
 from rich.text import Text
 
@@ -26,6 +28,7 @@ from redteam_env.utils.argv import help_of
 from redteam_env.utils.console import fitted_stdout, make_console, tolerate_any_text
 from redteam_env.utils.docs import static_summary
 from redteam_env.utils.machine import refusal
+from redteam_env.utils.notices import Notice
 from redteam_env.utils.text import escape_controls, safe_text
 
 KIND = "commands"
@@ -52,7 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     # threads that spin while they wait slow a shared machine down many times over
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     tolerate_any_text()
-    with _sigterm_as_ctrl_c() as terminated, _threads_speak_briefly(debug=debug):
+    with (
+        _sigterm_as_ctrl_c() as terminated,
+        _threads_speak_briefly(debug=debug),
+        _notices_are_lines(),
+    ):
         code = _exit_code(arguments, debug=debug)
     return TERMINATED if terminated and code == INTERRUPTED else code
 
@@ -122,6 +129,31 @@ def _threads_speak_briefly(*, debug: bool) -> Iterator[None]:
         yield
     finally:
         threading.excepthook = before
+
+
+@contextmanager
+def _notices_are_lines() -> Iterator[None]:
+    """Print what the library warns of as a line on stderr; other warnings are shown as ever."""
+    before = warnings.showwarning
+
+    def show(  # noqa: PLR0917 - as the standard library calls it
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, Notice):
+            make_console(stderr=True).print(safe_text(f"Warning: {message}"), soft_wrap=True)
+        else:
+            before(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 @contextmanager

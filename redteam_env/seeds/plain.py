@@ -1,7 +1,6 @@
 """Requests as plain Python values: a list of texts and seeds, or texts by label."""
 
 import hashlib
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeGuard
 
@@ -9,6 +8,7 @@ from redteam_env.game import RedteamError, Seed, unknown_name
 from redteam_env.game.values import shown
 from redteam_env.protocols import DataCard
 from redteam_env.seeds.source import ListSource, one_line
+from redteam_env.utils import notices
 
 LABELS = {"harmful": True, "benign": False}
 PlainSeeds = Sequence[str | Seed] | Mapping[str, Sequence[str]]
@@ -69,11 +69,10 @@ def _listed(given: Sequence[Any], split: Splits) -> list[Seed]:
         for number, seed in enumerate(given)
     ]
     if number := sum(isinstance(seed, str) for seed in given):
-        warnings.warn(
+        notices.warn(
             f"{number} of the seeds are texts without a label and count as harmful requests; mark "
             f"benign ones by label, {_BY_LABEL}, or with redteam_env.Seed(id=..., text=..., "
             "harmful=False) in the list.",
-            stacklevel=2,
         )
     return _once(made)
 

@@ -6,7 +6,6 @@ normal form and a text in both splits is an error, never a warning.
 
 import hashlib
 import unicodedata
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from redteam_env.border.records import seed as read_seed
 from redteam_env.border.seeds import all_seeds, card_of
 from redteam_env.game import GameConfig, RedteamError, Seed, unknown_name
 from redteam_env.protocols import DataCard, SeedSource
+from redteam_env.utils import notices
 
 SPLITS = ("train", "heldout")
 DEFAULT_MAX_CHARS = GameConfig().max_seed_chars
@@ -215,10 +215,9 @@ class ListSource:
         self.contradictions = len(contradictory)
         if contradictory:
             example = next(iter(contradictory.values()))
-            warnings.warn(
+            notices.warn(
                 f"{self.contradictions} texts of {self.name!r} are labelled both harmful and "
                 f"benign and were left out, such as seed {example.id!r}.",
-                stacklevel=3,
             )
         if not first:
             raise RedteamError(

@@ -116,7 +116,6 @@ def test_a_class_without_a_role_plays_and_lists_of_seeds_and_texts_are_read(code
     assert "Void games (in no rate): 0 of 4" in capsys.readouterr().out
 
 
-@pytest.mark.filterwarnings("ignore:.*texts without a label")
 @pytest.mark.parametrize("command", ["evaluate", "crossplay", "play"])
 def test_texts_in_a_list_are_of_the_split_that_is_played(code, command, capsys):
     words = ["--attacker", "template", "--defender", "refuse"]
@@ -126,7 +125,9 @@ def test_texts_in_a_list_are_of_the_split_that_is_played(code, command, capsys):
         words += ["--benign-fraction", "0"]
     for seeds in ("FOR_TRAINING", "FOR_TESTING"):  # as they would be divided for training
         assert main([command, *words, "--seeds", f"mine.py:{seeds}", "--games", "1"]) == 0
-        capsys.readouterr()
+        said = [x for x in capsys.readouterr().err.splitlines() if "without a label" in x]
+        assert len(said) == 1
+        assert said[0].startswith("Warning: ")
 
 
 def test_seeds_without_held_out_ones_are_named_as_typed(code, capsys):
