@@ -27,7 +27,7 @@ from redteam_env.trust import STARTED, in_words_of, sealed
 from redteam_env.utils import notices
 from redteam_env.utils.files import sha256_of
 from redteam_env.utils.packages import versions
-from redteam_env.utils.places import is_bare, names_code, places_in, rooted
+from redteam_env.utils.places import is_bare, places_in, rooted_code
 
 STACK = ("redteam-env", "pettingzoo", "gymnasium", "numpy", "torch", "transformers", "peft")
 """Distributions whose versions a run's record holds."""
@@ -214,7 +214,7 @@ def _of_places(plugins: Mapping[str, Any], start: Path) -> dict[str, Any]:
     """Return what is recorded of plug-ins, those that are named by their code under absolute places."""
     split = {name: name.partition("/") for name in plugins}
     return {
-        f"{kind}/{rooted(own, start=start) if names_code(own) else own}": plugins[name]
+        f"{kind}/{rooted_code(own, start=start)}": plugins[name]
         for name, (kind, _, own) in split.items()
     }
 

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from redteam_env import registry
-from redteam_env.choices import code_in
+from redteam_env.choices import KINDS_OF_OPTIONS, code_in
 from redteam_env.game import GameConfig, RedteamError, prompt_sets
 from redteam_env.judges import card as judge_cards
 from redteam_env.protocols import BASE
@@ -34,6 +34,7 @@ from redteam_env.utils.places import (
     parts_of,
     places_within,
     rooted,
+    rooted_code,
 )
 from redteam_env.utils.reading import read_toml
 from redteam_env.utils.seals import is_sealed, seal
@@ -120,7 +121,8 @@ def options_of(run: Run) -> dict[str, Any] | None:
 def in_words_of(run: Run, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options, those that say what the run's own do in the run's words.
 
-    A place is the same however it is written, and from whichever directory; one that differs is absolute.
+    A place is the same however it is written, and from whichever directory; one that differs is absolute. So is
+    code, by its file or its module; whether its source is the same is not compared here.
 
     Args:
         run: The run.
@@ -136,10 +138,19 @@ def in_words_of(run: Run, options: Mapping[str, Any]) -> dict[str, Any]:
     here = with_roots(options, Path.cwd())
     return {
         name: stored[name]
-        if name in stored and (here[name] == there[name] or value == stored[name])
+        if name in stored and (_same(name, here[name], there[name]) or value == stored[name])
         else here[name]
         for name, value in options.items()
     }
+
+
+def _same(name: str, one: Any, other: Any) -> bool:
+    """Whether two values of an option mean one thing, places in them being absolute."""
+    if one == other or name not in KINDS_OF_OPTIONS:
+        return bool(one == other)
+    if not (isinstance(one, str) and isinstance(other, str)):
+        return False
+    return rooted_code(one, start=Path.cwd()) == rooted_code(other, start=Path.cwd())
 
 
 def with_roots(options: Mapping[str, Any], start: Path) -> dict[str, Any]:

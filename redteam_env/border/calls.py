@@ -151,8 +151,10 @@ def refusal(
     """Return the error that names a plug-in, its method, the game, what came and what was expected."""
     where = f", for {games(place)}" if games is not None else ""
     cure = f"; {give}" if give else ""
-    name = "It" if plugin.asks else f"{type(plugin.thing).__name__}.{method}()"
-    return RedteamError(f"{plugin.subject(method)} {came}{where}{cure}. {name} returns {returns}.")
+    name = f"{type(plugin.thing).__name__}.{method}() returns"
+    if plugin.asks:
+        name = "It is to return"
+    return RedteamError(f"{plugin.subject(method)} {came}{where}{cure}. {name} {returns}.")
 
 
 def method_of(plugin: Plugin, method: str) -> Callable[..., Any]:

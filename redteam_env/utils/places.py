@@ -27,6 +27,7 @@ _SCHEMES = ("http", "https")
 _SEPARATORS = re.compile(r"[+,=?&]")
 _CODE = re.compile(r"(?:^|(?<=[:\s]))([^?:\s][^?:]*\.py)(?=:[A-Za-z_]\w*(?:[?:]|$))")
 """The file of a plug-in that is named by its code, also behind ``attack:`` and the like."""
+_MODULE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(:[A-Za-z_]\w*(?:\?.*)?)")
 ATTACK, MIXED = "attack:", "mixed:"
 """What the specification of a standing attack begins with, as an agent and as the opponents of a run."""
 
@@ -51,6 +52,22 @@ def code_hint(text: str) -> str:
         f"Code is named on the command line, as in {file}:NAME; in Python give the object itself, or "
         "register it with redteam_env.register."
     )
+
+
+def rooted_code(text: str, *, start: Path) -> str:
+    """Return the name of a plug-in by its code with the absolute path of its file; other texts as they are.
+
+    Args:
+        text: The name, such as ``mine.py:Judge``, or ``mine:Judge`` of a module that lies at the start.
+        start: The directory that relative places are taken from.
+    """
+    if names_code(text):
+        return rooted(text, start=start)
+    module = _MODULE.fullmatch(text)
+    if module is None:
+        return text
+    file = start / f"{module[1].replace('.', os.sep)}.py"
+    return f"{os.path.normpath(file)}{module[2]}" if file.is_file() else text
 
 
 def places_in(

@@ -293,10 +293,10 @@ def test_functions_are_told_of_by_their_own_names():
     ) as told:
         play(GAMES, answers, resolve_judge(strict))
     assert str(told.value).endswith(
-        "It returns one redteam_env.Verdict for one redteam_env.Dialogue."
+        "It is to return one redteam_env.Verdict for one redteam_env.Dialogue."
     )
     for function, came in ((silent, "returned None"), (broken, "raised ValueError: no")):
         given = {**answers, DEFENDER: resolve_agent(function, DEFENDER)}
-        match = f"Your agent function {function.__name__} {came}.* It returns a text"
+        match = f"Your agent function {function.__name__} {came}.* It is to return a text"
         with pytest.raises(RedteamError, match=match):
             play(GAMES, given, resolve_judge("always"))

@@ -132,16 +132,21 @@ def test_a_judge_that_a_program_gave_is_named_on_the_command_line_on_resume(
     run = Run(tmp_path / "run")
     assert run.stored_config()["judge"] == f"mine.py:{name}"
     (tmp_path / "elsewhere").mkdir()
-    for step, place, spec in ((3, "", f"mine.py:{name}"), (4, "elsewhere", f"../mine.py:{name}")):
+    for step, place, spec in (
+        (3, "", f"mine.py:{name}"),
+        (4, "", f"mine:{name}"),
+        (5, "elsewhere", f"../mine.py:{name}"),
+    ):
         monkeypatch.chdir(tmp_path / place)
         with registry.isolated():
             name_code("train", ["--judge", spec])
             again = {"out": str(run.path), "resume": True, "steps": step, "judge": spec}
             assert algorithms.train(policy=players(), **again).finished
-    assert len(metrics(run.path)) == 4
+    assert len(metrics(run.path)) == 5
+    assert run.stored_config()["judge"] == f"mine.py:{name}"
     (tmp_path / "mine.py").write_text(f"{JUDGE}\nchanged = True\n")
     with pytest.raises(RedteamError, match="begun with something else"):
-        train(seeds=LABELLED, judge=given if name == "reads" else given(), steps=5, resume=True)
+        train(seeds=LABELLED, judge=given if name == "reads" else given(), steps=6, resume=True)
 
 
 def test_a_judge_without_a_name_of_its_own_is_given_again(train, tmp_path):
