@@ -9,7 +9,6 @@ import json
 import os
 import sqlite3
 import threading
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -26,6 +25,7 @@ from redteam_env.judges.recorded import keys_of
 from redteam_env.judges.resolve import resolve_parts
 from redteam_env.judges.wrapped import WrappedJudge
 from redteam_env.protocols import Judge
+from redteam_env.utils import notices
 from redteam_env.utils.files import make_folder
 from redteam_env.utils.packages import cache_directory
 from redteam_env.utils.reading import parse_json
@@ -259,7 +259,7 @@ class CachedJudge(WrappedJudge):
         try:
             self.store.add(self.identity, verdicts)
         except RedteamError as error:
-            warnings.warn(f"Verdicts are not stored: {error}", RuntimeWarning, stacklevel=2)
+            notices.warn(f"Verdicts are not stored: {error}")
 
     def ready(self) -> None:
         """Find out whether the store can be used and the other judge works.

@@ -141,7 +141,7 @@ def test_verdicts_that_cannot_be_stored_now_are_given_all_the_same(tmp_path, mon
     judge = cached(Counting(), file=file)
     other = sqlite3.connect(file, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.warns(RuntimeWarning, match="not stored"):
+    with pytest.warns(UserWarning, match="not stored"):
         assert len(judge.judge(dialogues(3))) == 3
     other.execute("ROLLBACK")
     other.close()
