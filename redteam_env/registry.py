@@ -9,7 +9,6 @@ it offers if it is a class); :func:`build` calls it; :func:`require` checks the 
 Tests that register plug-ins of their own do so inside :func:`isolated`.
 """
 
-import dataclasses
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,6 +22,7 @@ from typing import Any
 from redteam_env.border import calls
 from redteam_env.border.agents import check_agent
 from redteam_env.border.functions import Answer, as_agent
+from redteam_env.border.shapes import Call, config_fault, fault
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.game.values import told
 from redteam_env.protocols import Agent
@@ -286,126 +286,6 @@ def _check_clash(entry: EntryPoint) -> None:
         raise RedteamError(clash)
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One way to be called: positional arguments, then keywords, by name."""
-
-    positional: tuple[str, ...] = ()
-    keywords: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return f"factory({', '.join([*self.positional, *(f'{x}=...' for x in self.keywords)])})"
-
-    def fits(self, signature: inspect.Signature) -> bool:
-        try:
-            signature.bind(*self.positional, **dict.fromkeys(self.keywords))
-        except TypeError:
-            return False
-        return True
-
-
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """What is asked of a kind; of calls, and of groups of methods, one is enough.
-
-    Without calls, users' own options are passed by name, and only what takes none by name is wrong.
-    """
-
-    calls: tuple[_Call, ...]
-    methods: tuple[tuple[str, ...], ...]
-    config: bool = False
-
-
-_OF_KIND: Mapping[str, _Shape] = {
-    "agents": _Shape(
-        (
-            _Call((), ("role",)),
-            _Call((), ("role", "argument")),
-            _Call((), ("role", "argument", "max_new_tokens", "temperature")),
-            _Call((), ("role", "directory", "temperature")),
-            _Call((), ("base", "max_new_tokens", "temperature")),
-        ),
-        (("act",), ("load",)),
-    ),
-    "policies": _Shape(
-        (_Call((), ("config", "seed")),), (("logprobs", "parameters", "agent"),), config=True
-    ),
-    "judges": _Shape((), (("judge",),)),
-    "algorithms": _Shape(
-        (_Call(("config",), ("policy", "game", "seed")),),
-        (("update", "state", "load_state"),),
-        config=True,
-    ),
-    "opponents": _Shape(
-        (_Call(("config",), ("league", "seed")),),
-        (("matches", "finish", "state", "load_state"),),
-        config=True,
-    ),
-    "seeds": _Shape((), (("draw", "seeds"),)),
-    "suites": _Shape((_Call((), ("source", "games", "seed")),), (("attacker",), ("right",))),
-    "attacks": _Shape((_Call((), ("attacker", "seed")),), (("attack",),)),
-    "embedders": _Shape((_Call(),), (("embed",),)),
-    "callbacks": _Shape((_Call(("config",)), _Call()), ()),
-    "loggers": _Shape((), (("start", "log", "finish"),)),
-    "worlds": _Shape((_Call(),), ()),
-    "recipes": _Shape((_Call(),), ()),
-    "commands": _Shape((_Call(("argv",)),), ()),
-}
-
-
-def fault(kind: str, factory: Any) -> str | None:
-    """Say what is wrong with what an entry point names.
-
-    Args:
-        kind: Such as ``judges``.
-        factory: What was imported.
-
-    Returns:
-        The reason why it cannot be a plug-in of that kind; ``None`` if nothing speaks against it.
-    """
-    if not callable(factory):
-        return f"it is {type(factory).__name__}, which cannot be called"
-    shape = _OF_KIND.get(kind, _Shape((), ()))
-    reason = _config_fault(getattr(factory, "Config", None)) if shape.config else None
-    # an algorithm with a loop of its own is asked for nothing else
-    if reason or (kind == "algorithms" and callable(getattr(factory, "train", None))):
-        return reason
-    return _call_fault(factory, shape.calls) or _method_fault(factory, shape.methods)
-
-
-def _config_fault(config: Any) -> str | None:
-    if not inspect.isclass(config) or not dataclasses.is_dataclass(config):
-        return "it has no dataclass Config"
-    for field in dataclasses.fields(config):
-        if field.init and field.default is field.default_factory is dataclasses.MISSING:
-            return f"its Config has no default for {field.name}"
-    return None
-
-
-def _call_fault(factory: Any, calls: tuple[_Call, ...]) -> str | None:
-    try:
-        signature = inspect.signature(factory)
-    except (TypeError, ValueError):  # some callables of C tell nothing
-        return None
-    if calls:
-        fits = any(call.fits(signature) for call in calls)
-        return None if fits else f"it cannot be called as {calls[0]}"
-    for parameter in signature.parameters.values():
-        if parameter.kind is parameter.POSITIONAL_ONLY and parameter.default is parameter.empty:
-            return f"its option {parameter.name} cannot be given by name"
-    return None
-
-
-def _method_fault(factory: Any, methods: tuple[tuple[str, ...], ...]) -> str | None:
-    """Look at what a class offers; what a function returns is seen when it is called."""
-    missing = [[x for x in names if not hasattr(factory, x)] for names in methods]
-    if not inspect.isclass(factory) or not missing or not all(missing):
-        return None
-    if hasattr(factory, "__getattr__"):  # its objects may answer to any name
-        return None
-    return f"it has no method {missing[0][0]}()"
-
-
 def settings(kind: str, name: str) -> Any:
     """Return the class of a plug-in's own settings, a dataclass whose fields have defaults.
 
@@ -417,7 +297,7 @@ def settings(kind: str, name: str) -> Any:
         RedteamError: If the plug-in is unknown or has no such class.
     """
     config = getattr(load(kind, name), "Config", None)
-    if reason := _config_fault(config):
+    if reason := config_fault(config):
         raise RedteamError(
             f"The {singular(kind)} {name!r} cannot be set: {reason}; see redteam_env.protocols."
         )
@@ -462,7 +342,7 @@ def make(kind: str, name: str, factory: Any, /, *arguments: Any, **options: Any)
     try:
         inspect.signature(factory).bind(*arguments, **options)
     except TypeError as error:
-        how = f"as {_Call(('config',) * len(arguments), tuple(options))}"
+        how = f"as {Call(('config',) * len(arguments), tuple(options))}"
         if options and not arguments:
             how = f"with the options {sorted(options)}"
         raise RedteamError(f"The {what} cannot be made {how}: {error}.") from error

@@ -19,6 +19,7 @@ from typing import Any
 
 from redteam_env import registry
 from redteam_env.border.functions import as_agent, as_judge, code_of
+from redteam_env.border.shapes import fault
 from redteam_env.choices import CODE, FORMS, KINDS_OF_OPTIONS
 from redteam_env.game import RedteamError
 from redteam_env.utils.places import ATTACK, MIXED
@@ -58,7 +59,7 @@ def name_code(command: str, argv: Sequence[str]) -> None:
         if found is None:
             raise RedteamError(f"{code['place']!r} has no {code['name']!r}, which {spec!r} names.")
         factory = _seeds_factory(found, command, spec) if kind == "seeds" else _factory(kind, found)
-        if reason := registry.fault(kind, factory):
+        if reason := fault(kind, factory):
             raise RedteamError(
                 f"{spec!r} is no {registry.singular(kind)}: {reason}; see redteam_env.protocols."
             )
@@ -154,7 +155,7 @@ def _factory(kind: str, found: Any) -> Callable[..., Any]:
     """Return what makes a plug-in: what was named, or a function that returns it if it is one already."""
     if kind in _METHODS and hasattr(found, _METHODS[kind]) and not inspect.isclass(found):
         return lambda **_: found
-    if kind == "agents" and registry.fault(kind, found):
+    if kind == "agents" and fault(kind, found):
         return _agent_factory(found)
     if kind == "judges" and inspect.isroutine(found) and not _can_be_called(found):
         return _factory(kind, as_judge(found))  # it reads dialogues
