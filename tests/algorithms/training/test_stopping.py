@@ -71,7 +71,8 @@ def test_a_run_that_reached_its_threshold_takes_no_further_step(run):
     assert run(**rule, stop_above=2.0).steps == 1
     again = run(**rule, stop_above=2.0, resume=True)
     assert (again.steps, again.played, again.finished) == (1, 0, True)
-    assert run(callbacks=rule["callbacks"], resume=True).steps == 6
+    without = {"stop_metric": None, "stop_above": None}
+    assert run(callbacks=rule["callbacks"], resume=True, **without).steps == 6
 
 
 def test_steps_without_the_metric_count_for_nothing_but_it_must_exist(run):
