@@ -1,7 +1,5 @@
 """The real vLLM reads exports: an adapter on its base, and a merged model."""
 
-import gc
-
 import pytest
 import torch
 from tiny_models import completions
@@ -17,6 +15,8 @@ from algorithms.training.trainer import train
 pytestmark = pytest.mark.vllm
 CLOSE = 2e-5
 PROMPTS = [list(b"one prompt"), list(b"another, longer prompt")]
+_KEPT = []
+"""The end of an engine would take their groups from all others of this process, which later tests share."""
 
 
 def theirs(model, adapter=None):
@@ -40,9 +40,7 @@ def theirs(model, adapter=None):
         lora_request=LoRARequest("defender", 1, str(adapter)) if adapter else None,
         use_tqdm=False,
     )
-    engine.llm_engine.engine_core.shutdown()
-    del engine
-    gc.collect()  # later its end would take the groups of processes from the next engine
+    _KEPT.append(engine)
     return torch.tensor(
         [
             told.prompt_logprobs[k][ids[k]].logprob
