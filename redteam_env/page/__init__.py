@@ -6,7 +6,7 @@ data in :mod:`redteam_env.page.games`; the template, the style and the script li
 """
 
 from redteam_env.page.inspect_log import write_logs
-from redteam_env.page.make import MOST_GAMES, Made, make_page
+from redteam_env.page.make import MOST_GAMES, Made, check_free, make_page
 from redteam_env.page.sources import Games, Kind, Source, read_sources
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Kind",
     "Made",
     "Source",
+    "check_free",
     "make_page",
     "read_sources",
     "write_logs",

@@ -61,7 +61,7 @@ def make_page(
             report, or not to be written.
     """
     template = _template()  # what is missing is told before anything is read
-    _check_free(out)
+    check_free(out)
     sources = read_sources(places, most=most_games)
     packed = pack(sources, show_text=show_text, most=most_games)
     text = render(template, sources, packed)
@@ -78,8 +78,15 @@ def make_page(
     )
 
 
-def _check_free(out: Path) -> None:
-    """Refuse to write over anything but a report."""
+def check_free(out: Path) -> None:
+    """Refuse to write over anything but a report.
+
+    Args:
+        out: Where a page is to be written.
+
+    Raises:
+        RedteamError: If it is there and no report, or cannot be read.
+    """
     if out.is_dir():
         raise RedteamError(f"{str(out)!r} is a directory; name the file to write.")
     if not out.exists():

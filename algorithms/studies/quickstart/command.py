@@ -28,7 +28,7 @@ from algorithms.studies.tasks import DONE, INTERRUPTED, RECORDS, TRAIN, Task
 from algorithms.training.config import TrainConfig
 from algorithms.training.rundir import open_run
 from redteam_env.game import Count, RedteamError, at_least, check_fields
-from redteam_env.page import make_page
+from redteam_env.page import check_free, make_page
 from redteam_env.runs import Run
 from redteam_env.usage import need, read
 from redteam_env.utils.console import make_console, print_json, progress_bar
@@ -208,6 +208,7 @@ def _open(out: Path, configs: Mapping[str, TrainConfig]) -> None:
                 f"{str(out)!r} holds {strange[0]!r}, which is no part of a quickstart; give another "
                 "directory as --out."
             )
+        check_free(out / PAGE)
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RedteamError(f"--out {str(out)!r} cannot be used: {error}.") from error

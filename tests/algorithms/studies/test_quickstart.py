@@ -357,3 +357,12 @@ def test_the_small_english_model_trains_as_the_readme_says(tmp_path, monkeypatch
     words = "--model smollm2 --seeds builtin --judge lexical --steps 1 --games 4 --out runs/english"
     assert main(["train", *words.split()]) == 0
     assert "1 of 1 steps done" in capsys.readouterr().out
+
+
+def test_a_file_in_the_place_of_its_page_is_refused_before_anything_is_trained(tmp_path, capsys):
+    out = tmp_path / "mine"
+    out.mkdir()
+    (out / "report.html").write_text("<p>My notes</p>")
+    assert main(["quickstart", "--out", str(out)]) == 2
+    assert "is no report" in capsys.readouterr().err
+    assert [x.name for x in out.iterdir() if not x.name.startswith(".")] == ["report.html"]
