@@ -7,14 +7,14 @@ executor's business (:mod:`algorithms.studies.executors`); a task whose process 
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from types import FrameType
 
 from algorithms.studies.executors import DiedError, Executor, Job
 from algorithms.studies.tasks import DONE, Task, Work
 from redteam_env.game import RedteamError
+from redteam_env.utils.interrupts import heard
 
 _LOOK_S = 0.1
 """How often it is looked whether a task ended or Ctrl-C was pressed."""
@@ -46,7 +46,7 @@ def run_tasks(
     report("starting", len(every) - len(waiting), len(every))
     if not waiting:
         return True
-    with executor, _ctrl_c(executor) as pressed:
+    with executor, heard(signal.SIGINT, partial(_answer_ctrl_c, executor)) as pressed:
         pool = _Pool(
             root,
             executor,
@@ -152,26 +152,11 @@ class _Pool:
             self.failure.__cause__ = error
 
 
-@contextmanager
-def _ctrl_c(executor: Executor) -> Iterator[list[int]]:
-    """Note the first Ctrl-C; a second one ends every task at once and raises as usual.
+def _answer_ctrl_c(executor: Executor, pressed: Sequence[int]) -> None:
+    """End every task at once at the second Ctrl-C, and raise as usual.
 
     The first is handed on by the loop: here a process may be just being started, and would miss it.
     """
-    pressed: list[int] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        pressed.append(number)
-        if len(pressed) > 1:
-            executor.kill()
-            raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGINT, note)
-    except ValueError:  # not in the main thread: the caller's own handling stays
-        yield pressed
-        return
-    try:
-        yield pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
+    if len(pressed) > 1:
+        executor.kill()
+        raise KeyboardInterrupt

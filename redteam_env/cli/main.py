@@ -17,7 +17,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib import metadata
-from types import FrameType
 from typing import TextIO
 
 from rich.text import Text
@@ -27,6 +26,7 @@ from redteam_env.game import RedteamError, unknown_name
 from redteam_env.utils.argv import help_of
 from redteam_env.utils.console import fitted_stdout, make_console, tolerate_any_text
 from redteam_env.utils.docs import static_summary
+from redteam_env.utils.interrupts import heard
 from redteam_env.utils.machine import refusal
 from redteam_env.utils.notices import Notice
 from redteam_env.utils.text import escape_controls, safe_text
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     tolerate_any_text()
     with (
-        _sigterm_as_ctrl_c() as terminated,
+        heard(signal.SIGTERM, _press_ctrl_c) as terminated,
         _threads_speak_briefly(debug=debug),
         _notices_are_lines(),
     ):
@@ -156,30 +156,11 @@ def _notices_are_lines() -> Iterator[None]:
         warnings.showwarning = before
 
 
-@contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[list[int]]:
-    """Press Ctrl-C at each SIGTERM, so that what a command does at the first and at the second holds for both.
-
-    Yields:
-        A list that holds something once SIGTERM came.
-    """
-    came: list[int] = []
-
-    def press(number: int, _: FrameType | None) -> None:
-        came.append(number)
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's job in the background
-            raise KeyboardInterrupt
-        signal.raise_signal(signal.SIGINT)
-
-    try:
-        before = signal.signal(signal.SIGTERM, press)
-    except ValueError:  # not in the main thread: the caller's own handling stays
-        yield came
-        return
-    try:
-        yield came
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _press_ctrl_c(_: Sequence[int]) -> None:
+    """Press Ctrl-C, so that what a command does at the first and at the second holds for SIGTERM, too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's job in the background
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
 
 
 def _run(arguments: list[str]) -> int:
