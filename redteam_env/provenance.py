@@ -21,7 +21,7 @@ from redteam_env.border.seeds import all_seeds, card_of
 from redteam_env.game import Game, RedteamError
 from redteam_env.judges.identity import identity_of
 from redteam_env.protocols import Judge, SeedSource
-from redteam_env.runs import DIFFERS, Run
+from redteam_env.runs import DEFAULTS, DIFFERS, Run
 from redteam_env.seeds.source import SPLITS
 from redteam_env.trust import STARTED, in_words_of, sealed
 from redteam_env.utils import notices
@@ -117,6 +117,7 @@ def write_config(
     game: Game,
     plugins: Mapping[str, Mapping[str, str]],
     processes: int = 1,
+    defaults: Mapping[str, Any],
     departures: Mapping[str, tuple[Any, Any]] | None = None,
 ) -> None:
     """Write everything that is needed to repeat a run; of one that goes on, add what is new to it.
@@ -133,6 +134,7 @@ def write_config(
         game: The rules.
         plugins: What :func:`origins` returned for all that the run is made with.
         processes: How many processes train together.
+        defaults: The defaults of the options that have another value.
         departures: In what the run differs from the recipe that it names, as value there and here; ``None``
             if that is not known.
 
@@ -159,6 +161,7 @@ def write_config(
         _warn_of_versions(run.path, record, session["versions"])
         sessions = [*record.get("sessions", []), session]
         record |= {"config": in_words_of(run, options), "sessions": sessions}
+    record |= {DEFAULTS: dict(defaults)}
     if departures is not None:
         rows = {x: {"recipe": there, "run": here} for x, (there, here) in departures.items()}
         record |= {DIFFERS: rows}

@@ -62,6 +62,8 @@ POLICY = "policy"
 LEAGUE = "league.json"
 DIFFERS = "differs_from_recipe"
 """The key of ``config.json`` for the options in which a run differs from the recipe that it names."""
+DEFAULTS = "replaced_defaults"
+"""The key of ``config.json`` for the defaults of the options that have another value."""
 AGENT = "agent.json"
 SCHEMA = 1
 """Of each of the JSON files."""

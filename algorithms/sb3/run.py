@@ -19,6 +19,7 @@ from algorithms.sb3.vec_env import SeatGames
 from algorithms.training import checkpoint
 from algorithms.training.callbacks import Callbacks, UsageMeter
 from algorithms.training.config import TrainConfig
+from algorithms.training.departures import defaults_of_changed
 from algorithms.training.live import run_heartbeat
 from algorithms.training.log import make_loggers
 from algorithms.training.loop import Outcome, Training, loop, over
@@ -110,6 +111,7 @@ def _train(files: Run, config: TrainConfig, kind: str, seat: str, heartbeat: Hea
         judge=session.judge,
         game=session.game,
         plugins=origins(plugins_of(config)),
+        defaults=defaults_of_changed(config),
     )
     return loop(run, learner.take_step)
 

@@ -1,4 +1,4 @@
-"""In what a run differs from the recipe that it names."""
+"""In what a run differs from the recipe that it names, and from the defaults."""
 
 import dataclasses
 import json
@@ -43,6 +43,26 @@ def departures(config: TrainConfig) -> dict[str, tuple[Any, Any]] | None:
     }
     without = [x for x in recipe.needs if own.get(x) is None and own["scale"] == "full"]
     return found | dict.fromkeys(without, ("yours to give", None))
+
+
+def defaults_of_changed(config: TrainConfig) -> dict[str, Any]:
+    """Return the defaults of the settings that have another value in a run, by name.
+
+    Args:
+        config: The run. Where it lies and how it was called is left out; what a world, a recipe or a file
+            brings differs from the defaults, too.
+    """
+    fields = [(part, x) for part in config.parts for x in dataclasses.fields(part)]
+    return {
+        x.name: default
+        for part, x in fields
+        if x.name not in OF_THE_COMMAND and getattr(part, x.name) != (default := _default(x))
+    }
+
+
+def _default(own: "dataclasses.Field[Any]") -> Any:
+    made = own.default_factory
+    return own.default if made is dataclasses.MISSING else made()
 
 
 def _as_published(named: dict[str, Any]) -> TrainConfig:

@@ -28,7 +28,7 @@ from algorithms.training.callbacks import (
 )
 from algorithms.training.config import TrainConfig
 from algorithms.training.demands import check_credit, check_group
-from algorithms.training.departures import departures
+from algorithms.training.departures import defaults_of_changed, departures
 from algorithms.training.evaluating import BestCheckpoint, Evaluation
 from algorithms.training.given import judge_of, source_of, with_values
 from algorithms.training.league import RunLeague, check_league, warm_start
@@ -207,6 +207,7 @@ def _train(  # noqa: PLR0917 - what train was given
             game=game,
             plugins=origins(plugins_of(config)),
             processes=ranks.world,
+            defaults=defaults_of_changed(config),
             departures=departures(config),
         )
     if checked is not None:

@@ -1,11 +1,9 @@
 """``redteam-env runs``: which runs there are, what one is, how two differ, and what of one can go."""
 
 import math
-import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,83 +12,27 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
-from redteam_env.evaluation.rates import OUTCOMES, difference, measure
+from redteam_env.cli.overviews import LAST, SHOWN, Overview, overview_of, read_overview, runs_in
+from redteam_env.evaluation.rates import OUTCOMES, Rates, difference, measure
 from redteam_env.evaluation.statistics import Rate
-from redteam_env.evaluation.stored import games_of_run, told_of
+from redteam_env.evaluation.stored import told_of
 from redteam_env.game import Episode, RedteamError
 from redteam_env.report import difference_cell, rate_cell
 from redteam_env.report.tables import TITLES
-from redteam_env.runs import BEST, CHECKPOINTS, CONFIG, DIFFERS, Checkpoint, Run
-from redteam_env.trust import check_links
+from redteam_env.runs import BEST, CHECKPOINTS, DEFAULTS, DIFFERS, EPISODES, Checkpoint, Run
 from redteam_env.utils.consent import has_person
 from redteam_env.utils.console import make_console, print_json
-from redteam_env.utils.files import read_json
-from redteam_env.utils.locks import held, holder_of
-from redteam_env.utils.places import links_out
-from redteam_env.utils.tables import Column, FittedTable
+from redteam_env.utils.locks import held
+from redteam_env.utils.tables import Column, FittedTable, facts_table
 from redteam_env.utils.text import safe_text
 
 PLACES = Path("runs")
-LAST = 5
-"""Steps at the end of a run whose games its rates are of."""
-_DEEPEST = 3
-_SHOWN = (
-    "recipe",
-    "world",
-    "model",
-    "arrangement",
-    "algorithm",
-    "opponents",
-    "seeds",
-    "judge",
-    "seed",
-)
 _SAME = ("out", "resume", "json")
 """Settings in which two runs always differ, or that say nothing of them."""
 
 Json = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
+All = Annotated[bool, tyro.conf.arg(name="all"), tyro.conf.FlagCreatePairsOff]
 Place = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
-    """What is known of a run.
-
-    Attributes:
-        run: Its directory.
-        state: ``running``, ``done``, ``stopped``, or what is wrong with it.
-        readable: Whether its settings could be read.
-        record: Its ``config.json``.
-        steps: Steps that it has done, and that it is to do.
-        games: Its last games.
-        left_out: The places of last lines that are half-written.
-    """
-
-    run: Run
-    state: str
-    readable: bool
-    record: Mapping[str, Any] = field(default_factory=dict)
-    steps: tuple[int, int | None] = (0, None)
-    games: Sequence[Episode] = ()
-    left_out: Sequence[str] = ()
-
-    @property
-    def config(self) -> Mapping[str, Any]:
-        """Its settings."""
-        return self.record.get("config") or {}
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON."""
-        return {
-            "run": str(self.run.path),
-            "what": {name: self.config.get(name) for name in _SHOWN},
-            "written": self.record.get("written"),
-            "step": self.steps[0],
-            "steps": self.steps[1],
-            "state": self.state,
-            "left_out": list(self.left_out),
-            "attack_success": measure(self.games).attack_success.to_json() if self.games else None,
-        }
 
 
 def runs(argv: Sequence[str]) -> int:
@@ -128,7 +70,7 @@ def list_runs(
     """
     if not place.is_dir():
         raise RedteamError(f"There is no directory {str(place)!r}; name one with runs in it.")
-    found = [_overview(run) for run in _runs_in(place, _DEEPEST)]
+    found = [overview_of(run) for run in runs_in(place)]
     if as_json:
         print_json([x.to_json() for x in found])
         return
@@ -136,6 +78,7 @@ def list_runs(
     table = FittedTable(
         "run",
         Column(heading="what", words=True, drop=1),
+        Column(heading="model", words=True, drop=3),
         Column(heading="when", words=True, drop=2),
         "step",
         "attack success",
@@ -147,7 +90,7 @@ def list_runs(
     if any(x.readable for x in found):
         console.print(table)
         console.print(
-            f"Attack success: of the games of the last {LAST} steps [95 % interval]. "
+            f"Attack success: of the games of the last steps, at most {LAST} [95 % interval]. "
             "More: redteam-env runs show RUN."
         )
     for one in found:
@@ -158,14 +101,15 @@ def list_runs(
         console.print(safe_text(f"No runs in {str(place)!r}."))
 
 
-def show(run: Place, /, *, as_json: Json = False) -> None:
-    """Show a run: its settings, its checkpoints, and the rates of its last games.
+def show(run: Place, /, *, every: All = False, as_json: Json = False) -> None:
+    """Show a run: what it is, how far, its checkpoints, the rates of its last games, and its settings.
 
     Args:
         run: The run directory.
+        every: Print all settings, not only those that differ from their defaults.
         as_json: Print JSON instead of tables.
     """
-    found = _read(run)
+    found = read_overview(run)
     kept = [(x.step, _size(x.path)) for x in found.run.checkpoints()]
     departures = found.run.departures()
     rates = measure(found.games)
@@ -184,28 +128,65 @@ def show(run: Place, /, *, as_json: Json = False) -> None:
         )
         return
     console = make_console()
-    console.print(safe_text(f"{found.run.path}: {found.state}, {_step(found)}", "bold"))
-    facts = FittedTable(
-        Column(heading="", words=True), Column(heading="", words=True), headings=False
-    )
-    for name, value in found.config.items():
-        facts.row(name, _value(value))
-    for name in ("written", "git", "processes"):
-        facts.row(name, _value(found.record.get(name)))
+    console.print(safe_text(f"{found.run.path}: {found.state}, {_step(found)} steps", "bold"))
+    facts = {x: _value(found.config[x]) for x in SHOWN if found.config.get(x) is not None}
+    facts |= {x: _value(found.record.get(x)) for x in ("written", "git", "processes")}
     if departures is not None:
-        facts.row("differs from the recipe", _departures(departures))
-    console.print(facts)
+        facts["differs from the recipe"] = _departures(departures)
+    console.print(facts_table(facts))
     if kept:
         told = ", ".join(f"{step} ({size / 1e6:.1f} MB)" for step, size in kept)
         console.print(safe_text(f"Checkpoints after step {told}"), soft_wrap=True)
+    _print_rates(console, found, rates)
+    _print_settings(console, found, every=every)
+    _tell_left_out(console, [found])
+
+
+def _print_rates(console: Console, found: Overview, rates: Rates) -> None:
+    """Print the rates of a run's last games, and of which steps there are none."""
     if found.games:
         table = FittedTable("rate", "value [95 % interval]", "games")
         for name in OUTCOMES:
             rate: Rate = getattr(rates, name)
             table.row(TITLES[name], rate_cell(rate), f"{rate.k}/{rate.n}")
-        console.print(f"The games of the last {LAST} steps:")
+        console.print(f"The games of {_steps_of(found)}:")
         console.print(table)
-    _tell_left_out(console, [found])
+    if found.missing:
+        steps = ", ".join(str(x + 1) for x in found.missing)
+        console.print(
+            safe_text(
+                f"No games of step {steps} are in {str(found.run.path / EPISODES)!r}.", "yellow"
+            ),
+            soft_wrap=True,
+        )
+
+
+def _steps_of(found: Overview) -> str:
+    """Return of which steps a run's games are."""
+    if found.missing:
+        return f"the steps {', '.join(str(x + 1) for x in found.played)}"
+    many = len(found.played)
+    return "the last step" if many == 1 else f"the last {many} steps"
+
+
+def _print_settings(console: Console, found: Overview, *, every: bool) -> None:
+    """Print a run's settings beside their defaults; of an older run, which has none of these, all."""
+    defaults: Mapping[str, Any] | None = found.record.get(DEFAULTS)
+    if every or defaults is None:
+        console.print("All settings:")
+        console.print(facts_table({x: _value(y) for x, y in found.config.items()}))
+        return
+    names = [x for x in found.config if x in defaults and x not in SHOWN]
+    if names:
+        console.print("Settings other than the defaults; --all shows all:")
+        table = FittedTable(
+            "setting", *(Column(heading=x, words=True) for x in ("value", "default"))
+        )
+        for name in names:
+            table.row(name, _value(found.config[name]), _value(defaults[name]))
+        console.print(table)
+    else:
+        console.print("All other settings are the defaults; --all shows them.")
 
 
 def diff(run: Place, other: Place, /, *, as_json: Json = False) -> None:
@@ -216,7 +197,7 @@ def diff(run: Place, other: Place, /, *, as_json: Json = False) -> None:
         other: Another one.
         as_json: Print JSON instead of tables.
     """
-    sides = _read(run), _read(other)
+    sides = read_overview(run), read_overview(other)
     one, two = sides
     settings = _differing(one.config, two.config, leave=_SAME)
     versions = _differing(one.record.get("versions") or {}, two.record.get("versions") or {})
@@ -256,7 +237,7 @@ def diff(run: Place, other: Place, /, *, as_json: Json = False) -> None:
         table.row(TITLES[name], *cells, *(difference_cell(paired[name]) for _ in more))
     console.print(table)
     console.print(
-        f"Of the games of the last {LAST} steps [95 % interval]"
+        f"Of the games of the last steps of each, at most {LAST} [95 % interval]"
         + ("; the difference is that of the second to the first." if paired else ".")
     )
     _tell_left_out(console, sides)
@@ -325,94 +306,17 @@ def _tell_left_out(console: Console, found: Sequence[Overview]) -> None:
         console.print(safe_text(told_of(place), "yellow"), soft_wrap=True)
 
 
-def _runs_in(place: Path, deepest: int) -> Iterator[Run]:
-    """Yield the runs in a directory and those below it, in order; a run holds no further one."""
-    if (place / CONFIG).is_file() and not _is_model(place):
-        yield Run(place)
-        return
-    if not deepest:
-        return
-    try:
-        entries = sorted(os.scandir(place), key=lambda x: x.name)
-    except OSError:
-        return
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-            yield from _runs_in(Path(entry.path), deepest - 1)
-
-
-def _is_model(place: Path) -> bool:
-    """Whether the ``config.json`` in a directory is that of a model, such as an export's."""
-    try:
-        record = read_json(place / CONFIG, remedy="")
-    except RedteamError:  # half-written perhaps: told of as a run that cannot be read
-        return False
-    return isinstance(record, dict) and (
-        "model_type" in record or record.keys().isdisjoint(("schema", "config"))
-    )
-
-
-def _overview(run: Run) -> Overview:
-    """Return what is known of a run; what is wrong with it is its state, in a line."""
-    holder = holder_of(run.path)
-    state = "" if holder is None else f"running ({holder})"
-    try:
-        if next(links_out(run.path), None) is not None:
-            return Overview(
-                run=run, state="has links that lead out of it: runs show", readable=False
-            )
-        return _of(run, running=bool(state))
-    except (RedteamError, OSError, TypeError, ValueError) as error:
-        told = " ".join(str(error).split())
-        return Overview(run=run, state=f"{state}: {told}" if state else told, readable=False)
-
-
-def _of(run: Run, *, running: bool) -> Overview:
-    record = run.record(objects=["versions"])
-    if record is None:
-        raise RedteamError(f"{str(run.path)!r} holds no run; name a run directory.")
-    rows, cut = run.read_rows()
-    done = int(rows[-1]["step"]) + 1 if rows else 0
-    steps = record["config"].get("steps")
-    total = steps if isinstance(steps, int) else None
-    state = "running" if running else "done" if total is not None and done >= total else "stopped"
-    games = games_of_run(run, last=LAST)
-    return Overview(
-        run=run,
-        state=state,
-        readable=True,
-        record=record,
-        steps=(done, total),
-        games=games.episodes if games else (),
-        left_out=(*([cut] if cut else []), *(games.left_out if games else ())),
-    )
-
-
-def _read(place: Path) -> Overview:
-    """Return what is known of a run that a user names.
-
-    Raises:
-        RedteamError: If it is no run, or cannot be read.
-    """
-    if not place.is_dir():
-        raise RedteamError(f"There is no directory {str(place)!r}; name a run directory.")
-    check_links(place)
-    if (place / CONFIG).is_file() and _is_model(place):
-        raise RedteamError(f"{str(place)!r} holds a model and no run; name a run directory.")
-    return _of(Run(place), running=holder_of(place) is not None)
-
-
 def _row(one: Overview, place: Path) -> tuple[str | Text, ...]:
     config = one.config
-    who = [str(config[x]) for x in ("recipe", "arrangement", "algorithm") if config.get(x)]
-    where = config.get("world") or config.get("model")
+    what = ("recipe", "arrangement", "algorithm", "world")
     path = one.run.path
     name = str(path.relative_to(place)) if path != place else str(path)
     when = str(one.record.get("written") or "-")[:16].replace("T", " ")
     success = rate_cell(measure(one.games).attack_success) if one.games else Text("-")
     return (
         name,
-        ", ".join([*who, *([str(where)] if where else [])]),
+        ", ".join(str(config[x]) for x in what if config.get(x)),
+        _value(config.get("model")),
         when,
         _step(one),
         success,

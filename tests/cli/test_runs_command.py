@@ -107,6 +107,51 @@ def test_a_run_is_shown_with_its_settings_checkpoints_and_rates(make, capsys):
     assert [x["step"] for x in data["checkpoints"]] == [1, 2]
 
 
+def test_what_a_run_is_comes_first_and_settings_last_those_that_are_not_the_defaults(make, capsys):
+    run = make("mine", model="smollm2", judge="words", lr=0.25, kl=0.01)
+    run.write_record({**run.record(), "replaced_defaults": {"model": "other", "lr": 0.1}})
+    lines = shown(capsys, "show", run.path).splitlines()
+    words = [x.split() for x in lines]
+    places = [
+        *(words.index(["model", "smollm2"]), words.index(["judge", "words"])),
+        next(k for k, x in enumerate(lines) if x.startswith("Checkpoints")),
+        next(k for k, x in enumerate(lines) if x.startswith("attack success (rewritten)")),
+        words.index(["lr", "0.25", "0.1"]),
+    ]
+    assert places == sorted(places)
+    assert not any(x[:1] == ["kl"] for x in words)
+    every = [x.split() for x in shown(capsys, "show", run.path, "--all").splitlines()]
+    assert ["kl", "0.01"] in every
+    assert json.loads(shown(capsys, "show", run.path, "--json"))["record"]["config"]["kl"] == 0.01
+
+
+def test_a_run_says_of_how_many_steps_its_rates_are(make, capsys):
+    assert "The games of the last 2 steps:" in shown(capsys, "show", make("two").path)
+    assert "The games of the last step:" in shown(capsys, "show", make("one", done=1).path)
+    assert "The games of the last 5 steps:" in shown(capsys, "show", make("six", done=6).path)
+
+
+def test_games_that_are_missing_are_told_of(make, capsys):
+    run = make("some", done=3)
+    (run.path / "episodes" / "step-000001.jsonl").unlink()
+    out = shown(capsys, "show", run.path)
+    assert "The games of the steps 1, 3:" in out
+    assert f"No games of step 2 are in '{run.path}/episodes'." in out
+    assert json.loads(shown(capsys, "show", run.path, "--json"))["games_missing"] == [1]
+    for file in (run.path / "episodes").iterdir():
+        file.unlink()
+    out = shown(capsys, "show", run.path)
+    assert "No games of step 1, 2, 3 are in" in out
+    assert "attack success" not in out
+
+
+def test_a_list_of_runs_has_their_models(make, capsys):
+    make("first", model="smollm2")
+    (line,) = [x for x in shown(capsys, "list", make.place).splitlines() if x.startswith("first")]
+    assert "bipolicy, rloo" in line
+    assert "smollm2" in line
+
+
 def test_numbers_that_are_not_finite_are_null_in_json(make, capsys):
     run = make("odd")
     with (run.path / "metrics.jsonl").open("a") as file:

@@ -110,6 +110,15 @@ def test_no_file_of_a_run_is_a_pickle(finished, options):
             list(pickletools.genops(path.read_bytes()))
 
 
+def test_the_record_names_the_defaults_of_the_settings_that_have_another_value(two_steps):
+    record = json.loads((two_steps / "config.json").read_text())
+    config, defaults = record["config"], record["replaced_defaults"]
+    assert defaults["steps"] == 200
+    assert config["steps"] == 2
+    assert all(config[name] != default for name, default in defaults.items())
+    assert {"kl", "out", "config"}.isdisjoint(defaults)
+
+
 def test_void_games_are_counted_and_not_learnt_from(tiny_config, doubles, tmp_path):
     class HalfBroken(WordJudge):
         def verdict(self, dialogue):
