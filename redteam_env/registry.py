@@ -124,7 +124,9 @@ def singular(kind: str) -> str:
     return {"policies": "policy", "seeds": "seed source"}.get(kind, kind.removesuffix("s"))
 
 
-def unknown_plugin(kind: str, name: str, allowed: Iterable[str], *, hint: str = "") -> RedteamError:
+def unknown_plugin(
+    kind: str, name: str, allowed: Iterable[str], *, hint: str = "", announced: bool = False
+) -> RedteamError:
     """Build the error for a name that no plug-in of a kind has.
 
     Args:
@@ -133,14 +135,17 @@ def unknown_plugin(kind: str, name: str, allowed: Iterable[str], *, hint: str = 
         allowed: The names that would have been right. Those with a colon are left out: code that was given
             to this process has them, and nobody else can ask for it.
         hint: A sentence on what else could have been named.
+        announced: Whether to say where plug-ins announce themselves and how code is named.
 
     Returns:
-        An error that says, too, how code is named, if the name looks like a file of it.
+        An error that says how code is named in any case, if the name looks like a file of it.
     """
     known = [x for x in allowed if ":" not in x]
-    code = code_hint(name)
-    hints = " ".join(filter(None, (code, hint)))
-    return unknown_name(singular(kind), name, known, hint=hints, guess=not code)
+    looks = code_hint(name)
+    group = f"Plug-ins announce themselves in the entry-point group redteam_env.{kind}."
+    more = (group, "" if looks else code_hint("mine.py")) if announced else ()
+    hints = " ".join(filter(None, (looks, hint, *more)))
+    return unknown_name(singular(kind), name, known, hint=hints, guess=not looks)
 
 
 def _check_kind(kind: str) -> None:
@@ -232,13 +237,7 @@ def load(kind: str, name: str) -> Any:
             "Uninstall all but one."
         )
     if entry is None:
-        raise unknown_plugin(
-            kind,
-            name,
-            names(kind),
-            hint=f"Plug-ins announce themselves in the entry-point group redteam_env.{kind}; code of your "
-            "own is named on the command line, as in mine.py:NAME.",
-        )
+        raise unknown_plugin(kind, name, names(kind), announced=True)
     _check_clash(entry)
     distribution = _distribution(entry)
     origin = f" of {distribution}" if distribution else ""

@@ -7,7 +7,6 @@ outside its directory and the servers are used only if the user names them, too,
 
 import os
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -15,14 +14,14 @@ from typing import Any
 from urllib.parse import unquote
 
 from redteam_env import registry
-from redteam_env.choices import KINDS_OF_OPTIONS, code_in
+from redteam_env.choices import CODE, KINDS_OF_OPTIONS, code_in
 from redteam_env.game import GameConfig, RedteamError, prompt_sets
 from redteam_env.judges import card as judge_cards
 from redteam_env.protocols import BASE
 from redteam_env.registry import split_name
 from redteam_env.runs import Run, find_run
 from redteam_env.suites import card as suite_cards
-from redteam_env.utils.argv import option_of
+from redteam_env.utils.argv import is_commanded, spelled
 from redteam_env.utils.consent import confirm
 from redteam_env.utils.lists import listed
 from redteam_env.utils.places import (
@@ -48,6 +47,8 @@ _NO_PLACES = frozenset(
 )
 """Options whose text is the name of something, and that of the run's own directory."""
 
+_OBJECTS = frozenset({"judge", "seeds"})
+"""Options whose values may be objects in Python."""
 _OF_THE_RUN = frozenset({"model", "bases", "revision"})
 """Options that say what a run's weights were trained on, which is fetched unasked; ``bases`` has roles
 where others have names of agents."""
@@ -185,10 +186,20 @@ def allow(run: Run, options: Mapping[str, Any]) -> None:
             shown = _from_here(value)
             raise RedteamError(
                 f"The run {str(run.path)!r} names code as its {name}: {shown!r}. Code that a run names is not run "
-                f"unless you name it yourself; if you trust it, add {option_of(name)} {shlex.quote(shown)}."
+                f"unless you name it yourself; if you trust it, {_cure(name, shown, code)}."
             )
     if not is_own(run):
         confirm_named(options, root=run.path, source=f"The config.json of {str(run.path)!r}")
+
+
+def _cure(name: str, shown: str, code: str) -> str:
+    """Return how code that a run names as one of its options is named again."""
+    if is_commanded():
+        return f"add {spelled(name, shown)}"
+    match = CODE.fullmatch(code)
+    if match is not None and name in _OBJECTS:
+        return f"import it and give the object itself, {name}={match['name']}"
+    return f"register its code with redteam_env.register and add {spelled(name, shown)}"
 
 
 def _from_here(text: str) -> str:
@@ -281,7 +292,7 @@ def confirm_named(options: Mapping[str, Any], *, root: Path, source: str) -> Non
     for name, value in options.items():
         if not _may_name(name, value):
             continue
-        named_by = f"--{name.replace('_', '-')} {value}"
+        named_by = spelled(name, value)
         asked = name not in _OF_THE_RUN and any(
             split_name(part)[1] is not None for part in parts_of(value)
         )

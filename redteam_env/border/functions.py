@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from redteam_env.border import calls
-from redteam_env.game import Dialogue, Verdict
-from redteam_env.game.values import Unfit, shown
+from redteam_env.game import Dialogue, RedteamError, Verdict
+from redteam_env.game.values import Unfit, shown, told
 from redteam_env.protocols import Reply, TurnRequest
 
 Answer = Callable[[Sequence[Mapping[str, str]]], Any]
@@ -69,7 +69,13 @@ def as_agent(thing: Any) -> Any:
 
 
 def as_judge(thing: Any) -> Any:
-    """Return a judge that asks a function; what is no function as it is."""
+    """Return a judge that asks a function, or one of a class that needs nothing; anything else as it is.
+
+    Raises:
+        RedteamError: If a class cannot be called without arguments, or raises.
+    """
+    if inspect.isclass(thing):
+        return _made(thing)
     return FunctionJudge(thing) if _is_function(thing, "judge") else thing
 
 
@@ -111,6 +117,25 @@ def _answers(
             raise Unfit(f"returned {shown(answer)}", "", place=len(found))
         found.append(answer)
     return found
+
+
+def _made(kind: type[Any]) -> Any:
+    name = kind.__name__
+    cure = f"give a judge that is made, as in judge={name}(...)"
+    try:
+        inspect.signature(kind).bind()
+    except TypeError as error:
+        raise RedteamError(
+            f"judge is the class {name}, which is not made without arguments ({error}); {cure}."
+        ) from None
+    except ValueError:  # some classes of C tell nothing
+        pass
+    try:
+        return kind()
+    except Exception as error:
+        raise RedteamError(
+            f"judge is the class {name}, which cannot be made ({told(error)}); {cure}."
+        ) from error
 
 
 def _is_function(thing: Any, method: str) -> bool:

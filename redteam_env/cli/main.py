@@ -23,7 +23,7 @@ from rich.text import Text
 
 from redteam_env import registry
 from redteam_env.game import RedteamError, unknown_name
-from redteam_env.utils.argv import help_of
+from redteam_env.utils.argv import commanded, help_of
 from redteam_env.utils.console import fitted_stdout, make_console, tolerate_any_text
 from redteam_env.utils.docs import static_summary
 from redteam_env.utils.interrupts import heard
@@ -184,7 +184,11 @@ def _run(arguments: list[str]) -> int:
 
         name_code(name, rest)
     command = registry.load(KIND, name)
-    with help_of(rest) as words, fitted_stdout() if "--help" in words else nullcontext():
+    with (
+        commanded(),
+        help_of(rest) as words,
+        fitted_stdout() if "--help" in words else nullcontext(),
+    ):
         code = command(words)
     if not isinstance(code, int):
         raise RedteamError(f"The command {name!r} returned {code!r}; a command returns an int.")

@@ -8,6 +8,7 @@ from redteam_env.game import JUDGE
 from redteam_env.judges.backends import KEY_VARIABLE
 from redteam_env.runs import Run
 from redteam_env.trust import allow, is_own, options_of
+from redteam_env.utils.argv import spelled
 from redteam_env.utils.consent import confirm
 from redteam_env.worlds.resolve import world_options
 
@@ -59,7 +60,7 @@ def _allow(run: Run, values: Mapping[str, Any]) -> None:
         confirm(
             f"the judge's server {url!r}, to be asked with the key in {KEY_VARIABLE}",
             source=f"The config.json of {str(run.path)!r}",
-            named_by=f"--judge-url {url}",
+            named_by=spelled("judge_url", url),
         )
     allow(run, {x: y for x, y in values.items() if x != "judge_url"})
 

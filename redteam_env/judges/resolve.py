@@ -31,7 +31,8 @@ def resolve_judge(judge: str | Judge | Reading, *, url: str | None = None, **opt
 
     Args:
         judge: A specification as this module describes it, such as ``lexical``; or a judge; or a function
-            from a :class:`~redteam_env.game.Dialogue` to a :class:`~redteam_env.game.Verdict`.
+            from a :class:`~redteam_env.game.Dialogue` to a :class:`~redteam_env.game.Verdict`; or the class of
+            a judge that is made without arguments.
         url: The server, for judges that ask one.
         **options: Further keyword arguments of the named judge's factory.
 
@@ -109,9 +110,9 @@ def _factory(name: str) -> Callable[..., Any]:
         "judges",
         name,
         {*registry.names("judges"), *card_names()},
-        hint="Plug-ins announce themselves in the entry-point group redteam_env.judges; a card of yours "
-        "is named by its path (.toml), code on the command line as in mine.py:NAME; a function that a run "
-        "was given in Python is given again: judge=FUNCTION, or --judge mine.py:NAME.",
+        hint="A card of yours is named by its path (.toml); a function that a run was given in Python is "
+        "given again: judge=FUNCTION.",
+        announced=True,
     )
 
 

@@ -1,5 +1,6 @@
 """What a command line says, before its options are parsed."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -7,11 +8,32 @@ from contextvars import ContextVar
 HELP_ALL = "--help-all"
 """Asks for the help with all options."""
 _everything = ContextVar("_everything", default=False)
+_commanded = ContextVar("_commanded", default=False)
 
 
 def option_of(name: str) -> str:
     """Return the option of a setting, such as ``--sft-file`` of ``sft_file``."""
     return f"--{name.replace('_', '-')}"
+
+
+@contextmanager
+def commanded() -> Iterator[None]:
+    """Have :func:`spelled` write for a command line inside the block."""
+    token = _commanded.set(True)
+    try:
+        yield
+    finally:
+        _commanded.reset(token)
+
+
+def is_commanded() -> bool:
+    """Whether a command works, and no program of the user's."""
+    return _commanded.get()
+
+
+def spelled(name: str, value: str) -> str:
+    """Return how a user gives a setting: ``--judge lexical`` to a command, ``judge='lexical'`` in Python."""
+    return f"{option_of(name)} {shlex.quote(value)}" if is_commanded() else f"{name}={value!r}"
 
 
 def value_of(argv: Sequence[str], name: str) -> str | None:

@@ -172,7 +172,7 @@ def test_an_adapter_that_peft_itself_saved_is_played(tiny_model, tmp_path, reque
     config = LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
     model = AutoModelForCausalLM.from_pretrained(tiny_model)
     get_peft_model(model, config).save_pretrained(tmp_path / "plain")
-    with pytest.raises(RedteamError, match=f"names '{tiny_model}' as model.* add --model"):
+    with pytest.raises(RedteamError, match=f"names '{tiny_model}' as model.* add model="):
         pool().load(str(tmp_path / "plain"), "attacker")  # it may come from anybody
     agent = pool(base=str(tiny_model)).load(str(tmp_path / "plain"), "attacker")
     assert said(agent, requests) != said(pool().load(str(tiny_model), "attacker"), requests)
@@ -282,6 +282,6 @@ def test_a_base_outside_a_strangers_run_is_loaded_only_if_the_user_names_it(make
     directory, _ = make_run("attacker_only")
     Run(directory).write_record({"config": {"model": str(tiny_model)}})
     for role in ("attacker", "defender"):
-        with pytest.raises(RedteamError, match=f"add --model {tiny_model}"):
+        with pytest.raises(RedteamError, match=f"add model='{tiny_model}'"):
             pool().load(str(directory), role)
         pool(base=str(tiny_model)).load(str(directory), role)

@@ -1,6 +1,7 @@
 """What lies outside a stranger's run is read only if the user names it, too; one's own run asks nothing."""
 
 import json
+import shlex
 
 import pytest
 from test_foreign_addresses import Terminal
@@ -72,7 +73,7 @@ def test_seeds_outside_a_strangers_run_are_not_read(tmp_path, outside, capsys, f
     (run / "in.csv").write_text(SEEDS)
     if "link" in form:
         (run / "link.csv").symlink_to(outside / "seeds.csv")
-    refused(capsys, run, f"add --seeds {seeds}")
+    refused(capsys, run, f"add --seeds {shlex.quote(seeds)}")
     if "link" not in form and "hub" not in form:  # named, they are as good as any
         named = [*PLAYED, "--defender", str(run), "--seeds", seeds]
         assert main(named) == 0
@@ -103,7 +104,7 @@ def test_nor_is_anything_else_that_its_options_name(tmp_path, outside, capsys, o
     run = write_run(tmp_path, **{option: value})
     played = [x for x in PLAYED if x not in {"--judge", "words"}]
     assert main([*played, "--defender", str(run)]) == 2
-    assert f"add --{option} {value}" in capsys.readouterr().err
+    assert f"add --{option} {shlex.quote(value)}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_what_a_stranger_would_have_fetched_from_the_hub_is_asked_for(
     with pytest.raises(RedteamError, match="not used unless you name it yourself") as told:
         allow(run, options)
     assert "'somebody/thing' of the Hugging Face hub" in str(told.value)
-    assert f"add --{option.replace('_', '-')} {value}" in str(told.value)
+    assert f"add {option}={value!r}" in str(told.value)
     allow(run, {x: y for x, y in options.items() if x != option})  # he named it himself
     own = Run(write_run(tmp_path, own=True, **{option: value}))
     allow(own, options_of(own))
@@ -293,7 +294,7 @@ def refuses_card(path, option, text, words):
     with pytest.raises(RedteamError, match="not used unless you name it yourself") as told:
         allow(run, options)
     assert words in str(told.value)
-    assert f"add --{option.replace('_', '-')} {options[option]}" in str(told.value)
+    assert f"add {option}={options[option]!r}" in str(told.value)
     allow(run, {x: y for x, y in options.items() if x != option})  # he named it himself
 
 

@@ -11,6 +11,7 @@ from redteam_env.cli.main import main
 from redteam_env.game import RedteamError
 from redteam_env.runs import Run
 from redteam_env.trust import STARTED, allow, in_words_of, options_of, sealed
+from redteam_env.utils.argv import commanded
 
 CODE = """
 from redteam_env import DataCard, Reply, Seed, Verdict
@@ -251,5 +252,9 @@ def test_a_run_means_the_code_of_the_directory_that_it_was_started_in(code, tmp_
     }
     same = {"judge": "../mine.py:Judge?harm=false"}
     assert in_words_of(run, same) == {"judge": config["judge"]}
-    with pytest.raises(RedteamError, match=re.escape(f"add --judge '{meant['judge']}'.")):
+    with pytest.raises(RedteamError, match="give the object itself, judge=Judge"):
+        allow(run, {"judge": meant["judge"]})
+    with pytest.raises(RedteamError, match=re.escape(f"add opponent={meant['opponent']!r}.")):
+        allow(run, {"opponent": meant["opponent"]})
+    with commanded(), pytest.raises(RedteamError, match=f"add --judge '{meant['judge'][:-12]}"):
         allow(run, {"judge": meant["judge"]})

@@ -52,6 +52,42 @@ def test_a_url_reaches_a_factory_that_takes_any_option():
     assert seen == {"url": "http://127.0.0.1:1", "depth": 2}
 
 
+class Plain:
+    name = "plain"
+    smoke_only = True
+
+    def judge(self, dialogues):
+        return []
+
+
+class Strict(Plain):
+    def __init__(self, level):
+        self.level = level
+
+
+class Broken(Plain):
+    def __init__(self):
+        raise OSError("no such file")
+
+
+def test_the_class_of_a_judge_is_one_if_it_needs_nothing():
+    assert isinstance(resolve_judge(Plain), Plain)
+    with pytest.raises(
+        RedteamError, match=r"judge is the class Strict.*'level'.*judge=Strict\(...\)"
+    ):
+        resolve_judge(Strict)
+    with pytest.raises(RedteamError, match=r"judge is the class Broken.*no such file"):
+        resolve_judge(Broken)
+
+
+@pytest.mark.parametrize("name", ["lexcial", "mine.py", "mine.py:Judge"])
+def test_how_code_is_named_is_said_once(name):
+    with pytest.raises(RedteamError) as told:
+        resolve_judge(name)
+    assert str(told.value).count("Code is named on the command line") == 1
+    assert str(told.value).count(".py:NAME") == 1
+
+
 class Nameless:
     smoke_only = True
 
