@@ -320,30 +320,25 @@ def judge_all(
 
         return games_of(name, sum(map(len, texts)))
 
-    verdicts = iter(
-        judges_border.verdicts(
-            judge,
-            [dialogue for own in due for dialogue in own],
-            names(due),
-            seeds=[state.seed for state, own in zip(states, due, strict=True) for _ in own],
-        )
+    def seeds(texts: Sequence[Sequence[object]]) -> list[Seed]:
+        return [states[k].seed for k, own in enumerate(texts) for _ in own]
+
+    verdicts = judges_border.verdicts(
+        judge, [*itertools.chain.from_iterable(due)], names(due), seeds=seeds(due)
     )
-    scores = iter(
-        compare(
-            rules,
-            judge,
-            [state.seed for state, own in zip(states, said, strict=True) for _ in own],
-            [text for own in said for text in own],
-            names(said),
+    texts = [*itertools.chain.from_iterable(said)]
+    scores = compare(rules, judge, seeds(said), texts, names(said))
+    readings: list[Reading] = []
+    judged = compared = 0
+    for own, rewrites in zip(due, said, strict=True):
+        readings.append(
+            Reading(
+                verdicts=tuple(verdicts[judged : judged + len(own)]),
+                content=tuple(scores[compared : compared + len(rewrites)]),
+            )
         )
-    )
-    return [
-        Reading(
-            verdicts=tuple(itertools.islice(verdicts, len(own))),
-            content=tuple(itertools.islice(scores, len(texts))),
-        )
-        for own, texts in zip(due, said, strict=True)
-    ]
+        judged, compared = judged + len(own), compared + len(rewrites)
+    return readings
 
 
 class _Judging(ExitStack):

@@ -49,6 +49,18 @@ class RedTeamAEC(Face, AECEnv):  # type: ignore[misc]  # untyped base
             self._infos = {agent: self.session.info(agent) for agent in self.agents}
         return self._infos
 
+    def last(self, observe: bool = True) -> tuple[Observation | None, float, bool, bool, Info]:
+        """Return what the seat to move sees, what it got, how its game ended if it did, and its info."""
+        agent = self.agent_selection
+        info = self.session.info(agent) if self._infos is None else self._infos[agent]
+        return (
+            self.observe(agent) if observe else None,
+            self._cumulative_rewards[agent],
+            self.terminations[agent],
+            self.truncations[agent],
+            info,
+        )
+
     def observe(self, agent: str) -> Observation:
         """Return what a seat sees: its instruction and the public dialogue."""
         return self.session.observe(agent)
@@ -82,15 +94,42 @@ class RedTeamAEC(Face, AECEnv):  # type: ignore[misc]  # untyped base
         self.agent_selection = to_move or self.agents[0]
 
 
+def _of_game(name: str) -> property:
+    """Return an attribute that is the environment's own, once there is a game."""
+
+    def of_game(self: "OrderedAEC") -> Any:
+        if not self._has_reset:
+            raise AttributeError(f"{name} cannot be accessed before reset")
+        return getattr(self.env, name)
+
+    return property(of_game)
+
+
 class OrderedAEC(OrderEnforcingWrapper):  # type: ignore[misc]  # untyped base
     """PettingZoo's check of the calling order, for any AEC environment.
 
-    PettingZoo's own asks it for each of the five parts of :meth:`last`, which takes as long as the answer.
+    PettingZoo's own looks every attribute up by its name after it was not found, and asks it for each of
+    the five parts of :meth:`last`; both take as long as the answer.
     """
+
+    agents = _of_game("agents")
+    agent_selection = _of_game("agent_selection")
+    rewards = _of_game("rewards")
+    terminations = _of_game("terminations")
+    truncations = _of_game("truncations")
+    infos = _of_game("infos")
 
     def last(self, observe: bool = True) -> Any:
         """Return what the seat to move sees, what it got, how its game ended if it did, and its info."""
         return self.env.last(observe) if self._has_reset else super().last(observe)
+
+    def step(self, action: Any) -> None:
+        """Let the seat to move act."""
+        if self._has_reset and self.env.agents:
+            self._has_updated = True
+            self.env.step(action)
+        else:
+            super().step(action)
 
     def __str__(self) -> str:
         return str(self.env)

@@ -97,14 +97,18 @@ class Session:
         Raises:
             RedteamError: If an option is of the wrong type, or the source has no fitting seed.
         """
-        fixed = dict(options or {})
-        seed = fixed["seed"] if "seed" in fixed else self._draw(rng)
-        if not isinstance(seed, Seed):
-            raise RedteamError(f'options["seed"] is {shown(seed)}; give a redteam_env.Seed.')
-        seed = demand(seed, read_seed, 'options["seed"]')
-        drawn = bool(rng.random() < self.config.rewrite_fraction)
-        rewritten = fixed.get("rewritten", drawn)
-        rewritten = demand(rewritten, flag, 'options["rewritten"]')
+        fixed = options or {}
+        if "seed" not in fixed:
+            seed = self._draw(rng)
+        elif not isinstance(fixed["seed"], Seed):
+            raise RedteamError(
+                f'options["seed"] is {shown(fixed["seed"])}; give a redteam_env.Seed.'
+            )
+        else:
+            seed = demand(fixed["seed"], read_seed, 'options["seed"]')
+        rewritten = bool(rng.random() < self.config.rewrite_fraction)
+        if "rewritten" in fixed:
+            rewritten = demand(fixed["rewritten"], flag, 'options["rewritten"]')
         self.state = self.game.start(seed, rewritten=rewritten)
         self.episode = None
         self.printed = 0
@@ -131,7 +135,7 @@ class Session:
             RedteamError: If the game is over or was not started, or the action is no text. The
                 game then stands as it stood.
         """
-        state = apply_reply(self.game, self.running, _reply(action))
+        state = _acted(self, action)
         episode = None
         if state.to_move is None:
             (reading,) = judge_all(self.judge, self.game, [state])
@@ -225,10 +229,7 @@ def act_together(sessions: Sequence[Session], actions: Sequence[str | Reply]) ->
     Raises:
         RedteamError: As there; all games then stand as they stood.
     """
-    states = [
-        apply_reply(x.game, x.running, _reply(action))
-        for x, action in zip(sessions, actions, strict=True)
-    ]
+    states = [_acted(x, action) for x, action in zip(sessions, actions, strict=True)]
     ended: dict[tuple[int, int], list[int]] = {}
     for k, (session, state) in enumerate(zip(sessions, states, strict=True)):
         if state.to_move is None:
@@ -243,10 +244,10 @@ def act_together(sessions: Sequence[Session], actions: Sequence[str | Reply]) ->
         session.state, session.episode = state, episodes.get(k)
 
 
-def _reply(action: Any) -> Reply:
+def _acted(session: Session, action: Any) -> GameState:
     if isinstance(action, Reply):
-        return demand(action, read_reply, "The action")
-    return Reply(text=action)
+        return apply_reply(session.game, session.running, demand(action, read_reply, "The action"))
+    return session.game.apply(session.running, action)
 
 
 def reseed(rng: np.random.Generator | None, seed: int | None) -> np.random.Generator:

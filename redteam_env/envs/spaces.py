@@ -60,9 +60,9 @@ class UnicodeText(Text):
         """
         if mask is None and probability is None:
             longest = min(self.max_length, LONGEST_SAMPLE)
-            length = int(self.np_random.integers(longest + 1))
-            # Generator.bytes() takes five times as long
-            raw = self.np_random.bit_generator.random_raw(length // 8 + 1)
+            # one call; Generator.integers() and Generator.bytes() take five times as long
+            raw = self.np_random.bit_generator.random_raw(2 + LONGEST_SAMPLE // 8)
+            length = int(raw[-1]) % (longest + 1)
             return raw.tobytes()[:length].translate(_AS_PRINTABLE).decode("ascii")
         return super().sample(mask, probability)
 

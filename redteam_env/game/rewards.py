@@ -37,6 +37,7 @@ COMPONENTS = (
     *(f"judge.{name}" for name in (*_AGREEMENT, FORMAT)),
 )
 """Every component that a table can weight."""
+_OWNER = {name: tuple(name.split(".")) for name in COMPONENTS}
 
 
 def signs(
@@ -254,18 +255,16 @@ class RewardTable:
         return {"forfeit": least - violation, FORMAT: violation}
 
     def _from_weights(self, unit: Signs) -> Components:
-        flat = {
-            f"{owner}.{name}": sign for owner, signs in unit.items() for name, sign in signs.items()
-        }
-        return {
-            role: {
-                name.removeprefix(f"{role}."): weight * flat[name]
-                for name, weight in row.items()
-                if name in flat
-            }
-            for role, row in self.weights.items()
-            if role in unit
-        }
+        paid: Components = {}
+        for role, row in self.weights.items():
+            if role not in unit:
+                continue
+            paid[role] = {}
+            for name, weight in row.items():
+                owner, part = _OWNER[name]
+                if owner in unit and part in unit[owner]:
+                    paid[role][part if owner == role else name] = weight * unit[owner][part]
+        return paid
 
     def _from_function(self, unit: Signs) -> Components:
         assert self.function is not None  # noqa: S101 - tells mypy what score() checked

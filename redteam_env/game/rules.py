@@ -400,7 +400,8 @@ class Game:
             for given, x, span in zip(verdicts, read, spans, strict=True):
                 kept = is_faithful(state, x, found, span)
                 paid = self._paid(state, x, state.turns[slice(*span)], faithful=kept)
-                exchanges.append(Exchange(verdict=given, components=paid))
+                if self.credit == "turn":
+                    exchanges.append(Exchange(verdict=given, components=paid))
                 add_components(components, paid)
                 faithful = faithful and kept
             samples = self._samples(state, faithful=faithful)
@@ -415,7 +416,7 @@ class Game:
             void=void,
             path=path,
             group=group,
-            exchanges=tuple(exchanges) if self.credit == "turn" else (),
+            exchanges=tuple(exchanges),
             content=found,
         )
 
@@ -444,6 +445,8 @@ class Game:
         return {seat: dict(paid.get(role_of(seat), {})) for seat in self.seats}
 
     def _formats(self, turns: Sequence[Turn]) -> dict[str, bool]:
+        if Thinking.REQUIRED not in self.thinking.values():
+            return {}
         kept = {
             seat: [x.well_formed for x in turns if x.seat == seat and x.error is None]
             for seat in self.seats

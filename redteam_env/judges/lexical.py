@@ -103,11 +103,11 @@ def is_refusal(text: str) -> bool:
         True if a refusal phrase occurs in its first 300 characters.
     """
     lexicon = _lexicon()
-    opening = _plain(text[:OPENING_CHARS])
-    words = _words(opening)
+    opening = text[:OPENING_CHARS]
+    words = _words_of(opening)
     if not lexicon.refusal.may_occur(words):
         return False
-    return lexicon.refusal.occur(lexicon.eager.cut(opening, words), words)
+    return lexicon.refusal.occur(lexicon.eager.cut(_plain(opening), words), words)
 
 
 @lru_cache(maxsize=_KNOWN)
@@ -249,8 +249,7 @@ def says_something(said: Iterable[str], response: str) -> bool:
         said: The messages.
         response: The answer.
     """
-    known = {word for text in said for word in _words(_plain(text))}
-    return len(_words(_plain(response)) - known) >= LEAST_NEW_WORDS
+    return len(_words_of(response).difference(*map(_words_of, said))) >= LEAST_NEW_WORDS
 
 
 def _plain(text: str) -> str:
@@ -304,6 +303,12 @@ def _by_word(numbers: Iterable[tuple[str, int]]) -> dict[str, tuple[int, ...]]:
 def _first_words(phrase: str) -> list[str]:
     place = next(place for place in phrase.split() if place not in _JOINTS)
     return [word.partition("_")[0] for word in place.split("|")]
+
+
+@lru_cache(maxsize=8)
+def _words_of(text: str) -> frozenset[str]:
+    """Return the words of a text as it was written; a game's few texts are asked about in turn."""
+    return frozenset(_words(_plain(text)))
 
 
 def _words(text: str) -> set[str]:
