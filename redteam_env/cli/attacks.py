@@ -1,10 +1,9 @@
 """``redteam-env evaluate --attack``: a standing attack on a defender, with or without a suite."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from redteam_env.attacks import parse_attack, resolve_attack
@@ -13,14 +12,17 @@ from redteam_env.cli.evaluate import SCHEMA, EvaluateOptions
 from redteam_env.cli.options import Table
 from redteam_env.evaluation.agents import writer_sampling
 from redteam_env.evaluation.attacked import UnderAttack
+from redteam_env.evaluation.kept import KeptGames
+from redteam_env.evaluation.stored import read_game
 from redteam_env.faithfulness import check_compared
 from redteam_env.game import Episode, Game, RedteamError
 from redteam_env.protocols import Agent, Attack, GameSetup, Progress, Queries
 from redteam_env.utils.files import write_text
-from redteam_env.utils.reading import parse_json, read_lines
+from redteam_env.utils.reading import read_json_lines
 
 PART = 32
 """Requests that are attacked together; their attempts are written then."""
+_REMEDY = "Remove the file, and its requests are attacked anew."
 
 
 def attacker_of(options: EvaluateOptions) -> str | None:
@@ -98,12 +100,12 @@ class AttackedParts:
     A search may take hours; what was found is kept part by part, and the same command goes on from there.
 
     Attributes:
-        file: Where they are kept; ``None`` to keep nothing.
-        stopping: Asked before each part whether to end there, with ``KeyboardInterrupt``.
+        kept: Keeps them, and says when to stop.
+        name: What their file is called, without its ending.
     """
 
-    file: Path | None
-    stopping: Callable[[], bool] = bool
+    kept: KeptGames
+    name: str
 
     def attack(
         self, attacking: UnderAttack, setups: Sequence[GameSetup]
@@ -119,42 +121,37 @@ class AttackedParts:
         shown = attacking.progress
         left = [setup for setup in setups if setup.group not in tried]
         for start in range(0, len(left), PART):
-            if self.stopping():
+            if self.kept.stopping():
                 raise KeyboardInterrupt
             part, before = left[start : start + PART], len(tried)
             if shown is not None:
                 attacking.progress = partial(_shifted, shown, before, len(setups))
             for setup, own in zip(part, attacking(part), strict=True):
                 tried[setup.group] = list(own)
-            if self.file is not None:
-                head = json.dumps({"schema": SCHEMA, "queries": attacking.queries.to_json()})
-                games = [x.to_json() for own in tried.values() for x in own]
-                write_text(self.file, "".join(f"{line}\n" for line in [head, *games]))
+            head = json.dumps({"schema": SCHEMA, "queries": attacking.queries.to_json()})
+            games = [x.to_json() for own in tried.values() for x in own]
+            text = "".join(f"{line}\n" for line in [head, *games])
+            self.kept.write(self.name, partial(write_text, text=text))
         return [tried[setup.group] for setup in setups]
 
     def _read(
         self, attacking: UnderAttack, setups: Mapping[int, GameSetup]
     ) -> dict[int, list[Episode]]:
-        if self.file is None or not self.file.is_file():
+        file = self.kept.file(self.name)
+        if file is None or not file.is_file():
             return {}
         tried: dict[int, list[Episode]] = {}
-        remedy = "remove the file, and its requests are attacked anew."
-        for number, line in read_lines(self.file):
-            place = f"{str(self.file)!r}, line {number}"
-            if number == 1:
-                head = parse_json(line, place=place, remedy=remedy)
-                try:
-                    attacking.queries = Queries(**{x: int(y) for x, y in head["queries"].items()})
-                except (AttributeError, KeyError, TypeError, ValueError) as error:
-                    raise RedteamError(f"{place} tells no queries; {remedy}") from error
-                continue
-            episode = Episode.from_json(line)
+        lines, damaged = read_json_lines(file, remedy=_REMEDY)
+        if damaged is not None or not lines:  # it is written whole
+            raise RedteamError(f"{damaged or repr(str(file))} is damaged. {_REMEDY}")
+        (place, head), *games = lines
+        try:
+            attacking.queries = Queries(**{x: int(y) for x, y in head["queries"].items()})
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise RedteamError(f"{place} tells no queries. {_REMEDY}") from error
+        for place, record in games:
+            episode = read_game(record, place, _REMEDY)
             if episode.group not in setups or episode.seed != setups[episode.group].seed:
-                raise RedteamError(f"{place} is a game of another request; {remedy}")
+                raise RedteamError(f"{place} is a game of another request. {_REMEDY}")
             tried.setdefault(episode.group, []).append(episode)
         return tried
-
-    def clear(self) -> None:
-        """Remove the file, once the suite's games are written."""
-        if self.file is not None:
-            self.file.unlink(missing_ok=True)

@@ -258,7 +258,7 @@ def _evaluate_attack(options: EvaluateOptions, kept: Keeping) -> int:
     with kept.playing() as progress:
         say_models(table, progress)
         attacking = under_attack(options, table, made, agent, table.game, progress=progress)
-        parts = AttackedParts(kept.file("attempts"), kept.games.stopping)
+        parts = AttackedParts(kept.games, "attempts")
         found = attacking.games(setups, kept=kept.games, search=partial(parts.attack, attacking))
     # not corrected for the judge's errors: it errs more often in the best of several attempts than in one
     result = matchup(found.episodes, table.judge, (attack, defender), calibration=None)

@@ -40,10 +40,6 @@ class Keeping:
     out: Path | None
     games: KeptGames = field(default_factory=KeptGames)
 
-    def file(self, name: str) -> Path | None:
-        """Return where games of a kind are kept."""
-        return self.games.folder and self.games.folder / f"{name}.jsonl"
-
     def begin(self, plan: Mapping[str, Any]) -> None:
         """Note what the games depend on, or compare it with what the directory holds.
 

@@ -7,8 +7,9 @@ are missing.
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from redteam_env.embedders import embedder_name, resolve_embedder
 from redteam_env.evaluation.attacked import attack_record
 from redteam_env.evaluation.kept import KeptGames
 from redteam_env.evaluation.rewrites import Variety, variety
-from redteam_env.evaluation.stored import GAMES, REPORT
+from redteam_env.evaluation.stored import GAMES, REPORT, read_games
 from redteam_env.evaluation.suite_play import (
     SuiteResult,
     direct,
@@ -42,9 +43,10 @@ from redteam_env.suites import Entry, Suite, check_data, load_suite, resolve_ent
 from redteam_env.utils.console import Shown, make_console, print_json
 from redteam_env.utils.files import read_record, write_text
 from redteam_env.utils.locks import held
-from redteam_env.utils.reading import read_lines
 from redteam_env.utils.text import escape_controls, safe_text
 from redteam_env.worlds import check_fit
+
+_REMEDY = "Remove the file, and the suite is played again."
 
 
 def evaluate_suites(options: EvaluateOptions) -> int:
@@ -106,19 +108,13 @@ def _evaluate(
     plan = _plan(options, defender, table, suites)
     reserve(options.out, plan)
     results = []
-    with stoppable(keeps=options.out is not None) as (progress, stopping):
+    kept = KeptGames(options.out and options.out / GAMES)
+    with stoppable(keeps=options.out is not None) as (progress, kept.stopping):
         for name, suite in suites.items():
-            if stopping():
+            if kept.stopping():
                 raise KeyboardInterrupt
-            shown = (progress, stopping)
-            result = _played(name, suite, options, defender, table, attack, shown)
-            if options.out is not None:
-                if result.attacked is not None:
-                    record = {"schema": SCHEMA, "attacked": dict(result.attacked)}
-                    write_text(_attacked(options.out, name), f"{json.dumps(record)}\n")
-                text = "".join(f"{x.to_json()}\n" for x in result.episodes)
-                write_text(_games(options.out, name), text)
-                _parts(options, name).clear()
+            result = _played(name, suite, options, defender, table, attack, progress, kept)
+            kept.write(name, partial(_store, result))
             results.append(result)
     measured = embedder_name(options.embedder or "")
     varied = {
@@ -129,6 +125,8 @@ def _evaluate(
     report = _report(options, plan, table, results, varied)
     try:
         if options.out is not None:
+            for result in results:  # what the disk did not take before
+                _store(result, options.out / GAMES / f"{result.name}.jsonl")
             text = json.dumps(report, indent=2, allow_nan=False)
             write_text(options.out / REPORT, f"{text}\n")
     except OSError as error:
@@ -217,7 +215,8 @@ def _played(  # noqa: PLR0917 - what it takes to play one suite
     defender: str,
     table: Table,
     attack: Attack | None,
-    shown: tuple[Shown, Callable[[], bool]],
+    progress: Shown,
+    kept: KeptGames,
 ) -> SuiteResult:
     """Return a suite's result, from its file of games if it was played before."""
     same: dict[str, Any] = {
@@ -227,18 +226,15 @@ def _played(  # noqa: PLR0917 - what it takes to play one suite
         "attempts": options.tries,
         "calibration": table.calibration,
     }
-    if options.out is not None and (file := _games(options.out, name)).is_file():
+    file = kept.file(name)
+    if file is not None and file.is_file():
         tried = _read_games(file, suite, options, name)
         if attack is not None:
-            known = read_record(
-                _attacked(options.out, name), schema=SCHEMA, remedy=f"Remove {file}."
-            )
+            known = read_record(_attacked(file), schema=SCHEMA, remedy=f"Remove {file}.")
             same["attacked"] = known["attacked"]
         return suite_result(suite, tried, **same)
     agent = table.pool.agent(defender, "defender", **_decoding(options, suite))
     judge = for_contexts(table.judge) if suite.card.form == "context" else table.judge
-
-    progress, stopping = shown
     say_models(table, progress)
 
     def titled(phase: str, done: int, total: int) -> None:
@@ -248,7 +244,7 @@ def _played(  # noqa: PLR0917 - what it takes to play one suite
         setups = suite.setups(path=(options.seed, "suite", name), limit=options.limit)
         game = long_enough(table.game, setups)
         attacking = under_attack(options, table, attack, agent, game, judge=judge, progress=titled)
-        tried = _parts(options, name, stopping).attack(attacking, setups)
+        tried = AttackedParts(kept, _part(name)).attack(attacking, setups)
         same["attacked"] = attack_record(
             str(options.attack), options.tries, attacking.queries, tried, judge
         )
@@ -261,7 +257,7 @@ def _played(  # noqa: PLR0917 - what it takes to play one suite
         attacker=suite.attacker() if isinstance(suite, RegisteredSuite) else None,
         batch_size=options.batch_size,
         progress=titled,
-        kept=(KeptGames(options.out and options.out / GAMES, stopping), f"{name}.part"),
+        kept=(kept, _part(name)),
     )
     return play_suite(suite, make, limit=options.limit, **same)
 
@@ -312,39 +308,38 @@ def _digest(suite: Suite) -> str:
     return hashlib.sha256(texts.encode()).hexdigest()
 
 
-def _parts(
-    options: EvaluateOptions, name: str, stopping: Callable[[], bool] = bool
-) -> AttackedParts:
-    out = options.out
-    return AttackedParts(None if out is None else out / GAMES / f"{name}.part.jsonl", stopping)
+def _store(result: SuiteResult, file: Path) -> None:
+    """Write a suite's games, unless they are there, and remove what was kept while they were played."""
+    if file.is_file():
+        return
+    if result.attacked is not None:
+        record = {"schema": SCHEMA, "attacked": dict(result.attacked)}
+        write_text(_attacked(file), f"{json.dumps(record)}\n")
+    write_text(file, "".join(f"{x.to_json()}\n" for x in result.episodes))
+    file.with_name(f"{_part(result.name)}.jsonl").unlink(missing_ok=True)
 
 
-def _attacked(out: Path, name: str) -> Path:
-    return out / GAMES / f"{name}.attack.json"
+def _attacked(file: Path) -> Path:
+    return file.with_suffix(".attack.json")
 
 
-def _games(out: Path, name: str) -> Path:
-    return out / GAMES / f"{name}.jsonl"
+def _part(name: str) -> str:
+    return f"{name}.part"
 
 
 def _read_games(file: Path, suite: Suite, options: EvaluateOptions, name: str) -> Tried:
     """Return a suite's games from its file, one list for each request."""
     setups = suite.setups(path=(options.seed, "suite", name), limit=options.limit)
     tried: list[list[Episode]] = [[] for _ in setups]
-    for number, line in read_lines(file):
-        episode = Episode.from_json(line)
+    for number, episode in enumerate(read_games(file, _REMEDY), 1):
         k = episode.group
         if not 0 <= k < len(setups) or episode.seed.text != setups[k].seed.text:
             raise RedteamError(
-                f"{str(file)!r}, line {number} is a game of another request than the suite's; remove "
-                "the file, and the suite is played again."
+                f"Line {number} of {str(file)!r} is a game of another request than the suite's. {_REMEDY}"
             )
         tried[k].append(episode)
     if not all(tried):
-        raise RedteamError(
-            f"{str(file)!r} lacks games of some requests; remove the file, and the suite is played "
-            "again."
-        )
+        raise RedteamError(f"{str(file)!r} lacks games of some requests. {_REMEDY}")
     return tried
 
 

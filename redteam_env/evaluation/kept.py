@@ -8,17 +8,20 @@ its path, so the games are the same whether they were interrupted or not.
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from redteam_env.evaluation.stored import read_games
+from redteam_env.evaluation.stored import read_last_games
 from redteam_env.game import JUDGE, Episode, Game, RedteamError
 from redteam_env.protocols import Agent, GameSetup, Judge, Progress, Reply, TurnRequest
 from redteam_env.randomness import Address
 from redteam_env.rollout import apply_reply, play, turn_request
 from redteam_env.utils.files import make_folder
+from redteam_env.utils.notices import warn
 
 _CONCURRENT = 4
 """Batches of a part where the judge reads games while others are played."""
+_REMEDY = "Remove the file, and its games are played again."
 
 
 @dataclass(slots=True)
@@ -26,14 +29,16 @@ class KeptGames:
     """Plays games, and keeps them in files of a folder.
 
     Attributes:
-        folder: Where; ``None`` to keep nothing, as once it cannot be written.
-        stopping: Asked before each part but the first whether to end there, with ``KeyboardInterrupt``.
+        folder: Where; ``None`` to keep nothing.
+        stopping: Asked before each part whether to end there, with ``KeyboardInterrupt``.
         found: How many games were taken from files.
+        full: Whether the disk took no more of them; games are played all the same.
     """
 
     folder: Path | None = None
     stopping: Callable[[], bool] = bool
     found: int = 0
+    full: bool = False
 
     def play(
         self,
@@ -83,7 +88,7 @@ class KeptGames:
                 batch_size=batch_size,
                 progress=_shifted(progress, len(episodes), len(setups)),
             )
-            self._append(name, played)
+            self.write(name, partial(_append, played))
             episodes |= zip(part, played, strict=True)
         return [episodes[k] for k in range(len(setups))]
 
@@ -91,35 +96,49 @@ class KeptGames:
         """Return the games that are kept and not void, by the place of their setups.
 
         Raises:
-            RedteamError: If the file is damaged, or holds a game of another request.
+            RedteamError: If a line but a half-written last one is damaged, or the file holds a game of another
+                request.
         """
-        if self.folder is None or not (file := self.folder / f"{name}.jsonl").is_file():
+        file = self.file(name)
+        if file is None or not file.is_file():
             return {}
         places: dict[Address, int] = {setup.path: k for k, setup in enumerate(setups)}
         found: dict[int, Episode] = {}
-        _drop_half_line(file)
-        for episode in read_games(file):
+        episodes, left_out = read_last_games(file, _REMEDY)
+        if left_out is not None:
+            warn(f"{left_out} is half-written and left out; its game is played again.")
+        self.write(name, partial(_end_whole, cut=left_out is not None))
+        for episode in episodes:
             k = places.get(episode.path)
             if k is None or setups[k].seed != episode.seed:
-                raise RedteamError(
-                    f"{str(file)!r} holds a game of another request; remove the file, and its games are "
-                    "played again."
-                )
+                raise RedteamError(f"{str(file)!r} holds a game of another request. {_REMEDY}")
             if episode.void is None:
                 found[k] = episode
         return found
 
-    def _append(self, name: str, episodes: Sequence[Episode]) -> None:
-        if self.folder is None:
+    def file(self, name: str) -> Path | None:
+        """Return where games of a kind are kept; ``None`` if nothing is."""
+        return self.folder and self.folder / f"{name}.jsonl"
+
+    def write(self, name: str, put: Callable[[Path], object]) -> None:
+        """Keep games, as long as the disk takes them; the first time that it does not, that is told.
+
+        Args:
+            name: What their file is called, without its ending.
+            put: Writes them; it is given the file.
+        """
+        file = self.file(name)
+        if file is None or self.full:
             return
         try:
-            make_folder(self.folder)
-            with (self.folder / f"{name}.jsonl").open("a", encoding="ascii") as stream:
-                stream.write("".join(f"{x.to_json()}\n" for x in episodes))
-                stream.flush()
-                os.fsync(stream.fileno())
-        except OSError:  # the games are worth more than a file of them
-            self.folder = None
+            make_folder(file.parent)
+            put(file)
+        except OSError as error:  # the games are worth more than a file of them
+            self.full = True
+            warn(
+                f"{str(file)!r} cannot be written ({error.strerror or error}): games are played all the same, but "
+                "those from now on are lost if this is interrupted."
+            )
 
 
 def asked(
@@ -157,13 +176,27 @@ def _parts(left: Sequence[int], setups: Sequence[GameSetup], size: int) -> Itera
             yield alike[start : start + size]
 
 
-def _drop_half_line(file: Path) -> None:
-    """Cut off what a killed process left of its last line."""
-    with file.open("rb+") as stream:
-        content = stream.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            stream.truncate(whole)
+def _append(episodes: Sequence[Episode], file: Path) -> None:
+    with file.open("a", encoding="ascii") as stream:
+        stream.write("".join(f"{x.to_json()}\n" for x in episodes))
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _end_whole(file: Path, *, cut: bool) -> None:
+    """Let a file of lines end with a whole one, so that others may follow.
+
+    Args:
+        file: The file.
+        cut: Whether its last line is damaged, and goes; else it may lack its end.
+    """
+    content = file.read_bytes()
+    if cut:
+        with file.open("rb+") as stream:
+            stream.truncate(content.rfind(b"\n", 0, -1) + 1)
+    elif content and not content.endswith(b"\n"):
+        with file.open("ab") as stream:
+            stream.write(b"\n")
 
 
 def _shifted(progress: Progress | None, before: int, total: int) -> Progress | None:

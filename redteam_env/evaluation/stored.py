@@ -208,34 +208,51 @@ def _name(value: Any, default: str) -> str:
     return value[:_LONGEST_NAME] if isinstance(value, str) and value else default
 
 
-def read_games(file: Path) -> list[Episode]:
-    """Return the games of a file, one a line.
+def read_games(file: Path, remedy: str = _RESTORE) -> list[Episode]:
+    """Return the games of a file that was written whole, one a line.
+
+    Args:
+        file: The file.
+        remedy: What to do if it cannot be read: a sentence.
 
     Raises:
         RedteamError: If the file cannot be read, or a line is no game.
     """
-    games, left_out = read_last_games(file)
+    games, left_out = read_last_games(file, remedy)
     if left_out is not None:
-        raise RedteamError(f"{left_out} is cut off. {_RESTORE}")
+        raise RedteamError(f"{left_out} is cut off. {remedy}")
     return games
 
 
-def read_last_games(file: Path) -> tuple[list[Episode], str | None]:
+def read_last_games(file: Path, remedy: str = _RESTORE) -> tuple[list[Episode], str | None]:
     """Return the games of a file that may be half-written, and the place of the last line if it is cut off.
+
+    Args:
+        file: The file.
+        remedy: What to do if it cannot be read: a sentence.
 
     Raises:
         RedteamError: If the file cannot be read, or another line is no game.
     """
-    found = []
     try:
-        records, left_out = read_json_lines(file, remedy=_RESTORE)
+        records, left_out = read_json_lines(file, remedy=remedy)
     except OSError as error:
-        raise RedteamError(
-            f"{str(file)!r} cannot be read ({error.strerror}). {_RESTORE}"
-        ) from error
-    for place, record in records:
-        try:
-            found.append(stored_episode(Episode.from_record(record)))
-        except (RedteamError, Unfit) as error:
-            raise RedteamError(f"{place} is no game ({error}). {_RESTORE}") from error
-    return found, left_out
+        raise RedteamError(f"{str(file)!r} cannot be read ({error.strerror}). {remedy}") from error
+    return [read_game(record, place, remedy) for place, record in records], left_out
+
+
+def read_game(record: Any, place: str, remedy: str) -> Episode:
+    """Return the game that a line holds.
+
+    Args:
+        record: What the line holds.
+        place: Where it stands, for messages.
+        remedy: What to do if it is none: a sentence.
+
+    Raises:
+        RedteamError: If it is no game.
+    """
+    try:
+        return stored_episode(Episode.from_record(record))
+    except (RedteamError, Unfit) as error:
+        raise RedteamError(f"{place} is no game ({error}). {remedy}") from error

@@ -285,7 +285,8 @@ def test_damaged_games_are_refused(suite, tmp_path, capsys):
     file = out / "episodes" / "small.jsonl"
     lines = file.read_text().splitlines(keepends=True)
     for content, message in [
-        ("not json\n", "is no episode"),
+        ("not json\n", f"Line 1 of '{file}' is cut off. Remove the file"),
+        ("not json\n{}\n", f"Line 1 of '{file}' cannot be read (no JSON"),
         ("".join(lines[:-1]), "lacks games"),
         ("".join([lines[0].replace("HARM one", "HARM other"), *lines[1:]]), "another request"),
     ]:

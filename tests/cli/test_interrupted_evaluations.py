@@ -97,16 +97,65 @@ def test_an_interrupted_command_goes_on_to_the_same_games(name, do, whole, playi
     assert again.calls
 
 
-def test_a_killed_command_loses_only_half_a_line(whole, playing, out):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:-20],
+        lambda content: content[:-20] + b"\n",
+        lambda content: content + b"\0" * 20,
+        lambda content: content[:-20] + b"\0" * 20 + b"\n",
+    ],
+)
+def test_a_half_written_last_line_is_told_of_and_its_game_played_again(
+    damage, whole, playing, out, told
+):
     expected = whole(COMMANDS["evaluate"])
     arguments = [*COMMANDS["evaluate"], *WORDS, "--out", str(out)]
     playing(Counted(at=3, do=fail))
     assert main(arguments) == 130
     kept = out / "unfinished" / "games.jsonl"
-    kept.write_bytes(kept.read_bytes()[:-20])
+    kept.write_bytes(damage(kept.read_bytes()))
+    last = len(kept.read_bytes().rstrip(b"\n").split(b"\n"))
+    told()
+    playing(Counted(at=2, do=fail))
+    assert main(arguments) == 130
+    notice = (
+        f"Warning: Line {last} of '{kept}' is half-written and left out; its game is played again."
+    )
+    assert told().count(notice) == 1
     playing(Counted())
     assert main(arguments) == 0
+    assert "half-written" not in told()
     assert files(out) == expected
+
+
+def test_a_last_line_that_lacks_its_end_only_is_kept(whole, playing, out, told):
+    expected = whole(COMMANDS["evaluate"])
+    arguments = [*COMMANDS["evaluate"], *WORDS, "--out", str(out)]
+    playing(Counted(at=3, do=fail))
+    assert main(arguments) == 130
+    kept = out / "unfinished" / "games.jsonl"
+    kept.write_bytes(kept.read_bytes().removesuffix(b"\n"))
+    playing(Counted())
+    assert main(arguments) == 0
+    assert "half-written" not in told()
+    assert files(out) == expected
+
+
+@pytest.mark.parametrize("name", ["evaluate", "attack"])
+def test_a_broken_line_before_the_last_is_an_error_that_names_it(name, playing, out, told):
+    arguments = [*COMMANDS[name], *WORDS, "--out", str(out)]
+    playing(Counted(at={"evaluate": 3, "attack": 12}[name], do=fail))
+    assert main(arguments) == 130
+    kept = out / "unfinished" / {"evaluate": "games.jsonl", "attack": "attempts.jsonl"}[name]
+    lines = kept.read_text().splitlines(keepends=True)
+    for broken in ("{}\n", lines[1][:-20] + "\n"):
+        kept.write_text("".join([lines[0], broken, lines[-1]]))
+        told()
+        assert main(arguments) == 2
+        said = told()
+        assert f"Line 2 of '{kept}' " in said
+        assert "Remove the file, and its " in said
 
 
 def test_another_command_is_refused_and_what_is_kept_stays(playing, out, told):
