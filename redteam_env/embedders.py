@@ -13,7 +13,7 @@ import numpy as np
 
 from redteam_env.border.calls import Plugin, call
 from redteam_env.game import RedteamError
-from redteam_env.game.values import Unfit
+from redteam_env.game.values import Unfit, shown
 from redteam_env.protocols import Embedder
 from redteam_env.registry import build, require
 
@@ -93,7 +93,7 @@ def resolve_embedder(embedder: str | Embedder) -> Embedder:
         RedteamError: If the name is unknown or the object has no ``embed``.
     """
     found = build("embedders", embedder_name(embedder)) if isinstance(embedder, str) else embedder
-    checked: Embedder = require(found, "embed", f"embedder {embedder!r}")
+    checked: Embedder = require(found, "embed", f"embedder {shown(embedder)}")
     return checked
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from redteam_env.border.calls import Games
-from redteam_env.border.judges import content_scores, named, reads_message
+from redteam_env.border.judges import content_of, content_scores, named, reads_message
 from redteam_env.embedders import embed_checked, resolve_embedder
 from redteam_env.game import Game, RedteamError, Seed
 from redteam_env.game.config import BY_EMBEDDING, BY_JUDGE, BY_LABELS
@@ -59,7 +59,7 @@ def measure_of(game: Game, judge: Judge) -> ContentMeasure | None:
         return None
     if game.faithfulness.startswith(BY_EMBEDDING):
         return _of_embedder(game.faithfulness.removeprefix(BY_EMBEDDING))
-    found: ContentMeasure | None = getattr(judge, "content", None)
+    found = content_of(judge)
     if found is None:
         raise RedteamError(
             f"faithfulness is {BY_JUDGE!r}, but the judge {judge.name!r} cannot compare a rewrite with its "
@@ -99,7 +99,7 @@ def toward_seed(game: Game, judge: Judge) -> Game:
     """
     check_compared(game, judge)
     by_labels = game.faithfulness == BY_LABELS
-    exact = isinstance(judge, ExactJudge) and getattr(judge, "content", None) is not None
+    exact = isinstance(judge, ExactJudge) and content_of(judge) is not None
     return replace(game, faithfulness=BY_JUDGE) if by_labels and exact else game
 
 

@@ -12,7 +12,6 @@ Tests that register plug-ins of their own do so inside :func:`isolated`.
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,10 +23,9 @@ from redteam_env.border.agents import check_agent
 from redteam_env.border.functions import Answer, as_agent
 from redteam_env.border.shapes import Call, config_fault, fault
 from redteam_env.game import RedteamError, unknown_name
-from redteam_env.game.values import told
+from redteam_env.game.values import shown, told
 from redteam_env.protocols import Agent
 from redteam_env.utils.extras import cure_of
-from redteam_env.utils.machine import used_up
 from redteam_env.utils.owners import DISTRIBUTION, OURS, clash_of
 from redteam_env.utils.places import code_hint
 
@@ -349,10 +347,8 @@ def make(kind: str, name: str, factory: Any, /, *arguments: Any, **options: Any)
         pass
     try:
         return calls.finished(factory(*arguments, **options))
-    except (RedteamError, CancelledError):
-        raise
-    except Exception as error:
-        if used_up(error):
+    except BaseException as error:
+        if calls.passes(error):
             raise
         if (lacking := _lacking(kind, name, error)) is not None:
             raise lacking from error
@@ -386,7 +382,7 @@ def resolve_agent(agent: str | Agent | Answer, role: str, **sampling: Any) -> Ag
         )
     else:
         found = as_agent(agent)
-    return check_agent(found, f"agent {agent!r}")
+    return check_agent(found, f"agent {shown(agent)}")
 
 
 def name_in(kind: str, spec: str) -> str:

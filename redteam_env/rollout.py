@@ -354,7 +354,7 @@ class _Judging(ExitStack):
         self._paths = paths
         self._asked: list[Sequence[int]] = []
         self._aside: Background[list[Reading]] | None = None
-        if getattr(judge, "concurrent", False):
+        if judges_border.is_concurrent(judge):
             self._aside = self.enter_context(Background("judge"))
 
     def played(self, chunk: Sequence[int]) -> None:

@@ -88,7 +88,7 @@ def _module(source: str) -> tuple[ModuleType, str]:
         return importlib.import_module(place), name
     except RedteamError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise RedteamError(
             f"{source!r} cannot be imported: {type(error).__name__}: {error}"
         ) from error

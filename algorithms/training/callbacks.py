@@ -219,7 +219,9 @@ class UsageMeter(Callback):
         ]
 
     def _read(self) -> dict[str, Usage]:
-        own = {role: usage_of(thing, name) for role, (name, thing) in self._asked.items()}
+        own = {
+            role: usage_of(thing, f"{role} {name!r}") for role, (name, thing) in self._asked.items()
+        }
         parts = current().gather(
             {role: usage.to_json() for role, usage in own.items() if usage is not None}
         )

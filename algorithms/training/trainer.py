@@ -60,6 +60,7 @@ from redteam_env.border.seeds import all_seeds
 from redteam_env.evaluation import AgentPool
 from redteam_env.game import JUDGE, Game, RedteamError, Seed, role_of
 from redteam_env.game.config import SEATS
+from redteam_env.game.values import shown
 from redteam_env.judges.judge import check_ready
 from redteam_env.protocols import (
     Agent,
@@ -111,6 +112,8 @@ def train(
             ends all.
     """
     seeds: str | None = None
+    if not isinstance(callbacks, list | tuple):
+        raise RedteamError(f"callbacks is {shown(callbacks)}; give a list of your objects.")
     if config is None:
         config, seeds = with_values(options)
     elif isinstance(config, str | Path):

@@ -9,7 +9,7 @@ from redteam_env.border.calls import Plugin, call, each, nothing, reading
 from redteam_env.border.records import episode, kept, metric
 from redteam_env.border.records import setups as read_setups
 from redteam_env.game import Episode, RedteamError, unknown_name
-from redteam_env.game.values import Unfit
+from redteam_env.game.values import Unfit, shown
 from redteam_env.protocols import Agent, Callback, GameSetup, Row
 
 HOOKS = tuple(name for name in vars(Callback) if not name.startswith("_"))
@@ -34,7 +34,7 @@ def check_callback(callback: Any) -> None:
     """
     if inspect.isclass(callback) or not any(hasattr(callback, name) for name in HOOKS):
         raise RedteamError(
-            f"{callback!r} is no callback: give an object of your class, with at least one method of "
+            f"{shown(callback)} is no callback: give an object of your class, with at least one method of "
             "redteam_env.protocols.Callback."
         )
     for name in dir(type(callback)):

@@ -1,13 +1,14 @@
 """Calling a method of a plug-in, and reading what it returns.
 
 Coroutines are run to their end, so every method may be ``async``. What a plug-in raises is named with
-its own exception as cause; a :class:`~redteam_env.game.RedteamError` already says what is wrong and
-passes, and so do Ctrl-C, ``SystemExit`` and a machine without room, files or memory, which is told of by
-:mod:`redteam_env.utils.machine`.
+its own exception as cause, ``SystemExit`` too, which would end a command as if all were well. A
+:class:`~redteam_env.game.RedteamError` already says what is wrong and passes, and so do Ctrl-C and a
+machine without room, files or memory, which is told of by :mod:`redteam_env.utils.machine`.
 """
 
 import inspect
 import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from redteam_env.game import RedteamError, Seed
 from redteam_env.game.values import Unfit, shown, told
 from redteam_env.randomness import Address
 from redteam_env.utils import machine
+from redteam_env.utils.threads import stop_event
 
 T = TypeVar("T")
 
@@ -93,17 +95,22 @@ def call(
     function = method_of(plugin, method)
     try:
         found = finished(function(*arguments, **options))
-    except (RedteamError, CancelledError):
-        raise
     except Unfit as unfit:  # of what a function answered
         raise refusal(
             plugin, method, unfit.came, returns, games, place=unfit.place, give=unfit.give
         ) from None
-    except Exception as error:
-        if machine.used_up(error) or (writes and machine.refusal(error) is not None):
+    except BaseException as error:
+        if passes(error) or (writes and machine.refusal(error) is not None):
             raise
         raise refusal(plugin, method, f"raised {told(error)}", returns, games) from error
     return reading(plugin, method, found, returns=returns, read=read, games=games)
+
+
+def passes(error: BaseException) -> bool:
+    """Whether what a plug-in raised is not its own fault, or says already what is wrong."""
+    if isinstance(error, CancelledError):  # of the work that the plug-in was called in
+        return stop_event().is_set()
+    return isinstance(error, RedteamError | KeyboardInterrupt) or machine.used_up(error)
 
 
 def finished(value: Any) -> Any:
@@ -167,6 +174,13 @@ def method_of(plugin: Plugin, method: str) -> Callable[..., Any]:
         found = getattr(plugin.thing, method, None)
     except Exception as error:
         raise RedteamError(f"{method} of the {plugin.what} raised {told(error)}.") from error
+    if inspect.isclass(plugin.thing) and inspect.isfunction(
+        inspect.getattr_static(plugin.thing, method, None)
+    ):
+        name = plugin.thing.__name__
+        raise RedteamError(
+            f"The {plugin.what} is the class {name}; give an object of it, {name}(...)."
+        )
     if callable(found):
         return found  # type: ignore[no-any-return]
     raise RedteamError(
@@ -258,7 +272,8 @@ def record(value: Any, kind: type[T], readers: Mapping[str, Read[Any]]) -> T:
         try:
             new = read(own)
         except Unfit as unfit:
-            raise Unfit(f"gave a {name} whose {field} {unfit.came}", unfit.give) from None
+            came = re.sub("^returned", "is", unfit.came)
+            raise Unfit(f"gave a {name} whose {field} {came}", unfit.give) from None
         if new is not own:
             changed[field] = new
     return replace(value, **changed) if changed else value  # type: ignore[type-var]

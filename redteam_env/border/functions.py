@@ -132,7 +132,9 @@ def _made(kind: type[Any]) -> Any:
         pass
     try:
         return kind()
-    except Exception as error:
+    except BaseException as error:
+        if calls.passes(error):
+            raise
         raise RedteamError(
             f"judge is the class {name}, which cannot be made ({told(error)}); {cure}."
         ) from error

@@ -90,6 +90,23 @@ def reads_message(judge: Any) -> bool:
     return read is not False
 
 
+def is_concurrent(judge: Any) -> bool:
+    """Whether agents may go on while a judge is asked."""
+    return attribute(named(judge), "concurrent", optional(flag)) is True
+
+
+def content_of(judge: Any) -> ContentMeasure | None:
+    """Return what compares rewrites with their seeds, if a judge can."""
+    found: ContentMeasure | None = attribute(named(judge), "content", as_it_is)
+    return found
+
+
+def said(judge: Any, name: str) -> str:
+    """Return what a judge says of itself under a name; empty if it does not say it."""
+    text_or_none: str | None = attribute(named(judge), name, optional(text))
+    return text_or_none or ""
+
+
 def check_judge(judge: Any, what: str = "") -> Judge:
     """Return a judge if it has what its protocol asks for.
 

@@ -24,6 +24,7 @@ from rich.text import Text
 
 from redteam_env import registry
 from redteam_env.game import RedteamError, unknown_name
+from redteam_env.game.values import told
 from redteam_env.utils.argv import commanded, help_of
 from redteam_env.utils.console import fitted_stdout, make_console, tolerate_any_text
 from redteam_env.utils.docs import static_summary
@@ -79,7 +80,9 @@ def _exit_code(arguments: list[str], *, debug: bool) -> int:
         # the interpreter flushes stdout once more at exit, which must not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except Exception as error:  # noqa: BLE001 - the one place that tells the user of it
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the one place that tells the user of it
         text, code = _told(error)
         if debug:
             traceback.print_exception(error)
@@ -87,7 +90,7 @@ def _exit_code(arguments: list[str], *, debug: bool) -> int:
     return code
 
 
-def _told(error: Exception) -> tuple[str, int]:
+def _told(error: BaseException) -> tuple[str, int]:
     """Return what a user is told of an error, and the exit code."""
     if isinstance(error, RedteamError):
         return str(error), REFUSED
@@ -97,17 +100,13 @@ def _told(error: Exception) -> tuple[str, int]:
     if isinstance(error, ModuleNotFoundError) and (extra := _needed(error.name or "")):
         needed = f"This needs {error.name!r}, which is not installed"
         return f"{needed}: pip install 'redteam-env[{extra}]'.", REFUSED
-    return f"{_named(error)} ({DEBUG} shows the traceback)", FAULT
+    return f"{told(error)} ({DEBUG} shows the traceback)", FAULT
 
 
 def _needed(module: str) -> str:
     from redteam_env.utils.extras import extra_of  # only when one is missing
 
     return extra_of(module)
-
-
-def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _line(text: str) -> str:
@@ -122,7 +121,7 @@ def _threads_speak_briefly(*, debug: bool) -> Iterator[None]:
         error = failed.exc_value
         if error is not None and not isinstance(error, SystemExit) and refusal(error) is None:
             sys.stderr.write(
-                f"error in a thread: {_line(_named(error))} ({DEBUG} shows the traceback)\n"
+                f"error in a thread: {_line(told(error))} ({DEBUG} shows the traceback)\n"
             )
 
     before = threading.excepthook

@@ -160,10 +160,15 @@ class VectorGame:
                 they stood.
         """
         running = self._running()
-        if isinstance(texts, str) or len(texts) != len(running):
-            given = "one text" if isinstance(texts, str) else f"{len(texts)} texts"
+        if not isinstance(texts, Sequence | np.ndarray) or isinstance(texts, str):
+            given = "one text" if isinstance(texts, str) else type(texts).__name__
             raise RedteamError(
-                f"step() was given {given} for {len(running)} requests; give one for each of requests()."
+                f"step() was given {given}; give a list with one for each of requests()."
+            )
+        if len(texts) != len(running):
+            raise RedteamError(
+                f"step() was given {len(texts)} texts for {len(running)} requests; give one for each of "
+                "requests()."
             )
         acting = [self.sessions[k] for k in running]
         seats = [str(session.running.to_move) for session in acting]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from redteam_env.border import judges
 from redteam_env.evaluation.stored import read_last_games
 from redteam_env.game import JUDGE, Episode, Game, RedteamError
 from redteam_env.protocols import Agent, GameSetup, Judge, Progress, Reply, TurnRequest
@@ -75,7 +76,7 @@ class KeptGames:
         self.found += len(episodes)
         left = [k for k in range(len(setups)) if k not in episodes]
         size = batch_size or max(1, len(left))
-        if getattr(judge, "concurrent", False):
+        if judges.is_concurrent(judge):
             size *= _CONCURRENT
         for part in _parts(left, setups, size):
             if self.stopping():

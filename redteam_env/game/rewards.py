@@ -272,9 +272,9 @@ class RewardTable:
         must = f"it must return one finite number for each of {roles}."
         try:
             result: Any = self.function(unit)
-        except RedteamError:
+        except (RedteamError, KeyboardInterrupt):
             raise
-        except Exception as error:
+        except BaseException as error:
             raise RedteamError(
                 f"The reward function of {self.name!r} raised {told(error)}; {must}"
             ) from error

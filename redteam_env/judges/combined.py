@@ -56,7 +56,7 @@ class Combined(ABC):
     @property
     def concurrent(self) -> bool:
         """Whether agents may go on while it is asked: if they may beside every part."""
-        return all(bool(getattr(part, "concurrent", False)) for part in self.parts)
+        return all(judges.is_concurrent(part) for part in self.parts)
 
     @property
     def usage(self) -> Usage | None:
@@ -72,7 +72,7 @@ class Combined(ABC):
     @property
     def content(self) -> ContentMeasure | None:
         """How the first part that can compares rewrites with their seeds; ``None`` if none can."""
-        found = (getattr(part, "content", None) for part in self.parts)
+        found = (judges.content_of(part) for part in self.parts)
         return next((x for x in found if x is not None), None)
 
     @property
@@ -134,7 +134,7 @@ class Combined(ABC):
         """
         turns: dict[int | None, list[int]] = {}
         for k, part in enumerate(self.parts):
-            own = id(part) if getattr(part, "concurrent", False) else None
+            own = id(part) if judges.is_concurrent(part) else None
             turns.setdefault(own, []).append(k)
         return sorted(turns.values(), key=lambda places: places is not turns.get(None))
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from redteam_env.border.judges import said
 from redteam_env.protocols import Judge
 
 
@@ -60,13 +61,16 @@ def identity_of(judge: Judge) -> Identity:
 
     Args:
         judge: The judge.
+
+    Raises:
+        RedteamError: If one of them is no text.
     """
-    revision = _text(judge, "revision")
+    revision = said(judge, "revision")
     return Identity(
         name=judge.name,
         revision=revision,
-        template=_text(judge, "template_sha256"),
-        place="" if revision else _text(judge, "place"),
+        template=said(judge, "template_sha256"),
+        place="" if revision else said(judge, "place"),
     )
 
 
@@ -82,8 +86,3 @@ def place_of(parts: Sequence[Judge]) -> str:
     if not all(x.known for x in found):
         return ""
     return f"{', '.join(x.place for x in found if x.place)}, {digest([x.to_json() for x in found])[:16]}"
-
-
-def _text(thing: Any, name: str) -> str:
-    value = getattr(thing, name, "")
-    return value if isinstance(value, str) else ""

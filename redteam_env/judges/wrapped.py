@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from redteam_env.border.judges import notice, reads_message
+from redteam_env.border.judges import content_of, is_concurrent, notice, reads_message
 from redteam_env.judges.identity import identity_of
 from redteam_env.protocols import ContentMeasure, Judge, Usage
 
@@ -30,7 +30,7 @@ class WrappedJudge:
     @property
     def concurrent(self) -> bool:
         """Whether agents may go on while the other judge is asked."""
-        return bool(getattr(self.inner, "concurrent", False))
+        return is_concurrent(self.inner)
 
     @property
     def usage(self) -> Usage | None:
@@ -40,7 +40,7 @@ class WrappedJudge:
     @property
     def content(self) -> ContentMeasure | None:
         """How the other judge compares rewrites with their seeds, if it can."""
-        return getattr(self.inner, "content", None)
+        return content_of(self.inner)
 
     @property
     def reads_message(self) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from redteam_env import registry
 from redteam_env.border.seeds import check_source
 from redteam_env.game import RedteamError, unknown_name
+from redteam_env.game.values import shown
 from redteam_env.protocols import SeedSource
 from redteam_env.registry import build, unknown_plugin
 from redteam_env.seeds.files import FILE_ENDINGS
@@ -42,7 +43,7 @@ def resolve_seeds(spec: str | SeedSource | PlainSeeds, *, split: str = "train") 
     if is_plain(spec):
         return plain_source(spec, split=split)
     if not isinstance(spec, str):
-        return check_source(spec, f"seed source {spec!r}")
+        return check_source(spec, f"seed source {shown(spec)}")
     parts = [part.strip() for part in spec.split(",")]
     if not all(parts):
         raise RedteamError(

@@ -53,9 +53,12 @@ def _number(error: BaseException) -> int | None:
     """Return the number of an error of the system, though it came as another one."""
     if isinstance(error, OSError):
         return error.errno
-    text = str(error)
     if isinstance(error, MemoryError):
         return errno.ENOMEM
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - it cannot tell
+        return None
     if isinstance(error, RuntimeError) and _MEMORY.search(text):
         return errno.ENOMEM
     found = _NATIVE.search(text) if isinstance(error, Exception) else None

@@ -134,10 +134,15 @@ def _judge(judge: Any, option: str = "judge") -> Iterator[Part]:
 def _made_of(judge: Any) -> Iterator[Any]:
     """Return a judge and those behind it."""
     yield judge
-    inner = getattr(judge, "inner", None)
-    parts = getattr(judge, "parts", ())
+    inner, parts = _held(judge, "inner"), _held(judge, "parts")
     for own in (*(parts if isinstance(parts, tuple) else ()), *([inner] if inner else [])):
         yield from _made_of(own)
+
+
+def _held(thing: Any, name: str) -> Any:
+    """Return an attribute that an object has; nothing of one that answers to any name, such as a mock."""
+    has = inspect.getattr_static(thing, name, None) is not None
+    return getattr(thing, name, None) if has else None
 
 
 def _cards(judge: Any) -> Iterator[Part]:
@@ -191,7 +196,10 @@ def _plugin(kind: str, spec: str, option: str = "") -> Iterator[Part]:
 def _object(option: str, thing: Any) -> Iterator[Part]:
     """Return what the class of an object says, or a function itself."""
     says = thing if inspect.isroutine(thing) else type(thing)
-    return _said(option, str(getattr(thing, "name", getattr(says, "__name__", option))), says)
+    if isinstance(getattr(says, "language", None), str):  # a name may be slow, or raise
+        yield from _said(
+            option, str(getattr(thing, "name", getattr(says, "__name__", option))), says
+        )
 
 
 def _said(option: str, name: str, says: Any) -> Iterator[Part]:

@@ -1,9 +1,11 @@
 """Agents of others: their replies, their log-odds, what they say they took."""
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from test_border_judges import GAMES, Says, fair, one_by_one
 from test_rollout import setups
@@ -183,6 +185,26 @@ def test_a_factory_that_raises_is_named():
     ) as caught:
         resolve_agent("own", "attacker")
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_a_factory_that_would_end_the_program_is_named():
+    redteam_env.register("agents", "own", lambda role: sys.exit())
+    with pytest.raises(RedteamError, match="agent 'own' cannot be made: SystemExit"):
+        resolve_agent("own", "attacker")
+
+
+@pytest.mark.parametrize(
+    ("made", "match"),
+    [
+        (Says, r"is the class Says; give an object of it, Says\("),
+        (pd.Series([1, 2]), "no method act"),
+    ],
+    ids=["class", "several lines"],
+)
+def test_what_is_no_agent_is_one_line(made, match):
+    with pytest.raises(RedteamError, match=match) as told:
+        resolve_agent(made, "attacker")
+    assert "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize(

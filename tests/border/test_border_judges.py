@@ -3,16 +3,20 @@
 import asyncio
 import errno
 import json
+from concurrent.futures import CancelledError
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 from test_rollout import setups
 
 import redteam_env
-from redteam_env import RedteamError, Seed, Verdict
+from redteam_env import Game, RedteamError, Seed, Verdict
 from redteam_env.evaluation import evaluate
+from redteam_env.faithfulness import measure_of
 from redteam_env.game import ATTACKER, DEFENDER
 from redteam_env.judges import always, record
+from redteam_env.judges.identity import identity_of
 from redteam_env.judges.judge import Completion, Question, TemplateJudge
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Reply
@@ -134,6 +138,10 @@ WRONG = {
         lambda self, dialogues: [fair(probabilities={"response_harmful": 1.5})] * 3,
         "gave a Verdict whose probabilities gave 'response_harmful', which is 1.5",
     ),
+    "no probabilities": (
+        lambda self, dialogues: [fair(probabilities=[0.5])] * 3,
+        "gave a Verdict whose probabilities is list, for game",
+    ),
     "an exception": (lambda self, dialogues: {}["label"], "raised KeyError: 'label'"),
 }
 
@@ -155,6 +163,33 @@ def test_case_29_an_exception_is_the_errors_cause_and_its_text_one_line(tmp_path
     error = refusal(rollout, judging(judge), tmp_path)
     assert "raised ConnectionError: the model went away, for game" in str(error)
     assert isinstance(error.__cause__, ConnectionError)
+
+
+class MuteError(Exception):
+    """Fails where it is to say what went wrong."""
+
+    def __str__(self):
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [SystemExit(0), asyncio.CancelledError(), CancelledError(), GeneratorExit(), MuteError()],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "awaited"])
+def test_whatever_a_judge_raises_but_ctrl_c_is_named(tmp_path, raised, late):
+    async def wait():
+        raise raised
+
+    def judge(self, dialogues):
+        if late:
+            return wait()
+        raise raised
+
+    error = refusal(rollout, judging(judge), tmp_path)
+    assert f"The judge 'mine' raised {type(raised).__name__}" in str(error)
+    assert error.__cause__ is raised
 
 
 @pytest.mark.parametrize("how", faults.JUDGE_FAULTS)
@@ -259,6 +294,39 @@ def test_what_is_no_judge_is_refused_before_a_game_is_played(judge):
     assert not defender.asked
     with pytest.raises(RedteamError, match="judge"):
         redteam_env.raw_env(judge=judge)
+
+
+def test_a_mock_is_no_judge():
+    with pytest.raises(RedteamError, match="a judge has a name"):
+        redteam_env.raw_env(judge=MagicMock())
+
+
+def unsaid(judge):
+    raise ZeroDivisionError
+
+
+def asked_of_itself(judge):
+    identity_of(judge)
+    play(GAMES, agents(), judge)
+    measure_of(Game(faithfulness="judge"), judge)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "came"),
+    [
+        ("revision", 3, "is 3; give a text"),
+        ("revision", property(unsaid), "raised ZeroDivisionError"),
+        ("place", b"here", "is b'here'; give a text"),
+        ("concurrent", "yes", "is 'yes'; give True or False"),
+        ("concurrent", property(unsaid), "raised ZeroDivisionError"),
+        ("content", property(unsaid), "raised ZeroDivisionError"),
+    ],
+)
+def test_what_a_judge_says_of_itself_is_read_as_its_verdicts_are(name, value, came):
+    judge = one_by_one(fair())
+    setattr(type(judge), name, value)
+    with pytest.raises(RedteamError, match=f"{name} of the judge 'mine' {came}"):
+        asked_of_itself(judge)
 
 
 def test_an_environment_stands_as_it_stood_after_a_judges_fault():

@@ -111,6 +111,19 @@ def test_any_other_error_is_one_line_with_its_kind_and_exit_code_1(plugins, caps
     assert capsys.readouterr().err == "error: AssertionError (--debug shows the traceback)\n"
 
 
+class MuteError(BaseException):
+    """As libraries written in Rust raise it, and it fails where it is to say what went wrong."""
+
+    def __str__(self):
+        raise ValueError
+
+
+def test_what_is_no_exception_is_one_line_too(plugins, capsys):
+    plugins("commands", "probe", raising(MuteError()))
+    assert main(["probe"]) == 1
+    assert capsys.readouterr().err == "error: MuteError (--debug shows the traceback)\n"
+
+
 @pytest.mark.parametrize("arguments", [["--debug", "probe", "--a"], ["probe", "--a", "--debug"]])
 @pytest.mark.parametrize(
     ("error", "code"),

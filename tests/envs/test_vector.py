@@ -111,8 +111,11 @@ def test_games_can_be_fixed_for_all_or_one_by_one():
     ("texts", "message"),
     [
         (["one"], "was given 1 texts for 2 requests"),
-        ("ab", "was given one text for 2 requests"),
+        ("ab", "was given one text; give a list"),
         (["one", 2], "2"),
+        (None, "was given NoneType; give a list"),
+        ((text for text in ("one", "two")), "was given generator; give a list"),
+        ({"one", "two"}, "was given set; give a list"),
     ],
 )
 def test_wrong_answers_leave_all_games_as_they_stood(texts, message):

@@ -168,6 +168,12 @@ def test_what_is_no_callback_is_named(run, callbacks, match):
         run(*callbacks)
 
 
+@pytest.mark.parametrize("given", [None, "novelty", Counter()], ids=["none", "text", "one"])
+def test_callbacks_stand_in_a_list(given):
+    with pytest.raises(RedteamError, match=r"callbacks is .*; give a list of your objects\."):
+        train(callbacks=given)
+
+
 def test_callbacks_without_a_state_need_no_names(run):
     first, second = Witness(), Witness()
     run(first, second, steps=1)
