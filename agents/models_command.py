@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from agents.lora.config import PolicyConfig
+from redteam_env.usage import READING, need
 from redteam_env.utils.console import make_console, print_json
 
 
@@ -47,11 +48,12 @@ def models(argv: Sequence[str]) -> int:
         0.
 
     Raises:
-        RedteamError: If the model cannot be fetched or loaded.
+        RedteamError: If torch is not installed, or the model cannot be fetched or loaded.
     """
     action = tyro.extras.subcommand_cli_from_dict(
         {"list": ListModels, "get": GetModel},
         args=list(argv),
+        registry=READING,
         prog="redteam-env models",
         description="List the models that are known, or get one.",
         config=(tyro.conf.FlagCreatePairsOff,),
@@ -60,6 +62,7 @@ def models(argv: Sequence[str]) -> int:
 
 
 def _list(action: ListModels) -> int:
+    need("models list", {"torch": "train"})
     from agents.models import KNOWN, is_here  # noqa: PLC0415 - imports torch
 
     console = make_console()
@@ -75,6 +78,7 @@ def _list(action: ListModels) -> int:
 
 
 def _get(action: GetModel) -> int:
+    need("models get", {"torch": "train"})
     from agents.lora.policy import make_codec  # noqa: PLC0415 - imports torch
     from agents.lora.probe import check_model  # noqa: PLC0415
     from agents.models import count_parameters, load_base, locate  # noqa: PLC0415

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import tyro
 
 from redteam_env.game import Count, check_fields, unknown_name
-from redteam_env.usage import read
+from redteam_env.usage import READING, read
 from redteam_env.utils.console import make_console, print_json, progress_bar
 from redteam_env.utils.tables import Column, FittedTable
 from redteam_env.worlds.apothecary import TACTICS, Corpus, WorldConfig, make_world
@@ -137,6 +137,7 @@ def _parsed(argv: Sequence[str], level: str) -> Any:
     return tyro.cli(
         actions,
         args=list(argv),
+        registry=READING,
         prog=PROG,
         description="Show a controlled world, pretrain its base model, or check a model's gates.",
         config=(tyro.conf.FlagCreatePairsOff,),

@@ -11,9 +11,16 @@ import shutil
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
-from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_type_hints
 
 import tyro
+from tyro.constructors import (
+    ConstructorRegistry,
+    PrimitiveConstructorSpec,
+    PrimitiveTypeInfo,
+    UnsupportedTypeAnnotationError,
+)
 
 from redteam_env.choices import choices as choices_of
 from redteam_env.choices import summary
@@ -27,7 +34,36 @@ _MOST_COLUMNS = 80
 _LONGEST = 90
 """Characters of what short help says of an option."""
 
+NONE = ("none", "None")
+"""The words for no value, where an option may be given none."""
+READING = ConstructorRegistry()
+"""How words are read and types are shown, by ``tyro.cli(registry=...)``: an option that may be left out is
+shown as what one types, such as ``STR``, and its default as ``none``."""
+
 T = TypeVar("T")
+
+
+@READING.primitive_rule
+def _optional(
+    info: PrimitiveTypeInfo,
+) -> PrimitiveConstructorSpec[Any] | UnsupportedTypeAnnotationError | None:
+    """Return how a type is read that may be ``None``."""
+    kinds = get_args(info.type)
+    if info.type_origin not in {Union, UnionType} or len(kinds) != 2 or type(None) not in kinds:
+        return None
+    kind = kinds[kinds[0] is type(None)]
+    spec = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(kind, info.markers))
+    if isinstance(spec, UnsupportedTypeAnnotationError):
+        return spec
+    words = () if tyro.conf.DisallowNone in info.markers else NONE
+    return PrimitiveConstructorSpec(
+        nargs=spec.nargs,
+        metavar=spec.metavar,
+        instance_from_str=lambda x: None if x[0] in words else spec.instance_from_str(x),
+        is_instance=lambda x: x is None or spec.is_instance(x),
+        str_from_instance=lambda x: [NONE[0]] if x is None else spec.str_from_instance(x),
+        choices=None if spec.choices is None else (*spec.choices, *words),
+    )
 
 
 def read(
@@ -75,6 +111,7 @@ def read(
             # tyro joins lines, but for those that begin with a space
             description=textwrap.fill(description, _columns(), subsequent_indent=" "),
             config=tuple(config),
+            registry=READING,
             **given,
         )
     except SystemExit as ended:

@@ -99,7 +99,7 @@ MAY_IMPORT = {
     "agents.lora": f"{BASE} utils runs trust agents.models agents.rendering",
     "agents.capability": "game evaluation.statistics agents.lora",
     "agents.capability_command": "game usage utils evaluation.agents agents.capability agents.lora",
-    "agents.models_command": "utils agents.models agents.lora",
+    "agents.models_command": "usage utils agents.models agents.lora",
     # a model card has tables of what was measured, and the judge's own rates
     "agents.sharing": "game protocols usage judges.resolve utils runs trust worlds.embedded worlds.resolve evaluation.calibration evaluation.rates evaluation.stored report agents.models agents.lora",
     "agents.plan": "game protocols usage utils recipes worlds.embedded agents.lora.config",

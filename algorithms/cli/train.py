@@ -30,7 +30,7 @@ from algorithms.training.rundir import check_resumable, place_of
 from redteam_env.game import RedteamError
 from redteam_env.report import usage_lines
 from redteam_env.runs import Run
-from redteam_env.usage import need, read
+from redteam_env.usage import NONE, need, read
 from redteam_env.utils.argv import joined, named_in, value_of
 from redteam_env.utils.console import make_console, strict
 from redteam_env.utils.text import safe_text
@@ -223,7 +223,7 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
     """
     argv = joined(argv, LISTS)
     found, said = {name: value_of(argv, name) for name in CHOOSING}, named_in(argv)
-    given = {name: None if x == "None" else x for name, x in found.items() if x is not None}
+    given = {name: None if x in NONE else x for name, x in found.items() if x is not None}
     run = begun_run({"resume": "--resume" in argv, "out": value_of(argv, "out")})
     chosen = with_presets(given, said) if run is None else resumed_options(run, given, said)
     parts = components(chosen)

@@ -232,5 +232,5 @@ def check_needs(options: Mapping[str, Any], said: Collection[str]) -> None:
             option = option_of(name)
             raise RedteamError(
                 f"The recipe {recipe.name!r} needs {option}: {what} To go without it, which the run's "
-                f"record will tell, give {option} None."
+                f"record will tell, give {option} none."
             )

@@ -147,13 +147,13 @@ def _value(option: str, shown: str | None) -> Value:
     if shown is None:
         return Value(sort=Sort.NOTHING)
     parts = re.sub(r"\s", "", shown)
-    if parts.removeprefix("{None}|").strip("[].") in _NUMBERS:
+    if parts.strip("[].") in _NUMBERS:
         return Value(sort=Sort.OTHER)
     name = option[2:].replace("-", "_")
     if names := _known({"model": "models"}.get(name) or KINDS_OF_OPTIONS.get(name, name)):
         return Value(sort=Sort.OPEN, names=names)
     choices = [x for part in re.findall(r"\{([^}]*)\}", parts) for x in part.split(",")]
-    if names := tuple(x for x in choices if x != "None" and _NAME.fullmatch(x)):
+    if names := tuple(x for x in choices if _NAME.fullmatch(x)):
         return Value(sort=Sort.CLOSED, names=names)
     return Value(sort=Sort.OPEN)
 

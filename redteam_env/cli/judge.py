@@ -12,6 +12,7 @@ from redteam_env import registry
 from redteam_env.cli.calibrate import calibrate_judge
 from redteam_env.game import RedteamError
 from redteam_env.judges.card import ENDING, Card, card_names, read_card
+from redteam_env.usage import READING
 from redteam_env.utils.console import make_console, print_json
 from redteam_env.utils.tables import Column, FittedTable, facts_table
 from redteam_env.utils.text import safe_text
@@ -42,6 +43,7 @@ def judge(argv: Sequence[str]) -> int:
         description="List the judges, show what one is, measure one on dialogues that people labelled, or "
         "serve one over HTTP.",
         args=list(argv),
+        registry=READING,
     )
     return 0
 

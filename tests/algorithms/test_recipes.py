@@ -150,7 +150,7 @@ def test_what_the_machine_decides_is_no_difference():
     "call", [parse_train, lambda words: TrainConfig.from_flat({"recipe": words[1]})]
 )
 def test_what_a_recipe_needs_is_asked_for(call):
-    with pytest.raises(RedteamError, match=r"needs --sft-file: benign requests.*--sft-file None"):
+    with pytest.raises(RedteamError, match=r"needs --sft-file: benign requests.*--sft-file none"):
         call(["--recipe", "self_redteam_3b"])
 
 

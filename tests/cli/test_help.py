@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from algorithms.cli.train import parse_train
 from redteam_env import registry
 from redteam_env.cli.main import main
 
@@ -95,3 +96,21 @@ def test_a_command_of_somebody_else_may_be_asked_for_all_too(plugins, capsys):
     assert main(["probe", "--help-all"]) == 0
     assert main(["probe", "--", "--help-all"]) == 0
     assert seen == [["--help"], ["--", "--help-all"]]
+
+
+def test_what_may_be_left_out_is_shown_as_what_one_types_and_none_is_a_word(shown):
+    text = shown("train", "--help-all")
+    assert "None" not in text
+    (line,) = [x for x in text.splitlines() if "--judge-url" in x]
+    assert line.strip("│ ").startswith("--judge-url STR")
+    assert "(default: none)" in text
+
+
+def test_an_option_without_a_value_is_given_none_by_the_word(capsys):
+    words = ["train", "--world", "apothecary", "--callback"]
+    assert parse_train([*words[1:], "none"]).run.callback is None
+    assert parse_train([*words[1:], "None"]).run.callback is None
+    assert parse_train([*words[1:-1], "--attacker-lr", "none"]).learner.attacker_lr is None
+    assert parse_train(["--recipe", "none", "--world", "none"]).run.recipe is None
+    assert main(["plan", "--model", "smollm2", "--recipe", "none"]) == 2
+    assert "Unknown recipe 'none'" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from algorithms.cli.train import parse_train
 from algorithms.reinforce_pp import ReinforcePP, ReinforcePPConfig
 from redteam_env.cli.main import main
 from redteam_env.game import RedteamError
+from redteam_env.utils.argv import commanded
 
 
 def run_main(words) -> int:
@@ -293,7 +294,7 @@ def test_a_server_that_only_the_resumed_runs_file_names_is_not_asked(tmp_path, s
     }
     (tmp_path / "config.json").write_text(json.dumps(record))
     resumed = ["--out", str(tmp_path), "--resume"]
-    with pytest.raises(RedteamError, match=f"add {words}"):
+    with commanded(), pytest.raises(RedteamError, match=f"add {words}"):
         parse_train(resumed)
 
 
