@@ -31,7 +31,7 @@ BINARY = (
     *("prompt_level_strict_acc", "prompt_level_loose_acc"),
 )
 """The metrics of lm-eval that are 1 or 0 for each question, of which the mean is a share."""
-_NEEDED = "Capability is measured by lm-eval: pip install 'redteam-env[capability]'."
+_NEEDED = "capability needs lm_eval: pip install 'redteam-env[capability]'"
 _BOOTSTRAPS = 1000
 _NEAR = 3
 

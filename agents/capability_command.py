@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import tyro
 
 from redteam_env.game import Count, RedteamError, check_fields
-from redteam_env.usage import read
+from redteam_env.usage import need, read
 from redteam_env.utils.console import make_console, print_json
 from redteam_env.utils.files import read_record, write_text
 from redteam_env.utils.lists import listed
@@ -79,6 +79,7 @@ def capability(argv: Sequence[str]) -> int:
         description="Measure what a model can do, on tasks of lm-eval (the extra 'capability').",
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
     )
+    need("capability", {"lm_eval": "capability", "torch": "train"})
     from agents.capability import task_names  # noqa: PLC0415 - imports torch
 
     tasks = task_names(listed(options.tasks))

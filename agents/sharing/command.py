@@ -14,7 +14,7 @@ import tyro
 
 from agents.sharing.settings import ExportConfig
 from redteam_env.game import RedteamError
-from redteam_env.usage import read
+from redteam_env.usage import need, read
 from redteam_env.utils.consent import has_person
 from redteam_env.utils.console import make_console, print_json
 from redteam_env.utils.text import safe_text
@@ -72,6 +72,7 @@ def export(argv: Sequence[str]) -> int:
     """
     text = "Write a run's weights for others: with tokenizer, prompts, results and a model card."
     options = _parse(ExportOptions, argv, "export", text)
+    need("export", {"torch": "train"})
     from agents.sharing.export import export as write  # noqa: PLC0415 - imports torch
 
     told = write(Path(options.run), Path(options.directory), _config(options), _say)
@@ -103,6 +104,7 @@ def push(argv: Sequence[str]) -> int:
     """
     text = "Upload a run's weights to the Hugging Face hub, into a private repository by default."
     options = _parse(PushOptions, argv, "push", text)
+    need("push", {"torch": "train"})
     if not _REPO.fullmatch(options.repo):
         raise RedteamError(f"The repository is {options.repo!r}; give OWNER/NAME.")
     from agents.sharing.export import export as write  # noqa: PLC0415 - imports torch

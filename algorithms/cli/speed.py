@@ -6,23 +6,25 @@ or busier machine is no fault. Each part has a module of its own, which only tha
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from importlib.util import find_spec
+from types import MappingProxyType
 
 import tyro
 from rich.text import Text
 
 from algorithms.speed.rows import Measured, SpeedConfig
-from redteam_env.game import RedteamError
 from redteam_env.protocols import Progress
-from redteam_env.usage import read
+from redteam_env.usage import need, read
 from redteam_env.utils.console import make_console, print_json, progress_bar
 from redteam_env.utils.tables import broken
 
 SCHEMA = 2
-_NEEDED = {"trl": "trl", "game": "pygame"}
-"""What parts compare with."""
+_TORCH = {"torch": "train"}
+_NEEDED: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {"judges": {}, "game": {"pygame": "speed"}, "trl": {**_TORCH, "trl": "speed"}}
+)
+"""The packages that parts import, with the extra that installs each; of others torch."""
 DESCRIPTION = (
     "Measure training, sampling, judging, playing and solving on this machine, beside their budgets, "
     "part by part. Run it on an idle machine; but for the model of some parts nothing is downloaded "
@@ -38,6 +40,9 @@ def speed(argv: Sequence[str]) -> int:
 
     Returns:
         0, whatever was measured.
+
+    Raises:
+        RedteamError: If a part needs a package that is not installed.
     """
     options = read(
         SpeedConfig,
@@ -46,7 +51,8 @@ def speed(argv: Sequence[str]) -> int:
         description=DESCRIPTION,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    check_installed(options.parts)
+    what = "speed" if len(options.parts) > 1 else f"speed --part {options.part}"
+    need(what, {x: y for part in options.parts for x, y in _NEEDED.get(part, _TORCH).items()})
     started = time.perf_counter()
     before = os.times()
     rows: list[Measured] = []
@@ -77,20 +83,6 @@ def speed(argv: Sequence[str]) -> int:
         "thread means that something else ran."
     )
     return 0
-
-
-def check_installed(parts: Sequence[str]) -> None:
-    """Refuse to begin what would end for want of a package after minutes.
-
-    Raises:
-        RedteamError: If a part needs one that is not installed.
-    """
-    for part, package in _NEEDED.items():
-        if part in parts and find_spec(package) is None:
-            raise RedteamError(
-                f"The part {part!r} compares with {package}, which is not installed; pip install "
-                "'redteam-env[speed]', or measure other parts."
-            )
 
 
 def _measured(part: str, options: SpeedConfig) -> Iterator[Measured]:

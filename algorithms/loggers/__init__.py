@@ -22,6 +22,5 @@ def library(name: str) -> Any:
         if error.name != name:
             raise
         raise RedteamError(
-            f"The logger {name!r} needs {name!r}, which is not installed: pip install "
-            f"'redteam-env[{EXTRAS[name]}]'."
+            f"the logger {name!r} needs {name}: pip install 'redteam-env[{EXTRAS[name]}]'"
         ) from error

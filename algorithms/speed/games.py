@@ -97,7 +97,7 @@ def measure(options: SpeedConfig, progress: Progress) -> Iterable[Measured]:
     """
     if find_spec("pygame") is None:
         raise RedteamError(
-            "PettingZoo's rock-paper-scissors needs pygame; pip install 'redteam-env[speed]'."
+            "PettingZoo's rock-paper-scissors needs pygame: pip install 'redteam-env[speed]'"
         )
     done, total = 0, 3 * (options.repeats + 1)
 

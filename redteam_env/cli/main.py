@@ -83,30 +83,29 @@ def _exit_code(arguments: list[str], *, debug: bool) -> int:
     except SystemExit:
         raise
     except BaseException as error:  # noqa: BLE001 - the one place that tells the user of it
-        text, code = _told(error)
+        text, code = _told(error, arguments[0] if arguments else "this")
         if debug:
             traceback.print_exception(error)
         make_console(stderr=True).print(Text(f"error: {_line(text)}"), soft_wrap=True)
     return code
 
 
-def _told(error: BaseException) -> tuple[str, int]:
-    """Return what a user is told of an error, and the exit code."""
+def _told(error: BaseException, command: str) -> tuple[str, int]:
+    """Return what a user is told of an error of a command, and the exit code."""
     if isinstance(error, RedteamError):
         return str(error), REFUSED
     if (refused := refusal(error)) is not None:
         what, remedy = refused
         return f"{what}. {remedy}, then give the same command again.", REFUSED
-    if isinstance(error, ModuleNotFoundError) and (extra := _needed(error.name or "")):
-        needed = f"This needs {error.name!r}, which is not installed"
-        return f"{needed}: pip install 'redteam-env[{extra}]'.", REFUSED
+    if isinstance(error, ModuleNotFoundError) and (cure := _cure(error)):
+        return f"{command} {cure}", REFUSED
     return f"{told(error)} ({DEBUG} shows the traceback)", FAULT
 
 
-def _needed(module: str) -> str:
-    from redteam_env.utils.extras import extra_of  # only when one is missing
+def _cure(error: ModuleNotFoundError) -> str | None:
+    from redteam_env.utils.extras import cure_of  # only when a package is missing
 
-    return extra_of(module)
+    return cure_of(error)
 
 
 def _line(text: str) -> str:

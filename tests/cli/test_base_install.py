@@ -120,6 +120,24 @@ def test_case_n1_a_command_that_needs_torch_says_what_to_install(tmp_path, witho
     )
 
 
+def test_case_n1_what_a_command_needs_is_said_in_one_form_before_it_begins(tmp_path, without_torch):
+    wanted = {
+        ("capability", "base"): "capability needs lm_eval, torch: [capability,train]",
+        ("models", "list"): "models list needs torch: [train]",
+        ("models", "get", "smollm2"): "models get needs torch: [train]",
+        ("export", str(tmp_path), "out"): "export needs torch: [train]",
+        ("push", str(tmp_path), "me/mine"): "push needs torch: [train]",
+        ("speed", "--part", "all"): "speed needs torch, trl, pygame: [speed,train]",
+        ("speed", "--part", "game"): "speed --part game needs pygame: [speed]",
+        ("worlds", "check"): "worlds needs torch: [train]",
+    }
+    found = each(without_torch, list(wanted))
+    for (words, told), (code, out, err) in zip(wanted.items(), found, strict=True):
+        needs, _, extras = told.partition("[")
+        assert (code, out) == (2, ""), words
+        assert err == f"error: {needs}pip install 'redteam-env[{extras}'\n"
+
+
 def test_case_n1_quickstart_says_what_to_install_and_leaves_nothing(tmp_path, without_torch):
     result = without_torch("quickstart", "--out", str(tmp_path / "quickstart"), "--steps", "1")
     *progress, error = result.stderr.strip().splitlines()
