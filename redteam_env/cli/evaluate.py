@@ -18,7 +18,6 @@ from redteam_env.cli.options import (
     OFTEN,
     GameOptions,
     Table,
-    judge_record,
     of_game,
     parse,
     say_models,
@@ -26,6 +25,7 @@ from redteam_env.cli.options import (
     shown_as,
 )
 from redteam_env.cli.results import exit_code
+from redteam_env.cli.spent import Spent
 from redteam_env.embedders import embedder_name, resolve_embedder
 from redteam_env.evaluation import crossplay as play_all
 from redteam_env.evaluation import evaluate as play_pair
@@ -218,7 +218,7 @@ def _evaluate(options: EvaluateOptions, kept: Keeping) -> int:
     embedder = None if options.embedder is None else resolve_embedder(options.embedder)
     setups = _setups(options, table)
     players = {"attackers": names[:1], "defenders": names[1:]}
-    kept.begin(_plan("evaluate", table, players, setups))
+    spent = kept.begin(_plan("evaluate", table, players, setups), table)
     seats = list(zip(names, ("attacker", "defender"), strict=True))
     attacker, defender = table.pool.agents(seats)
     with kept.playing() as progress:
@@ -234,7 +234,7 @@ def _evaluate(options: EvaluateOptions, kept: Keeping) -> int:
             progress=progress,
             kept=kept.games,
         )
-    report = _report("evaluate", options, table, result.to_json(), kept)
+    report = _report("evaluate", options, spent, result.to_json(), kept)
     varied = variety(result.episodes, embedder, name=embedder_name(options.embedder or ""))
     report["result"]["rewrites"] = varied and varied.to_json()
     tables = [rates_report(result), *([variety_report(varied)] if varied else [])]
@@ -252,7 +252,7 @@ def _evaluate_attack(options: EvaluateOptions, kept: Keeping) -> int:
     setups = _setups(options, table)
     players = {"attackers": list(filter(None, [writer])), "defenders": [defender]}
     more = {"attack": attack, "attempts": options.tries}
-    kept.begin(_plan("evaluate", table, players, setups, **more))
+    spent = kept.begin(_plan("evaluate", table, players, setups, **more), table)
     made = attack_of(options, table)
     agent = table.pool.agent(defender, "defender")
     with kept.playing() as progress:
@@ -265,7 +265,7 @@ def _evaluate_attack(options: EvaluateOptions, kept: Keeping) -> int:
     record = attack_record(attack, options.tries, attacking.queries, found.tried, table.judge)
     record |= {"attacker": writer}
     varied = variety(result.episodes, embedder, name=embedder_name(options.embedder or ""))
-    report = _report("evaluate", options, table, {**result.to_json(), "attacked": record}, kept)
+    report = _report("evaluate", options, spent, {**result.to_json(), "attacked": record}, kept)
     report["result"]["rewrites"] = varied and varied.to_json()
     files = {
         "episodes.jsonl": result.episodes,
@@ -306,7 +306,7 @@ def _crossplay(options: CrossplayOptions, kept: Keeping) -> int:
     embedder = None if options.embedder is None else resolve_embedder(options.embedder)
     setups = _setups(options, table)
     players = {"attackers": attackers, "defenders": defenders}
-    kept.begin(_plan("crossplay", table, players, setups))
+    spent = kept.begin(_plan("crossplay", table, players, setups), table)
     agents = table.pool.agents(seats)
     with kept.playing() as progress:
         say_models(table, progress)
@@ -321,7 +321,7 @@ def _crossplay(options: CrossplayOptions, kept: Keeping) -> int:
             progress=progress,
             kept=kept.games,
         )
-    report = _report("crossplay", options, table, result.to_json(), kept)
+    report = _report("crossplay", options, spent, result.to_json(), kept)
     varied = result.varieties(embedder, name=embedder_name(options.embedder or ""))
     report["result"]["rewrites"] = [{"attacker": x, **own.to_json()} for x, own in varied.items()]
     files = {
@@ -360,12 +360,12 @@ def _plan(
 def _report(
     command: str,
     options: MeasureOptions,
-    table: Table,
+    spent: Spent,
     result: Mapping[str, Any],
     kept: Keeping,
 ) -> dict[str, Any]:
     """Return a report with everything needed to repeat it, and no text of any player."""
-    usage, queries = table.pool.usage(), table.pool.queries()
+    table, usage, queries = spent.table, spent.usage(), spent.queries()
     return {
         "schema": SCHEMA,
         "command": command,
@@ -375,7 +375,7 @@ def _report(
             **{x: getattr(options, x) for x in ("games", *FRACTIONS, "batch_size")},
         },
         "seeds": [asdict(card) for card in cards_of(table.source)],
-        "judge": judge_record(table.judge),
+        "judge": spent.judge(),
         "result": result,
         **({"usage": usage} if usage else {}),
         **({"attack_queries": queries} if queries else {}),

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from redteam_env.cli.main import version
+from redteam_env.cli.options import Table
 from redteam_env.cli.results import check_same, check_unused
+from redteam_env.cli.spent import Spent, spent_in
 from redteam_env.evaluation.kept import KeptGames
 from redteam_env.evaluation.stored import PLAN, REPORT, SCHEMA, UNFINISHED
 from redteam_env.game import Episode, RedteamError
@@ -40,26 +42,33 @@ class Keeping:
     out: Path | None
     games: KeptGames = field(default_factory=KeptGames)
 
-    def begin(self, plan: Mapping[str, Any]) -> None:
+    def begin(self, plan: Mapping[str, Any], table: Table) -> Spent:
         """Note what the games depend on, or compare it with what the directory holds.
 
         Args:
             plan: Plain JSON.
+            table: What is played with.
+
+        Returns:
+            What the games take, those of earlier calls included.
 
         Raises:
             RedteamError: If the games there depend on something else, or nothing can be written there.
         """
         if self.out is None:
-            return
-        self.games.folder = self.out / UNFINISHED
-        file = self.games.folder / PLAN
-        if _begun(self.out):
-            check_same(self.out, file, plan)
-            return
-        try:
-            write_text(file, f"{json.dumps(plan, indent=2, allow_nan=False)}\n")
-        except OSError as error:
-            raise RedteamError(f"--out {str(self.out)!r} cannot be used: {error}.") from error
+            return Spent(table)
+        folder = self.games.folder = self.out / UNFINISHED
+        begun = _begun(self.out)
+        if begun:
+            check_same(self.out, folder / PLAN, plan)
+        else:
+            try:
+                write_text(folder / PLAN, f"{json.dumps(plan, indent=2, allow_nan=False)}\n")
+            except OSError as error:
+                raise RedteamError(f"--out {str(self.out)!r} cannot be used: {error}.") from error
+        spent = spent_in(folder, table, begun=begun)
+        self.games.beside = spent.write
+        return spent
 
     @contextmanager
     def playing(self) -> Iterator[Shown]:

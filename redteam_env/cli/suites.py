@@ -17,8 +17,9 @@ from redteam_env.cli.attacks import AttackedParts, attack_of, attacker_of, under
 from redteam_env.cli.evaluate import SCHEMA, EvaluateOptions
 from redteam_env.cli.keeping import stoppable
 from redteam_env.cli.main import version
-from redteam_env.cli.options import Table, judge_record, say_models, set_table
+from redteam_env.cli.options import Table, say_models, set_table
 from redteam_env.cli.results import reserve, suites_exit_code
+from redteam_env.cli.spent import Spent, spent_in
 from redteam_env.embedders import embedder_name, resolve_embedder
 from redteam_env.evaluation.attacked import attack_record
 from redteam_env.evaluation.kept import KeptGames
@@ -108,7 +109,12 @@ def _evaluate(
     plan = _plan(options, defender, table, suites)
     reserve(options.out, plan)
     results = []
-    kept = KeptGames(options.out and options.out / GAMES)
+    spent = Spent(table)
+    kept = KeptGames()
+    if options.out is not None:
+        kept.folder = options.out / GAMES
+        spent = spent_in(options.out, table, begun=any(kept.folder.glob("*.jsonl")))
+        kept.beside = spent.write
     with stoppable(keeps=options.out is not None) as (progress, kept.stopping):
         for name, suite in suites.items():
             if kept.stopping():
@@ -122,7 +128,7 @@ def _evaluate(
         for x in results
         if x.attacked is not None
     }
-    report = _report(options, plan, table, results, varied)
+    report = _report(options, plan, spent, results, varied)
     try:
         if options.out is not None:
             for result in results:  # what the disk did not take before
@@ -346,11 +352,11 @@ def _read_games(file: Path, suite: Suite, options: EvaluateOptions, name: str) -
 def _report(
     options: EvaluateOptions,
     plan: dict[str, Any],
-    table: Table,
+    spent: Spent,
     results: Sequence[SuiteResult],
     varied: Mapping[str, Variety | None],
 ) -> dict[str, Any]:
-    usage = table.pool.usage()
+    table, usage = spent.table, spent.usage()
     trained = {normalise(seed.text) for seed in table.source.seeds("train")}
     rows = []
     for result in results:
@@ -362,7 +368,7 @@ def _report(
         rows.append(row)
     return {
         **plan,
-        "judge": judge_record(table.judge),
+        "judge": spent.judge(),
         "settings": {
             **plan["settings"],
             "suite": options.suite,

@@ -32,12 +32,14 @@ class KeptGames:
     Attributes:
         folder: Where; ``None`` to keep nothing.
         stopping: Asked before each part whether to end there, with ``KeyboardInterrupt``.
+        beside: Called before each part is kept, to write what else is to be known of all games so far.
         found: How many games were taken from files.
         full: Whether the disk took no more of them; games are played all the same.
     """
 
     folder: Path | None = None
     stopping: Callable[[], bool] = bool
+    beside: Callable[[], object] = bool
     found: int = 0
     full: bool = False
 
@@ -133,6 +135,7 @@ class KeptGames:
             return
         try:
             make_folder(file.parent)
+            self.beside()
             put(file)
         except OSError as error:  # the games are worth more than a file of them
             self.full = True

@@ -12,6 +12,16 @@ from redteam_env.protocols import DataCard, Reply
 from redteam_env.seeds import ListSource
 
 HOSTILE = "\x1b[31mred\x1b[0m [red]markup[/red] \u202eright to left\rverdict: forged"
+SMALL = """
+title = "Small"
+source = "a test"
+licence = "CC0"
+metric = { harmful = "success", benign = "refusal" }
+
+[[data]]
+columns = { text = "ask", label = "label", benign = "kind" }
+"""
+ROWS = "ask,label\nHARM one,harmful\nHARM two,harmful\nHARM three,harmful\nkind one,kind\n"
 
 
 @dataclass
@@ -107,3 +117,26 @@ def policy(plugins):
 
     plugins("agents", "policy", Policy)
     return made
+
+
+@pytest.fixture(params=["evaluate", "crossplay", "attack", "suites", "attacked suites"])
+def keeping_command(request, tmp_path, monkeypatch):
+    """Each command that keeps games; among its defenders is an agent ``watched`` of the test's own."""
+    monkeypatch.setattr("redteam_env.cli.attacks.PART", 1)
+    words = ("--seeds", "words", "--judge", "words", "--batch-size", "2")
+    suites = []
+    for name in ("one", "two"):
+        card, rows = tmp_path / f"{name}.toml", tmp_path / f"{name}.csv"
+        card.write_text(SMALL)
+        rows.write_text(ROWS)
+        suites.append(f"{card}={rows}")
+    sides = ("--attackers", "echo", "no", "--defenders", "watched", "no")
+    games = (*words, "--games", "8")
+    asked = ("evaluate", "--suite", ",".join(suites), "--defender", "watched", *words)
+    return {
+        "evaluate": ("evaluate", "--attacker", "echo", *games, "--defender", "watched"),
+        "crossplay": ("crossplay", *sides, *games),
+        "attack": ("evaluate", "--attack", "template", *games, "--defender", "watched"),
+        "suites": asked,
+        "attacked suites": (*asked, "--attack", "template"),
+    }[request.param]

@@ -8,18 +8,6 @@ from redteam_env.cli.main import main
 from redteam_env.protocols import Reply
 from redteam_env.testing import faults
 
-CARD = """
-title = "Small"
-source = "a test"
-licence = "CC0"
-metric = { harmful = "success", benign = "refusal" }
-
-[[data]]
-columns = { text = "ask", label = "label", benign = "kind" }
-"""
-ROWS = "ask,label\nHARM one,harmful\nHARM two,harmful\nHARM three,harmful\nkind one,kind\n"
-WORDS = ("--seeds", "words", "--judge", "words", "--batch-size", "2")
-
 
 class Filling:
     """Answers; a disk is full from its second call on, until another one."""
@@ -34,35 +22,13 @@ class Filling:
         return [Reply(text=f"HARM {hash(x.path) % 100}") for x in requests]
 
 
-@pytest.fixture(params=["evaluate", "crossplay", "attack", "suites", "attacked suites"])
-def arguments(request, tmp_path, monkeypatch):
-    """Each command that keeps games."""
-    monkeypatch.setattr("redteam_env.cli.attacks.PART", 1)
-    suites = []
-    for name in ("one", "two"):
-        card, rows = tmp_path / f"{name}.toml", tmp_path / f"{name}.csv"
-        card.write_text(CARD)
-        rows.write_text(ROWS)
-        suites.append(f"{card}={rows}")
-    sides = ("--attackers", "echo", "no", "--defenders", "filling", "no")
-    games = (*WORDS, "--games", "8")
-    asked = ("evaluate", "--suite", ",".join(suites), "--defender", "filling", *WORDS)
-    return {
-        "evaluate": ("evaluate", "--attacker", "echo", *games, "--defender", "filling"),
-        "crossplay": ("crossplay", *sides, *games),
-        "attack": ("evaluate", "--attack", "template", *games, "--defender", "filling"),
-        "suites": asked,
-        "attacked suites": (*asked, "--attack", "template"),
-    }[request.param]
-
-
 @pytest.fixture
 def playing(plugins, capsys):
     """Runs a command on a disk that is full until some call of an agent; returns its exit code and what it said."""
 
     def played(arguments, out, until=0):
         when = faults.When()
-        plugins("agents", "filling", lambda role: Filling(when, until))
+        plugins("agents", "watched", lambda role: Filling(when, until))
         with faults.faulty_disk(out, when):
             code = main([*arguments, "--out", str(out)])
         assert (when.failed > 0) == (until > 0)
@@ -77,23 +43,23 @@ def files(folder):
     return {**found, "result": json.loads((folder / "report.json").read_text())["result"]}
 
 
-def test_a_disk_that_stays_full_costs_no_measurement(arguments, playing, tmp_path):
-    _, whole = playing(arguments, tmp_path / "whole")
-    code, said = playing(arguments, tmp_path / "out", until=1000)
+def test_a_disk_that_stays_full_costs_no_measurement(keeping_command, playing, tmp_path):
+    _, whole = playing(keeping_command, tmp_path / "whole")
+    code, said = playing(keeping_command, tmp_path / "out", until=1000)
     assert code == 2
     assert said.out == whole.out
     assert said.err.count("cannot be written (No space left on device)") == 1
     assert "Warning: " in said.err
     assert "are lost if this is interrupted" in said.err
     assert said.err.count("could not be written: [Errno 28] No space left on device") == 1
-    code, _ = playing(arguments, tmp_path / "out")  # there is room again
+    code, _ = playing(keeping_command, tmp_path / "out")  # there is room again
     assert code == 0
     assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
-def test_a_disk_that_is_full_for_a_while_costs_nothing(arguments, playing, tmp_path):
-    playing(arguments, tmp_path / "whole")
-    code, said = playing(arguments, tmp_path / "out", until=3)
+def test_a_disk_that_is_full_for_a_while_costs_nothing(keeping_command, playing, tmp_path):
+    playing(keeping_command, tmp_path / "whole")
+    code, said = playing(keeping_command, tmp_path / "out", until=3)
     assert code == 0
     assert said.err.count("cannot be written") == 1
     assert files(tmp_path / "out") == files(tmp_path / "whole")
