@@ -42,6 +42,10 @@ os.environ["XDG_STATE_HOME"] = _state.name
 # and what the person's judges were measured to be is nothing that a test's tables show
 os.environ["REDTEAM_ENV_DATA"] = _state.name
 
+# colours are no part of what tests compare
+for _name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    os.environ.pop(_name, None)
+
 # a shell's background jobs start with Ctrl-C ignored, and so would every command that a test starts
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

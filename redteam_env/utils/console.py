@@ -4,6 +4,7 @@ import codecs
 import io
 import json
 import math
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -57,12 +58,17 @@ class _Console(Console):
 def make_console(*, stderr: bool = False) -> Console:
     """Return a console for stdout or stderr.
 
-    Into a file or a pipe it writes plain text of any width; strings are never read as markup.
+    Into a file or a pipe it writes plain text of any width; strings are never read as markup. There
+    ``FORCE_COLOR``, which CI services set, brings colours, but neither what moves nor a terminal's width.
 
     Args:
         stderr: Write to stderr instead of stdout.
     """
-    console = _Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    options: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
+    stream = sys.stderr if stderr else sys.stdout
+    if os.environ.get("FORCE_COLOR") and not stream.isatty():
+        options |= {"force_terminal": False, "color_system": "standard"}
+    console = _Console(stderr=stderr, **options)
     if not console.is_terminal:
         console.width = WIDE
     elif console.is_dumb_terminal:  # of which rich says that it has 80 columns
