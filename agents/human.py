@@ -1,5 +1,6 @@
 """A person at the terminal as an agent."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,18 +76,19 @@ class HumanAgent:
     def _lines(self, request: TurnRequest) -> Iterator[str]:
         """Yield the lines of a message; those that the person takes back are left out."""
         lines: list[str] = []
+        asked = sys.stdin.isatty()  # what is piped ends no line on the screen
         while True:
+            prompt = "... " if lines else f"{request.seat}> "
             try:
-                line = self.console.input(
-                    "... " if lines else f"{request.seat}> ", markup=False
-                ).rstrip()
+                line = self.console.input(prompt if asked else "", markup=False).rstrip()
             except EOFError as error:
                 if not any(lines):
                     raise RedteamError(
                         f"The input ended before {request.seat} had answered; type one message for each "
                         f"turn, and a line with a single dot behind it."
                     ) from error
-                self.console.print()
+                if asked:
+                    self.console.print()
                 break
             if line == END:
                 break

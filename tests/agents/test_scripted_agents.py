@@ -89,6 +89,7 @@ def test_an_unknown_agent_is_an_error_that_lists_those_there_are():
 def test_a_person_sees_the_messages_and_answers_each_of_them(monkeypatch):
     shown = io.StringIO()
     monkeypatch.setattr("sys.stdin", io.StringIO("my answer\n.\n[bold]\n.\n"))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     agent = HumanAgent(Console(file=shown, width=80))
     hostile = Game().apply(Game().start(SEED, rewritten=True), "\x1b[31m[red]boo[/red]")
     asked = [turn_request(Game(), hostile, (k,)) for k in range(2)]

@@ -1,3 +1,4 @@
+import io
 import json
 
 import pytest
@@ -79,6 +80,20 @@ def test_the_rules_are_shown_at_the_start_and_when_asked_for(capsys, typed):
     for part, times in ((before, 1), (behind, 2)):
         told = " ".join(part.split())
         assert told.count("a line with a single dot, or Ctrl-D, ends it") == times
+
+
+def test_prompts_are_for_a_terminal_and_piped_messages_leave_no_trace_of_them(capsys, monkeypatch):
+    game = ["play", *WORDS, "--attacker", "human", "--games", "1"]
+    monkeypatch.setattr("sys.stdin", io.StringIO("one\ntwo\n"))
+    assert main(game) == 0
+    out = capsys.readouterr().out
+    assert "> " not in out
+    assert "... " not in out
+    assert any(x.startswith("seed (") for x in out.splitlines())
+    monkeypatch.setattr("sys.stdin", io.StringIO("one\ntwo\n"))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    assert main(game) == 0
+    assert "attacker_0> ... " in capsys.readouterr().out
 
 
 def test_an_empty_message_is_not_played(capsys, typed):
