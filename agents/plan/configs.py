@@ -10,8 +10,10 @@ from typing import Any
 
 from agents.plan.shapes import SHAPES, SMOLLM2, Shape
 from redteam_env.game import RedteamError, unknown_name
+from redteam_env.utils.console import make_console
 from redteam_env.utils.files import read_record
 from redteam_env.utils.hub import quiet_hub
+from redteam_env.utils.text import safe_text
 from redteam_env.worlds import MODELS, embedded_model
 
 CONFIG = "config.json"
@@ -27,6 +29,8 @@ _ALSO = {
     "qwen2": ("num_key_value_heads",),
     "qwen3": ("num_key_value_heads", "head_dim"),
 }
+_PATIENCE_S = 5
+"""How long the hub may take to answer."""
 _FLAGS = ("tie_word_embeddings", "attention_bias", "mlp_bias")
 
 
@@ -144,7 +148,7 @@ def _missing(name: str, origin: str) -> RedteamError:
 def _fetch(model: str, revision: str | None) -> Path:
     """Download one small file; the hub client keeps it in its own cache."""
     try:
-        from huggingface_hub import hf_hub_download  # noqa: PLC0415 - an optional extra
+        import huggingface_hub as hub  # noqa: PLC0415 - an optional extra
     except ImportError as error:
         raise RedteamError(
             f"The shape of {model!r} is not known here, and asking the hub needs huggingface_hub: "
@@ -152,10 +156,18 @@ def _fetch(model: str, revision: str | None) -> Path:
         ) from error
     try:
         with quiet_hub():
-            return Path(hf_hub_download(model, CONFIG, revision=revision))
+            if not isinstance(hub.try_to_load_from_cache(model, CONFIG, revision=revision), str):
+                asked = f"Looking for the {CONFIG} of {model!r} on the Hugging Face hub."
+                make_console(stderr=True).print(safe_text(asked), soft_wrap=True)
+                # asked once: a download tries again for half a minute where nothing answers
+                url = hub.hf_hub_url(model, CONFIG, revision=revision)
+                hub.get_hf_file_metadata(url, timeout=_PATIENCE_S)
+            return Path(
+                hub.hf_hub_download(model, CONFIG, revision=revision, etag_timeout=_PATIENCE_S)
+            )
     except Exception as error:  # the client's errors share no class: network, access, bad name
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise RedteamError(
-            f"No {CONFIG} of {model!r} can be had from the hub: {reason} It needs the hub in reach "
+            f"No {CONFIG} of {model!r} can be had from the hub: {reason.rstrip('.')}. It needs the hub in reach "
             "and access to the model; or name a directory with its config.json."
         ) from error

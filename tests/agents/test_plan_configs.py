@@ -95,7 +95,8 @@ def hub(tmp_path, monkeypatch):
             if self.path.endswith("config.json"):
                 seen.append(f"{self.command} {self.path}")
             known = self.path.startswith("/Qwen/Qwen2-1.5B-Instruct/resolve/")
-            self.send_response(200 if known else 404)
+            busy = self.path.startswith("/busy/")
+            self.send_response(200 if known else 503 if busy else 404)
             if known:
                 self.send_header("ETag", f'"{hashlib.sha1(body).hexdigest()}"')
                 self.send_header("X-Repo-Commit", COMMIT)
@@ -149,12 +150,23 @@ def test_a_model_that_the_hub_does_not_have_is_named(hub):
     assert "a directory with its config.json" in message
 
 
+def test_what_is_looked_for_is_said_before_and_a_hub_that_fails_is_asked_once(hub, capsys):
+    assert "503" in error_of("busy/model")
+    assert hub == ["HEAD /busy/model/resolve/main/config.json"]
+    told = "Looking for the config.json of 'busy/model' on the Hugging Face hub.\n"
+    assert capsys.readouterr().err == told
+    shape_of("Qwen/Qwen2-1.5B-Instruct")
+    capsys.readouterr()
+    shape_of("Qwen/Qwen2-1.5B-Instruct")
+    assert not capsys.readouterr().err
+
+
 def test_the_clients_retries_are_not_told(monkeypatch, caplog):
     def unreachable(*_, **__):
         logging.getLogger("huggingface_hub.utils").warning("Retrying in 1s [Retry 1/5].")
         raise OSError("no network")
 
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", unreachable)
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", unreachable)
     assert "no network" in error_of("nobody/nothing")
     assert not caplog.records
 
