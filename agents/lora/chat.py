@@ -298,6 +298,8 @@ def _closing(prompt: str) -> str:
         return ""
     start, end = opened[0].start, opened[0].inner[0]
     mark = prompt[start:end]
+    if mark.startswith("<|channel>"):
+        return "<channel|>"
     if "channel" in mark:
         return "<|end|><|start|>assistant<|channel|>final<|message|>"
     return f"\n{mark[0]}/{mark[1:]}\n\n"

@@ -1,52 +1,66 @@
 """Where thoughts and answers are marked in a text, however the marks are spelled.
 
-Models mark thoughts in many ways: ``<think>``, ``<Thinking >``, ``[THINK]``, gpt-oss's channels; and
-a model under pressure writes them with zero-width or full-width letters. All are found on a normalised
-copy of the text: NFKC, without characters that show nothing, case-folded. Every position is one of the
-text as it was written. Finding takes time linear in the text's length.
+Models mark thoughts in many ways: ``<think>``, ``<Thinking >``, ``[THINK]``, the channels of gpt-oss and
+Gemma; and a model under pressure writes them with zero-width, full-width or look-alike letters. All are
+found in what the text looks like (:mod:`redteam_env.game.skeleton`), in small letters. Every position is
+one of the text as it was written. Finding takes time linear in the text's length.
 """
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from redteam_env.game.skeleton import seen, spans
+
 ANSWER: Final = "answer"
 CHANNEL: Final = "channel"
-WORDS = ("thinking", "think", "thoughts", "thought", "reasoning", "reflection", "scratchpad")
+_FENCE: Final = "fence"
+WORDS = (
+    *("thinking", "think", "thoughts", "thought", "reasoning", "reflection", "scratchpad"),
+    *("monologue", "analysis", "cot"),
+)
 """The words by which models mark thoughts."""
 
 _WORDS = "|".join(WORDS)
-# models of some families put their own name before the word: <seed:think>
-_NAME = rf"(?:[a-z][\w-]{{0,19}}+:)?(?P<name>{_WORDS}|{ANSWER})"
+_EDGE = r"(?:begin|start|end)(?:[\s_\u2581-]of)?+[\s_\u2581-]"
+# words of other names stand around it: <seed:think>, <redacted_thinking>, <think_fast>, <think2>
+_BEFORE = r"(?:(?:[a-z0-9][\w-]{0,19}+:)|(?:[a-z0-9]{1,20}[_.-]){1,4})?(?:ant|re)?"
+_BEHIND = r"(?:s|[0-9]{1,4}|(?:[_.-][a-z0-9]{1,20}){1,4})?+"
 _MARK = re.compile(
-    # <think>, </ think >, <think a="b">, <think/>; without its end it is over with its name, so that
-    # marks in what follows are found, too
-    rf"<(?P<inner>\s*+)(?P<close>/?+)\s*+{_NAME}"
-    r"(?:(?P<end>(?:(?=[\s/])[^<>]*+)?+>)|(?=[\s/<\[]|\Z))"
-    # [THINK], [/THINK]
-    r"|\[\s*+(?P<close2>/?+)\s*+(?P<name2>think|thinking|reasoning|scratchpad)\s*+\]"
-    # <|channel|>analysis<|message|>, <|channel|>final<|message|>
+    # <think>, </ think >, <think a="b">, <think/>, <!-- think -->, <\\think>; without its end it is over
+    # with its name, so that marks in what follows are found, too
+    rf"<(?P<inner>(?:!--)?+\s*+)(?P<close>[/\\]*+)\s*+(?:(?P<edge>{_EDGE})?{_BEFORE}(?P<name>{_WORDS}){_BEHIND}"
+    rf"|(?:[a-z][\w-]{{0,19}}+:)?(?P<answer>{ANSWER}))"
+    r"(?:(?P<end>(?:(?=[^\w<>])[^<>]*+)?+>)|(?=[\s/<\[]|\Z))"
+    # [THINK], [/THINK], [BEGIN_THINKING]
+    rf"|\[\s*+(?P<close2>/|{_EDGE})?+\s*+(?P<name2>think|thinking|reasoning|scratchpad)\s*+\]"
+    # {think}, (Thought), «/think», [REFLECTION]: plain words, too, so where they open, they count
+    # only if they are closed
+    rf"|(?P<weak>[\[{{(\u00ab\u300c])\s*+(?P<close3>/|{_EDGE})?+\s*+(?P<name3>{_WORDS})\s*+"
+    r"[\]})\u00bb\u300d]"
+    # <|channel|>analysis<|message|>, <|channel|>final<|message|>, and what is left of them in plain text
     r"|<\s*+\|\s*+channel\s*+\|\s*+>\s*+(?P<channel>analysis|commentary|final)"
     r"(?:[^<>]{0,200}+<\s*+\|\s*+message\s*+\|\s*+>)?+"
+    r"|assistant(?P<plain>analysis|commentary|final)"
+    # <|channel>thought, <channel|>
+    r"|<(?P<opens>\|)?channel(?(opens)>\s*+[a-z]*+|\|>)"
     # <|begin_of_thought|>, <|end_of_thought|>, <|START_THINKING|>, <|think|>, <|/think|>
-    r"|<\s*+\|\s*+(?P<bar>/|(?:start|begin|end)(?:[\s_\u2581]of)?+[\s_\u2581])?+"
-    rf"(?P<name3>{_WORDS})\s*+\|\s*+>"
+    rf"|<\s*+\|\s*+(?P<bar>/|{_EDGE})?+(?P<name4>{_WORDS})\s*+\|\s*+>"
+    # [BEGIN FINAL RESPONSE]
+    r"|\[\s*+(?P<final>begin final response)\s*+\]"
+    # ```thinking, and what closes it
+    rf"|(?P<fence>```|~~~)(?:(?P<name5>{_WORDS})[^\S\n]*+(?=\n|\Z))?"
 )
-_BRACKETS = {"\u25c1": "<", "\u25b7": ">", "\u27e8": "<", "\u27e9": ">", "\u3008": "<"} | {
-    "\u3009": ">",
-    "\u2039": "<",
-    "\u203a": ">",
+_ALIKE = {
+    0x25C1: "<",
+    0x25B7: ">",
+    **dict.fromkeys((*range(0x0B, 0x0E), *range(0x1C, 0x20), 0x85), "\n"),
 }
-"""Brackets that stand for angle brackets and that NFKC keeps: Kimi's and look-alikes."""
-_OPENERS = re.compile("[<\\[\ufe47\ufe64\uff1c\uff3b\u2329\u25c1\u27e8\u3008\u2039]")
-"""What a mark may begin with, before it is normalised."""
-_UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0") | {
-    chr(k) for span in (range(0x180B, 0x1810), range(0xFE00, 0xFE10)) for k in span
-}
-"""Characters that show nothing and are no format characters (Unicode's Default_Ignorable)."""
+"""Kimi's brackets, and other ends of lines."""
+_OPENERS = re.compile("[<\\[{(\u00ab\u300c~`]|assistant")
+"""What a mark begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +99,18 @@ class Thought:
 
 def find_tags(text: str) -> list[Tag]:
     """Return every mark of a thought or an answer, in order."""
-    if not _OPENERS.search(text):
-        return []
     folded, places = _normalised(text)
-    return [_tag(match, places) for match in _MARK.finditer(folded) if _is_mark(match)]
+    if not _OPENERS.search(folded):
+        return []
+    found = [(match, _tag(match, places)) for match in _MARK.finditer(folded) if _is_mark(match)]
+    closed: set[str] = set()
+    kept: list[Tag] = []
+    for match, tag in reversed(found):
+        if not tag.opens:
+            closed.add(tag.name)
+        if not (match["weak"] and tag.opens) or tag.name in closed:
+            kept.append(tag)
+    return _fenced(kept[::-1])
 
 
 def find_thoughts(text: str, tags: Sequence[Tag], *, opened: bool = False) -> list[Thought]:
@@ -136,39 +158,45 @@ def _closed(stack: list[Tag], inside: Counter[str], name: str) -> Tag | None:
 
 def _is_mark(match: re.Match[str]) -> bool:
     """A tag without its end is a mark only if nothing stands between bracket and word."""
-    return match["name"] is None or bool(match["end"]) or not match["inner"]
+    in_angles = match["name"] or match["answer"]
+    return not in_angles or bool(match["end"]) or not match["inner"]
 
 
-def _tag(match: re.Match[str], places: Sequence[int]) -> Tag:
+def _tag(match: re.Match[str], places: Sequence[tuple[int, int]] | None) -> Tag:
     start, end = match.span()
-    if match["channel"]:
-        name, opens = CHANNEL, match["channel"] != "final"
-    elif match["name"]:
-        name, opens = match["name"], not match["close"]
-    elif match["name2"]:
-        name, opens = match["name2"], not match["close2"]
-    else:
-        name, opens = match["name3"], not (match["bar"] or "").startswith(("/", "end"))
-    return Tag(name, opens, places[start], places[end - 1] + 1)
+    name, opens = _meaning(match)
+    if places is not None:
+        start, end = places[start][0], places[end - 1][1]
+    return Tag(name, opens, start, end)
 
 
-def _normalised(text: str) -> tuple[str, Sequence[int]]:
-    """Return the copy in which marks are looked for, and where each of its characters stood."""
-    if text.isascii() and text.isprintable():
-        return text.lower(), range(len(text))
-    chars: list[str] = []
-    places: list[int] = []
-    for place, char in enumerate(text):
-        for plain in _plain(char):
-            chars.append(plain)
-            places.append(place)
-    return "".join(chars), places
+def _meaning(match: re.Match[str]) -> tuple[str, bool]:
+    """Return what a mark is called, and whether it opens."""
+    if channel := match["channel"] or match["plain"]:
+        return CHANNEL, channel != "final"
+    if match["fence"]:
+        return _FENCE, bool(match["name5"])
+    name = next((match[x] for x in ("name", "answer", "name2", "name3", "name4") if match[x]), "")
+    if not name:
+        return CHANNEL, bool(match["opens"])
+    closes = [match[x] for x in ("close", "close2", "close3", "edge", "bar")]
+    return name, not any(x and x.startswith(("/", "\\", "end")) for x in closes)
 
 
-def _plain(char: str) -> str:
-    if char.isascii():
-        return char.lower() if char.isprintable() or char.isspace() else ""
-    if char in _UNSEEN or unicodedata.category(char) in {"Cf", "Cc"}:
-        return " " if char.isspace() else ""
-    folded = unicodedata.normalize("NFKC", char).casefold()
-    return "".join(_BRACKETS.get(x, x) for x in folded)
+def _fenced(tags: Sequence[Tag]) -> list[Tag]:
+    """Leave out the fences that close no thought."""
+    kept: list[Tag] = []
+    inside = False
+    for tag in tags:
+        if tag.name != _FENCE or tag.opens or inside:
+            kept.append(tag)
+        if tag.name == _FENCE:
+            inside = tag.opens
+    return kept
+
+
+def _normalised(text: str) -> tuple[str, Sequence[tuple[int, int]] | None]:
+    """Return the copy in which marks are looked for, and where each character stood if it is not the text."""
+    alike = text.translate(_ALIKE)
+    shown = seen(alike)
+    return shown.lower(), None if shown == alike else spans(alike)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from redteam_env.game import Dialogue, RedteamError, role_of
-from redteam_env.utils.skeleton import is_plain, seen, skeleton, spans
+from redteam_env.game.skeleton import is_plain, seen, skeleton, spans
 from redteam_env.utils.text import break_chat_tokens, chat_tokens
 
 CONTEXT_MARK = "\n\n---\n\n"
@@ -81,7 +81,7 @@ class Guard:
         - a line that starts with one of the labels and a colon or with one of the lines, or that is a
           horizontal rule (``---``), is quoted: ``> AI assistant:``.
 
-        All of that is looked for in the text's skeleton (:mod:`redteam_env.utils.skeleton`), so
+        All of that is looked for in the text's skeleton (:mod:`redteam_env.game.skeleton`), so
         invisible characters, look-alikes and characters that are spelled out (``&lt;``) hide nothing. Applied twice it changes no more than
         applied once.
 

@@ -7,11 +7,19 @@ from rich.text import Text
 
 _KEEP = "\n\t"
 _CHAT_TAG = re.compile(
-    r"<(?=[|\uff5c]|/?(?:s|pad|unk|bos|eos|sop|eop|sys|start_of_turn|end_of_turn"
-    r"|extra_id_\d+|reserved_\d+|unused\d+)>)",
+    # <|im_start|>, <\uff5cUser\uff5c>; and Gemma's <turn|>, <channel|>
+    r"<(?=[|\uff5c]|[a-z_]{1,30}[|\uff5c]>"
+    r"|/?(?:s|pad|unk|bos|eos|sop|eop|eod|eot|sep|cls|mask|sys|start_of_turn|end_of_turn"
+    r"|(?:[a-z]{1,20}:)?(?:bos|eos|pad|unk|think)|(?:bos|eos|pad|unk|cls|sep|mask)_token|eo[ha]|eosys"
+    r"|role|tool_call|tool_response|end_of_(?:utterance|text)"
+    r"|extra_id_\d+|special_\d+|reserved_\d+|unused\d+)>)",
     re.IGNORECASE,
 )
-_BRACKET_TAG = re.compile(r"\[(?=/?(?:[A-Z][A-Z_ ]+|(?i:inst|[gs]mask|control_\d+))\])")
+_BRACKET_TAG = re.compile(
+    r"\[(?=/?(?:[A-Z][A-Z_ ]+|(?i:inst|[gs]mask|control_\d+))\]"
+    # EXAONE's [|user|]; MiniMax's [e~[, ]~b], ]~!b[
+    r"|\|(?i:[a-z_]{1,30})\|\]|e~\[)|\](?=~!?b[\[\]])"
+)
 _UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
@@ -40,13 +48,13 @@ def break_chat_tokens(text: str) -> str:
     """Return the text with the control tokens of the known chat families broken.
 
     A space is put behind the first character of chat tags (``<|...``, ``<s>``, ``</s>``, ``<pad>``,
-    ``<unk>``, ``<bos>``, ``<eos>``, ``<<SYS>>``, Gemma's turns) and of bracketed tags (``[INST]``,
-    ``[/INST]``, ``[CAPITALS]``, ``[control_1]``): ``< |user|>``, ``[ /INST]``. Nothing else is changed,
-    and what is broken already stays as it is.
+    ``<unk>``, ``<bos>``, ``<eos>``, ``<<SYS>>``, ``<think>``, Gemma's turns) and of bracketed tags
+    (``[INST]``, ``[/INST]``, ``[CAPITALS]``, ``[control_1]``, ``[|user|]``, ``]~b]``): ``< |user|>``,
+    ``[ /INST]``. Nothing else is changed, and what is broken already stays as it is.
     """
     if "<" in text:
         text = _CHAT_TAG.sub("< ", text)
-    return _BRACKET_TAG.sub("[ ", text) if "[" in text else text
+    return _BRACKET_TAG.sub(r"\g<0> ", text) if "[" in text or "]" in text else text
 
 
 def chat_tokens(text: str) -> list[int]:

@@ -109,6 +109,19 @@ def test_case_16_a_template_that_opens_the_thought_hides_it(opening, special):
     assert (unfinished.text, unfinished.thought, unfinished.finished) == ("", "so far", False)
 
 
+def test_the_channel_that_gemmas_template_opens_is_a_thought():
+    tokenizer = tiny_tokenizer("qwen")
+    tokenizer.add_tokens([AddedToken(x, special=True) for x in ("<|channel>", "<channel|>")])
+    end = "<|im_start|>assistant\\n"
+    opened = f"{end}<|channel>thought\\n"
+    tokenizer.chat_template = tokenizer.chat_template.replace(end, opened)
+    codec = ChatCodec(tokenizer)
+    spoken = codec.read(ids_of(tokenizer, "so<channel|>here it is<|im_end|>"))
+    assert (spoken.text, spoken.thought, spoken.finished) == ("here it is", "so", True)
+    answer = tokenizer.decode(codec.encode(MESSAGES, answer=True))
+    assert answer.endswith("<|channel>thought\n<channel|>")
+
+
 def test_before_a_prefill_or_an_answer_the_thought_is_closed():
     tokenizer = reasoning_tokenizer("<think>")
     codec = ChatCodec(tokenizer)

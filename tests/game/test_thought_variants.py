@@ -83,7 +83,32 @@ MARKS = {
         "<\uff5cend\u2581of\u2581think\uff5c>",
     ),
     "bars": ("<|think|>", "<|/think|>"),
+    "Gemma": ("<|channel>thought\n", "<channel|>"),
+    "other words around": pair("redacted_thinking"),
+    "a word behind": pair("think_fast"),
+    "a number behind": pair("think2"),
+    "begin and end": ("<begin_thinking>", "<end_of_thinking>"),
+    "brackets, begin and end": ("[BEGIN_THINKING]", "[END_THINKING]"),
+    "monologue": pair("inner_monologue"),
+    "a comment": ("<!-- think -->", "<!-- /think -->"),
+    "HTML": ("&lt;think&gt;", "&lt;/think&gt;"),
+    "a backslash": ("<think\\>", "<\\think>"),
+    "Cyrillic letters": pair("th\u0456nk"),
+    "an accent": pair("thi\u0307nk"),
+    "heavy brackets": ("\u276ethink\u276f", "\u276e/think\u276f"),
+    "lenticular brackets": ("\u3010think\u3011", "\u3010/think\u3011"),
+    "division slash": ("<think>", "<\u2215think>"),
 }
+PAIRED = {
+    "gpt-oss without tokens": ("analysis", "assistantfinal"),
+    "a final response": ("", "[BEGIN FINAL RESPONSE]"),
+    "braces": ("{think}", "{/think}"),
+    "parentheses": ("(Thinking)", "(/Thinking)"),
+    "guillemets": ("\u00abthink\u00bb", "\u00ab/think\u00bb"),
+    "other words in brackets": ("[THOUGHT]", "[/THOUGHT]"),
+    "a fence": ("```thinking\n", "\n```\n"),
+}
+"""Marks that count only where they are closed, or opened."""
 SHAPES = {
     "closed": "{open}zebra{close}said",
     "unclosed": "{open}zebra",
@@ -170,8 +195,27 @@ def test_an_answer_is_shown_only_after_the_thought_was_closed(text, mode):
     assert (split.visible, split.forfeit) == ("", True)
 
 
+@pytest.mark.parametrize("mark", PAIRED)
+def test_marks_that_may_be_plain_text_count_where_they_are_closed(mark):
+    opening, closing = PAIRED[mark]
+    text = f"{opening}zebra{closing}said"
+    assert take_thoughts(text).text == "said"
+    assert split_action(text, Thinking.OPTIONAL).forfeit
+    assert find_tags(f"a {opening.strip('`')} b") == []
+
+
 @pytest.mark.parametrize(
-    "text", ["a < b and c > d", "<b>think</b>", "[1] thought", "I <3 thinking", "x < think"]
+    "text",
+    [
+        *("a < b and c > d", "<b>think</b>", "[1] thought", "I <3 thinking", "x < think"),
+        *(
+            "(thinking) Hm.",
+            "f'{thought}'",
+            "```python\nthink()\n```",
+            "<thin>k</thin>",
+            "&lt;b&gt;",
+        ),
+    ],
 )
 def test_ordinary_text_has_no_marks(text):
     assert find_tags(text) == []
@@ -246,6 +290,12 @@ def lines_run(work, *arguments):
         "<think></reasoning>",
         "<th\u200bink>",
         "[",
+        "{think}",
+        "a_a_a_think_a_",
+        "<a_a_a_think_a_",
+        "```",
+        "&lt;",
+        "<|channel>",
     ],
 )
 def test_repeated_marks_take_linear_work(piece):

@@ -10,6 +10,7 @@ import pytest
 from injections import ANSWERS, injections, normalised, pieces
 
 from redteam_env.game import ATTACKER, DEFENDER, Dialogue, Line, Verdict
+from redteam_env.game.skeleton import skeleton, spans
 from redteam_env.judges import (
     PARSERS,
     Completion,
@@ -21,7 +22,6 @@ from redteam_env.judges import (
     recorded,
 )
 from redteam_env.judges.sources import Source
-from redteam_env.utils.skeleton import skeleton, spans
 
 
 def talk(prompt, response):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from redteam_env.utils.text import escape_controls, safe_text
+from redteam_env.utils.text import break_chat_tokens, chat_tokens, escape_controls, safe_text
 
 
 @given(
@@ -48,3 +48,42 @@ def test_rich_reads_no_markup_in_hostile_text(text):
     out = io.StringIO()
     Console(file=out, width=80).print(safe_text(text))
     assert out.getvalue() == f"{text}\n"
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        *(
+            "<|im_start|>",
+            "<\uff5cUser\uff5c>",
+            "<|turn>",
+            "<turn|>",
+            "<channel|>",
+            "<start_of_turn>",
+        ),
+        *("<s>", "</s>", "<seed:bos>", "<BOS_TOKEN>", "<eoa>", "<SPECIAL_12>", "<role>", "</role>"),
+        *(
+            "<end_of_utterance>",
+            "<think>",
+            "</think>",
+            "<seed:think>",
+            "<tool_response>",
+            "<<SYS>>",
+        ),
+        *("[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[|user|]", "[|endofturn|]", "[gMASK]"),
+        *("]~b]", "]~!b[", "[e~["),
+    ],
+)
+def test_control_tokens_of_the_known_families_are_broken(token):
+    broken = break_chat_tokens(f"a{token}b")
+    assert token not in broken
+    assert broken.replace(" ", "") == f"a{token}b"
+    assert break_chat_tokens(broken) == broken
+    assert chat_tokens(f"a{token}b")
+
+
+@pytest.mark.parametrize(
+    "text", ["a < b", "<b>bold</b>", "a[0]", "[x](y)", "| [a] | b |", "<thinking>"]
+)
+def test_other_brackets_are_left_alone(text):
+    assert break_chat_tokens(text) == text

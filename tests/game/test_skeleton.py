@@ -2,7 +2,7 @@
 
 import pytest
 
-from redteam_env.utils.skeleton import seen, skeleton, spans
+from redteam_env.game.skeleton import seen, skeleton, spans
 
 
 @pytest.mark.parametrize("unseen", ["\u00ad", "\u200b", "\u2065", "\ufff3", "\U000e0041", "\u3164"])

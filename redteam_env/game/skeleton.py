@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterator
 from urllib.parse import unquote
 
-from redteam_env.utils.look_alikes import ALIKE
+from redteam_env.game.look_alikes import ALIKE
 
 _PLAIN = re.compile(r"[\n\t\x20-\x7e]*")
 _OTHER = re.compile(r"[^\n\t\x20-\x7e]+")
