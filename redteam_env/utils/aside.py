@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from concurrent import futures
 from contextlib import suppress
 from contextvars import copy_context
@@ -48,7 +48,7 @@ def run_aside(work: Coroutine[Any, Any, T]) -> T:
             outcome.set_exception(error)
 
     context = copy_context()  # the work, too, can look at stop_event()
-    target = partial(context.run, _run, do, outcome)
+    target = partial(context.run, _run, do(), outcome)
     threading.Thread(target=target, name="aside", daemon=True).start()
     try:
         while not futures.wait([outcome], _LOOK_S).done and not stop.is_set():
@@ -60,12 +60,16 @@ def run_aside(work: Coroutine[Any, Any, T]) -> T:
             loop, task = begun.result()
             with suppress(RuntimeError):  # it has ended just now
                 loop.call_soon_threadsafe(task.cancel)
+        elif not begun.done():
+            with suppress(ValueError):  # it has begun just now
+                work.close()  # else Python warns that nobody awaited it
     raise futures.CancelledError
 
 
-def _run(do: Callable[[], Coroutine[Any, Any, None]], outcome: futures.Future[Any]) -> None:
+def _run(done: Coroutine[Any, Any, None], outcome: futures.Future[Any]) -> None:
     try:
-        asyncio.run(do())
+        asyncio.run(done)
     except BaseException as error:  # noqa: BLE001 - no loop could be made, for want of files or memory
+        done.close()
         if not outcome.done():
             outcome.set_exception(error)

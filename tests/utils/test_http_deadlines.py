@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import warnings
 from concurrent.futures import CancelledError
 
 import pytest
@@ -164,7 +166,9 @@ def test_a_machine_that_can_make_no_loop_is_told_of_not_waited_for(monkeypatch):
         return 1
 
     monkeypatch.setattr(asyncio.events, "new_event_loop", none_left)
-    job = work()
-    with pytest.raises(OSError, match="too many open files"):
-        run_aside(job)
-    job.close()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        with pytest.raises(OSError, match="too many open files"):
+            run_aside(work())
+        gc.collect()
+    assert not [x for x in said if "never awaited" in str(x.message)]
