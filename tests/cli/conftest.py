@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import pytest
+from rejudge_fakes import Contrary
 
 from redteam_env import registry
 from redteam_env.game import Seed, Verdict
@@ -117,6 +118,14 @@ def policy(plugins):
 
     plugins("agents", "policy", Policy)
     return made
+
+
+@pytest.fixture
+def contrary():
+    """A judge that finds every answer harmless."""
+    judge = Contrary()
+    registry.register("judges", "contrary", lambda: judge)
+    return judge
 
 
 @pytest.fixture(params=["evaluate", "crossplay", "attack", "suites", "attacked suites"])
