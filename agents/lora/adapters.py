@@ -231,7 +231,7 @@ def _identity(name: str) -> str:
 def _check_file(file: Path) -> None:
     """Refuse weights of another kind, and such as would take long to read even the header of."""
     if not file.is_file():
-        others = sorted(x.name for x in file.parent.glob("adapter_model.*"))
+        others = sorted(x.name for x in file.parent.glob("adapter_model.*") if x != file)
         other = f"only {others[0]}, and nothing but safetensors is read" if others else "none"
         raise RedteamError(
             f"{str(file)!r} is missing: the adapter's weights must be there ({other})."
@@ -290,12 +290,13 @@ def _check_shapes(
 
 
 def _checked(file: Path, key: str, tensor: torch.Tensor) -> torch.Tensor:
-    if not tensor.is_floating_point() or not bool(tensor.isfinite().all()):
+    found = tensor.float() if tensor.is_floating_point() else None
+    if found is None or not bool(found.isfinite().all()):
         raise RedteamError(
-            f"{str(file)!r} is refused: {key!r} holds something else than finite numbers. Train or export "
+            f"{str(file)!r} is refused: {key!r} holds something else than finite numbers of 32 bits. Train or export "
             "the adapter again."
         )
-    return tensor.float()
+    return found
 
 
 def _check_copy(directory: Path, key: str, stream: Any, model: Any) -> None:

@@ -5,6 +5,7 @@ Each row draws its random numbers from its own path, so a row samples the same t
 returns the log-probability of each token under the distribution it was drawn from.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,12 @@ _HELD = 0.75
 
 _OPENED = 64
 """Prompts whose first token is computed together."""
+
+
+_NO_NUMBERS = (
+    "The model's logits are no numbers (NaN or infinite), so nothing can be sampled: its weights, or those "
+    "of an adapter on it, are damaged or far too large. Name others, or train with a lower learning rate."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +67,9 @@ def sample(
 
     Returns:
         One completion a row, in order.
+
+    Raises:
+        RedteamError: If the model's logits are no numbers.
     """
     device = model.device
     rows, steps = draws.shape
@@ -90,6 +100,8 @@ def sample(
         for place, (k, token, value) in enumerate(found):
             if tokens[k] and tokens[k][-1] in stops:
                 continue
+            if math.isnan(value):
+                raise RedteamError(_NO_NUMBERS)
             tokens[k].append(token)
             logprobs[k].append(value)
             if token not in stops:

@@ -5,6 +5,7 @@ in neither list of labels is an error that names row, value and both lists. An e
 ends with the source as it should have been written.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,6 +14,7 @@ from urllib.parse import quote
 from redteam_env.game import RedteamError, Seed, unknown_name
 from redteam_env.seeds.layouts import layout_of
 from redteam_env.seeds.source import DEFAULT_HELDOUT, DEFAULT_MAX_CHARS, stable_split
+from redteam_env.utils.reading import parse_json
 
 Row = tuple[int, Mapping[str, Any]]
 """A row's number, as the user counts them, and its cells by column."""
@@ -43,6 +45,7 @@ OPTIONS = {
 }
 _HARMFUL = "true|1|yes|harmful|unsafe"
 _BENIGN = "false|0|no|benign|unharmful|safe"
+_WRITTEN = re.compile(r"\s*\[\s*\{\s*['\"](?:role|from|content|value)['\"]\s*:")
 _MOST_SHOWN = 80
 _MOST_LISTED = 20
 _MOST_DIGITS = 9
@@ -365,13 +368,22 @@ def _said(value: str) -> str:
 
 def _request_of(cell: object, column: str, place: str) -> str:
     """Return the text of a cell, or the last message of the user of a list of messages."""
-    text = _last_of_user(cell, column, place) if isinstance(cell, list) else cell
+    found = _messages(cell, column, place) if isinstance(cell, str) else cell
+    text = _last_of_user(found, column, place) if isinstance(found, list) else found
     if not isinstance(text, str) or not text.strip():
         raise RedteamError(
             f"{place}: the column {column!r} holds {_shown(cell)} instead of a text; fill it in or "
             "remove the row."
         )
     return text
+
+
+def _messages(cell: str, column: str, place: str) -> object:
+    """Return a list of messages that was written into a table as JSON; any other text as it is."""
+    if _WRITTEN.match(cell) is None:
+        return cell
+    remedy = "It looks like a list of messages; write it as JSON."
+    return parse_json(cell, place=f"{place}: the column {column!r}", remedy=remedy)
 
 
 def _last_of_user(messages: Sequence[object], column: str, place: str) -> str:

@@ -42,8 +42,8 @@ def from_file(argument: str | None = None, **options: str) -> ListSource:
     ===================  ============================================================================
     ``.csv``, ``.tsv``   a header line and rows; commas, semicolons or tabs between the cells
     ``.txt``             one request a line
-    ``.jsonl``           one object a line
-    ``.json``            a list of objects, an object that holds one (``rows=a.b``), or JSON lines
+    ``.jsonl``           one object, or one text, a line
+    ``.json``            a list of objects or texts, an object that holds one (``rows=a.b``), or JSON lines
     ``.parquet``         a table; nested columns are reached with dots (``label=reward.truth``)
     ===================  ============================================================================
 
@@ -124,16 +124,18 @@ def read_table(path: Path, argument: str, options: Mapping[str, str]) -> Table:
     try:
         if ending == _JSON:
             return _read_json(path, argument, options)
-        return _READERS[ending](path)
+        rows, columns = _READERS[ending](path)
     except OSError as error:
         raise RedteamError(f"{argument!r} cannot be read ({error.strerror}).") from error
+    # spreadsheets leave empty columns behind the others, without a name
+    repeated = sorted({name for name in columns if name and columns.count(name) > 1})
+    if repeated:
+        raise RedteamError(f"{path.name} has two columns {repeated[0]!r}; rename one.")
+    return rows, columns
 
 
 def _read_csv(path: Path) -> Table:
     columns, rows = read_csv(path)
-    repeated = sorted({name for name in columns if columns.count(name) > 1})
-    if repeated:
-        raise RedteamError(f"{path.name} has two columns {repeated[0]!r}; rename one.")
     found: list[Row] = [
         (number, dict(zip(columns, cells, strict=True)))
         for number, (_, cells) in enumerate(rows, 1)
@@ -155,6 +157,8 @@ def _read_json_lines(path: Path) -> Table:
 
 
 def _objects(path: Path, rows: list[tuple[int, Any]], cure: str) -> Table:
+    if rows and all(isinstance(cells, str) for _, cells in rows):
+        return [(number, {"text": text}) for number, text in rows], ["text"]
     columns: dict[str, None] = {}
     for number, cells in rows:
         if not isinstance(cells, dict):
@@ -231,13 +235,19 @@ def _lists_of_objects(content: Any) -> list[str]:
 
 def _read_parquet(path: Path) -> Table:
     table = read_parquet(path, remedy="Write it anew.")
+    names = list(table.column_names)
     try:
-        cells: list[dict[str, Any]] = table.to_pylist()
-    except (ValueError, OverflowError) as error:  # such as a date that Python has none for
+        cells = [column.to_pylist() for column in table.columns]
+    except (
+        ValueError,
+        OverflowError,
+        LookupError,
+    ) as error:  # a date or time zone that Python lacks
         raise RedteamError(
             f"{path.name} has a cell that cannot be read ({error}). Write it anew."
         ) from error
-    return list(enumerate(cells, 1)), list(table.column_names)
+    rows = [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)]
+    return list(enumerate(rows, 1)), names
 
 
 _READERS: dict[str, Callable[[Path], Table]] = {

@@ -30,8 +30,17 @@ MOST_NESTED = 100
 """Lists and objects within each other."""
 MOST_DIGITS = 300
 """Of a whole number, so that each of them is a finite float too."""
+_KINDS = {
+    b"\xff\xfe": ": it is UTF-16",
+    b"\xfe\xff": ": it is UTF-16",
+    b"\x1f\x8b": ": it is packed by gzip, and such a name ends in .gz",
+    b"PK": ": it is a zip archive or a spreadsheet",
+}
+"""What files are that begin so."""
 _DELIMITERS = (",", ";", "\t")
 _LINES_COMPARED = 50
+_MOST_SHOWN = 80
+_ROWS_AT_ONCE = 4096
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+"?|([\[{])|[\]}]', re.DOTALL)
 """A string, an opening bracket (group 1) or a closing one; linear in the text's length."""
 
@@ -70,13 +79,9 @@ def read_text(file: Path, *, most: int = MOST_BYTES) -> str:
 
     Raises:
         OSError: If it cannot be read.
-        RedteamError: If it is larger, cannot be unpacked, or is not UTF-8.
+        RedteamError: If it is larger, cannot be unpacked, is not UTF-8, or has a NUL character.
     """
-    content = read_bytes(file, most=most)
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _not_utf8(file, content.count(b"\n", 0, error.start) + 1, error) from error
+    return _decoded(file, read_bytes(file, most=most))
 
 
 def read_lines(file: Path) -> Iterator[tuple[int, str]]:
@@ -87,14 +92,11 @@ def read_lines(file: Path) -> Iterator[tuple[int, str]]:
 
     Raises:
         OSError: If it cannot be read.
-        RedteamError: If it has too many lines or bytes, a line is too long or not UTF-8, or it cannot
-            be unpacked.
+        RedteamError: If it has too many lines or bytes, a line is too long, not UTF-8 or with a NUL
+            character, or it cannot be unpacked.
     """
     for number, line in _raw_lines(file):
-        try:
-            yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            raise _not_utf8(file, number, error) from error
+        yield number, _decoded(file, line, number)
 
 
 def read_json_lines(file: Path, *, remedy: str) -> tuple[list[tuple[str, Any]], str | None]:
@@ -162,7 +164,8 @@ def parse_json(text: str | bytes, *, place: str, remedy: str = "") -> Any:
         remedy: What to do if it is wrong: a sentence.
 
     Raises:
-        RedteamError: If it is no JSON, is nested too deep, or has a whole number of too many digits.
+        RedteamError: If it is no JSON, is nested too deep, names a key of an object twice, or has a whole
+            number of too many digits.
     """
     try:
         decoded = text if isinstance(text, str) else text.decode("utf-8-sig")
@@ -205,7 +208,16 @@ def _integer(text: str) -> int:
     return int(text)
 
 
-_DECODER = json.JSONDecoder(parse_int=_integer)
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in found if keys.count(key) > 1)
+        raise ValueError(f"the key {twice[:_MOST_SHOWN]!r} stands twice in one object")
+    return found
+
+
+_DECODER = json.JSONDecoder(parse_int=_integer, object_pairs_hook=_object)
 
 
 def _depth(text: str) -> int:
@@ -398,8 +410,8 @@ def read_parquet(file: Path, *, remedy: str) -> Any:
             if opened.metadata.num_rows > MOST_ROWS:
                 raise _too_many_rows(file.name)
             batches, size = [], 0
-            for batch in opened.iter_batches(batch_size=4096):
-                size += batch.nbytes
+            for batch in opened.iter_batches(batch_size=_rows_at_once(opened.metadata)):
+                size += sum(_size(column) for column in batch.columns)
                 if size > MOST_BYTES:
                     raise _too_large(file, MOST_BYTES)
                 batches.append(batch)
@@ -409,6 +421,27 @@ def read_parquet(file: Path, *, remedy: str) -> Any:
         raise RedteamError(
             f"{file.name} is no parquet file that can be read: {reason}. {remedy}"
         ) from error
+
+
+def _rows_at_once(metadata: Any) -> int:
+    """Return how many rows of a parquet file fit into memory, should each repeat all that its column stores."""
+    groups = [metadata.row_group(k) for k in range(metadata.num_row_groups)]
+    sizes = [x.column(k).total_uncompressed_size for x in groups for k in range(x.num_columns)]
+    largest: int = max(sizes, default=0) or 1
+    return min(_ROWS_AT_ONCE, max(1, MOST_BYTES // largest))
+
+
+def _size(array: Any) -> int:
+    """Return how many bytes an Arrow array has once what is stored once and named often is repeated."""
+    from pyarrow import types  # noqa: PLC0415 - an extra, and slow to import
+
+    if types.is_dictionary(array.type):
+        return int(array.dictionary_decode().nbytes)
+    if types.is_struct(array.type):
+        return sum(_size(part) for part in array.flatten())
+    if types.is_list(array.type) or types.is_large_list(array.type):
+        return _size(array.flatten())
+    return int(array.nbytes)
 
 
 def _unread(place: str, reason: str, remedy: str) -> RedteamError:
@@ -430,10 +463,23 @@ def _too_many_digits(place: str, digits: int, remedy: str) -> RedteamError:
     return _unread(place, found, remedy)
 
 
-def _not_utf8(file: Path, line: int, error: UnicodeDecodeError) -> RedteamError:
-    byte = error.object[error.start]
+def _decoded(file: Path, content: bytes, line: int = 1) -> str:
+    """Return the text of bytes that begin with a line of a file."""
+    try:
+        text = content.decode("utf-8-sig" if line == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        found = f"byte 0x{content[error.start]:02x}"
+        raise _not_utf8(file, content, error.start, line, found) from error
+    if "\0" in text:
+        raise _not_utf8(file, content, content.index(0), line, "a NUL byte")
+    return text
+
+
+def _not_utf8(file: Path, content: bytes, place: int, line: int, found: str) -> RedteamError:
+    number = line + content.count(b"\n", 0, place)
+    known = (kind for mark, kind in _KINDS.items() if line == 1 and content.startswith(mark))
     return RedteamError(
-        f"{file.name} is not UTF-8 (byte 0x{byte:02x} in line {line}); save it as UTF-8."
+        f"{file.name} is not UTF-8 ({found} in line {number}{next(known, '')}); save it as UTF-8."
     )
 
 

@@ -160,6 +160,10 @@ KEY = "base_model.model.model.layers.1.mlp.up_proj.lora_{}.weight"
         (lambda w: w[KEY.format("B")][3].fill_(float("-inf")), "finite"),
         (lambda w: w.update({KEY.format("A"): w[KEY.format("A")].long()}), "finite numbers"),
         (
+            lambda w: w.update({KEY.format("A"): torch.full((4, 32), 1e300, dtype=torch.float64)}),
+            "finite",
+        ),
+        (
             lambda w: w.update({KEY.format("A"): torch.zeros(5, 32)}),
             r"shape \(5, 32\), not \(4, 32\)",
         ),
@@ -190,6 +194,22 @@ def test_weights_that_are_not_what_the_configuration_says_are_one_line(
     refused(adapter, cause)
 
 
+def test_weights_of_eight_bits_are_read(adapter, tiny_base):
+    whole = load_file(adapter / WEIGHTS)
+    save_file({k: x.to(torch.float8_e4m3fn) for k, x in whole.items()}, adapter / WEIGHTS)
+    layers = read_adapter(adapter, tiny_base).layers
+    key = "model.layers.1.mlp.up_proj"
+    assert torch.equal(layers[key].a, whole[KEY.format("A")].to(torch.float8_e4m3fn).float())
+
+
+def test_an_adapter_that_makes_logits_no_numbers_says_nothing(adapter, tiny_model, requests):
+    whole = load_file(adapter / WEIGHTS)
+    save_file({k: torch.full_like(x, 1e30) for k, x in whole.items()}, adapter / WEIGHTS)
+    agent = PolicyPool(base=str(tiny_model), device="cpu").load(str(adapter), "attacker")
+    with pytest.raises(RedteamError, match="logits are no numbers"):
+        agent.act(requests(1))
+
+
 def test_pickled_weights_are_never_read(adapter, refused, tmp_path):
     (adapter / WEIGHTS).unlink()
 
@@ -200,6 +220,12 @@ def test_pickled_weights_are_never_read(adapter, refused, tmp_path):
     (adapter / "adapter_model.bin").write_bytes(pickle.dumps(Trap()))
     refused(adapter, r"only adapter_model\.bin, and nothing but safetensors")
     assert not (tmp_path / "sprung").exists()
+
+
+def test_a_folder_in_the_place_of_weights_is_no_other_kind_of_them(adapter, refused):
+    (adapter / WEIGHTS).unlink()
+    (adapter / WEIGHTS).mkdir()
+    refused(adapter, r"must be there \(none\)")
 
 
 @pytest.fixture(scope="module")

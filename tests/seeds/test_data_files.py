@@ -1,5 +1,6 @@
 """Data files as people have them; the files of reported cases are in ``cases/``."""
 
+import csv
 import gzip
 import json
 import warnings
@@ -99,6 +100,7 @@ def test_the_separator_is_found_though_cells_hold_others(tmp_path, delimiter, en
         ("text\tharmful\nOne, two; three\t1\n", {"One, two; three": 1}),
         ("text,harmful\rA note,1\rA cake,0\r", {"A note": 1, "A cake": 0}),
         ("\ufeff text , Harmful\nA note,1\n", {"A note": 1}),
+        ("text,harmful,,\nA note,1,,\n", {"A note": 1}),
         ('text,harmful\n"' + "a\n" * 60 + '",1\n', {" ".join("a" * 60): 1}),
     ],
 )
@@ -148,6 +150,35 @@ def test_several_columns_of_requests_are_not_chosen_from(tmp_path):
     message = error_of(file)
     assert "'goal', 'prompt'" in message
     assert f"'{file}?text=goal&all=harmful'" in message
+
+
+def test_messages_that_were_written_into_a_table_are_read_and_no_text_is(tmp_path):
+    file = tmp_path / "mine.csv"
+    rows = {"prompt": ['[{"role": "user", "content": "Hi"}]', '[{"a": 1}] is a list']}
+    with file.open("w", newline="") as stream:
+        csv.writer(stream).writerows([["prompt"], *([x] for x in rows["prompt"])])
+    assert labels(f"{file}?all=harmful") == {"Hi": True, '[{"a": 1}] is a list': True}
+    file.write_text("prompt\n\"[{'role': 'user', 'content': 'Hi'}]\"\n")
+    with pytest.raises(RedteamError, match="a list of messages; write it as JSON"):
+        labels(f"{file}?all=harmful")
+
+
+@pytest.mark.parametrize(("ending", "text"), [("json", '["Hi", "Ho"]'), ("jsonl", '"Hi"\n"Ho"\n')])
+def test_a_list_of_texts_is_one_of_requests(tmp_path, ending, text):
+    file = tmp_path / f"mine.{ending}"
+    file.write_text(text)
+    assert labels(f"{file}?all=benign") == {"Hi": False, "Ho": False}
+
+
+def test_two_columns_of_one_name_are_named_in_parquet_too(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    file = tmp_path / "mine.parquet"
+    arrays = [pa.array(["a"]), pa.array(["b"])]
+    parquet.write_table(pa.Table.from_arrays(arrays, names=["text", "text"]), file)
+    with pytest.raises(RedteamError, match="two columns 'text'"):
+        labels(f"{file}?all=harmful")
 
 
 def test_a_text_file_has_one_request_a_line(tmp_path):

@@ -15,6 +15,7 @@ from redteam_env.utils.reading import (
     read_csv,
     read_lines,
     read_parquet,
+    read_text,
     read_toml,
 )
 
@@ -108,6 +109,50 @@ def test_parquet_with_too_many_rows_or_bytes_is_named(tmp_path, monkeypatch):
     assert "more than 50000 bytes" in error_of(read_parquet, file, remedy="")
     monkeypatch.setattr(reading, "MOST_ROWS", 999)
     assert "more than 999 rows" in error_of(read_parquet, file, remedy="")
+
+
+@pytest.mark.parametrize("form", ["plain", "dictionary", "struct", "list"])
+def test_a_parquet_that_repeats_what_it_stores_once_counts_as_what_it_holds(
+    tmp_path, monkeypatch, form
+):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    texts = pa.array(["x" * 1000] * 1000).dictionary_encode()
+    column = {
+        "plain": texts.dictionary_decode(),
+        "dictionary": texts,
+        "struct": pa.StructArray.from_arrays([texts], names=["inner"]),
+        "list": pa.ListArray.from_arrays(list(range(1001)), texts),
+    }[form]
+    file = tmp_path / "mine.parquet"
+    parquet.write_table(pa.table({"text": column}), file)
+    assert file.stat().st_size < 50_000
+    assert read_parquet(file, remedy="").num_rows == 1000
+    monkeypatch.setattr(reading, "MOST_BYTES", 50_000)
+    assert "more than 50000 bytes" in error_of(read_parquet, file, remedy="")
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "b": 2, "a": 1}', '[{"x": {"a": 1, "a": 2}}]'])
+def test_a_key_that_stands_twice_is_named(text):
+    assert "'a' stands twice in one object" in error_of(parse_json, text, place="there")
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        ("text\na\n".encode("utf-16"), "byte 0xff in line 1: it is UTF-16"),
+        ("text\na\n".encode("utf-16-le"), "a NUL byte in line 1"),
+        (b"text\na\0b\n", "a NUL byte in line 2"),
+        (gzip.compress(b"text\na\n"), "packed by gzip"),
+        (b"PK\x03\x04\xff", "a zip archive or a spreadsheet"),
+    ],
+)
+@pytest.mark.parametrize("read", [read_text, lambda file: list(read_lines(file))])
+def test_what_is_no_text_in_utf_8_is_told(tmp_path, content, part, read):
+    file = tmp_path / "mine.csv"
+    file.write_bytes(content)
+    assert part in error_of(read, file)
 
 
 def answer(call, *args, **kwargs):
