@@ -113,10 +113,11 @@ def verify(file: Path, *, say: Say, used: Sequence[str] = ()) -> list[str]:
     manifest = _json(folder / MANIFEST)
     config, every = read_manifest(manifest, folder / MANIFEST, used=used)
     stored, records = _json(folder / FIGURES if file.is_dir() else file), _json(folder / RECORDS)
-    games = read_tables([folder / GAMES])
+    exported, games = _json(folder / EXPORT), read_tables([folder / GAMES])
     if not isinstance(stored, dict) or not isinstance(records, dict):
         raise RedteamError(f"{str(folder)!r} holds no report that 'redteam-env bench' wrote.")
     wrong = [] if stored.pop("digest", None) == manifest["digest"] else ["the manifest's digest"]
+    wrong += check_records(config, every, records)
     judge = resolve_judge(config.judge_name)
     again = getattr(judge, "exact", False)
     say(
@@ -124,7 +125,7 @@ def verify(file: Path, *, say: Say, used: Sequence[str] = ()) -> list[str]:
         if again
         else f"Marking answers again; verdicts of {judge.name!r} are taken as they are stored"
     )
-    wrong += _verdicts(config, games) + check_records(config, every, records)
+    wrong += _verdicts(config, games)
     say("Computing the leaderboard again")
     try:
         found = _figures(config, every, games, records)
@@ -132,7 +133,7 @@ def verify(file: Path, *, say: Say, used: Sequence[str] = ()) -> list[str]:
         return [*wrong, f"the leaderboard cannot be computed: {error!r}"]
     wrong += differences(stored, plain(found), "leaderboard")
     export = plain(marl_eval(found, world=config.source_name))
-    wrong += differences(_json(folder / EXPORT), export, "marl_eval")
+    wrong += differences(exported, export, "marl_eval")
     return wrong or [
         f"leaderboard/cells: {x} scores more than the cell above it"
         for x in misplaced(stored["cells"])

@@ -127,14 +127,16 @@ def verify_report(target: Path, *, say: Say, used: Sequence[str] = ()) -> list[s
     if missing := missing_plugins(manifest):
         return missing
     experiment = _experiment(manifest)
+    parts = [x for x in experiment.parts.values() if (target / x.name).is_dir()]
+    if not parts:
+        raise RedteamError(f"{str(target)!r} holds no part; name a directory that report wrote.")
+    told = {file: _json(target / file) for file in (CLAIMS, REWARDS)}  # before minutes of judging
+    kept = {x.name: [_json(target / x.name / y) for y in (RECORDS, FIGURES)] for x in parts}
     wrong: list[str] = []
     every: dict[str, Any] = {}
-    for part in experiment.parts.values():
-        folder = target / part.name
-        if not folder.is_dir():
-            continue
-        games = read_tables([folder / GAMES])
-        records, stored = _json(folder / RECORDS), _json(folder / FIGURES)
+    for part in parts:
+        games = read_tables([target / part.name / GAMES])
+        records, stored = kept[part.name]
         try:
             say(f"{part.name}: judging {len(games):,} games again")
             wrong += [f"{part.name}: {x}" for x in check_verdicts(experiment, part, games)]
@@ -145,10 +147,8 @@ def verify_report(target: Path, *, say: Say, used: Sequence[str] = ()) -> list[s
             figures = stored
         wrong += differences(stored, figures, part.name)
         every[part.name] = figures
-    if not every:
-        raise RedteamError(f"{str(target)!r} holds no part; name a directory that report wrote.")
     for file, again in ((CLAIMS, judge_claims(experiment, every)), (REWARDS, _rewards(experiment))):
-        wrong += differences(_json(target / file), plain(again), file.removesuffix(".json"))
+        wrong += differences(told[file], plain(again), file.removesuffix(".json"))
     return wrong
 
 

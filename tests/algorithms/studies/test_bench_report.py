@@ -156,6 +156,14 @@ def test_the_export_is_verified_too(copy):
     assert any("marl_eval" in x for x in verify(copy, say=lambda _: None))
 
 
+def test_a_file_that_is_missing_is_told_of_before_anything_is_judged_again(copy):
+    (copy / "marl_eval.json").unlink()
+    said = []
+    with pytest.raises(RedteamError, match="marl_eval"):
+        verify(copy, say=said.append)
+    assert not said
+
+
 def test_the_robustness_on_raw_requests_asks_no_faithful_rewrite(made):
     games = read_tables([made[1] / "games.parquet"])
     columns = {name: games[name].copy() for name in SCHEMA.names}

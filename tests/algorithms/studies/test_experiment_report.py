@@ -262,6 +262,15 @@ def test_a_part_that_was_taken_away_is_noticed_by_its_claims_alone(copy):
     assert verify(copy)
 
 
+@pytest.mark.parametrize("file", ["claims.json", "best_response/figures.json"])
+def test_a_file_that_is_missing_is_told_of_before_anything_is_judged_again(copy, file):
+    (copy / file).unlink()
+    said = []
+    with pytest.raises(RedteamError, match=file):
+        verify_report(copy, say=said.append)
+    assert not said
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
