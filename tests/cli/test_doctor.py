@@ -197,6 +197,18 @@ def test_the_cache_is_listed_with_sizes(capsys, few_plugins):
     assert "2.0 MB  models/small" in capsys.readouterr().out
 
 
+def test_the_files_of_one_package_are_a_line(capsys, few_plugins):
+    for digest in ("0123456789ab", "ba9876543210"):
+        folder = few_plugins / "packages" / f"suite-1.0-{digest}"
+        folder.mkdir(parents=True)
+        (folder / "rows.csv").write_bytes(b"x" * 1_000_000)
+    assert len(report(capsys)["cache"]["entries"]) == 2
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert "2.0 MB  packages/suite-1.0 (2 files)" in out
+    assert "0123456789ab" not in out
+
+
 def test_a_plugin_that_prints_while_loading_does_not_spoil_the_json(capsys, monkeypatch):
     load = registry.load
 
