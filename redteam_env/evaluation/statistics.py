@@ -58,6 +58,13 @@ class Rate:
         """The 95 % Wilson interval."""
         return wilson(self.k, self.n)
 
+    def __str__(self) -> str:
+        """Return the rate with its interval, such as ``0.25 [0.07, 0.59] (n = 8)``."""
+        if self.value is None:
+            return "- (n = 0)"
+        low, high = self.interval.low, self.interval.high
+        return f"{self.value:.2f} [{low:.2f}, {high:.2f}] (n = {self.n})"
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON: the rate is null where there were no games."""
         return {"k": self.k, "n": self.n, "rate": self.value, "interval": self.interval.to_json()}

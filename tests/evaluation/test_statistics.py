@@ -59,6 +59,13 @@ def test_wilson_holds_the_rate_and_never_has_width_zero(k, extra):
         assert found.low <= k / n <= found.high
 
 
+def test_a_rate_is_printed_with_its_interval():
+    assert str(Rate(0, 2)) == "0.00 [0.00, 0.66] (n = 2)"
+    assert f"{Rate(2, 8)}" == "0.25 [0.07, 0.59] (n = 8)"
+    assert str(Rate(0, 0)) == "- (n = 0)"
+    assert repr(Rate(0, 2)) == "Rate(k=0, n=2)"
+
+
 def test_nothing_is_known_without_trials():
     assert wilson(0, 0) == Interval(0.0, 1.0)
     assert Rate(0, 0).value is None
