@@ -84,7 +84,9 @@ def seen(text: str) -> str:
     Returns:
         The skeleton of what is so read; the text itself if it is plain and spells nothing.
     """
-    return skeleton(_SPELLED.sub(lambda match: _read(match[0]), text))
+    if "&" in text or "\\" in text or "%" in text:
+        text = _SPELLED.sub(lambda match: _read(match[0]), text)
+    return skeleton(text)
 
 
 def spans(text: str) -> list[tuple[int, int]]:

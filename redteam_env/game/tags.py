@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from redteam_env.game.skeleton import seen, spans
+from redteam_env.game.skeleton import is_plain, seen, spans
 
 ANSWER: Final = "answer"
 CHANNEL: Final = "channel"
@@ -59,8 +59,8 @@ _ALIKE = {
     **dict.fromkeys((*range(0x0B, 0x0E), *range(0x1C, 0x20), 0x85), "\n"),
 }
 """Kimi's brackets, and other ends of lines."""
-_OPENERS = re.compile("[<\\[{(\u00ab\u300c~`]|assistant")
-"""What a mark begins with."""
+_STEMS = (*WORDS, ANSWER, CHANNEL, "assistant", "final")
+"""What every mark holds one of, but fences that close: most texts are known by it to hold none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Thought:
 def find_tags(text: str) -> list[Tag]:
     """Return every mark of a thought or an answer, in order."""
     folded, places = _normalised(text)
-    if not _OPENERS.search(folded):
+    if not any(map(folded.__contains__, _STEMS)):
         return []
     found = [(match, _tag(match, places)) for match in _MARK.finditer(folded) if _is_mark(match)]
     closed: set[str] = set()
@@ -197,6 +197,6 @@ def _fenced(tags: Sequence[Tag]) -> list[Tag]:
 
 def _normalised(text: str) -> tuple[str, Sequence[tuple[int, int]] | None]:
     """Return the copy in which marks are looked for, and where each character stood if it is not the text."""
-    alike = text.translate(_ALIKE)
+    alike = text if is_plain(text) else text.translate(_ALIKE)
     shown = seen(alike)
     return shown.lower(), None if shown == alike else spans(alike)
