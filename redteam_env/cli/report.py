@@ -26,8 +26,8 @@ class ReportOptions:
     Attributes:
         places: Runs, directories that evaluate, crossplay, rejudge or quickstart wrote, and results of
             bench and experiment; several stand side by side.
-        out: The file to write, with --format eval the directory of logs; a report or logs that are there are
-            replaced.
+        out: The file to write, with --format eval the directory of logs. Reports and their logs that are there
+            are replaced, other files are not.
         format: A page (html), or logs that inspect_ai's viewer opens (eval).
         show_text: Put what players wrote into the file, too; without it only games of an invented world
             have texts.

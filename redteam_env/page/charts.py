@@ -4,6 +4,7 @@ Series are told apart by colour and by dashes. What is not a finite number is no
 """
 
 import math
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -228,8 +229,22 @@ class _Plane:
 
 def values_of(rows: Sequence[Mapping[str, object]], name: str) -> list[float | None]:
     """Return a metric for each step; ``None`` where a row lacks it, or it is no number."""
-    values = (finite(row.get(name)) for row in rows)
-    return [x if x is not None and abs(x) < HUGE else None for x in values]
+    return [_drawn(row.get(name)) for row in rows]
+
+
+def undrawn(rows: Sequence[Mapping[str, object]]) -> Counter[str]:
+    """Return at how many steps each metric has a value that is no finite number, and so is not drawn."""
+    return Counter(
+        name
+        for row in rows
+        for name, value in row.items()
+        if value is not None and _drawn(value) is None  # without games a rate has none
+    )
+
+
+def _drawn(value: object) -> float | None:
+    own = finite(value)
+    return own if own is not None and abs(own) < HUGE else None
 
 
 def _smoothed(values: Sequence[float | None]) -> list[float | None]:

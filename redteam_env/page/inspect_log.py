@@ -15,6 +15,7 @@ from redteam_env.evaluation.rates import OUTCOMES
 from redteam_env.game import Episode, RedteamError, role_of
 from redteam_env.page.blocks import shown
 from redteam_env.page.games import Texts, outcome, texts_of
+from redteam_env.page.make import GENERATOR
 from redteam_env.page.sources import Games, Kind, Source, read_sources
 from redteam_env.page.words import judge_name
 from redteam_env.utils.files import make_folder
@@ -23,6 +24,8 @@ from redteam_env.utils.text import escape_controls
 
 ENDING = ".eval"
 SCORER = "redteam_env"
+_MADE_BY = "generator"
+"""Where a log says, in its metadata, that it was made by a report."""
 
 
 def write_logs(
@@ -32,7 +35,7 @@ def write_logs(
 
     Args:
         places: Runs, and what evaluate, crossplay and rejudge wrote.
-        out: The directory of the logs; logs of the same names are replaced.
+        out: The directory of the logs; logs of earlier reports that have their names are replaced.
         show_text: Put what players wrote into them also where seeds are not of an invented world; else its
             length stands there.
         most_games: Most games that are read of a run.
@@ -41,7 +44,8 @@ def write_logs(
         The files: one for a run, one for each pairing of anything else.
 
     Raises:
-        RedteamError: If inspect_ai is missing, no directory has games, or the logs cannot be written.
+        RedteamError: If inspect_ai is missing, no directory has games, something else stands in the place of a
+            log, or the logs cannot be written.
     """
     try:
         from inspect_ai import log as logs  # noqa: PLC0415 - an extra
@@ -53,15 +57,36 @@ def write_logs(
     made: dict[str, Any] = {}
     for name, own in (x for source in sources for x in _logs(source, show_text)):
         made[_unused(name, made)] = own
-    files = []
+    files = {out / f"{name}{ENDING}": own for name, own in made.items()}
+    for file in files:
+        _check_free(file)
     try:
         make_folder(out)
-        for name, own in made.items():
-            files.append(out / f"{name}{ENDING}")
-            logs.write_eval_log(own, str(files[-1]), format="eval")
+        for file, own in files.items():
+            logs.write_eval_log(own, str(file), format="eval")
     except OSError as error:
         raise RedteamError(f"{str(out)!r} cannot be written: {error}.") from error
-    return files
+    return list(files)
+
+
+def _check_free(file: Path) -> None:
+    """Refuse to write over anything but a log of a report.
+
+    Raises:
+        RedteamError: If it is there and none.
+    """
+    from inspect_ai import log as logs  # noqa: PLC0415 - an extra
+
+    if not file.exists():
+        return
+    try:
+        found = logs.read_eval_log(str(file), header_only=True).eval.metadata
+    except Exception:  # noqa: BLE001 - what is no log ends in errors of many kinds
+        found = None
+    if (found or {}).get(_MADE_BY) != GENERATOR:
+        raise RedteamError(
+            f"{str(file)!r} is there and is no log of a report; name another directory with --out, or remove it."
+        )
 
 
 def _logs(source: Source, show_text: bool) -> list[tuple[str, Any]]:
@@ -106,6 +131,7 @@ def _log(name: str, source: Source, groups: Sequence[Games], show_text: bool) ->
             config=logs.EvalConfig(),
             packages=versions(["redteam-env"]),
             metadata={
+                _MADE_BY: GENERATOR,
                 "attacker": shown(groups[0].attacker, 120),
                 "judge": judge_name(source),
                 **({"notes": " ".join(source.notes)} if source.notes else {}),

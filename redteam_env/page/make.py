@@ -17,7 +17,7 @@ from redteam_env.utils.text import escape_controls
 
 MOST_GAMES = 10_000
 GENERATOR = "redteam-env report"
-"""What a page says that it was made by; a file that does not is not replaced."""
+"""What pages and logs say that they were made by; a file that does not is not replaced."""
 _HEAD = 65_536
 _ASSETS = resources.files("redteam_env.page") / "assets"
 _TEMPLATE, _STYLE, _SCRIPT = "page.html.jinja", "page.css", "page.js"

@@ -8,7 +8,7 @@ from redteam_env.evaluation import Rate, Rates, measure
 from redteam_env.evaluation.rates import OUTCOMES, difference, one_rate
 from redteam_env.page import words
 from redteam_env.page.blocks import Block, Lines, Section, Table, finite, interval_of, shown
-from redteam_env.page.charts import SERIES, Share, curves, points, values_of
+from redteam_env.page.charts import SERIES, Share, curves, points, undrawn, values_of
 from redteam_env.page.diversity import diversity_section
 from redteam_env.page.glance import HEADLINE, Ends, ends_of, glance_section
 from redteam_env.page.sources import WINDOW, Kind, Source
@@ -172,6 +172,8 @@ def _curves(sources: Sequence[Source]) -> Section | None:
     if not runs:
         return None
     blocks: list[Block | None] = []
+    if missing := [line for run in runs if (line := _undrawn(run))]:
+        blocks.append(Lines(lines=missing, title="Not drawn", warning=True))
     if len(runs) == 1:
         own = {title: _outcomes(runs[0], key) for title, key in OUTCOME_CURVES.items()}
         blocks.append(curves("Outcomes of the games of training", own, share=True))
@@ -198,6 +200,16 @@ def _curves(sources: Sequence[Source]) -> Section | None:
         about=f"Thin lines are single steps, thick ones means of up to {WINDOW} steps.{many}",
         blocks=[x for x in blocks if x is not None],
     )
+
+
+def _undrawn(run: Source) -> str:
+    """Return which metrics of a run had no finite value, and at how many steps; nothing if all had one."""
+    found = undrawn(run.rows).most_common()
+    if not found:
+        return ""
+    told = [f"{shown(name, 60)} (at {k} of {len(run.rows)} steps)" for name, k in found[:SERIES]]
+    more = f" and {len(found) - SERIES} more metrics" * (len(found) > SERIES)
+    return f"{run.name}: no finite value of {', '.join(told)}{more}."
 
 
 def _outcomes(run: Source, key: str) -> list[float | None]:

@@ -5,7 +5,6 @@ Only a directory that is none of ours, or of another schema, is refused.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -17,14 +16,25 @@ from redteam_env.evaluation.stored import (
     REPORT,
     UNFINISHED,
     Stored,
+    is_of_suites,
     read_last_games,
     stored_games,
 )
 from redteam_env.evaluation.stored import SCHEMA as REPORT_SCHEMA
 from redteam_env.game import Episode, RedteamError
-from redteam_env.runs import CONFIG, DIFFERS, EPISODES, METRICS, Run, read_league
+from redteam_env.runs import (
+    CONFIG,
+    DIFFERS,
+    EPISODES,
+    LOGGERS,
+    METRICS,
+    PREFLIGHT,
+    Run,
+    read_league,
+)
 from redteam_env.trust import check_links
 from redteam_env.utils.files import read_json, read_record
+from redteam_env.utils.notices import warn
 
 RESULT, LEADERBOARD, CLAIMS, PLAN = (
     "result.json",
@@ -152,7 +162,7 @@ def _read(folder: Path, most: int) -> list[tuple[Path, Source]]:
         return [(folder, _bench(folder))]
     if (folder / PLAN).is_file() or (folder / CLAIMS).is_file():
         return [(folder, _experiment(folder))]
-    if (folder / UNFINISHED).is_dir():
+    if (folder / UNFINISHED).is_dir() or is_of_suites(folder):
         raise RedteamError(
             f"{str(folder)!r} is an evaluation that was interrupted, or is running; call it again, which goes on "
             "where it was."
@@ -161,21 +171,42 @@ def _read(folder: Path, most: int) -> list[tuple[Path, Source]]:
     runs = [(x, _run(Run(x), most // max(1, len(inner)))) for x in inner]
     if (folder / RESULT).is_file():
         return [(folder, _plain(folder, RESULT, Kind.QUICKSTART)), *runs]
-    if not runs and not (runs := _alone(folder, most)):
-        empty = "is empty" if not any(folder.iterdir()) else "holds nothing to report on"
-        raise RedteamError(f"{str(folder)!r} {empty}; {_WHAT}")
-    return runs
+    return runs or _alone(folder, most)
 
 
 def _alone(folder: Path, most: int) -> list[tuple[Path, Source]]:
-    """Return what stands alone, as where results are published: reports of any name, a run's metrics."""
+    """Return what stands alone, as where results are published: reports of any name, a run's metrics.
+
+    Raises:
+        RedteamError: If nothing does.
+    """
     found: list[tuple[Path, Source]] = []
+    own: set[str] = set()
     if (folder / METRICS).is_file():
         found.append((folder, _run(Run(folder), most)))
-    for file in sorted(folder.glob("*.json")):
-        with suppress(RedteamError):  # it is something else
+        own = {PREFLIGHT, LOGGERS}
+    others = []
+    for file in sorted(x for x in folder.glob("*.json") if x.name not in own):
+        try:
             found.append((file.with_suffix(""), _evaluation(file)))
+        except RedteamError:
+            others.append(file.name)
+    told = _not_read(others)
+    if not found:
+        empty = "is empty" if not any(folder.iterdir()) else f"holds nothing to report on{told}"
+        raise RedteamError(f"{str(folder)!r} {empty}; {_WHAT}")
+    if told:
+        warn(f"{str(folder)!r} is reported on without what else it holds{told}.")
     return found
+
+
+def _not_read(names: Sequence[str]) -> str:
+    """Return which files are no reports, for a message."""
+    if not names:
+        return ""
+    more = f" and {len(names) - MOST_NAMED} more" * (len(names) > MOST_NAMED)
+    verb = "is no report" if len(names) == 1 else "are no reports"
+    return f": {', '.join(names[:MOST_NAMED])}{more} {verb} of schema {REPORT_SCHEMA}"
 
 
 def _plain(folder: Path, file: str, kind: Kind) -> Source:

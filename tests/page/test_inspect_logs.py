@@ -58,3 +58,36 @@ def test_the_command_writes_logs_and_refuses_what_has_no_games(tmp_path, capsys)
     assert [x.name for x in out.iterdir()] == ["run.eval"]
     with pytest.raises(RedteamError, match="None of these has games"):
         written(tmp_path, make_run(tmp_path / "empty", games=[]))
+
+
+def test_logs_of_a_report_are_replaced_and_nothing_else_is(tmp_path):
+    run, logs = make_run(tmp_path / "run"), tmp_path / "logs"
+    written(tmp_path, run)
+    mine = logs / "notes.txt"
+    mine.write_text("mine")
+    (again,) = written(tmp_path, make_run(tmp_path / "other" / "run", games=[[game()]]))
+    assert len(again.samples) == 1
+    assert mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize("whose", ["no log", "another's log", "a directory"])
+def test_what_is_no_log_of_a_report_is_not_replaced(tmp_path, capsys, whose):
+    logs = tmp_path / "logs"
+    (found,) = written(tmp_path, make_run(tmp_path / "run"))
+    file = logs / "run.eval"
+    if whose == "another's log":
+        found.eval.metadata = None
+        log.write_eval_log(found, str(file), format="eval")
+    else:
+        file.unlink()
+        file.write_text("mine") if whose == "no log" else file.mkdir()
+    before = file.is_file() and file.read_bytes()
+    places = [str(make_run(tmp_path / "first")), str(tmp_path / "run")]
+    assert main(["report", *places, "--format", "eval", "-o", str(logs)]) == 2
+    said = capsys.readouterr().err
+    assert f"'{file}' is there and is no log of a report; name another directory" in said
+    assert said.count("\n") == 1
+    assert (file.is_file() and file.read_bytes()) == before
+    assert [x.name for x in logs.iterdir()] == ["run.eval"], (
+        "nothing is written before all are free"
+    )

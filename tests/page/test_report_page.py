@@ -191,6 +191,25 @@ def test_damaged_games_and_numbers_that_are_none_are_left_out_and_told(tmp_path)
     assert str(tmp_path) not in (tmp_path / "report.html").read_text()
     assert "Reward, by role" in page.text
     assert "nan" not in page.text.lower().replace("finance", "")
+    told = (
+        "half: no finite value of attacker/reward (at 1 of 2 steps), defender/reward (at 1 of 2 steps), "
+        "game/attack_success (at 1 of 2 steps)."
+    )
+    assert told in page.text
+
+
+def test_metrics_that_are_no_number_at_any_step_are_told_of_where_their_curve_would_be(tmp_path):
+    run = make_run(tmp_path / "mine", rows=[])
+    rows = [{"step": k, **{f"a/{x}": float("nan") for x in range(10)}} for k in range(3)]
+    rows[0] |= {"a/0": 0.5, "defender/kl": None}
+    (run / "metrics.jsonl").write_text("".join(f"{json.dumps(x)}\n" for x in rows))
+    text = made(tmp_path, run).text
+    assert "Not drawn mine: no finite value of a/1 (at 3 of 3 steps), " in text
+    assert text.count("(at 3 of 3 steps)") == 8
+    assert " and 2 more metrics." in text
+    assert "defender/kl" not in text, "a rate without games is none"
+    whole = made(tmp_path, make_run(tmp_path / "whole"))
+    assert "Not drawn" not in whole.text
 
 
 @pytest.mark.parametrize(
@@ -202,6 +221,7 @@ def test_damaged_games_and_numbers_that_are_none_are_left_out_and_told(tmp_path)
         ({"config.json": '{"schema": 1, "conf'}, "config.json"),
         ({"report.json": "[]"}, "report.json"),
         ({"unfinished/plan.json": "{}"}, "that was interrupted, or is running"),
+        ({"plan.json": "{}", "spent.json": "{}"}, "that was interrupted, or is running"),
     ],
 )
 def test_other_directories_are_refused_in_one_line(tmp_path, capsys, files, told):
@@ -233,6 +253,30 @@ def test_shipped_reports_and_metrics_are_read_where_they_stand_alone(tmp_path):
     assert "best-after: It is a report alone: its games are not here." in page.text
     assert "crossplay: a cross-play" in page.text
     assert "preflight" not in page.text
+
+
+def test_files_beside_reports_that_are_none_are_named_in_one_line(tmp_path, capsys):
+    folder = make_evaluation(tmp_path / "mine", [game(k) for k in range(3)])
+    report = json.loads((folder / "report.json").read_text())
+    for name, record in {"first": report, "later": {**report, "schema": 9}, "other": [1]}.items():
+        (tmp_path / "published").mkdir(exist_ok=True)
+        (tmp_path / "published" / f"{name}.json").write_text(json.dumps(record))
+    published = tmp_path / "published"
+    arguments = ["report", str(published), "-o", str(tmp_path / "page.html")]
+    assert main(arguments) == 0
+    said = capsys.readouterr().err
+    assert said == (
+        f"Warning: '{published}' is reported on without what else it holds: later.json, other.json "
+        "are no reports of schema 1.\n"
+    )
+    (published / "first.json").unlink()
+    (published / "other.json").unlink()
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert "holds nothing to report on: later.json is no report of schema 1; name a run" in said
+    assert said.count("\n") == 1
+    assert main(["report", str(RESULTS / "english"), "-o", str(tmp_path / "page.html")]) == 0
+    assert capsys.readouterr().err == "", "what a run has beside its metrics is known"
 
 
 def broken(value, rng):
