@@ -5,7 +5,7 @@ A run's ``config.json`` holds the fields of all components side by side; so do t
 """
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -20,6 +20,7 @@ from redteam_env.game import (
     Count,
     GameConfig,
     RedteamError,
+    Seed,
     at_least,
     check_fields,
     check_values,
@@ -185,20 +186,24 @@ class TrainConfig:
         self.check_fit()
         self.flat()
 
-    def check_fit(self, source: SeedSource | None = None) -> None:
+    def check_fit(
+        self, source: SeedSource | Sequence[Seed] | None = None, *, suite: str | None = None
+    ) -> None:
         """Refuse parts that are in several languages, unless that was asked for.
 
         Args:
             source: The seeds, once they are read.
+            suite: The evaluation suite that they are of, in the place of the run's own.
         """
         scripted = [spec for specs in self.scripted.specs.values() for spec in specs]
         check_fit(
-            self.game.seeds,
+            self.game.seeds if suite is None else suite,
             self.game.judge,
             source=source,
             model=getattr(self.policy, "model", None),
             agents=[*filter(None, [self.run.opponent, self.run.judge_player]), *scripted],
             mix=self.run.mix_worlds,
+            option="seeds" if suite is None else "suite",
         )
 
     def _mix(self) -> None:

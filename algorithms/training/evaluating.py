@@ -15,6 +15,7 @@ from redteam_env.game import (
     ATTACKER,
     DEFENDER,
     RedteamError,
+    Seed,
     at_least,
     check_fields,
     multiple_of,
@@ -84,6 +85,14 @@ class Evaluation(Callback):
         self._suites = {
             name: resolve_suite(name, source=source, games=config.eval_games, seed=seed)
             for name in config.suites
+        }
+
+    @property
+    def seeds(self) -> dict[str, list[Seed]]:
+        """The seeds that each suite asks, by its name; none of one that asks questions."""
+        return {
+            name: [x.seed for x in getattr(suite, "setups", ())]
+            for name, suite in self._suites.items()
         }
 
     def on_start(self, run: TrainingRun) -> None:

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from algorithms.training.config import TrainConfig, components
+from algorithms.training.evaluating import Evaluation
 from algorithms.training.presets import begun_run, meant_as_begun, resumed_options
 from algorithms.training.rundir import place_of
 from redteam_env.border.functions import as_judge, code_of
 from redteam_env.choices import CODE
 from redteam_env.faithfulness import measure_of
-from redteam_env.game import Game
+from redteam_env.game import Game, RedteamError
 from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Judge, SeedSource
 from redteam_env.registry import STANDS_FOR, register
@@ -61,8 +62,13 @@ def with_values(options: Mapping[str, Any]) -> tuple[TrainConfig, str | None]:
         options["benign_fraction"] = share
     config = _config(options, run)
     config.check_fit(source)
-    game = replace(config.game, seeds=str(place_of(config) / SEEDS))
-    return replace(config, game=game), _lines(source)
+    kept = str(place_of(config) / SEEDS)
+    if not {",", "?"}.isdisjoint(kept):
+        raise RedteamError(
+            f"out is {config.run.out!r}, where the seeds are to be kept, but the name of a file of seeds has no "
+            "comma and no question mark; give another out, or seeds that are a file."
+        )
+    return replace(config, game=replace(config.game, seeds=kept)), _lines(source)
 
 
 def _config(options: Mapping[str, Any], run: Run | None) -> TrainConfig:
@@ -80,6 +86,16 @@ def source_of(config: TrainConfig) -> SeedSource:
     source = resolve_seeds(config.game.seeds)
     config.check_fit(source)
     return source
+
+
+def evaluation_of(config: TrainConfig, source: SeedSource) -> Evaluation | None:
+    """Return what evaluates the run while it trains; suites that do not fit what plays are refused here."""
+    if not config.evaluation.eval_every:
+        return None
+    evaluation = Evaluation(config.evaluation, source, seed=config.run.seed)
+    for suite, seeds in evaluation.seeds.items():
+        config.check_fit(seeds, suite=suite)
+    return evaluation
 
 
 def judge_of(config: TrainConfig, game: Game) -> Judge:

@@ -30,7 +30,7 @@ from algorithms.training.config import TrainConfig
 from algorithms.training.demands import check_credit, check_group
 from algorithms.training.departures import defaults_of_changed, departures
 from algorithms.training.evaluating import BestCheckpoint, Evaluation
-from algorithms.training.given import judge_of, source_of, with_values
+from algorithms.training.given import evaluation_of, judge_of, source_of, with_values
 from algorithms.training.league import RunLeague, check_league, warm_start
 from algorithms.training.live import LiveTable, model_line, run_heartbeat
 from algorithms.training.log import RunLog, make_loggers
@@ -162,8 +162,7 @@ def _train(  # noqa: PLR0917 - what train was given
     check_ready(judge)
     scripted = _scripted_agents(config, game, judge)
     loggers = make_loggers(config.logging) if ranks.leads else {}
-    every = config.evaluation.eval_every
-    evaluation = Evaluation(config.evaluation, source, seed=config.run.seed) if every else None
+    evaluation = evaluation_of(config, source)
     heartbeat = stack.enter_context(run_heartbeat(config, leads=ranks.leads))
     if policy is None:
         policy = _make_policy(config, stack, heartbeat)

@@ -20,11 +20,12 @@ from redteam_env.game import RedteamError, Seed
 from redteam_env.judges.card import card_names
 from redteam_env.judges.resolve import judges_in
 from redteam_env.protocols import BASE, ENGLISH, Agent, Judge, SeedSource
-from redteam_env.runs import find_run
+from redteam_env.runs import find_run, find_saved
 from redteam_env.seeds.plain import PlainSeeds
 from redteam_env.seeds.source import ListSource, every_seed
 from redteam_env.utils.files import read_json
-from redteam_env.utils.lists import listed
+from redteam_env.utils.lists import listed, queried
+from redteam_env.utils.places import ATTACK
 from redteam_env.worlds.apothecary.grammar import Language
 from redteam_env.worlds.apothecary.judge import ApothecaryJudge
 from redteam_env.worlds.apothecary.levels import APOTHECARY
@@ -156,13 +157,35 @@ def _agent(agent: Any) -> Iterator[Part]:
     if not isinstance(agent, str):
         yield from _object("agent", agent)
         return
+    if agent.startswith(ATTACK):
+        for own in _players_of(agent.removeprefix(ATTACK)):
+            yield from _agent(own)
+        return
     name, argument = registry.split_name(agent)
     if name == "judge" and argument is not None:
         yield from _judge(argument, "agent")
     elif name in registry.names("agents"):
         yield from _plugin("agents", name)
     else:
-        yield from (Part("agent", agent, x.language) for x in _model(_base_of(agent)))
+        found = [*_model(_base_of(agent)), *_taught(agent)]
+        yield from (Part("agent", agent, x.language) for x in found)
+
+
+def _players_of(attack: str) -> Iterator[str]:
+    """Return the agents that the specification of a standing attack names: who writes for it, and its target."""
+    head, options = queried(attack)
+    known = (x for x in registry.names("attacks") if head.startswith(f"{x}:"))
+    method = max(known, key=len, default=head)
+    yield from filter(None, (head.removeprefix(method)[1:], options.get("target")))
+
+
+def _taught(agent: str) -> Iterator[Part]:
+    """Return the language of the seeds of a run whose weights a plug-in of its own plays."""
+    saved = find_saved(agent)
+    run = None if saved is None else find_run(saved.directory)
+    seeds = None if run is None else (run.stored_config() or {}).get("seeds")
+    if isinstance(seeds, str):
+        yield from _seeds(seeds)[0]
 
 
 def _base_of(agent: str) -> str | None:

@@ -9,6 +9,7 @@ import redteam_env
 from redteam_env import RedteamError, Seed, registry
 from redteam_env.cli.main import main
 from redteam_env.protocols import speaks
+from redteam_env.runs import Run, write_card
 from redteam_env.seeds import resolve_seeds
 from redteam_env.worlds import check_fit
 
@@ -144,6 +145,33 @@ def test_a_worlds_model_is_refused_on_a_file_of_english_requests(english_file, t
 def test_agents_that_know_the_world_say_so():
     with pytest.raises(RedteamError, match="agent 'random_tactic' is in the language"):
         redteam_env.evaluate("random_tactic", "refuse", seeds=ENGLISH_TEXTS, judge="lexical")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "attack:pair:random_tactic",
+        "attack:pair:apothecary-easy",
+        "attack:pair?target=random_tactic",
+    ],
+)
+def test_who_writes_for_a_standing_attack_and_its_target_have_to_know_the_language(spec):
+    with pytest.raises(RedteamError, match=r"agent '.*' is in the language 'apothecary'"):
+        check_fit("builtin", "lexical", agents=[spec])
+    check_fit("apothecary", "apothecary", agents=[spec])
+
+
+def test_saved_agents_speak_the_language_of_the_seeds_that_they_were_trained_on(tmp_path):
+    run = Run(tmp_path / "run")
+    run.path.mkdir()
+    run.write_record({"config": {"seeds": "builtin", "model": "smollm2"}})
+    with run.new_checkpoint(1) as folder:
+        (folder / "policy").mkdir()
+        write_card(folder / "policy", agent="sb3", role="attacker", others={}, more={})
+    for place in (run.path, run.checkpoint_path(1)):
+        with pytest.raises(RedteamError, match=f"the agent '{place}' in 'english'"):
+            check_fit("apothecary", "apothecary", agents=[str(place)])
+        check_fit("builtin", "lexical", agents=[str(place)])
 
 
 def test_a_text_is_named_by_its_id_where_it_is_no_request_of_the_world():

@@ -98,6 +98,17 @@ def test_wrong_values_leave_no_directory(train, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["a,b", "b?c"])
+def test_a_directory_whose_name_no_source_of_seeds_can_have_is_refused_before_it_is_made(
+    tmp_path, name
+):
+    given = {**options("reinforce", tmp_path / name, steps=1), "judge": strict}
+    with pytest.raises(RedteamError, match=r"no comma and no question mark; give another out"):
+        algorithms.train(policy=players(), **{**given, "seeds": LABELLED})
+    assert not list(tmp_path.iterdir())
+    assert algorithms.train(policy=players(), **given).finished
+
+
 JUDGE = """
 from redteam_env import Verdict
 
