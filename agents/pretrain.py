@@ -25,7 +25,8 @@ from redteam_env.evaluation import AgentPool, Rate
 from redteam_env.game import RedteamError
 from redteam_env.protocols import BASE, Progress
 from redteam_env.randomness import integer_seed
-from redteam_env.utils.files import sha256_of, write_aside
+from redteam_env.utils.files import LOCK, sha256_of, write_aside
+from redteam_env.utils.locks import held
 from redteam_env.utils.packages import versions
 from redteam_env.worlds.apothecary import Corpus, Demonstration, World, WorldConfig, make_world
 from redteam_env.worlds.apothecary.corpus import all_words, opening_words
@@ -224,15 +225,15 @@ def pretrain(
         Where it is and what its gates say; a missed gate is no error here.
 
     Raises:
-        RedteamError: If the directory exists.
+        RedteamError: If the directory exists, another process makes it, or it cannot be made.
     """
     if out.exists():
         raise RedteamError(f"{str(out)!r} exists; give another --out, or remove it.")
-    world = make_world(world_config)
-    tokenizer = build_tokenizer(world)
-    model = build_model(config, tokenizer)
-    figures = fit(model, batches(world, tokenizer, config), config, progress)
-    with write_aside(out, shared=True) as folder:
+    with held(out.with_name(f".{out.name}{LOCK}")), write_aside(out, shared=True) as folder:
+        world = make_world(world_config)
+        tokenizer = build_tokenizer(world)
+        model = build_model(config, tokenizer)
+        figures = fit(model, batches(world, tokenizer, config), config, progress)
         _save(model, tokenizer, folder)
         gates = check_gates(
             folder, world_config, games=config.games, seed=config.seed, progress=progress

@@ -152,7 +152,7 @@ def write_config(
         "plugins": {name: x["source"] for name, x in plugins.items() if "source" in x},
     }
     session = _session(plugins, processes)
-    record = run.record()
+    record = run.record(objects=["versions"])
     if record is None:
         started = {STARTED: str(Path.cwd())}
         record = {"config": options, **started, **found, "policy": dict(policy), **session}

@@ -288,11 +288,10 @@ class Run:
 
     def checkpoints(self) -> list[Checkpoint]:
         """Return all checkpoints, the oldest first; none is verified."""
-        steps = {
-            int(x[1]) for x in map(_STEP.fullmatch, written_names(self.checkpoints_folder)) if x
-        }
-        found = [Checkpoint(step, self.checkpoint_path(step)) for step in sorted(steps)]
-        return [checkpoint for checkpoint in found if checkpoint.path.is_dir()]
+        named = map(_STEP.fullmatch, written_names(self.checkpoints_folder))
+        steps = {int(x[1]) for x in named if x}
+        paths = {step: self.checkpoint_path(step) for step in sorted(steps)}
+        return [Checkpoint(step, path) for step, path in paths.items() if path.is_dir()]
 
     def latest(self) -> Checkpoint | None:
         """Return the newest checkpoint after verifying it; ``None`` if there is none.
@@ -307,10 +306,13 @@ class Run:
         """Return the checkpoint of a step after verifying it.
 
         Raises:
-            RedteamError: If there is none, or a file of it is missing or altered.
+            RedteamError: If there is none, it is another step's, or a file of it is missing or altered.
         """
         path = self.checkpoint_path(step)
-        verify_manifest(path)
+        if (own := verify_manifest(path).get("step")) != step:
+            raise RedteamError(
+                f"{str(path)!r} is the checkpoint of step {own!r}; give it that name again."
+            )
         return Checkpoint(step, path)
 
     def best(self) -> Checkpoint | None:

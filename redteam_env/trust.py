@@ -43,7 +43,10 @@ STARTED = "started_in"
 SEAL = "seal"
 _SEALED = ("config", STARTED)
 _NO_PLACES = frozenset(
-    {"out", "policy", "algorithm", "opponents", "callback", "world", "arrangement"}
+    {
+        *("out", "policy", "algorithm", "opponents", "callback", "world", "arrangement"),
+        *("best_metric", "stop_metric"),
+    }
 )
 """Options whose text is the name of something, and that of the run's own directory."""
 

@@ -95,6 +95,12 @@ def test_the_newest_one_counts_by_number(run):
     assert newest(run.path).name == "step-1000000"
 
 
+def test_a_checkpoint_under_another_ones_name_is_refused(run):
+    write(run, 2).rename(run.checkpoint_path(9))
+    with pytest.raises(RedteamError, match="step-000009' is the checkpoint of step 2"):
+        run.latest()
+
+
 def test_partial_folders_and_strangers_are_no_checkpoints(run):
     assert run.latest() is None
     write(run, 1)

@@ -1,6 +1,7 @@
 """``redteam-env rejudge``: stored games under another judge."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +32,7 @@ from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Judge
 from redteam_env.report import MOST_LOST, rejudged_report, suites_rejudged_report
 from redteam_env.utils.console import make_console, print_json
+from redteam_env.utils.locks import held
 from redteam_env.utils.text import safe_text
 from redteam_env.worlds import check_fit
 
@@ -89,7 +91,7 @@ def rejudge_games(argv: Sequence[str]) -> int:
     judge, calibration = _judge(options, [x.seed for games in stored for x in games.episodes])
     check_read([x for games in stored for x in _attempts(games)], judge)
     played = [x for games in stored for x in (*games.episodes, *_attempts(games))]
-    with judging(options.judge, options.judge_url) as progress:
+    with _held(options.out), judging(options.judge, options.judge_url) as progress:
         verdicts = verdicts_on(played, judge, progress)
     tables = [
         rejudge(
@@ -131,7 +133,7 @@ def _suites(options: RejudgeOptions) -> int:
         alike = [suite for suite in stored.suites if suite.has_contexts is has_contexts]
         played = [game for suite in alike for game in suite.episodes]
         reader = for_contexts(judge) if has_contexts else judge
-        with judging(options.judge, options.judge_url) as progress:
+        with _held(options.out), judging(options.judge, options.judge_url) as progress:
             verdicts = verdicts_on(played, reader, progress)
         found |= dict.fromkeys([suite.name for suite in alike], verdicts)
     suites = [
@@ -163,6 +165,11 @@ def _suites(options: RejudgeOptions) -> int:
     report = _report(options, judge, result)
     _deliver(options, report, files, shown, {PLAN: {**stored.plan, "judge": told}})
     return suites_exit_code([x.after for x in suites], options.allow_void)
+
+
+def _held(out: Path | None) -> AbstractContextManager[None]:
+    """Hold the output directory while the judge is asked, whose answers a second command would throw away."""
+    return nullcontext() if out is None else held(out)
 
 
 def _judge(options: RejudgeOptions, seeds: Sequence[Seed]) -> tuple[Judge, Calibration | None]:

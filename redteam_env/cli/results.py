@@ -101,7 +101,8 @@ def reserve(out: Path | None, plan: Mapping[str, Any] | None = None) -> None:
         return
     try:
         out.mkdir(parents=True, exist_ok=True)
-        full = any(x for x in out.iterdir() if plan is None or not x.name.startswith("."))
+        hidden = plan is not None and all(x.name.startswith(".") for x in out.iterdir())
+        full = not (hidden or is_empty(out))
         begun = plan is not None and (out / PLAN).is_file()
         if plan is not None and not full:
             write_text(out / PLAN, f"{json.dumps(plan, indent=2, allow_nan=False)}\n")

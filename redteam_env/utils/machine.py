@@ -14,6 +14,7 @@ _REMEDIES = {
     (errno.EROFS, errno.EACCES, errno.EPERM): "Give it a place where you may write",
     (errno.EMFILE, errno.ENFILE): "Raise the limit on open files (ulimit -n)",
     (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ENODEV, errno.ENXIO): "See where it went",
+    (errno.ENAMETOOLONG, errno.ELOOP): "Give another path",
     (errno.EIO, errno.EBUSY, errno.ETIMEDOUT): "Look after that disk",
     (errno.ENOMEM,): "Free memory, or take smaller batches",
 }

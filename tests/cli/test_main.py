@@ -145,7 +145,11 @@ def test_debug_shows_the_traceback_of_any_command(plugins, capsys, arguments, er
 
 
 @pytest.mark.parametrize(
-    "number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ENOENT]
+    "number",
+    [
+        *(errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ENOENT),
+        *(errno.ENAMETOOLONG, errno.ELOOP),
+    ],
 )
 def test_what_the_machine_refuses_is_one_line_with_what_helps_and_exit_code_2(
     plugins, capsys, number

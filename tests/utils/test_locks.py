@@ -110,3 +110,16 @@ def test_case_32_a_second_run_in_one_directory_is_refused(tmp_path, command, cap
         assert main([*command, str(tmp_path)]) == 2
     assert f"is in use by process {os.getpid()} on" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_games_are_not_judged_again_for_a_directory_in_use(tmp_path, capsys):
+    played, out = tmp_path / "played", tmp_path / "judged"
+    words = ["--attacker", "echo", "--defender", "refuse", "--judge", "lexical", "--games", "4"]
+    assert main(["evaluate", *words, "--out", str(played)]) == 0
+    again = ["rejudge", str(played), "--judge", "always", "--out", str(out)]
+    with held(out):
+        assert main(again) == 2
+    assert f"is in use by process {os.getpid()} on" in capsys.readouterr().err
+    assert main(again) == 0
+    assert (out / "report.json").is_file()
+    assert not (out / LOCK).exists()

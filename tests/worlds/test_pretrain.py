@@ -169,6 +169,15 @@ def test_an_existing_directory_is_left_alone(made):
         pretrain(made.directory, SMALL, BRIEF, command="x")
 
 
+def test_what_another_process_makes_is_not_made_twice(tmp_path):
+    def begin_again(phase, done, total):
+        pretrain(tmp_path / "model", SMALL, BRIEF, command="x")
+
+    with pytest.raises(RedteamError, match="is in use by process"):
+        pretrain(tmp_path / "model", SMALL, BRIEF, command="x", progress=begin_again)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_is_left_of_a_stopped_run(tmp_path):
     def stop(phase, done, total):
         if phase.startswith("gates"):

@@ -6,6 +6,7 @@ import pytest
 
 from redteam_env.cli.main import main
 from redteam_env.runs import Run
+from redteam_env.trust import allow
 from redteam_env.utils.files import read_json
 
 SEEDS = "text,harmful,split\n" + "".join(
@@ -59,6 +60,11 @@ def test_another_file_of_that_name_is_refused_on_resume(begun, tmp_path, capsys)
     (tmp_path / "elsewhere" / "x.csv").write_text(SEEDS.replace("good", "fine"))
     assert main(["train", *begun, "--steps", "2", "--resume"]) == 2
     assert "seeds.sha256" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("metric", ["best_metric", "stop_metric"])
+def test_a_metric_is_nothing_that_lies_outside_of_a_strangers_run(tmp_path, metric):
+    allow(Run(tmp_path), {metric: "eval/score"})
 
 
 @pytest.mark.parametrize("option", ["seeds", "prompts", "model", "adapter_dir"])
