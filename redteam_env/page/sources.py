@@ -162,11 +162,8 @@ def _read(folder: Path, most: int) -> list[tuple[Path, Source]]:
         return [(folder, _bench(folder))]
     if (folder / PLAN).is_file() or (folder / CLAIMS).is_file():
         return [(folder, _experiment(folder))]
-    if (folder / UNFINISHED).is_dir() or is_of_suites(folder):
-        raise RedteamError(
-            f"{str(folder)!r} is an evaluation that was interrupted, or is running; call it again, which goes on "
-            "where it was."
-        )
+    if (folder / UNFINISHED).is_dir():
+        raise _interrupted(folder)
     inner = [x for x in sorted(folder.iterdir()) if x.is_dir() and Run(x).record() is not None]
     runs = [(x, _run(Run(x), most // max(1, len(inner)))) for x in inner]
     if (folder / RESULT).is_file():
@@ -192,12 +189,21 @@ def _alone(folder: Path, most: int) -> list[tuple[Path, Source]]:
         except RedteamError:
             others.append(file.name)
     told = _not_read(others)
+    if not found and is_of_suites(folder):
+        raise _interrupted(folder)
     if not found:
         empty = "is empty" if not any(folder.iterdir()) else f"holds nothing to report on{told}"
         raise RedteamError(f"{str(folder)!r} {empty}; {_WHAT}")
     if told:
         warn(f"{str(folder)!r} is reported on without what else it holds{told}.")
     return found
+
+
+def _interrupted(folder: Path) -> RedteamError:
+    return RedteamError(
+        f"{str(folder)!r} is an evaluation that was interrupted, or is running; call it again, which goes on "
+        "where it was."
+    )
 
 
 def _not_read(names: Sequence[str]) -> str:
