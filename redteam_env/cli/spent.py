@@ -29,6 +29,9 @@ Rows = Sequence[Mapping[str, Any]]
 class Spent:
     """What agents and the judge took, in this call and in those before.
 
+    It is written before each part of the games is: a process that is killed in between has counted a part that is
+    played again.
+
     Attributes:
         table: What is played with.
         folder: Where it is kept; ``None`` if it is not.
