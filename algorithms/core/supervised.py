@@ -51,7 +51,8 @@ def read_examples(file: str, policy: TrainablePolicy, game: Game) -> dict[str, l
     try:
         lines = list(read_lines(Path(file)))
     except (OSError, RedteamError) as error:
-        raise RedteamError(f"The file of supervised examples {file!r}: {error}.") from error
+        reason = str(error).rstrip(".")
+        raise RedteamError(f"The file of supervised examples {file!r}: {reason}.") from error
     game = replace(game, max_seed_chars=sys.maxsize)  # a defender's prompt may be a long rewrite
     examples: dict[str, list[Generation]] = {}
     cut = 0

@@ -230,13 +230,19 @@ def _given(texts: Mapping[str, str], name: str) -> bool:
     return name in texts if name == "thinking" else bool(texts.get(name, "").strip())
 
 
+def _text(file: Any) -> str:
+    if isinstance(file, Path) and file.is_fifo():
+        raise OSError("it is a pipe")  # and reading would wait for whoever writes
+    return str(file.read_text(encoding="utf-8-sig")).strip()
+
+
 def _texts(folder: Any, name: str) -> dict[str, str]:
     """Return the texts of a folder; one that is needed and cannot be read is an error."""
     texts: dict[str, str] = {}
     failed: dict[str, Exception] = {}
     for text in _KNOWN:
         try:
-            texts[text] = (folder / f"{text}.txt").read_text(encoding="utf-8").strip()
+            texts[text] = _text(folder / f"{text}.txt")
         except (OSError, UnicodeDecodeError) as error:
             failed[text] = error
     for text, reason in failed.items():

@@ -1,4 +1,5 @@
 import copy
+import os
 import re
 from pathlib import Path
 
@@ -120,6 +121,19 @@ def test_no_instruction_speaks_of_scores_or_of_a_judge(name):
     words = r"\b(score|scores|points?|reward|rewards|paid|judge|judged|win|lose)\b"
     for text in load_prompts(name).texts.values():
         assert not re.search(words, text, re.IGNORECASE)
+
+
+def test_a_pipe_in_the_place_of_a_text_is_not_waited_for(tmp_path):
+    for name in NAMES:
+        (tmp_path / f"{name}.txt").write_text(
+            "\ufeffa {seed}" if name == "attacker_request" else "\ufeffb", "utf-8"
+        )
+    assert load_prompts(str(tmp_path)).texts["defender"] == "b"
+    (tmp_path / "defender.txt").unlink()
+    os.mkfifo(tmp_path / "defender.txt")
+    load_prompts.cache_clear()
+    with pytest.raises(RedteamError, match=r"prompt defender\.txt .* it is a pipe"):
+        load_prompts(str(tmp_path))
 
 
 def test_a_set_is_named_and_default_is_the_default():

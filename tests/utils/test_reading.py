@@ -1,6 +1,7 @@
 import gzip
 import json
 import math
+import os
 
 import pytest
 from hypothesis import given
@@ -188,3 +189,9 @@ def test_any_bytes_are_an_even_table_or_a_named_error(tmp_path_factory, content)
         assert "mine.csv" in found
     else:
         assert all(len(cells) == len(found[0]) for _, cells in found[1])
+
+
+def test_a_pipe_among_files_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "episodes.jsonl")
+    with pytest.raises(OSError, match="it is a pipe"):
+        read_bytes(tmp_path / "episodes.jsonl")
