@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from redteam_env.utils.answers import Cause, choice_of, text_of
+from redteam_env.utils.answers import Cause, choice_of, text_of, thought_of
 from redteam_env.utils.http import Answer, tokens_of
 
 
@@ -31,7 +31,7 @@ def read_chat_answer(answer: Answer) -> ChatAnswer:
     """Read a server's answer to one request for one choice.
 
     An answer that the model broke off at its token limit is an answer, also if it is nothing but a
-    thought (``reasoning_content``, ``reasoning``) so far. A refusal that the API sends
+    thought so far. A refusal that the API sends
     apart (``message.refusal``) is what the model said. No text, a tool call, a content filter's
     intervention, and anything that is no chat answer are failures.
 
@@ -50,18 +50,12 @@ def read_chat_answer(answer: Answer) -> ChatAnswer:
     message = choice.data.get("message")
     if not isinstance(message, dict):
         return ChatAnswer(error=f"{Cause.UNREADABLE}: an answer without a message", tokens=tokens)
-    thought = _thought(message)
+    thought = thought_of(message)
     text, error = _text(message, choice.finish)
     if thought and not text and choice.cut:
         error = None
     cut = error is None and choice.cut
     return ChatAnswer(text=text, thought=thought, error=error, cut=cut, tokens=tokens)
-
-
-def _thought(message: Mapping[str, Any]) -> str:
-    """Return the thought that a server sent apart: vLLM and DeepSeek use one name, others the other."""
-    sent = (message.get(name) for name in ("reasoning_content", "reasoning"))
-    return next((x for x in sent if isinstance(x, str) and x.strip()), "")
 
 
 def _text(message: Mapping[str, Any], finish: str) -> tuple[str, str | None]:

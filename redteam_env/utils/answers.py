@@ -286,8 +286,13 @@ def choice_of(body: Any) -> Choice | str:
     return Choice(data=choices[0], finish="length" if cut else finish, cut=cut)
 
 
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thinking_blocks")
+"""Names by which servers send a thought beside the content."""
+_PARTS_OF_THOUGHT = ("thinking", "reasoning", "reasoning_text", "summary_text")
+
+
 def text_of(content: Any) -> str | None:
-    """Return the text of a message's content: a text, or parts of which those with text are joined.
+    """Return the text of a message's content: a text, or parts of which those that are said are joined.
 
     Returns:
         The text, perhaps empty; ``None`` if the content is of no such form.
@@ -302,8 +307,33 @@ def text_of(content: Any) -> str | None:
             return None
         if isinstance(part, str):
             texts.append(part)
-        elif part.get("type") in {"text", "output_text"}:
+        elif part.get("type") == "refusal" and isinstance(part.get("refusal"), str):
+            texts.append(part["refusal"])
+        elif part.get("type") in {"text", "output_text"} and not _is_thought(part):
             if not isinstance(part.get("text"), str):
                 return None
             texts.append(part["text"])
     return "".join(texts)
+
+
+def thought_of(message: Mapping[str, Any]) -> str:
+    """Return the thought that a server sent apart: under a name of its own, or as parts of the content."""
+    content = message.get("content")
+    parts = [x for x in content if _is_thought(x)] if isinstance(content, list) else []
+    sent = (*(message.get(name) for name in _THOUGHTS), parts)
+    return next((x for x in map(_within, sent) if x.strip()), "")
+
+
+def _is_thought(part: Any) -> bool:
+    return isinstance(part, dict) and (
+        part.get("thought") is True or part.get("type") in _PARTS_OF_THOUGHT
+    )
+
+
+def _within(sent: Any) -> str:
+    """Return the text in what stands for a thought: a text, an object that holds one, or a list of them."""
+    if isinstance(sent, list):
+        return "".join(map(_within, sent))
+    if isinstance(sent, dict):
+        return _within(next((sent[x] for x in ("text", "thinking", "content") if x in sent), ""))
+    return sent if isinstance(sent, str) else ""

@@ -34,6 +34,9 @@ def replies(answer, *requests):
         return agent.act(requests), server.requests
 
 
+SAID = {"type": "text", "text": "here it is"}
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -41,6 +44,13 @@ def replies(answer, *requests):
         said("so</think>\n\nhere it is"),
         said("here it is", reasoning_content="so"),
         said("here it is", reasoning="so"),
+        said("here it is", thinking="so"),
+        said("here it is", reasoning={"content": "so"}),
+        said("here it is", reasoning_details=[{"type": "reasoning.text", "text": "so"}]),
+        said([{"type": "thinking", "thinking": "so"}, SAID]),
+        said([{"type": "thinking", "thinking": [{"type": "text", "text": "so"}]}, SAID]),
+        said([{"type": "reasoning", "text": "so"}, SAID]),
+        said([{"type": "text", "text": "so", "thought": True}, SAID]),
     ],
 )
 def test_case_14_a_servers_thought_is_no_part_of_the_text(answer):
@@ -54,6 +64,7 @@ def test_case_14_a_servers_thought_is_no_part_of_the_text(answer):
         said("<think>so far", finish="length"),
         said(None, finish="length", reasoning_content="so far"),
         said("", finish="length", reasoning="so far"),
+        said([{"type": "thinking", "thinking": "so far"}], finish="length"),
     ],
 )
 def test_an_unfinished_thought_of_a_server_is_a_cut_turn_without_text(answer):
