@@ -33,7 +33,7 @@ class GetModel:
         json: Print JSON.
     """
 
-    model: Annotated[str, tyro.conf.Positional]
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     revision: str | None = None
     json: bool = False
 

@@ -45,7 +45,7 @@ class ReinforcePPConfig(StandardisedConfig):
 
 
 class ReinforcePP(PolicyGradient):
-    """REINFORCE++ with one optimiser for each named weights."""
+    """REINFORCE++ with one optimiser for each set of weights."""
 
     Config = ReinforcePPConfig
 

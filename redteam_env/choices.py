@@ -79,7 +79,7 @@ def choices(kind: str) -> tuple[str, ...]:
     """
     names = set(_built_in(kind))
     if kind in registry.KINDS and kind != "recipes":  # of which a plug-in is a folder of them
-        names |= set(registry.names(kind))
+        names |= {x for x in registry.names(kind) if (kind, x) != ("agents", registry.LOADER)}
     return tuple(sorted(names))
 
 

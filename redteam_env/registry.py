@@ -45,7 +45,9 @@ KINDS = (
     "recipes",
     "commands",
 )
-_PLAIN = {("agents", "policy"): "playing with a model", ("policies", "lora"): "training"}
+LOADER = "policy"
+"""The plug-in of the kind ``agents`` that loads models, adapters and runs; nobody names it."""
+_PLAIN = {("agents", LOADER): "playing with a model", ("policies", "lora"): "training"}
 """What plug-ins of ours that users do not name are for."""
 STANDS_FOR = "stands_for"
 """The attribute of a registered factory for the code that a user wrote, if that is another's."""

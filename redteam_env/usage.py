@@ -169,7 +169,9 @@ def _fields(kind: Any, default: Any, often: Sequence[str]) -> Iterator[tuple[str
             hint = hints[field.name]
             text = next((x for x in map(_said, getattr(hint, "__metadata__", ())) if x), None)
             metavar = "NAME" if set(get_args(hint)) == {str, type(None)} else None
-            about = tyro.conf.arg(help=_brief(text or docs.get(field.name, "")), metavar=metavar)
+            brief = _brief(text or docs.get(field.name, ""))
+            told = "" if value is None and "by default" in brief else None
+            about = tyro.conf.arg(help=brief, metavar=metavar, help_behavior_hint=told)
             given = (
                 {}
                 if any(value is x for x in (dataclasses.MISSING, tyro.MISSING))

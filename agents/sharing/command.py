@@ -32,8 +32,8 @@ class ExportOptions(ExportConfig):
         json: Print JSON.
     """
 
-    run: Annotated[str, tyro.conf.Positional]
-    directory: Annotated[str, tyro.conf.Positional]
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    directory: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
     json: bool = False
 
 
@@ -43,15 +43,15 @@ class PushOptions(ExportConfig):
 
     Attributes:
         run: A run, one of its checkpoints, or what export wrote.
-        repo: A model repository of the Hugging Face hub, OWNER/NAME; it is made if it is not there.
+        repo: A model repository of the Hugging Face hub; it is made if it is not there.
         public: Let everybody see it; by default it is private.
         dry_run: List what would be uploaded, and upload nothing.
         yes: Do not ask before uploading.
         json: Print JSON.
     """
 
-    run: Annotated[str, tyro.conf.Positional]
-    repo: Annotated[str, tyro.conf.Positional]
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    repo: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OWNER/NAME")]
     public: bool = False
     dry_run: bool = False
     yes: bool = False

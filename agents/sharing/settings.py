@@ -1,6 +1,9 @@
 """The settings of an export; reading them imports no torch."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,8 +17,7 @@ class ExportConfig:
             default the hub id that the run was trained on, and a copy of models that come with this library.
         license: The licence of the export, as the hub names it, such as apache-2.0; by default the base's
             where it is known here, else other.
-        results: What evaluate or crossplay wrote with --out: goes into the card's tables and the data set. By
-            default the games of the last steps of training.
+        results: What evaluate or crossplay wrote with --out: goes into the card's tables and the data set.
         texts: Put what players wrote into the data set, too, which may be harmful.
     """
 
@@ -23,5 +25,11 @@ class ExportConfig:
     merge: bool = False
     base: str | None = None
     license: str | None = None
-    results: tuple[str, ...] = ()
+    results: Annotated[
+        tuple[str, ...],
+        tyro.conf.arg(
+            metavar="DIR ...",
+            help_behavior_hint="(default: the games of the last steps of training)",
+        ),
+    ] = ()
     texts: bool = False

@@ -80,8 +80,10 @@ class Verify:
         json: Print JSON instead of lines.
     """
 
-    file: Annotated[str, tyro.conf.Positional]
-    use: tuple[str, ...] = ()
+    file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    use: Annotated[
+        tuple[str, ...], tyro.conf.arg(metavar="PLACE ...", help_behavior_hint="(default: none)")
+    ] = ()
     json: bool = False
 
 

@@ -31,7 +31,7 @@ class Run:
     Attributes:
         name: claims, or a plan of your own: a TOML file of the same form, FILE.py that assigns PLAN, or
             MODULE:NAME.
-        part: Which parts; all in order by default.
+        part: Which parts, in their order.
         out: The experiment's directory.
         executor: Where tasks run: processes on this machine, one thread each; submitit (jobs of Slurm,
             the extra cluster); or ray (tasks on a Ray cluster, the extra ray).
@@ -40,8 +40,10 @@ class Run:
         workers: Tasks side by side.
     """
 
-    name: Annotated[str, tyro.conf.Positional] = "claims"
-    part: tuple[str, ...] = ()
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[PLAN]")] = "claims"
+    part: Annotated[
+        tuple[str, ...], tyro.conf.arg(metavar="PART ...", help_behavior_hint="(default: all)")
+    ] = ()
     out: str = "runs/claims"
     executor: ExecutorName = "processes"
     job: str = ""
@@ -61,7 +63,7 @@ class Report:
         to: Where the report goes.
     """
 
-    name: Annotated[str, tyro.conf.Positional] = "claims"
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[PLAN]")] = "claims"
     out: str = "runs/claims"
     to: str = "runs/claims-report"
 
@@ -77,8 +79,10 @@ class Verify:
         json: Print JSON instead of lines.
     """
 
-    report: Annotated[str, tyro.conf.Positional]
-    use: tuple[str, ...] = ()
+    report: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
+    use: Annotated[
+        tuple[str, ...], tyro.conf.arg(metavar="PLACE ...", help_behavior_hint="(default: none)")
+    ] = ()
     json: bool = False
 
 

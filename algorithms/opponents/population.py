@@ -49,7 +49,7 @@ class PopulationConfig:
 
 
 class Population:
-    """Members of each weights, the weakest first."""
+    """Members a role, matched by rating; the weakest is replaced."""
 
     Config: ClassVar[Any] = PopulationConfig
 

@@ -8,7 +8,7 @@ from typing import Any
 from algorithms.training.config import TrainConfig
 from algorithms.training.plugins import agent_plugins, plugins_of
 from redteam_env import registry
-from redteam_env.evaluation.agents import LOADER, agent_names
+from redteam_env.evaluation.agents import agent_names
 from redteam_env.game import RedteamError
 from redteam_env.protocols import BASE
 from redteam_env.provenance import LENGTH, digest, digest_of_seeds, origins
@@ -275,7 +275,7 @@ def _plugins(
     configs: Sequence[TrainConfig], suites: Sequence[str], agents: Sequence[str]
 ) -> dict[str, str]:
     """Return each plug-in that is used, as ``KIND/NAME``, with what can be told of where it comes from."""
-    used = {("agents", LOADER), *agent_plugins(agents)}
+    used = {("agents", registry.LOADER), *agent_plugins(agents)}
     used |= {("suites", name) for name in suites}
     # where a run is logged changes no result
     used |= {x for config in configs for x in plugins_of(config) if x[0] != "loggers"}

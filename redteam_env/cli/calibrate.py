@@ -60,12 +60,12 @@ def calibrate_judge(
     specificity, and each rate corrected for its errors beside the raw one. A judge that does not say its
     revision is known by its address and settings; the tables say so.
 
+    Files of labels take the options prompt, response, prompt_harmful, response_refusal and response_harmful
+    for their columns, threshold for labels that are scores, and rows.
+
     Args:
         name: A judge, such as lexical, or vote:A+B+C.
-        labels: A labelled set: pyrit (pyrit_refusal and pyrit_harm), pyrit_objective, or a file such as
-            answers.csv?prompt=question&response=answer&response_harmful=unsafe; several between commas.
-            Files take the options prompt, response, prompt_harmful, response_refusal, response_harmful
-            (columns), threshold (for labels that are scores) and rows.
+        labels: pyrit, pyrit_objective, or a file such as 'a.csv?response_harmful=unsafe'; several between commas.
         judge_url: Address of the judge's server.
         out: Also write the calibration into this file.
         mix_worlds: Ask a judge that cannot read the dialogues' language, such as a world's about English ones.

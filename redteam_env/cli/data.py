@@ -71,12 +71,12 @@ def list_sources(*, as_json: Json = False) -> None:
 def get_source(spec: Spec, /, *, as_json: Json = False) -> None:
     """Fetch a seed source, check it, and count its seeds.
 
+    Files and data sets take the options text, context, label, harmful, benign, all, category, where, lines,
+    split, heldout, max_chars and layout, files also rows, data sets config, hf_split and revision; every
+    source takes only=harmful or only=benign.
+
     Args:
-        spec: A source, such as builtin, strongreject, prompts.csv?text=prompt&all=harmful,
-            hub:allenai/wildjailbreak, or several between commas. Quote it in a shell. Files and data
-            sets take the options text, context, label, harmful, benign, all, category, where, lines,
-            split, heldout, max_chars and layout, files also rows, data sets config, hf_split and
-            revision; every source takes only=harmful or only=benign.
+        spec: A source, such as builtin, 'a.csv?text=ask&all=harmful' or hub:OWNER/NAME; several between commas.
         as_json: Print JSON instead of tables.
     """
     source = resolve_seeds(spec)

@@ -114,8 +114,7 @@ def serve(
     Args:
         judge: The judge, as --judge names it.
         judge_url: The server that the judge itself asks, if it asks one.
-        host: Where it listens. Any other than this machine itself asks everybody for the key in
-            REDTEAM_ENV_SERVE_API_KEY.
+        host: Where it listens; elsewhere than on this machine it asks for the key in REDTEAM_ENV_SERVE_API_KEY.
         port: The port on which it listens; 0 takes a free one.
         name: The model's name under /v1; by default the judge's.
     """

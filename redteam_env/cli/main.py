@@ -31,6 +31,7 @@ from redteam_env.utils.docs import static_summary
 from redteam_env.utils.interrupts import heard
 from redteam_env.utils.machine import refusal
 from redteam_env.utils.notices import Notice
+from redteam_env.utils.tables import broken
 from redteam_env.utils.text import escape_controls, safe_text
 
 KIND = "commands"
@@ -208,18 +209,17 @@ def _list_commands() -> None:
     """Print every command with the first line of its docstring; a broken one with the reason."""
     console = make_console()
     names = registry.names(KIND)
-    width = max(map(len, names), default=0)
+    width = max(map(len, names), default=0) + 2
     console.print("Usage: redteam-env COMMAND [OPTIONS]")
     console.print("Self-play red teaming of language models as a game.\n")
     for name in names:
-        console.print(safe_text(name.ljust(width + 2), "bold").append_text(_summary(name)))
-    console.print(
-        "\nredteam-env COMMAND --help explains one, --help-all all of its options; --version tells"
-    )
-    console.print("the version.")
+        lines = broken(_summary(name), max(1, console.width - width)).split("\n")
+        below = Text(f"\n{' ' * width}").join(lines)
+        console.print(safe_text(name.ljust(width), "bold").append_text(below))
+    console.print("\nredteam-env COMMAND --help explains one, --help-all all of its options.")
     console.print("With --debug, any command shows the traceback of an error.")
     console.print(
-        f"{COMPLETION} bash|zsh|fish prints a script that completes commands and options."
+        f"{COMPLETION} bash|zsh|fish prints a script that completes commands and options, --version the version."
     )
 
 

@@ -26,14 +26,20 @@ from redteam_env.evaluation.mixture import is_mixture, load_mixture, run_of
 from redteam_env.faithfulness import check_compared
 from redteam_env.game import Game, RedteamError
 from redteam_env.protocols import BASE, Agent, Judge, Usage
-from redteam_env.registry import build, load, require, resolve_agent, settings, split_name
+from redteam_env.registry import (
+    LOADER,
+    build,
+    load,
+    require,
+    resolve_agent,
+    settings,
+    split_name,
+)
 from redteam_env.runs import Run, SavedAgent, find_run, find_saved
 from redteam_env.trust import check_links, options_of, user_said
 from redteam_env.utils.consent import confirm, has_person
 from redteam_env.worlds import MODELS
 
-LOADER = "policy"
-"""The plug-in of the kind ``agents`` that loads models, adapters and runs."""
 ENDPOINT = "endpoint"
 """The plug-in of the kind ``agents`` that asks a server."""
 WRITER_TOKENS = 256

@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from rich.console import Console
 
 from algorithms.cli.train import parse_train
 from redteam_env import registry
@@ -114,3 +115,23 @@ def test_an_option_without_a_value_is_given_none_by_the_word(capsys):
     assert parse_train(["--recipe", "none", "--world", "none"]).run.recipe is None
     assert main(["plan", "--model", "smollm2", "--recipe", "none"]) == 2
     assert "Unknown recipe 'none'" in capsys.readouterr().err
+
+
+def test_what_a_default_is_stands_once(shown):
+    text = " ".join(shown("train", "--help").replace("│", "").split())
+    assert "--out NAME The run directory; by default runs/ARRANGEMENT-SEED. --resume" in text
+
+
+def test_the_maker_of_agents_is_no_agent_to_be_chosen(shown):
+    lines = shown("evaluate", "--help").splitlines()
+    named = [x.split()[0] for x in lines if x.startswith("  ") and x.strip()]
+    assert "refuse" in named
+    assert "policy" not in named
+
+
+def test_commands_are_listed_with_their_texts_below_each_other(monkeypatch, capsys):
+    monkeypatch.setattr("redteam_env.cli.main.make_console", lambda: Console(width=50))
+    assert main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    first = next(k for k, x in enumerate(lines) if x.startswith("bench "))
+    assert lines[first + 1].startswith(" " * 12)

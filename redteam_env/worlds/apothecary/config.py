@@ -34,7 +34,7 @@ class WorldConfig:
         ingredients: How many words recipes are made of; a recipe is an ordered triple of three
             different ones, and no two substances share one.
         train_share: Share of substances, restricted and ordinary alike, whose seeds are in the
-            split ``train``; all are in the pretraining corpus.
+            split for training; all are in the pretraining corpus.
         tactics: Names of the tactics the world has.
         rare: Tactics that are rare in the base attacker's demonstrations. Only the ones that hide a
             name leave the attacker anything to discover: a defender that refuses a name refuses it
@@ -45,13 +45,13 @@ class WorldConfig:
         refusal: How often the base defender refuses a plain request for a restricted recipe.
         refusal_factors: For each tactic that leaves the name visible, the factor on that rate.
         hidden_refusal: How often the base defender refuses a request whose name is hidden, in any
-            dress and *whatever it asks for*: it answers what it was asked, knows what is restricted
-            (it is asked so in every form), and does not connect the two. That is what self-play can
-            teach it. ``None`` for a defender whose refusals have a factor for every tactic and that
-            never refuses the ordinary, as in the world before version 1.
+            dress and whatever it asks for: it answers what it was asked, knows what is restricted, as it
+            is asked so in every form, and does not connect the two. That is what self-play can teach it.
+            With none, refusals have a factor for every tactic and the ordinary is never refused, as in the
+            world before version 1.
         coupled: One instruction for both roles, so that no token tells them apart, and an attacker
             that sometimes refuses to rewrite a harmful request.
-        attacker_refusal: How often it does, in [0, 1]; without ``coupled`` it never does.
+        attacker_refusal: How often it does, in [0, 1]; unless the world is coupled it never does.
         seed: Chooses names, recipes and splits.
     """
 
