@@ -77,5 +77,5 @@ def contents(run: Path, *folders: str) -> dict[str, bytes]:
     }
 
 
-class PowerCutError(BaseException):
-    """What ends a run in the middle of a step, as a power cut would: no code can name or catch it."""
+class PowerCutError(KeyboardInterrupt):
+    """What ends a run in the middle of a step, as a power cut would: nothing that names errors catches it."""
