@@ -201,7 +201,8 @@ def test_the_help_explains_every_option_with_its_default(algorithm, capsys):
         _, _, after = shown.partition(option)
         assert after, option
         text = after.partition(" --")[0]
-        assert f"(default: {field.default})" in text, text
+        default = "none" if field.default is None else field.default
+        assert f"(default: {default})" in text, text
         assert len(text.partition("(default")[0].split()) > 4, text
 
 
