@@ -37,6 +37,7 @@ from redteam_env.registry import (
 )
 from redteam_env.runs import Run, SavedAgent, find_run, find_saved
 from redteam_env.trust import check_links, options_of, user_said
+from redteam_env.utils.argv import spelled
 from redteam_env.utils.consent import confirm, has_person
 from redteam_env.worlds import MODELS
 
@@ -260,9 +261,10 @@ class AgentPool:
         if split_name(other)[0] == ENDPOINT and has_person():
             asked = resolve_agent(other, role, **sampling._asdict())
             what += f", which asks {getattr(asked, 'reaches', 'a server')}"
-        confirm(
-            what, source=f"The run {spec!r}", named_by=f"{self._option.format(role=role)} {other}"
-        )
+        option = self._option.format(role=role)
+        named = option.removeprefix("--").replace("-", "_")
+        named_by = spelled(named, other) if named != option else f"{option} {other}"
+        confirm(what, source=f"The run {spec!r}", named_by=named_by)
 
 
 def _texts(value: Any) -> list[str]:

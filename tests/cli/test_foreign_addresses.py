@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import socket
 import threading
 
@@ -9,7 +10,9 @@ import pytest
 from support_chat import MODEL, ChatServer, said
 from support_servers import RecordedJudgeServer
 
+import redteam_env
 from redteam_env.cli.main import main
+from redteam_env.game import RedteamError
 from redteam_env.judges.sources import Source
 from redteam_env.runs import POLICY, Run, write_card
 from redteam_env.utils.files import write_text
@@ -79,6 +82,17 @@ def test_case_a1_an_endpoint_that_a_run_names_hears_nothing(tmp_path, listener, 
     said = capsys.readouterr().err
     assert f"add --defender {spec}" in said
     assert SECRET not in said
+
+
+def test_a_program_is_told_of_it_in_pythons_words(tmp_path, listener):
+    spec = f"endpoint:m@{listener.url}"
+    run = stranger(tmp_path, defender=spec)
+    with pytest.raises(RedteamError, match=re.escape(f"add defender={spec!r}.")):
+        redteam_env.evaluate("echo", run, seeds="words", judge="words", games=4)
+    run = stranger(tmp_path, judge="wildguard", judge_url=listener.url, seeds="builtin")
+    with pytest.raises(RedteamError, match=re.escape(f"add judge_url={listener.url!r}.")):
+        redteam_env.evaluate("echo", run, games=4)
+    assert (listener.calls, listener.heard) == (0, b"")
 
 
 @pytest.mark.parametrize("command", ["evaluate", "crossplay", "play"])
