@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from redteam_env.utils.answers import Cause, choice_of, text_of, thought_of
+from redteam_env.utils.answers import Cause, choice_of, refusal_of, text_of, thought_of
 from redteam_env.utils.http import Answer, tokens_of
 
 
@@ -31,8 +31,8 @@ def read_chat_answer(answer: Answer) -> ChatAnswer:
     """Read a server's answer to one request for one choice.
 
     An answer that the model broke off at its token limit is an answer, also if it is nothing but a
-    thought so far. A refusal that the API sends
-    apart (``message.refusal``) is what the model said. No text, a tool call, a content filter's
+    thought so far. A refusal that the API sends apart (``message.refusal``, or a part of its content) is
+    what the model said. No text, a tool call, a content filter's
     intervention, and anything that is no chat answer are failures.
 
     Args:
@@ -60,11 +60,11 @@ def read_chat_answer(answer: Answer) -> ChatAnswer:
 
 def _text(message: Mapping[str, Any], finish: str) -> tuple[str, str | None]:
     """Return the text of a message and, if it is no answer, the reason."""
-    content, refusal = text_of(message.get("content")), message.get("refusal")
+    content, refusal = text_of(message.get("content")), refusal_of(message)
     text, error = content or "", None
-    if not text.strip() and isinstance(refusal, str) and refusal.strip():
+    if not text.strip() and refusal:
         text = refusal
-    elif not text.strip() and message.get("tool_calls"):
+    elif not text.strip() and (message.get("tool_calls") or message.get("function_call")):
         error = f"{Cause.NO_TEXT}: a tool call instead of text"
     elif content is None:
         error = f"{Cause.UNREADABLE}: an answer that is no text"

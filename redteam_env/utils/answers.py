@@ -36,6 +36,7 @@ class Cause(StrEnum):
 PASSING = frozenset({Cause.UNREACHABLE, Cause.TIMED_OUT, Cause.RATE_LIMIT, Cause.SERVER_ERROR})
 """Causes that may be gone at the next attempt; the others are final at once."""
 
+_REFUSAL = "refusal"
 _CODES: Mapping[str, Cause] = {
     **dict.fromkeys(
         (
@@ -51,7 +52,8 @@ _CODES: Mapping[str, Cause] = {
             "prohibited_content",
             "blocklist",
             "recitation",
-            "refusal",
+            "spii",
+            _REFUSAL,
         ),
         Cause.CONTENT_FILTER,
     ),
@@ -126,8 +128,10 @@ _STATUSES: Mapping[int, Cause] = {
     404: Cause.NOT_FOUND,
     405: Cause.NOT_FOUND,
     408: Cause.TIMED_OUT,
+    409: Cause.SERVER_ERROR,
     413: Cause.TOO_LONG,
     422: Cause.REFUSED_FIELD,
+    425: Cause.SERVER_ERROR,
     429: Cause.RATE_LIMIT,
 }
 _VAGUE = frozenset({Cause.RATE_LIMIT, Cause.REFUSED, Cause.REFUSED_FIELD})
@@ -135,7 +139,10 @@ _VAGUE = frozenset({Cause.RATE_LIMIT, Cause.REFUSED, Cause.REFUSED_FIELD})
 _SAID: Sequence[tuple[re.Pattern[str], Cause]] = tuple(
     (re.compile(pattern), cause)
     for pattern, cause in (
-        (r"insufficient[ _](quota|balance|credits?|funds)|credit balance", Cause.QUOTA),
+        (
+            r"insufficient[ _](quota|balance|credits?|funds)|credit balance|exceeded your current quota",
+            Cause.QUOTA,
+        ),
         (
             (
                 r"context (length|window)|max_model_len|(prompt|input|request) is too (long|large)"
@@ -155,8 +162,6 @@ _SAID: Sequence[tuple[re.Pattern[str], Cause]] = tuple(
 )
 """What only a message tells: servers such as vLLM give no code."""
 _MOST_SAID = 2000
-_FINISHED = frozenset({"content_filter", "safety", "sensitive", "prohibited_content", "recitation"})
-_BROKEN_OFF = frozenset({"error", "abort", "network_error", "insufficient_system_resource"})
 CUT = frozenset({"length", "max_tokens", "model_length", "model_context_window_exceeded"})
 """Finish reasons of an answer that a limit on tokens ended."""
 
@@ -209,7 +214,8 @@ def _errors(body: Any) -> Iterator[Any]:
         body = body[0] if len(body) == 1 else None
     if not isinstance(body, dict):
         return
-    if body.get("object") == "error" or body.get("type") == "error":
+    told = "code" in body and isinstance(body.get("message"), str) and "choices" not in body
+    if body.get("object") == "error" or body.get("type") == "error" or told:
         yield {name: x for name, x in body.items() if name not in {"object", "error"}}
     for name in ("error", "errors", "detail"):
         found = body.get(name)
@@ -245,8 +251,12 @@ def _has_parameter(error: Any) -> bool:
 
 def _ended(body: Any) -> Cause | None:
     """Return the cause if the server broke an answer off."""
-    reasons = {str(choice.get("finish_reason")).lower() for choice in _choices(body)}
-    return Cause.SERVER_ERROR if reasons & _BROKEN_OFF else None
+    causes = (_CODES.get(_finish(choice)) for choice in _choices(body))
+    return next((cause for cause in causes if cause in PASSING), None)
+
+
+def _finish(choice: Mapping[str, Any]) -> str:
+    return str(choice.get("finish_reason")).lower()
 
 
 def _choices(body: Any) -> list[Mapping[str, Any]]:
@@ -278,8 +288,9 @@ def choice_of(body: Any) -> Choice | str:
         return f"{Cause.SEVERAL_CHOICES}: {len(choices)} choices instead of 1"
     if not choices or not isinstance(choices[0], dict):
         return f"{Cause.UNREADABLE}: an answer without a choice"
-    reason = str(choices[0].get("finish_reason")).lower()
-    if reason in _FINISHED:
+    reason = _finish(choices[0])
+    own = reason == _REFUSAL and refusal_of(choices[0].get("message"))
+    if _CODES.get(reason) is Cause.CONTENT_FILTER and not own:
         return f"{Cause.CONTENT_FILTER}: stopped by the server's content filter"
     finish = reason if reason in {"stop", "tool_calls", "function_call"} else "unknown"
     cut = reason in CUT
@@ -289,6 +300,17 @@ def choice_of(body: Any) -> Choice | str:
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thinking_blocks")
 """Names by which servers send a thought beside the content."""
 _PARTS_OF_THOUGHT = ("thinking", "reasoning", "reasoning_text", "summary_text")
+
+
+def refusal_of(message: Any) -> str:
+    """Return the refusal that a message holds apart from its text, as a field or as a part; empty without one."""
+    if not isinstance(message, dict):
+        return ""
+    content = message.get("content")
+    parts = [x for x in content if isinstance(x, dict)] if isinstance(content, list) else []
+    held = [message, *(x for x in parts if x.get("type") == _REFUSAL)]
+    said = (x.get(_REFUSAL) for x in held)
+    return next((x for x in said if isinstance(x, str) and x.strip()), "")
 
 
 def text_of(content: Any) -> str | None:

@@ -36,6 +36,12 @@ def test_a_refusal_that_is_sent_apart_is_what_the_model_said(content):
     assert (answer.text, answer.error) == ("I would rather not.", None)
 
 
+@pytest.mark.parametrize("finish", ["stop", "refusal"])
+def test_so_is_one_that_is_a_part_of_the_content(finish):
+    answer = read(said([{"type": "refusal", "refusal": "I would rather not."}], finish=finish))
+    assert (answer.text, answer.error) == ("I would rather not.", None)
+
+
 @pytest.mark.parametrize("reason", ["stop", "length", None, SECRET, ["stop"], 7])
 @pytest.mark.parametrize("content", [None, "", " \n"])
 def test_no_text_is_a_failure_and_no_refusal(content, reason):

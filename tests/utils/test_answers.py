@@ -37,8 +37,9 @@ def test_case_17_an_error_inside_a_200_body_is_tried_again_and_named(code):
     assert (asked, usage.requests, usage.failed, usage.retries) == (3, 1, 1, 2)
 
 
-def test_case_17_an_error_as_finish_reason_is_tried_again():
-    reply, _, asked = ask(said("half", finish="error"), said("fine"))
+@pytest.mark.parametrize("reason", ["error", "timeout", "overloaded_error"])
+def test_case_17_an_error_as_finish_reason_is_tried_again(reason):
+    reply, _, asked = ask(said("half", finish=reason), said("fine"))
     assert (reply.text, reply.error, asked) == ("fine", None, 2)
 
 
@@ -86,10 +87,13 @@ def test_case_23_a_quota_that_is_used_up_is_final_at_once_and_a_rate_limit_is_no
         (400, {"detail": [{"type": "extra_forbidden"}]}, Cause.REFUSED_FIELD),
         (402, None, Cause.QUOTA),
         (403, {"error": {"code": "content_policy_violation"}}, Cause.CONTENT_FILTER),
+        (400, {"code": "data_inspection_failed", "message": SECRET}, Cause.CONTENT_FILTER),
         (408, None, Cause.TIMED_OUT),
+        (409, None, Cause.SERVER_ERROR),
         (413, None, Cause.TOO_LONG),
         (429, [{"error": {"status": "RESOURCE_EXHAUSTED"}}], Cause.RATE_LIMIT),
         (429, {"error": "insufficient balance"}, Cause.QUOTA),
+        (429, {"error": "You exceeded your current quota, see billing."}, Cause.QUOTA),
         (503, {"error": {"message": "context length"}}, Cause.SERVER_ERROR),
         (302, None, Cause.REDIRECT),
     ],
@@ -102,7 +106,8 @@ def test_several_choices_and_filtered_ones_are_reasons():
     assert choice_of({"choices": said("a")["choices"] * 2}) == (
         "several_choices: 2 choices instead of 1"
     )
-    assert str(choice_of(said("a", finish="content_filter"))).startswith("content_filter: ")
+    for reason in ("content_filter", "SAFETY", "BLOCKLIST", "refusal"):
+        assert str(choice_of(said("a", finish=reason))).startswith("content_filter: ")
 
 
 def test_parts_that_are_no_text_are_left_out():
