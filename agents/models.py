@@ -25,7 +25,7 @@ from transformers.utils import logging as transformers_logging
 from agents.tiny import TINY, get_tiny, tiny_directory
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.utils.console import make_console
-from redteam_env.utils.files import write_aside
+from redteam_env.utils.files import read_record, write_aside
 from redteam_env.utils.hub import quiet_hub
 from redteam_env.utils.packages import CACHE_VARIABLE, Member, cache_directory, fetch
 from redteam_env.worlds import MODELS, embedded_model
@@ -43,6 +43,8 @@ KNOWN = {
 }
 HUB_CACHE = re.compile(r"models--([^/\\]+)--([^/\\]+)[/\\]snapshots[/\\]")
 """Where the hub's library keeps the models that it fetched."""
+_GENERATION = "generation_config.json"
+_INDEX = "model.safetensors.index.json"
 _SAMPLED_VALUES = 1024
 
 
@@ -258,8 +260,11 @@ def load_base(
                 "config.json or tokenizer_config.json), which is never run. Use a model whose "
                 "architecture this transformers knows, or a newer transformers that knows this one."
             ) from error
+        reason = first_line(error)
+        if "ignore_mismatched_sizes" in reason:
+            reason = "its weights have other shapes than its config.json says."
         raise RedteamError(
-            f"The model {spec!r} cannot be loaded: {first_line(error)} Known here: {', '.join(KNOWN)}; a "
+            f"The model {spec!r} cannot be loaded: {reason} Known here: {', '.join(KNOWN)}; a "
             "directory needs config, weights and tokenizer; a hub id needs the hub in reach and "
             "access to the model."
         ) from error
@@ -284,7 +289,7 @@ def load_tokenizer(spec: str, *, revision: str | None = None) -> Any:
     where = spec if alone else locate(spec)
     try:
         with quiet():
-            return AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=False)
+            return _read_tokenizer(where, revision)
     except Exception as error:  # tokenizers fail with classes of their own on what their files say
         raise RedteamError(
             f"The tokenizer of {spec!r} cannot be loaded: {first_line(error)}"
@@ -331,13 +336,14 @@ def _load(where: str, revision: str | None, dtype: torch.dtype) -> tuple[Any, An
             "it holds an adapter (adapter_config.json), so it is no base model. Name the model that the "
             "adapter was made for, and the adapter's directory as an agent or with --init-from."
         )
+    _check_files(Path(where))
     config = AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=False)
     for name in (
         "_attn_implementation",
         "_experts_implementation",
     ):  # may name kernels to fetch and run
         setattr(config, name, None)  # in the configuration's parts, too
-    tokenizer = AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=False)
+    tokenizer = _read_tokenizer(where, revision)
     model, report = AutoModelForCausalLM.from_pretrained(
         where,
         config=config,
@@ -348,6 +354,31 @@ def _load(where: str, revision: str | None, dtype: torch.dtype) -> tuple[Any, An
         output_loading_info=True,
     )
     return tokenizer, model, sorted(report["missing_keys"])
+
+
+def _check_files(folder: Path) -> None:
+    """Refuse files of a directory that transformers would pass over, or follow out of it."""
+    remedy = "Get the model again."
+    if (folder / _GENERATION).is_file():
+        read_record(folder / _GENERATION, remedy=remedy)
+    if not (folder / _INDEX).is_file():
+        return
+    parts = read_record(folder / _INDEX, remedy=remedy, needed=["weight_map"])["weight_map"]
+    for name in parts.values() if isinstance(parts, dict) else [parts]:
+        if not isinstance(name, str) or Path(name).name != name:
+            raise RedteamError(
+                f"its {_INDEX} names {name!r} as weights, which is no file of the directory. {remedy}"
+            )
+
+
+def _read_tokenizer(where: str, revision: str | None) -> Any:
+    tokenizer = AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=False)
+    if not set(tokenizer.get_vocab().values()) - set(tokenizer.added_tokens_decoder):
+        raise RedteamError(
+            "its tokenizer knows no words, as transformers makes one up where tokenizer.json is missing. "
+            "Put the model's own there."
+        )
+    return tokenizer
 
 
 def _check_weights(spec: str, model: Any, lacking: list[str]) -> None:

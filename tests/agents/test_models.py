@@ -15,7 +15,7 @@ from tiny_models import save_tiny, tiny_qwen
 from agents import models
 from agents.lora.config import PolicyConfig
 from agents.lora.policy import make_codec
-from agents.models import canonical, choose_device, fingerprint, load_base, locate
+from agents.models import canonical, choose_device, fingerprint, load_base, load_tokenizer, locate
 from redteam_env.cli.main import main
 from redteam_env.game import RedteamError
 
@@ -216,6 +216,38 @@ def test_weights_that_are_no_numbers_are_refused(copy_of, value):
     tensors["model.layers.0.mlp.up_proj.weight"][1, 3] = value
     save_file(tensors, file, metadata={"format": "pt"})
     with pytest.raises(RedteamError, match=r"layers\.0\.mlp\.up_proj.*not all finite"):
+        load_base(str(copy_of), device="cpu")
+
+
+def test_a_model_without_its_tokenizer_is_refused(copy_of):
+    (copy_of / "tokenizer.json").unlink()
+    for load in (load_base, load_tokenizer):
+        with pytest.raises(
+            RedteamError, match=r"knows no words, .* where tokenizer\.json is missing"
+        ):
+            load(str(copy_of))
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"eos_token_id": 1, "eos_token_id": 2}'])
+def test_a_generation_config_that_cannot_be_read_is_not_passed_over(copy_of, content):
+    (copy_of / "generation_config.json").write_text(content)
+    with pytest.raises(RedteamError, match=r"generation_config\.json"):
+        load_base(str(copy_of), device="cpu")
+
+
+@pytest.mark.parametrize("name", ["../elsewhere.safetensors", "/etc/passwd", 5])
+def test_weights_outside_of_the_directory_are_not_read(copy_of, name):
+    (copy_of / "model.safetensors").rename(copy_of.parent / "elsewhere.safetensors")
+    index = {"metadata": {}, "weight_map": {"model.norm.weight": name}}
+    (copy_of / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(RedteamError, match="which is no file of the directory"):
+        load_base(str(copy_of), device="cpu")
+
+
+def test_weights_of_other_shapes_than_the_config_says_are_named(copy_of):
+    file = copy_of / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"vocab_size": 100}))
+    with pytest.raises(RedteamError, match=r"other shapes than its config\.json says"):
         load_base(str(copy_of), device="cpu")
 
 
