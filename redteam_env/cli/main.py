@@ -26,7 +26,7 @@ from redteam_env import registry
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.game.values import told
 from redteam_env.utils.argv import commanded, help_of
-from redteam_env.utils.console import fitted_stdout, make_console, tolerate_any_text
+from redteam_env.utils.console import fitted_stdout, make_console, reopen_streams, tolerate_any_text
 from redteam_env.utils.docs import static_summary
 from redteam_env.utils.interrupts import heard
 from redteam_env.utils.machine import refusal
@@ -59,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = len(arguments) < len(given)
     # threads that spin while they wait slow a shared machine down many times over
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    reopen_streams()
     tolerate_any_text()
     with (
         heard(signal.SIGTERM, _press_ctrl_c) as terminated,

@@ -139,6 +139,13 @@ def strict(value: Any) -> Any:
     return value
 
 
+def reopen_streams() -> None:
+    """Give each standard stream that was closed a place to go, and its number, which a file would take."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - for good
+
+
 def tolerate_any_text() -> None:
     """Let stdout and stderr spell out characters that their encoding lacks, instead of failing."""
     codecs.register_error(_SPELLED, _spelled)

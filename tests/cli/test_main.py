@@ -1,5 +1,6 @@
 import errno
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -223,3 +224,20 @@ def test_text_that_the_output_cannot_encode_is_spelled_out():
     )
     assert result.returncode == 2
     assert b"zur\\xfcck" in result.stderr
+
+
+@pytest.mark.parametrize("closed", ["0<&-", ">&-", "2>&-", "0<&- >&- 2>&-"])
+def test_a_closed_stream_is_no_error(closed, tmp_path):
+    words = ["evaluate", "template", "--defender", "refuse", "--attacker", "template"]
+    words += ["--judge", "lexical", "--games", "4", "--out", str(tmp_path / "out")]
+    command = f"exec {shlex.join([*COMMAND, *words])} {closed}"
+    result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "out" / "report.json").is_file()
+
+
+def test_nobody_can_type_where_there_is_no_input():
+    command = f"exec {shlex.join([*COMMAND, 'play', '--attacker', 'human', '--games', '1'])} 0<&-"
+    result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "The input ended before attacker_0 had answered" in result.stderr
