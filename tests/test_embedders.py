@@ -3,6 +3,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -95,12 +96,20 @@ class Faulty:
         (np.zeros((1, 0)), "shape"),
         (np.array([[np.nan]]), "finite"),
         (np.array([["a"]]), "finite"),
+        (np.array([[1j]]), "real"),
         (np.array([[2.0]]), "unit vectors"),
+        (np.array([[0.3, 0.4]]), "a vector of length 0.5; give unit vectors"),
+        (np.zeros((1, 3)), "a vector of length 0; give unit vectors"),
     ],
 )
 def test_what_a_faulty_embedder_returns_is_refused(found, reason):
     with pytest.raises(RedteamError, match=reason):
         embed_checked(Faulty(found), ["one text"])
+
+
+def test_tensors_of_a_model_are_vectors():
+    found = torch.ones(1, 1, dtype=torch.bfloat16, requires_grad=True)
+    assert embed_checked(Faulty(found), ["one text"]).tolist() == [[1.0]]
 
 
 @settings(max_examples=20)
