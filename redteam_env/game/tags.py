@@ -38,8 +38,8 @@ _MARK = re.compile(
     rf"|\[\s*+(?P<close2>/|{_EDGE})?+\s*+(?P<name2>think|thinking|reasoning|scratchpad)\s*+\]"
     # {think}, (Thought), «/think», [REFLECTION]: plain words, too, so where they open, they count
     # only if they are closed
-    rf"|(?P<weak>[\[{{(\u00ab\u300c])\s*+(?P<close3>/|{_EDGE})?+\s*+(?P<name3>{_WORDS})\s*+"
-    r"[\]})\u00bb\u300d]"
+    rf"|(?P<weak>[\[{{(\u00ab\u226a\u300a\u300c\u300e])\s*+(?P<close3>/|{_EDGE})?+\s*+(?P<name3>{_WORDS})\s*+"
+    r"[\]})\u00bb\u226b\u300b\u300d\u300f]"
     # <|channel|>analysis<|message|>, <|channel|>final<|message|>, and what is left of them in plain text
     r"|<\s*+\|\s*+channel\s*+\|\s*+>\s*+(?P<channel>analysis|commentary|final)"
     r"(?:[^<>]{0,200}+<\s*+\|\s*+message\s*+\|\s*+>)?+"

@@ -105,6 +105,7 @@ PAIRED = {
     "braces": ("{think}", "{/think}"),
     "parentheses": ("(Thinking)", "(/Thinking)"),
     "guillemets": ("\u00abthink\u00bb", "\u00ab/think\u00bb"),
+    "double angle brackets": ("\u300athink\u300b", "\u300a/think\u300b"),
     "other words in brackets": ("[THOUGHT]", "[/THOUGHT]"),
     "a fence": ("```thinking\n", "\n```\n"),
 }
