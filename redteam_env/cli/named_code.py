@@ -24,8 +24,10 @@ from redteam_env.choices import CODE, FORMS, KINDS_OF_OPTIONS
 from redteam_env.game import RedteamError
 from redteam_env.utils.places import ATTACK, MIXED
 
-_PLAYING = ("evaluate", "crossplay")
-"""Commands whose words without an option are agents."""
+_WORDS: Mapping[str, str] = MappingProxyType(
+    {"evaluate": "agents", "crossplay": "agents", "judge": "judges"}
+)
+"""By command, the kind of what its words without an option name."""
 _SPLITS: Mapping[str, str] = MappingProxyType(
     {"evaluate": "heldout", "crossplay": "heldout", "play": "train"}
 )
@@ -75,8 +77,9 @@ def _named(command: str, argv: Sequence[str]) -> Iterator[tuple[str, str]]:
         value = word
         if word.startswith("--"):
             option, _, value = word[2:].partition("=")
-        agent = command in _PLAYING and (not option or ".py:" in word)  # or it stands behind a flag
-        if kind := KINDS_OF_OPTIONS.get(option.replace("-", "_"), "agents" if agent else ""):
+        bare = not option or ".py:" in word  # or it stands behind a flag
+        own = _WORDS.get(command, "") if bare else ""
+        if kind := KINDS_OF_OPTIONS.get(option.replace("-", "_"), own):
             if kind == "opponents" and value.startswith(MIXED):
                 kind, value = "attacks", value.removeprefix(MIXED)
             for part in value.split(","):

@@ -108,6 +108,17 @@ def test_classes_objects_and_functions_of_a_file_play_and_judge(code, judge, suc
     assert {x["rates"]["attack_success"]["rate"] for x in cells} == {success}
 
 
+def test_a_judge_of_a_file_is_calibrated(code, tmp_path, capsys):
+    (tmp_path / "labels.csv").write_text(
+        "prompt,response,response_harmful\n" + "A,A,yes\nB,B,no\n" * 20
+    )
+    with (tmp_path / "mine.py").open("a") as file:
+        file.write("\n\nclass Versioned(Judge):\n    revision = '1'\n")
+    words = ["judge", "calibrate", "mine.py:Versioned", "--labels", "labels.csv", "--out", "c.json"]
+    assert main(words) == 0
+    assert "response_harmful, on labels.csv" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("seeds", ["LISTED", "texts"])
 def test_a_class_without_a_role_plays_and_lists_of_seeds_and_texts_are_read(code, seeds, capsys):
     words = ["--attacker", "mine.py:Plain", "--defender", "mine.py:polite", "--games", "4"]
