@@ -32,7 +32,7 @@ from redteam_env.report import usage_lines
 from redteam_env.runs import Run
 from redteam_env.usage import NONE, need, read
 from redteam_env.utils.argv import joined, named_in, value_of
-from redteam_env.utils.console import make_console, strict
+from redteam_env.utils.console import make_console, strict, write_answer
 from redteam_env.utils.text import safe_text
 
 INTERRUPTED = 130
@@ -106,7 +106,7 @@ def _train(argv: Sequence[str], ranks: Any) -> int:
     if not ranks.leads:
         return _exit_code(outcome)
     if config.run.json:
-        print(_summary(outcome))  # noqa: T201 - the command's output
+        write_answer(f"{_summary(outcome)}\n")
         return _exit_code(outcome)
     console = make_console()
     if outcome.finished and not outcome.played:

@@ -1,7 +1,6 @@
 """``redteam-env judge calibrate``: how far a judge agrees with people, measured and kept."""
 
 import json
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -27,7 +26,7 @@ from redteam_env.judges.resolve import resolve_judge
 from redteam_env.protocols import Judge
 from redteam_env.report import CORRECTED, judge_line, place_lines
 from redteam_env.seeds.labelled import LabelledSet, resolve_labels
-from redteam_env.utils.console import make_console
+from redteam_env.utils.console import make_console, write_answer
 from redteam_env.utils.files import write_text
 from redteam_env.utils.tables import Column, FittedTable
 from redteam_env.utils.text import safe_text
@@ -98,7 +97,7 @@ def calibrate_judge(
         kept = store(found)
     finally:
         if as_json:
-            sys.stdout.write(text)
+            write_answer(text)
         else:
             _print(judge, labelled, found, failed)
     if not as_json:

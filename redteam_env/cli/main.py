@@ -26,7 +26,13 @@ from redteam_env import registry
 from redteam_env.game import RedteamError, unknown_name
 from redteam_env.game.values import told
 from redteam_env.utils.argv import commanded, help_of
-from redteam_env.utils.console import fitted_stdout, make_console, reopen_streams, tolerate_any_text
+from redteam_env.utils.console import (
+    answers_alone,
+    fitted_stdout,
+    make_console,
+    reopen_streams,
+    tolerate_any_text,
+)
 from redteam_env.utils.docs import static_summary
 from redteam_env.utils.interrupts import heard
 from redteam_env.utils.machine import refusal
@@ -36,6 +42,7 @@ from redteam_env.utils.text import escape_controls, safe_text
 
 KIND = "commands"
 DEBUG = "--debug"
+JSON = "--json"
 COMPLETION = "--print-completion"
 FAULT, REFUSED, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
@@ -191,6 +198,7 @@ def _run(arguments: list[str]) -> int:
         commanded(),
         help_of(rest) as words,
         fitted_stdout() if "--help" in words else nullcontext(),
+        answers_alone() if JSON in words else nullcontext(),
     ):
         code = command(words)
     if not isinstance(code, int):

@@ -28,7 +28,7 @@ from redteam_env.protocols.rollouts import GameSetup
 from redteam_env.report import judge_line, usage_lines
 from redteam_env.rollout import play as play_games
 from redteam_env.rollout import schedule
-from redteam_env.utils.console import make_console
+from redteam_env.utils.console import make_console, write_answer
 from redteam_env.utils.text import safe_text
 
 HUMAN = "human"
@@ -104,8 +104,7 @@ def play(argv: Sequence[str]) -> int:
             console.print("This game is left out.")
             break
         if options.json:
-            sys.stdout.write(f"{episode.to_json()}\n")
-            sys.stdout.flush()
+            write_answer(f"{episode.to_json()}\n")
         else:
             _show(console, episode)
     usage = table.pool.usage()

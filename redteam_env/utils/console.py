@@ -123,9 +123,43 @@ def fitted_stdout() -> Iterator[None]:
         sys.stdout = stream
 
 
+class _Aside:
+    """Standard output for everybody but :func:`write_answer`: it is another stream.
+
+    Args:
+        stream: The other stream.
+        answers: The real one.
+    """
+
+    def __init__(self, stream: TextIO, answers: TextIO) -> None:
+        self._stream = stream
+        self.answers = answers
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def answers_alone() -> Iterator[None]:
+    """Have nothing but :func:`write_answer` write to stdout: what a plug-in prints goes to stderr."""
+    stream = sys.stdout
+    sys.stdout = _Aside(sys.stderr, stream)
+    try:
+        yield
+    finally:
+        sys.stdout = stream
+
+
+def write_answer(text: str) -> None:
+    """Write what others read, such as JSON, to stdout."""
+    stream = getattr(sys.stdout, "answers", sys.stdout)
+    stream.write(text)
+    stream.flush()
+
+
 def print_json(value: Any) -> None:
     """Print strict JSON to stdout: what is no finite number becomes null, and a path, for example, its text."""
-    sys.stdout.write(json.dumps(strict(value), indent=2, allow_nan=False, default=str) + "\n")
+    write_answer(json.dumps(strict(value), indent=2, allow_nan=False, default=str) + "\n")
 
 
 def strict(value: Any) -> Any:

@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import shlex
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 
 from redteam_env.cli.main import main
 from redteam_env.game import RedteamError
+from redteam_env.utils.console import print_json
 
 COMMAND = [sys.executable, "-m", "redteam_env.cli.main"]
 
@@ -241,3 +243,18 @@ def test_nobody_can_type_where_there_is_no_input():
     result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert "The input ended before attacker_0 had answered" in result.stderr
+
+
+def test_what_a_plug_in_prints_is_kept_out_of_json(plugins, capsys):
+    def probe(_):
+        print("noise of a plug-in")
+        print_json({"a": 1})
+        return 0
+
+    plugins("commands", "probe", probe)
+    assert main(["probe", "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out) == {"a": 1}
+    assert said.err == "noise of a plug-in\n"
+    assert main(["probe"]) == 0
+    assert capsys.readouterr().out.startswith("noise of a plug-in\n")
