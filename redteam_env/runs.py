@@ -310,9 +310,7 @@ class Run:
         """
         path = self.checkpoint_path(step)
         if (own := verify_manifest(path).get("step")) != step:
-            raise RedteamError(
-                f"{str(path)!r} is the checkpoint of step {own!r}; give it that name again."
-            )
+            raise RedteamError(f"{str(path)!r} holds the checkpoint of step {own!r}; rename it.")
         return Checkpoint(step, path)
 
     def best(self) -> Checkpoint | None:

@@ -97,7 +97,7 @@ def test_the_newest_one_counts_by_number(run):
 
 def test_a_checkpoint_under_another_ones_name_is_refused(run):
     write(run, 2).rename(run.checkpoint_path(9))
-    with pytest.raises(RedteamError, match="step-000009' is the checkpoint of step 2"):
+    with pytest.raises(RedteamError, match="step-000009' holds the checkpoint of step 2"):
         run.latest()
 
 

@@ -12,9 +12,10 @@ from redteam_env.game import Episode, RedteamError, at_least, check_fields, role
 from redteam_env.protocols import Callback, LoggedRun, Logger, LogTable, Row, TrainingRun
 from redteam_env.randomness import generator
 from redteam_env.registry import build, require
-from redteam_env.runs import PREFLIGHT, Run
+from redteam_env.runs import METRICS, PREFLIGHT, Run
 from redteam_env.utils.lists import listed, queried
 from redteam_env.utils.machine import used_up
+from redteam_env.utils.notices import warn
 from redteam_env.utils.redaction import redacted, without_secrets
 from redteam_env.utils.text import escape_controls, safe_text
 from redteam_env.worlds import is_invented
@@ -101,7 +102,13 @@ class RunLog(Callback):
         if not self._loggers:
             return
         self._files.drop_episodes(run.step)
-        logged = max((row["step"] for row in self._files.rows()), default=-1)
+        steps = {row["step"] for row in self._files.rows()}
+        logged = max(steps, default=-1)
+        if lost := sorted(set(range(run.step)) - steps):
+            warn(
+                f"{str(run.directory / METRICS)!r} lacks the rows of {len(lost)} of the {run.step} steps so far, "
+                f"the first that of step {lost[0] + 1}. The run goes on without them."
+            )
         states = self._files.logger_states()
         options = without_secrets(run.config.flat())
         for name in list(self._loggers):

@@ -96,6 +96,15 @@ def test_steps_taken_again_reach_only_loggers_without_a_record_of_their_own(flat
     assert [row["step"] for row in rows_of(tmp_path / "run")] == [0, 1, 2, 3]
 
 
+def test_rows_that_a_resumed_run_has_lost_are_told_of(flat, tmp_path):
+    train(flat(steps=2, checkpoint_every=1))
+    (tmp_path / "run" / "metrics.jsonl").unlink()
+    with pytest.warns(UserWarning, match="lacks the rows of 2 of the 2 steps so far") as said:
+        train(flat(steps=3, resume=True))
+    assert "the first that of step 1" in str(said[0].message)
+    assert [row["step"] for row in rows_of(tmp_path / "run")] == [2]
+
+
 def test_a_logger_that_fails_is_told_once_and_the_run_goes_on(flat, two_steps, tmp_path, capsys):
     outcome = train(flat(logger="down,notes"))
     assert outcome.finished
