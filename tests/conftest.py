@@ -100,6 +100,7 @@ def installed(tmp_path, monkeypatch):
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
         (info / "entry_points.txt").write_text(entries)
         monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.delitem(sys.modules, module, raising=False)
+        monkeypatch.setitem(sys.modules, module, None)  # afterwards it is as it was
+        del sys.modules[module]
 
     return install
