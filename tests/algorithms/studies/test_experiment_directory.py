@@ -131,8 +131,9 @@ def test_case_c4_a_change_anywhere_in_a_plug_ins_package_is_refused(
     for name, text in (("__init__.py", ""), ("judge.py", code), (part, "1\n")):
         (package / name).write_text(text)
     installed("", "[redteam_env.judges]\nmine = mine.judge:Mine\n", module="not_used")
-    for name in ("mine", "mine.judge"):  # of another test's folder
-        monkeypatch.delitem(sys.modules, name, raising=False)
+    for name in ("mine", "mine.judge"):  # of this folder, and afterwards as they were
+        monkeypatch.setitem(sys.modules, name, None)
+        del sys.modules[name]
     open_directory(made, tmp_path / "tiny")
     (package / "__pycache__").mkdir(exist_ok=True)
     (package / "__pycache__" / "helper.pyc").write_bytes(b"1")
