@@ -128,17 +128,25 @@ def contrary():
     return judge
 
 
+@pytest.fixture
+def small_suite(tmp_path):
+    """Writes a suite of harmful and benign requests; returns how ``--suite`` names it."""
+
+    def make(name="small", rows=ROWS):
+        card, data = tmp_path / f"{name}.toml", tmp_path / f"{name}.csv"
+        card.write_text(SMALL)
+        data.write_text(rows)
+        return f"{card}={data}"
+
+    return make
+
+
 @pytest.fixture(params=["evaluate", "crossplay", "attack", "suites", "attacked suites"])
-def keeping_command(request, tmp_path, monkeypatch):
+def keeping_command(request, small_suite, monkeypatch):
     """Each command that keeps games; among its defenders is an agent ``watched`` of the test's own."""
     monkeypatch.setattr("redteam_env.cli.attacks.PART", 1)
     words = ("--seeds", "words", "--judge", "words", "--batch-size", "2")
-    suites = []
-    for name in ("one", "two"):
-        card, rows = tmp_path / f"{name}.toml", tmp_path / f"{name}.csv"
-        card.write_text(SMALL)
-        rows.write_text(ROWS)
-        suites.append(f"{card}={rows}")
+    suites = [small_suite(name) for name in ("one", "two")]
     sides = ("--attackers", "echo", "no", "--defenders", "watched", "no")
     games = (*words, "--games", "8")
     asked = ("evaluate", "--suite", ",".join(suites), "--defender", "watched", *words)

@@ -80,21 +80,9 @@ def test_a_standing_attack_is_not_corrected_at_the_attackers_seat_either(labels,
     assert "Standing attacks are not corrected" in out
 
 
-CARD = """
-title = "Small"
-source = "a test"
-licence = "CC0"
-metric = { harmful = "success", benign = "refusal" }
-[[data]]
-columns = { text = "ask", label = "label", benign = "kind" }
-"""
-
-
-def test_a_suites_table_shows_it_too(labels, tmp_path, capsys):
-    (tmp_path / "small.toml").write_text(CARD)
+def test_a_suites_table_shows_it_too(labels, small_suite, capsys):
     rows = "".join(f"HARM {k},harmful\nkind {k},kind\n" for k in range(10))
-    (tmp_path / "small.csv").write_text(f"ask,label\n{rows}")
-    suite = f"{tmp_path / 'small.toml'}={tmp_path / 'small.csv'}"
+    suite = small_suite(rows=f"ask,label\n{rows}")
     command = ["evaluate", "--suite", suite, "--defender", "no", "--judge", "words"]
     assert main(command) == 0
     assert "orrected" not in capsys.readouterr().out

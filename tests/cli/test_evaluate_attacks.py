@@ -8,17 +8,6 @@ from redteam_env.cli.main import main
 from redteam_env.game import Episode
 from redteam_env.protocols import Reply
 
-CARD = """
-title = "Small"
-source = "a test"
-licence = "CC0"
-metric = { harmful = "success", benign = "refusal" }
-
-[[data]]
-columns = { text = "ask", label = "label", benign = "kind" }
-"""
-ROWS = "ask,label\nHARM one,harmful\nHARM two,harmful\nHARM three,harmful\nkind one,kind\n"
-
 
 class Weak:
     """Answers only what comes in the second frame."""
@@ -47,11 +36,8 @@ def agents(plugins):
 
 
 @pytest.fixture
-def suite(tmp_path):
-    card, rows = tmp_path / "small.toml", tmp_path / "small.csv"
-    card.write_text(CARD)
-    rows.write_text(ROWS)
-    return f"{card}={rows}"
+def suite(small_suite):
+    return small_suite()
 
 
 def on_suite(suite, *more):
